@@ -1,0 +1,89 @@
+"""Explain any image classifier.
+
+>>> import ttame
+>>> explainer = ttame.load_explainer("efficientnet_lite0")        # or a folder you trained
+>>> explanation = explainer(explainer.classifier.prepare(["photo.jpg"]))  # doctest: +SKIP
+>>> explanation.heatmaps()                                       # doctest: +SKIP
+
+Importing this package loads neither torch nor any other heavy library; the first use of a name
+does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ttame.version import __version__
+
+if TYPE_CHECKING:
+    from ttame.classifiers.classifier import Classifier
+    from ttame.classifiers.feature_taps import FeatureTap
+    from ttame.classifiers.known_classifiers import load_classifier
+    from ttame.errors import TtameError
+    from ttame.explainers.attention.attention_explainer import (
+        AttentionExplainer,
+        new_attention_explainer,
+    )
+    from ttame.explainers.attention.attention_head import AttentionHead, HeadSettings
+    from ttame.explainers.attention.explainer_folder import (
+        load_explainer,
+        push_to_hub,
+        save_explainer,
+    )
+    from ttame.explainers.explainer import Explainer
+    from ttame.preprocessing import Preprocessing
+    from ttame.results.explanation import Explanation
+    from ttame.training.train_explainer import train_explainer
+    from ttame.training.training_settings import TrainingSettings, training_settings
+
+_HOMES = {
+    "AttentionExplainer": "ttame.explainers.attention.attention_explainer",
+    "AttentionHead": "ttame.explainers.attention.attention_head",
+    "Classifier": "ttame.classifiers.classifier",
+    "Explainer": "ttame.explainers.explainer",
+    "Explanation": "ttame.results.explanation",
+    "FeatureTap": "ttame.classifiers.feature_taps",
+    "HeadSettings": "ttame.explainers.attention.attention_head",
+    "Preprocessing": "ttame.preprocessing",
+    "TrainingSettings": "ttame.training.training_settings",
+    "TtameError": "ttame.errors",
+    "load_classifier": "ttame.classifiers.known_classifiers",
+    "load_explainer": "ttame.explainers.attention.explainer_folder",
+    "new_attention_explainer": "ttame.explainers.attention.attention_explainer",
+    "push_to_hub": "ttame.explainers.attention.explainer_folder",
+    "save_explainer": "ttame.explainers.attention.explainer_folder",
+    "train_explainer": "ttame.training.train_explainer",
+    "training_settings": "ttame.training.training_settings",
+}
+
+__all__ = [
+    "AttentionExplainer",
+    "AttentionHead",
+    "Classifier",
+    "Explainer",
+    "Explanation",
+    "FeatureTap",
+    "HeadSettings",
+    "Preprocessing",
+    "TrainingSettings",
+    "TtameError",
+    "__version__",
+    "load_classifier",
+    "load_explainer",
+    "new_attention_explainer",
+    "push_to_hub",
+    "save_explainer",
+    "train_explainer",
+    "training_settings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'ttame' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

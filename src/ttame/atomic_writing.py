@@ -1,0 +1,160 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttame.errors import OutputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextlib.contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
+
+    An existing file stays as it was until the rename, and for good if the block fails.
+
+    Raises:
+        OutputError: the disk is full or the place is not writable.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with whole_file(Path(folder) / "a.txt") as temporary:
+        ...         _ = temporary.write_text("whole")
+        ...     (Path(folder) / "a.txt").read_text()
+        'whole'
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        # mkstemp makes files private; a result is as readable as any other new file.
+        temporary.chmod(0o666 & ~_umask())
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+    except OSError as problem:
+        raise _output_error(path, problem) from problem
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; rename it to ``path`` if the block succeeds.
+
+    With ``overwrite`` an existing folder is replaced only after the new one is complete.
+
+    Raises:
+        OutputError: ``path`` exists and ``overwrite`` is false, the disk is full, or the place
+            is not writable.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite=overwrite)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        if path.exists():
+            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+            os.replace(path, retired / path.name)
+            os.replace(temporary, path)
+            shutil.rmtree(retired, ignore_errors=True)
+        else:
+            os.replace(temporary, path)
+    except OSError as problem:
+        raise _output_error(path, problem) from problem
+    finally:
+        if temporary is not None and temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path | str, *, overwrite: bool) -> None:
+    """Raise unless ``path`` is free, an empty folder, or allowed to be overwritten.
+
+    Commands call this before any long work, so that nothing is computed in vain.
+
+    Raises:
+        OutputError: ``path`` exists and is not an empty folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if overwrite or not any(path.iterdir()):
+            return
+        raise OutputError(f"folder {path} exists", remedy="another --out, or --overwrite")
+    if path.exists():
+        raise OutputError(f"{path} is a file", allowed="a folder", remedy="another --out")
+
+
+def write_json(path: Path | str, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as indented UTF-8 JSON, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or the place is not writable.
+        ValueError: ``content`` holds NaN or infinity, which JSON does not have.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_tensors(
+    path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write ``tensors`` as one safetensors file, whole or not at all.
+
+    Args:
+        path: where the file goes.
+        tensors: name to tensor, any device; copied to the CPU, made contiguous.
+        metadata: strings that go into the file's header.
+
+    Raises:
+        OutputError: the disk is full or the place is not writable.
+    """
+    # Serialising to bytes first makes a full disk an OSError like every other one.
+    from safetensors.torch import save
+
+    content = save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        dict(metadata) if metadata else None,
+    )
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _output_error(path: Path, problem: OSError) -> OutputError:
+    if problem.errno == errno.ENOSPC:
+        return OutputError(
+            f"the disk is full while writing {path}",
+            remedy="free some space, or write to another --out",
+        )
+    reason = problem.strerror or str(problem)
+    return OutputError(f"cannot write {path} ({reason})", remedy="a place you may write to")

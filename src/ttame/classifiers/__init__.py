@@ -1,0 +1,1 @@
+"""Frozen networks with their preprocessing, class names and feature taps."""

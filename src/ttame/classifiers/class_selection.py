@@ -1,0 +1,127 @@
+"""Which classes of which image are to be explained."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ttame.errors import ClassSelectionError, near_matches
+
+ClassSelection = None | int | str | Tensor | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]
+"""What callers may pass as ``classes``; see :func:`select_classes`."""
+
+
+def select_classes(selection: ClassSelection, logits: Tensor, names: Sequence[str] = ()) -> Tensor:
+    """Turn what a caller asked for into class indices of every image.
+
+    Args:
+        selection: ``None`` for each image's top-1 class; an int for one class for all images;
+            (B,) ints for one class an image; (B, K) ints; ``"all"``; ``"top3"`` for the three
+            most probable ones; a class name, or a list of class names, for all images.
+        logits: (B, C).
+        names: the C class names, if there are any.
+
+    Returns:
+        (B, K) int64 on the device of the logits. With ``"topN"`` the most probable comes first.
+
+    Raises:
+        ClassSelectionError: a name or index that does not exist, or a shape that does not fit.
+
+    Example:
+        >>> select_classes("top2", torch.tensor([[0.1, 0.9, 0.5]]))
+        tensor([[1, 2]])
+        >>> select_classes(["cat"], torch.zeros(2, 3), names=["dog", "cat", "hen"])
+        tensor([[1],
+                [1]])
+    """
+    images, count = logits.shape
+    if selection is None:
+        return logits.argmax(dim=1, keepdim=True)
+    if isinstance(selection, str):
+        if selection == "all":
+            return torch.arange(count, device=logits.device).expand(images, count)
+        top = re.fullmatch(r"top-?(\d+)", selection)
+        if top:
+            return logits.topk(_checked_top(int(top[1]), count), dim=1).indices
+        selection = [selection]
+    if isinstance(selection, Sequence) and any(isinstance(entry, str) for entry in selection):
+        indices = [class_index(str(entry), names, count) for entry in selection]
+        return torch.tensor(indices, device=logits.device).expand(images, len(indices))
+    try:
+        asked = torch.as_tensor(selection, device=logits.device)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise ClassSelectionError(f"classes {selection!r}", allowed=_ALLOWED) from problem
+    return _checked_indices(asked, images, count)
+
+
+def class_index(name: str, names: Sequence[str], count: int) -> int:
+    """The index of one class given by name or by number.
+
+    Upper and lower case are alike; of a name such as ``"tench, Tinca tinca"`` each part will do.
+
+    Raises:
+        ClassSelectionError: unknown (with near matches), ambiguous, or out of range.
+
+    Example:
+        >>> class_index("Cat", ["dog", "cat"], 2)
+        1
+    """
+    if re.fullmatch(r"[+-]?\d+", name.strip()):
+        index = int(name)
+        if not 0 <= index < count:
+            raise ClassSelectionError(f"class index {index}", allowed=f"0 to {count - 1}")
+        return index
+    wanted = name.strip().casefold()
+    exact = [i for i, known in enumerate(names) if known.casefold() == wanted]
+    found = exact or [
+        i
+        for i, known in enumerate(names)
+        if wanted in (part.strip() for part in known.casefold().split(","))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ClassSelectionError(
+            f"{len(found)} classes are called {name!r}",
+            remedy=" or ".join(f"index {index}" for index in found),
+        )
+    if not names:
+        raise ClassSelectionError(
+            f"class {name!r}, but this classifier has no class names",
+            allowed=f"indices 0 to {count - 1}",
+        )
+    near = near_matches(name, names)
+    raise ClassSelectionError(
+        f"unknown class {name!r}",
+        remedy=" or ".join(near) if near else f"an index from 0 to {count - 1}",
+    )
+
+
+_ALLOWED = 'None, an int, (B,) or (B, K) ints, "all", "top3", a class name or a list of names'
+
+
+def _checked_top(wanted: int, count: int) -> int:
+    if not 1 <= wanted <= count:
+        raise ClassSelectionError(f'classes "top{wanted}"', allowed=f'"top1" to "top{count}"')
+    return wanted
+
+
+def _checked_indices(asked: Tensor, images: int, count: int) -> Tensor:
+    if asked.is_floating_point() or asked.dtype == torch.bool:
+        raise ClassSelectionError(f"classes of dtype {asked.dtype}", allowed=_ALLOWED)
+    if asked.ndim == 0:
+        asked = asked.expand(images, 1)
+    elif asked.ndim == 1:
+        asked = asked[:, None]
+    if asked.ndim != 2 or len(asked) != images or asked.shape[1] == 0:
+        raise ClassSelectionError(
+            f"classes of shape {tuple(asked.shape)} for {images} images",
+            allowed=f"an int, ({images},) or ({images}, K) ints",
+        )
+    outside = asked[(asked < 0) | (asked >= count)]
+    if outside.numel():
+        raise ClassSelectionError(f"class index {int(outside[0])}", allowed=f"0 to {count - 1}")
+    return asked.long()

@@ -1,0 +1,293 @@
+"""A frozen network with everything that explaining it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.frozen_network import frozen
+from ttame.classifiers.layer_outputs import reading, uncompiled
+from ttame.classifiers.network_trace import NetworkTrace, blank_image, run_network, trace_network
+from ttame.classifiers.tap_choice import Family, TapChoice, choose_taps, named_taps
+from ttame.classifiers.weights_files import weight_fingerprint
+from ttame.errors import ClassifierError, ImageError
+from ttame.photos import read_photo, to_rgb
+from ttame.preprocessing import Preprocessing
+
+Photo = Image.Image | Path | str
+"""A photo that is open already, or the path of one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierRecipe:
+    """How :func:`ttame.load_classifier` made a classifier, so that it can be made again.
+
+    Attributes:
+        name: as passed, e.g. ``"timm/resnet18"``.
+        weights: ``"default"``, ``"none"`` or a path.
+        image_size: (H, W) in pixels if it was passed.
+        network_options: passed on to the library that builds the network.
+    """
+
+    name: str
+    weights: str = "default"
+    image_size: tuple[int, int] | None = None
+    network_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureReading:
+    """What one forward pass of a classifier gave.
+
+    Attributes:
+        logits: (B, C).
+        feature_maps: one (B, C_i, h_i, w_i) per tap, prefix tokens dropped.
+        class_tokens: one (B, C_i) per tap, or ``None`` where the tap has no prefix tokens.
+    """
+
+    logits: Tensor
+    feature_maps: tuple[Tensor, ...]
+    class_tokens: tuple[Tensor | None, ...]
+
+
+class Classifier:
+    """A network in eval mode, its preprocessing, its class names and its feature taps.
+
+    The network is borrowed, never changed: while a method of this class runs, it is in eval mode
+    with its parameters frozen, and afterwards modes, flags and hooks are as they were.
+
+    Args:
+        network: any module that maps (B, 3, H, W) to (B, C) logits, or to an output with
+            ``.logits``.
+        preprocessing: the one that belongs to the network's weights.
+        class_names: C names; without them classes are called by index.
+        taps: one to three layer names, or ready taps; chosen automatically if not given.
+        name: how messages and saved explainers call the classifier.
+        recipe: how it can be loaded again; set by :func:`ttame.load_classifier`.
+
+    Raises:
+        ClassifierError: the network does not return (B, C) logits, or the names do not fit.
+        TapError: no taps were found, or a named layer does not exist.
+
+    Example:
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(32))
+        >>> [tap.in_words() for tap in classifier.taps]
+        ['1: 8 channels on a 16x16 grid', '3: 16 channels on a 8x8 grid']
+        >>> classifier.probabilities(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        preprocessing: Preprocessing,
+        class_names: Sequence[str] | None = None,
+        taps: Sequence[str | FeatureTap] | None = None,
+        name: str | None = None,
+        recipe: ClassifierRecipe | None = None,
+    ) -> None:
+        if not isinstance(network, nn.Module):
+            raise ClassifierError(
+                f"a {type(network).__name__} as network", allowed="a torch.nn.Module"
+            )
+        self.network = network
+        self.preprocessing = preprocessing
+        self.name = name or type(uncompiled(network)).__name__
+        self.recipe = recipe
+        self.trace = trace_network(network, preprocessing.input_size)
+        self.class_names = self._checked_names(class_names)
+        self.tap_choice = self._choose_taps(taps)
+        self.memory_format = self._choose_memory_format()
+
+    @property
+    def taps(self) -> tuple[FeatureTap, ...]:
+        """Where features are read, from the first to the last in the network."""
+        return self.tap_choice.taps
+
+    @property
+    def family(self) -> Family:
+        """What kind of network this is."""
+        return self.tap_choice.family
+
+    @property
+    def number_of_classes(self) -> int:
+        """C, the width of the logits."""
+        return self.trace.number_of_classes
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's parameters are."""
+        return blank_image(self.network, (1, 1)).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating dtype of the network's parameters."""
+        return blank_image(self.network, (1, 1)).dtype
+
+    def with_taps(self, taps: Sequence[str | FeatureTap]) -> Classifier:
+        """The same classifier, sharing the network, with features read elsewhere.
+
+        Raises:
+            TapError: a named layer does not exist or gives no features.
+        """
+        other = copy.copy(self)
+        other.tap_choice = self._choose_taps(taps)
+        return other
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[nn.Module]:
+        """Hold the network in eval mode with its parameters frozen; see ``frozen_network``."""
+        with frozen(self.network) as network:
+            yield network
+
+    def prepare(self, photos: Photo | Sequence[Photo]) -> Tensor:
+        """Turn one or several photos into a batch for the network.
+
+        Args:
+            photos: PIL images or paths.
+
+        Returns:
+            (B, 3, H, W) float32, normalised, on the classifier's device.
+
+        Raises:
+            ImageError: a file that is no readable image.
+        """
+        several = [photos] if isinstance(photos, Image.Image | str | Path) else list(photos)
+        if not several:
+            raise ImageError("an empty list of photos", allowed="at least one photo")
+        opened = [
+            to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
+            for photo in several
+        ]
+        return torch.stack([self.preprocessing.prepare(photo) for photo in opened]).to(self.device)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Run the network.
+
+        Gradients flow to ``images`` if they require them, never to the parameters.
+
+        Args:
+            images: (B, 3, H, W) float, normalised.
+
+        Returns:
+            (B, C) in the network's dtype.
+
+        Raises:
+            ImageError: not a batch of images.
+            ClassifierError: the network fails on this input size.
+        """
+        images = self._checked_images(images)
+        with self.frozen():
+            return run_network(uncompiled(self.network), images)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """The softmax of the logits, (B, C) float32 in [0, 1]."""
+        return self.logits(images).float().softmax(dim=1)
+
+    def read_features(self, images: Tensor) -> FeatureReading:
+        """Run the network once and read logits and features.
+
+        Args:
+            images: (B, 3, H, W) float, normalised.
+
+        Returns:
+            Logits and feature maps in the network's dtype. They carry a graph only if the images
+            require gradients.
+
+        Raises:
+            ImageError: not a batch of images.
+            ClassifierError: the network fails on this input size.
+            TapError: a layer's output is not what it was at this classifier's making.
+        """
+        images = self._checked_images(images)
+        layers = dict(uncompiled(self.network).named_modules())
+        with self.frozen(), reading({tap.layer: layers[tap.layer] for tap in self.taps}) as outputs:
+            logits = run_network(uncompiled(self.network), images)
+        image_size = (int(images.shape[2]), int(images.shape[3]))
+        tapped = [(tap, outputs.get(tap.layer)) for tap in self.taps]
+        return FeatureReading(
+            logits=logits,
+            feature_maps=tuple(tap.feature_map(output, image_size) for tap, output in tapped),
+            class_tokens=tuple(
+                tap.prefix(output)[:, 0] if tap.prefix_tokens else None for tap, output in tapped
+            ),
+        )
+
+    def fingerprint(self) -> str:
+        """A SHA-256 of the network's weights; see :func:`weight_fingerprint`."""
+        return weight_fingerprint(uncompiled(self.network))
+
+    def class_label(self, index: int) -> str:
+        """The name of class ``index``, or ``"class 7"`` without names."""
+        return self.class_names[index] if self.class_names else f"class {index}"
+
+    def _checked_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        if names is not None and len(names) != self.number_of_classes:
+            raise ClassifierError(
+                f"{len(names)} class names for {self.number_of_classes} logits",
+                allowed="one name for each class, in the order of the logits",
+            )
+        return tuple(names or ())
+
+    def _choose_taps(self, taps: Sequence[str | FeatureTap] | None) -> TapChoice:
+        network, trace = uncompiled(self.network), self.trace
+        if taps is None:
+            return choose_taps(network, trace)
+        if isinstance(taps, str):
+            taps = [taps]
+        named = named_taps(network, trace, [t.layer if isinstance(t, FeatureTap) else t for t in taps])
+        ready = tuple(
+            given if isinstance(given, FeatureTap) else found
+            for given, found in zip(taps, named.taps, strict=True)
+        )
+        return dataclasses.replace(named, taps=ready)
+
+    def _choose_memory_format(self) -> torch.memory_format:
+        """Channels-last images make convolutions several times faster, where they are allowed.
+
+        A network that flattens with ``view`` refuses them, so the dry run decides. The weights
+        stay as they are: a convolution follows the format of its input.
+        """
+        if self.family in ("Vision Transformer", "token mixer"):
+            return torch.contiguous_format
+        # More than one image: strides of a single one are ambiguous.
+        probe = blank_image(self.network, self.preprocessing.input_size).repeat(2, 1, 1, 1)
+        try:
+            with self.frozen(), torch.no_grad():
+                run_network(
+                    uncompiled(self.network), probe.contiguous(memory_format=torch.channels_last)
+                )
+        except ClassifierError:
+            return torch.contiguous_format
+        return torch.channels_last
+
+    def _checked_images(self, images: Tensor) -> Tensor:
+        remedy = "classifier.prepare(photos), which gives normalised images"
+        if not isinstance(images, Tensor):
+            raise ImageError(f"a {type(images).__name__}", allowed="(B, 3, H, W)", remedy=remedy)
+        if images.ndim != 4 or images.shape[1] != 3 or not len(images):
+            raise ImageError(
+                f"images of shape {tuple(images.shape)}", allowed="(B, 3, H, W)", remedy=remedy
+            )
+        if not images.is_floating_point():
+            raise ImageError(f"{images.dtype} images", allowed="float, normalised", remedy=remedy)
+        like = blank_image(self.network, (1, 1))
+        return images.to(like.device, like.dtype).contiguous(memory_format=self.memory_format)
+
+
+def describe_trace(trace: NetworkTrace) -> dict[str, tuple[int, ...]]:
+    """Layer name to output shape of the dry run, for people who look for a layer to tap."""
+    return {layer.name: layer.shape for layer in trace.layers}

@@ -1,0 +1,97 @@
+"""Loading classifiers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ttame.classifiers.classifier import Classifier, ClassifierRecipe
+from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.network_sources import bundled, timm_models, torchvision_models
+from ttame.classifiers.network_sources import transformers_models
+from ttame.classifiers.network_sources.network_source import LoadedNetwork
+from ttame.classifiers.weights_files import load_weights, read_weights
+from ttame.errors import UnknownNameError, near_matches
+
+SOURCES: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {
+    "torchvision": torchvision_models.load_network,
+    "timm": timm_models.load_network,
+    "hf": transformers_models.load_network,
+}
+"""What stands before the slash of a classifier's name, and who builds the network."""
+
+
+def load_classifier(
+    name: str,
+    weights: Literal["default", "none"] | str | Path = "default",
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    taps: Sequence[str | FeatureTap] | None = None,
+    class_names: Sequence[str] | None = None,
+    network_options: Mapping[str, Any] | None = None,
+    device: torch.device | str | None = None,
+) -> Classifier:
+    """Load a classifier with the preprocessing that belongs to its weights.
+
+    Args:
+        name: ``"torchvision/NAME"``, ``"timm/NAME"``, ``"hf/REPO_OR_FOLDER"`` or a bundled
+            classifier such as ``"efficientnet_lite0"``, which works offline.
+        weights: ``"default"`` downloads the library's own; ``"none"`` leaves them random; a path
+            to a safetensors file loads that one.
+        image_size: (H, W), or one number for both, if not the network's own.
+        taps: one to three layer names; chosen automatically if not given.
+        class_names: C names in the order of the logits; the library's own if not given.
+        network_options: passed on to the library, e.g. ``{"num_classes": 10}``.
+        device: where the network goes; the CPU if not given.
+
+    Raises:
+        UnknownNameError: no such network; the message has near matches.
+        WeightsError: weights that cannot be downloaded, are pickles, or of another architecture.
+        MissingExtraError: the library is not installed.
+        ClassifierError: options that the library refuses, or a network without (B, C) logits.
+
+    Example:
+        >>> classifier = load_classifier("timm/resnet18", weights="none")
+        >>> [tap.layer for tap in classifier.taps]
+        ['layer2', 'layer3', 'layer4']
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    recipe = ClassifierRecipe(name, str(weights), size, dict(network_options or {}))
+    loaded = _find_source(name)(recipe)
+    if recipe.weights not in ("default", "none"):
+        load_weights(loaded.network, read_weights(recipe.weights), f"{recipe.weights}")
+    loaded.network.requires_grad_(False).eval()
+    if device is not None:
+        loaded.network.to(device)
+    return Classifier(
+        loaded.network,
+        preprocessing=loaded.preprocessing,
+        class_names=class_names if class_names is not None else loaded.class_names,
+        taps=taps,
+        name=name,
+        recipe=recipe,
+    )
+
+
+def _find_source(name: str) -> Callable[[ClassifierRecipe], LoadedNetwork]:
+    if name in bundled.BUNDLED:
+        return bundled.load_network
+    source, slash, rest = name.partition("/")
+    if slash and rest and source in SOURCES:
+        return SOURCES[source]
+    if slash and source not in SOURCES and near_matches(source, SOURCES):
+        raise UnknownNameError.of("source of networks", source, SOURCES)
+    near = near_matches(name, bundled.BUNDLED)
+    if not slash:
+        near += [f"timm/{found}" for found in near_matches(name, timm_models.names(), 2)]
+        near += [f"torchvision/{found}" for found in near_matches(name, torchvision_models.names(), 2)]
+    raise UnknownNameError(
+        f"unknown classifier {name!r}",
+        allowed=f"torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER, {', '.join(bundled.BUNDLED)}",
+        remedy=" or ".join(near),
+    )
+
+

@@ -1,0 +1,1 @@
+"""The libraries that networks come from, one file each."""

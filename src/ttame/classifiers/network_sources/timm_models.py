@@ -1,0 +1,114 @@
+"""Networks of timm (PyTorch Image Models)."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from typing import Any
+
+from torch import nn
+
+from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.network_sources.network_source import (
+    LoadedNetwork,
+    imagenet_class_names,
+    with_image_size,
+)
+from ttame.errors import ClassifierError, UnknownNameError, WeightsError
+from ttame.preprocessing import Preprocessing
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """All networks of timm, without the tags of their weights."""
+    import timm
+
+    return tuple(timm.list_models())
+
+
+def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
+    """Build a timm network; with weights ``"default"`` download its default ones.
+
+    Args:
+        recipe: its name may carry a tag after a dot, ``timm/resnet50.a1_in1k``.
+
+    Raises:
+        UnknownNameError: no such network.
+        WeightsError: the weights cannot be downloaded.
+        ClassifierError: timm refuses an option.
+    """
+    name = recipe.name.partition("/")[2]
+    if name.partition(".")[0] not in names():
+        raise UnknownNameError.of("timm network", name, names())
+    network = _build(name, recipe)
+    preprocessing = _preprocessing(network)
+    if recipe.image_size:
+        preprocessing = with_image_size(preprocessing, recipe.image_size)
+    return LoadedNetwork(network, preprocessing, _class_names(network))
+
+
+def _build(name: str, recipe: ClassifierRecipe) -> nn.Module:
+    import timm
+
+    options: dict[str, Any] = dict(recipe.network_options)
+    pretrained = recipe.weights == "default"
+    attempts = [options]
+    if recipe.image_size and "img_size" not in options:
+        # Networks with position embeddings must know the size; the others refuse the argument.
+        attempts = [{**options, "img_size": recipe.image_size}, options]
+    for attempt in attempts:
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*(Overwriting|deprecated).*")
+                network: nn.Module = timm.create_model(name, pretrained=pretrained, **attempt)
+            return network
+        except TypeError as problem:
+            refusal: Exception = problem
+        except (ValueError, AssertionError) as problem:
+            refusal = problem
+            break
+        except (OSError, RuntimeError) as problem:
+            if not pretrained:
+                refusal = problem
+                break
+            raise WeightsError(
+                f"the weights of {recipe.name} cannot be loaded ({_first_line(problem)})",
+                remedy='a connection, weights="none", or weights=PATH to a .safetensors file',
+            ) from problem
+    raise ClassifierError(
+        f"{recipe.name} refuses {attempts[-1] or 'its options'}: {_first_line(refusal)}"
+    ) from refusal
+
+
+def _preprocessing(network: nn.Module) -> Preprocessing:
+    from timm.data import resolve_model_data_config
+
+    config = resolve_model_data_config(network)
+    height, width = config["input_size"][-2:]
+    scaled = (math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"]))
+    keeps_aspect = config["crop_mode"] != "squash" and height == width
+    interpolation = config["interpolation"]
+    return Preprocessing(
+        input_size=(height, width),
+        resize=scaled[0] if keeps_aspect else scaled,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation="bilinear" if interpolation == "random" else interpolation,
+    )
+
+
+def _class_names(network: nn.Module) -> tuple[str, ...] | None:
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset(network)
+    if subset == "imagenet-1k":
+        return imagenet_class_names()
+    if subset is None:
+        return None
+    info = ImageNetInfo(subset)
+    return tuple(info.index_to_description(index) for index in range(info.num_classes()))
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).splitlines() or [type(problem).__name__])[0]

@@ -1,0 +1,373 @@
+"""Choosing where features are read, from one dry run of the network, and saying why.
+
+No table of architectures: the rules look at the order, shapes and kinds of the layers, so that
+they also hold for networks that nobody has listed. What they choose for well-known networks is
+pinned by tests against the published choices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from ttame.classifiers.feature_taps import FeatureTap, TapLayout
+from ttame.classifiers.network_trace import LayerRecord, NetworkTrace
+from ttame.errors import TapError, near_matches
+
+Family = Literal["CNN", "Vision Transformer", "token mixer", "hierarchical transformer"]
+
+LARGEST_PREFIX = 32
+"""More tokens than this before the patches are not looked for (register tokens are 4 to 8)."""
+
+NUMBER_OF_TAPS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class TapChoice:
+    """Which taps were chosen, and why.
+
+    Attributes:
+        taps: from the first to the last in the network.
+        family: what kind of network the dry run showed.
+        reason: one sentence for people.
+    """
+
+    taps: tuple[FeatureTap, ...]
+    family: Family
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _TokenBlocks:
+    """The repeated blocks of an isotropic token network."""
+
+    blocks: tuple[LayerRecord, ...]
+    tokens: int
+    channels: int
+
+
+def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
+    """Choose up to three taps.
+
+    * Vision Transformers and other isotropic token networks: the first normalisation of each of
+      the last three blocks, i.e. the input of the attention. (After the last block only the
+      class token is read, so its patch tokens never reach a class-token classifier.)
+    * Networks whose every stage ends with a max-pool (VGG, AlexNet): the last three pools.
+    * All others: the last layer at each of the three coarsest resolutions, at the level of the
+      network's stages.
+
+    Raises:
+        TapError: the network has no spatial features that these rules can see.
+    """
+    family = network_family(trace)
+    blocks = _token_blocks(trace)
+    if blocks is not None:
+        return _tap_token_blocks(network, trace, blocks, family)
+    candidates = _spatial_layers(trace)
+    pools = _closing_pools(candidates)
+    if pools:
+        reason = "the last three max-pool outputs, because every stage of this CNN ends with one"
+        return TapChoice(tuple(tap for _, tap in pools), family, reason)
+    return _tap_stages(candidates, trace, family)
+
+
+def named_taps(network: nn.Module, trace: NetworkTrace, names: Sequence[str]) -> TapChoice:
+    """Make taps of the layers that the user named.
+
+    Raises:
+        TapError: a layer does not exist, was not run, or its output is no feature map.
+    """
+    if not names:
+        raise TapError("an empty list of taps", allowed="one to three layer names")
+    records = trace.by_name()
+    taps = []
+    for name in names:
+        record = records.get(name)
+        if record is None:
+            exists = name in dict(network.named_modules())
+            problem = "gives no features" if exists else "does not exist"
+            near = near_matches(name, records)
+            remedy = " or ".join(near) if near else f"one of {_some_layers(trace)}"
+            raise TapError(f"layer {name!r} {problem}", remedy=remedy)
+        tap = describe_layer(network, trace, record)
+        if tap is None:
+            raise TapError(
+                f"the output of layer {name!r} has shape {record.shape}, which is no feature map",
+                allowed="(B, C, h, w), (B, h, w, C) or (B, tokens, C)",
+                remedy=f"one of {_some_layers(trace)}",
+            )
+        taps.append(tap)
+    return TapChoice(tuple(taps), network_family(trace), "named by the user")
+
+
+def network_family(trace: NetworkTrace) -> Family:
+    """Tell the kind of network from its layers."""
+    if _token_blocks(trace) is not None:
+        return "Vision Transformer" if _attends(trace) else "token mixer"
+    return "hierarchical transformer" if _attends(trace) else "CNN"
+
+
+def _attends(trace: NetworkTrace) -> bool:
+    """Whether the network has self-attention between places.
+
+    Channel gates and attention pooling carry the word in their names, but no place asks another.
+    """
+    gates = ("channel", "spatial", "pool", "squeeze", "cbam")
+    kinds = {layer.kind.lower() for layer in trace.layers}
+    return any(
+        ("attention" in kind or "attn" in kind) and not any(gate in kind for gate in gates)
+        for kind in kinds
+    )
+
+
+def describe_layer(
+    network: nn.Module, trace: NetworkTrace, record: LayerRecord
+) -> FeatureTap | None:
+    """Read the layout of a layer's output off its shape; ``None`` if it is no feature map."""
+    if len(record.shape) == 4:
+        return _spatial_tap(record, trace.image_size)
+    if len(record.shape) == 3:
+        grid, prefix = _token_grid(network, trace, record)
+        if grid is not None:
+            return FeatureTap(
+                record.name, "tokens", record.shape[2], grid, trace.image_size, prefix
+            )
+    return None
+
+
+def _tap_token_blocks(
+    network: nn.Module, trace: NetworkTrace, found: _TokenBlocks, family: Family
+) -> TapChoice:
+    taps = []
+    reasons = set()
+    for block in found.blocks[-NUMBER_OF_TAPS:]:
+        inside = [layer for layer in trace.layers if layer.name.startswith(f"{block.name}.")]
+        first = min((layer for layer in inside if layer.is_leaf), key=lambda layer: layer.order)
+        if "norm" in first.kind.lower() and first.shape == block.shape:
+            record, reason = first, "the first normalisation (before attention)"
+        else:
+            record, reason = block, "the output (no normalisation comes first)"
+        tap = describe_layer(network, trace, record)
+        if tap is None:
+            raise TapError(
+                f"the {found.tokens} tokens of {record.name} fill no grid of the aspect ratio of a "
+                f"{trace.image_size[0]}x{trace.image_size[1]} image",
+                remedy="taps=[names of layers with spatial output]",
+            )
+        taps.append(tap)
+        reasons.add(reason)
+    reason = f"{' / '.join(sorted(reasons))} of the last {len(taps)} of {len(found.blocks)} blocks"
+    return TapChoice(tuple(taps), family, reason)
+
+
+def _token_blocks(trace: NetworkTrace) -> _TokenBlocks | None:
+    """The longest run of like siblings that all put out the same (1, T, D) tokens.
+
+    ``None`` for networks without one, and for those whose token count changes on the way.
+    """
+    siblings: dict[tuple[str, str, tuple[int, ...]], list[LayerRecord]] = defaultdict(list)
+    for layer in trace.layers:
+        if len(layer.shape) == 3 and layer.shape[0] == 1 and layer.shape[1] >= 4:
+            parent = layer.name.rpartition(".")[0]
+            if not layer.is_leaf and parent:
+                siblings[parent, layer.kind, layer.shape].append(layer)
+    runs = [run for run in siblings.values() if len(run) >= 2]
+    if not runs and len(_resolutions(trace)) <= 1:
+        # A transformer of a single block has no run, but also nothing except its patch grid.
+        runs = [run for run in siblings.values() if run[0].name.rpartition(".")[2] == "0"]
+    if not runs:
+        return None
+    longest = max(runs, key=len)
+    # Any other layers of blocks at this level or above it count, also a pyramid's single ones.
+    lengths = {
+        shape[1]
+        for (_, kind, shape), run in siblings.items()
+        if run[0].depth < longest[0].depth or (len(run) > 1 or kind == longest[0].kind)
+        if run[0].depth <= longest[0].depth
+    }
+    # Prefix tokens may join on the way; a pyramid shrinks its tokens by a factor of four.
+    if max(lengths) > min(lengths) + LARGEST_PREFIX:
+        return None
+    blocks = tuple(sorted(longest, key=lambda layer: layer.order))
+    return _TokenBlocks(blocks, blocks[0].shape[1], blocks[0].shape[2])
+
+
+def _token_grid(
+    network: nn.Module, trace: NetworkTrace, record: LayerRecord
+) -> tuple[tuple[int, int] | None, int]:
+    """The (h, w) grid of a token layer and the number of tokens before the patches."""
+    tokens = record.shape[1]
+    declared = [
+        module.num_prefix_tokens
+        for module in network.modules()
+        if isinstance(getattr(module, "num_prefix_tokens", None), int)
+    ]
+    embeddings = [
+        tap.grid
+        for layer in trace.layers
+        if layer.order < record.order and (tap := _spatial_tap(layer, trace.image_size))
+        if 0 <= tokens - tap.grid[0] * tap.grid[1] <= LARGEST_PREFIX
+    ]
+    # The finest grid that fits leaves the fewest prefix tokens.
+    embeddings.sort(key=lambda grid: grid[0] * grid[1], reverse=True)
+    for prefix in declared:
+        for grid in [*embeddings, _grid_of_aspect(tokens - prefix, trace.image_size)]:
+            if grid is not None and grid[0] * grid[1] == tokens - prefix:
+                return grid, prefix
+    if embeddings:
+        return embeddings[0], tokens - embeddings[0][0] * embeddings[0][1]
+    for prefix in range(min(LARGEST_PREFIX, tokens - 4) + 1):
+        grid = _grid_of_aspect(tokens - prefix, trace.image_size)
+        if grid is not None:
+            return grid, prefix
+    return None, 0
+
+
+def _resolutions(trace: NetworkTrace) -> set[tuple[int, int]]:
+    """The grids of all 4-D outputs."""
+    taps = (_spatial_tap(layer, trace.image_size) for layer in trace.layers)
+    return {tap.grid for tap in taps if tap is not None}
+
+
+def _grid_of_aspect(patches: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
+    """The (h, w) with ``h·w = patches`` whose cells are square on the image, if there is one."""
+    height = round((patches * image_size[0] / image_size[1]) ** 0.5) if patches > 0 else 0
+    for rows in (height, height - 1, height + 1):
+        if rows >= 2 and patches % rows == 0 and _fits(rows, patches // rows, image_size):
+            return rows, patches // rows
+    return None
+
+
+def _spatial_tap(record: LayerRecord, image_size: tuple[int, int]) -> FeatureTap | None:
+    """A tap for a 4-D output; (1, C, h, w) is preferred where both readings are possible."""
+    if len(record.shape) != 4 or record.shape[0] != 1:
+        return None
+    _, first, second, third = record.shape
+    readings: list[tuple[TapLayout, int, tuple[int, int]]] = [
+        ("channels first", first, (second, third)),
+        ("channels last", third, (first, second)),
+    ]
+    for layout, channels, grid in readings:
+        if min(grid) >= 2 and _fits(*grid, image_size):
+            return FeatureTap(record.name, layout, channels, grid, image_size)
+    return None
+
+
+def _fits(rows: int, columns: int, image_size: tuple[int, int]) -> bool:
+    """Whether a grid has the image's aspect ratio, give or take a rounded row or column."""
+    height, width = image_size
+    if rows > height or columns > width:
+        return False
+    return abs(columns - width * rows / height) < 1 or abs(rows - height * columns / width) < 1
+
+
+def _spatial_layers(trace: NetworkTrace) -> list[tuple[LayerRecord, FeatureTap]]:
+    """All layers with a feature map of at least 2x2 places, without the maps of the classes."""
+    attends = _attends(trace)
+    found = []
+    for layer in trace.layers:
+        tap = _spatial_tap(layer, trace.image_size)
+        if tap is None and attends and len(layer.shape) == 3 and layer.shape[0] == 1:
+            grid = _grid_of_aspect(layer.shape[1], trace.image_size)
+            if grid is not None:
+                tap = FeatureTap(layer.name, "tokens", layer.shape[2], grid, trace.image_size)
+        if tap is None or layer.kind in ("Identity", "Dropout"):
+            continue
+        found.append((layer, tap))
+    features = [(layer, tap) for layer, tap in found if tap.channels != trace.number_of_classes]
+    return features or found
+
+
+def _closing_pools(
+    candidates: list[tuple[LayerRecord, FeatureTap]],
+) -> list[tuple[LayerRecord, FeatureTap]]:
+    """The last three max-pools, if no convolution with spatial output follows the last one."""
+    pools = [(layer, tap) for layer, tap in candidates if layer.kind == "MaxPool2d"]
+    if len(pools) < NUMBER_OF_TAPS:
+        return []
+    last = pools[-1][0].order
+    if any(layer.order > last and layer.kind == "Conv2d" for layer, _ in candidates):
+        return []
+    return pools[-NUMBER_OF_TAPS:]
+
+
+def _tap_stages(
+    candidates: list[tuple[LayerRecord, FeatureTap]], trace: NetworkTrace, family: Family
+) -> TapChoice:
+    if not candidates:
+        raise TapError(
+            "no layer of this network has spatial output",
+            remedy=f"taps=[one to three of {_some_layers(trace)}]",
+        )
+    coarsest = min(_places(tap) for _, tap in candidates)
+    by_depth: dict[int, dict[int, FeatureTap]] = defaultdict(dict)
+    for layer, tap in sorted(candidates, key=lambda pair: pair[0].order):
+        # Later layers overwrite earlier ones of the same resolution.
+        by_depth[layer.depth][_places(tap)] = tap
+    reachable = {depth: found for depth, found in by_depth.items() if coarsest in found}
+    wanted = min(NUMBER_OF_TAPS, max(len(found) for found in reachable.values()))
+    depth = min(depth for depth, found in reachable.items() if len(found) >= wanted)
+    if len(reachable[depth]) == 1:
+        return _tap_isotropic(candidates, trace)
+    places = sorted(reachable[depth])[:NUMBER_OF_TAPS]
+    chosen = [reachable[depth][count] for count in places]
+    chosen[0] = _sibling(chosen[0], chosen[1], candidates)
+    _refuse_early(chosen[0], trace)
+    reason = (
+        f"the outputs of the last {len(chosen)} stages: the last layer at each of the coarsest "
+        "resolutions, at the level of the network's stages"
+    )
+    return TapChoice(tuple(reversed(chosen)), family, reason)
+
+
+def _sibling(
+    coarsest: FeatureTap, finer: FeatureTap, candidates: list[tuple[LayerRecord, FeatureTap]]
+) -> FeatureTap:
+    """The coarsest stage beside the finer one, rather than a layer of the head after it."""
+    parent = finer.layer.rpartition(".")[0]
+    beside = [
+        tap
+        for layer, tap in candidates
+        if layer.name.rpartition(".")[0] == parent and tap.grid == coarsest.grid
+    ]
+    return beside[-1] if beside else coarsest
+
+
+def _refuse_early(last: FeatureTap, trace: NetworkTrace) -> None:
+    """A network whose spatial layers all come early does its work where no rule can see it."""
+    order = trace.by_name()[last.layer].order
+    latest = max(layer.order for layer in trace.layers)
+    if order < latest / 2:
+        raise TapError(
+            f"the last layer with a recognisable grid, {last.layer}, comes before half of this "
+            "network's layers",
+            remedy=f"taps=[one to three of {_some_layers(trace)}]",
+        )
+
+
+def _tap_isotropic(
+    candidates: list[tuple[LayerRecord, FeatureTap]], trace: NetworkTrace
+) -> TapChoice:
+    """Networks of a single resolution: the last of their repeated blocks."""
+    siblings: dict[tuple[str, str, tuple[int, ...]], list[FeatureTap]] = defaultdict(list)
+    for layer, tap in candidates:
+        siblings[layer.name.rpartition(".")[0], layer.kind, layer.shape].append(tap)
+    longest = max(siblings.values(), key=len)
+    chosen = tuple(longest[-NUMBER_OF_TAPS:])
+    _refuse_early(chosen[-1], trace)
+    family: Family = "Vision Transformer" if _attends(trace) else "CNN"
+    return TapChoice(chosen, family, f"the last {len(chosen)} layers of its only resolution")
+
+
+def _places(tap: FeatureTap) -> int:
+    return tap.grid[0] * tap.grid[1]
+
+
+def _some_layers(trace: NetworkTrace) -> str:
+    """A few layer names for an error message: the outermost ones, the last first."""
+    outermost = sorted(trace.layers, key=lambda layer: (layer.depth, -layer.order))
+    return ", ".join(layer.name for layer in outermost[:8]) or "(the network has no layers)"

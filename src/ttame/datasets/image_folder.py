@@ -1,0 +1,100 @@
+"""Photos in a folder, flat or nested."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from ttame.datasets.name_list import NameList
+from ttame.datasets.photo_source import PhotoSource
+from ttame.errors import DatasetError
+from ttame.photos import PHOTO_SUFFIXES, read_photo
+
+
+class ImageFolder(PhotoSource):
+    """All photos below a folder, sorted by their path in it.
+
+    File name endings are compared without case. Hidden files and folders (``.thumbnails``, the
+    ``._photo.jpg`` of macOS) are left out; links are followed. Subfolders are not taken for
+    classes, because their names say nothing about the classifier's class numbers.
+
+    Args:
+        folder: where to search.
+
+    Raises:
+        DatasetError: ``folder`` is no folder, cannot be listed, or holds no photos.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "cats").mkdir()
+        ...     Image.new("RGB", (8, 8)).save(Path(folder) / "cats" / "tom.png")
+        ...     photos = ImageFolder(folder)
+        ...     len(photos), photos.key(0), photos.read(0).size
+        (1, 'cats/tom.png', (8, 8))
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise DatasetError(f"{self.folder} is no folder", allowed="a folder of photos")
+        try:
+            self._names = NameList(sorted(_photos_below(self.folder)))
+        except OSError as problem:
+            raise DatasetError(
+                f"cannot list {problem.filename} ({problem.strerror})",
+                remedy="a folder that you may read",
+            ) from problem
+        if not len(self._names):
+            raise DatasetError(
+                f"folder {self.folder} holds no photos",
+                allowed="files that end in " + ", ".join(sorted(PHOTO_SUFFIXES)),
+            )
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def key(self, index: int) -> str:
+        """The path within the folder, with forward slashes."""
+        return self._names[index]
+
+    def name(self, index: int) -> str:
+        """The path of the file."""
+        return str(self.folder / self._names[index])
+
+    def read(self, index: int) -> Image.Image:
+        """See :meth:`PhotoSource.read`."""
+        return read_photo(self.name(index))
+
+    def label(self, index: int) -> int | None:
+        """None: a folder names no labels."""
+        return None
+
+
+def holds_photos(folder: Path) -> bool:
+    """Say whether a photo lies anywhere below ``folder``, without listing all of it.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    return next(_photos_below(folder), None) is not None
+
+
+def _photos_below(folder: Path, prefix: str = "", ancestors: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the paths of photos relative to the first ``folder``, in no order."""
+    real = os.path.realpath(folder)
+    if real in ancestors:  # A link to a folder above it would go round for ever.
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _photos_below(
+                    Path(entry.path), f"{prefix}{entry.name}/", (*ancestors, real)
+                )
+            elif os.path.splitext(entry.name)[1].lower() in PHOTO_SUFFIXES:
+                yield prefix + entry.name

@@ -1,0 +1,1 @@
+"""Pictures from heatmaps: colour scales, overlays on photos, one panel per image."""

@@ -1,0 +1,1 @@
+"""Methods that say which places of an image speak for a class."""

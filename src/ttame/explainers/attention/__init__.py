@@ -1,0 +1,1 @@
+"""Explainers with a trained attention head: T-TAME, TAME, L-CAM."""

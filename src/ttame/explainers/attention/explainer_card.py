@@ -1,0 +1,119 @@
+"""The card of a saved explainer: what it is, how it was made, how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def explainer_card(config: Mapping[str, Any]) -> str:
+    """Write the card as Markdown with the front matter that the Hugging Face hub reads.
+
+    Args:
+        config: the content of ``config.json``.
+    """
+    sections = [_front_matter(), _head(config), _use(config)]
+    training = config["training"]
+    if training.get("settings"):
+        sections += [_training(training), _validation(training)]
+    sections.append(_limits())
+    return "\n".join(section for section in sections if section)
+
+
+
+def _front_matter() -> str:
+    lines = [
+        "---",
+        "license: apache-2.0",
+        "library_name: ttame",
+        "pipeline_tag: image-classification",
+        "tags: [explainability, saliency, t-tame]",
+        "---",
+    ]
+    return "\n".join(lines)
+
+
+def _head(config: Mapping[str, Any]) -> str:
+    classifier, head = config["classifier"], config["head"]
+    taps = ", ".join(f"`{tap}`" for tap in classifier["taps"])
+    return f"""
+# {config["method"]} explainer for {classifier["name"]}
+
+A trained attention head (variant `{head["variant"]}`, {head["number_of_classes"]} classes) that
+gives a saliency map for every class in one forward pass of the classifier.
+
+| | |
+|---|---|
+| classifier | `{classifier["name"]}` |
+| fingerprint of its weights | `{classifier["fingerprint"]}` |
+| feature taps | {taps} |
+| made by | ttame {config["ttame_version"]} |
+| licence of the head | Apache-2.0; the classifier's weights and the images have their own |
+"""
+
+
+def _use(config: Mapping[str, Any]) -> str:
+    own = config["classifier"]["recipe"] is None
+    extra = ", classifier=your_classifier" if own else ""
+    return f"""
+```python
+import ttame
+
+explainer = ttame.load_explainer("FOLDER"{extra})
+explanation = explainer("photo.jpg", classes="top3")
+explanation.heatmaps()
+```
+"""
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    rows = "\n".join(
+        f"| {name.replace('_', ' ')} | {value} |" for name, value in training["settings"].items()
+    )
+    skipped = training.get("skipped_images", {})
+    named = ", ".join(f"`{name}`" for name in list(skipped)[:10])
+    return f"""
+## Training
+
+Command: `{training.get("command", "ttame.train_explainer(...)")}`
+
+Data: `{training["data"]}` ({training["training_images"]} images to train on,
+{training["held_out_images"]} held out; fingerprint `{training["data_fingerprint"]}`;
+{len(skipped)} unreadable and skipped{": " + named if named else ""}).
+{training["steps"]} steps on {training["processes"]} process(es), {training["device"]},
+finished {training["finished"]}.
+
+| setting | value |
+|---|---|
+{rows}
+"""
+
+
+def _validation(training: Mapping[str, Any]) -> str:
+    rows = "\n".join(
+        f"| {figures['epoch'] + 1} | {figures['loss']:.3f} | {figures['cross_entropy']:.3f} "
+        f"| {figures['area']:.3f} | {figures['smoothness']:.3f} | {figures['average_drop']:.1f} "
+        f"| {figures['increase_in_confidence']:.1f} | {figures['mean_map_value']:.2f} |"
+        for figures in training["validation"]
+    )
+    if not rows:
+        return ""
+    return f"""
+## Validation on held-out images
+
+Everything is measured on masked images. Average Drop (lower is better) and Increase in Confidence
+(higher is better) follow the T-TAME test protocol at 100 %: min-maxed map, removed pixels black.
+
+| epoch | loss | cross entropy | area | smoothness | AD % | IC % | mean map value |
+|---|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def _limits() -> str:
+    return """
+## Limits
+
+The head explains the classifier with the weights named above and no other. Its maps are learned:
+check them against a method that is computed, such as Grad-CAM, before relying on them.
+"""

@@ -1,0 +1,107 @@
+"""The contract that every explanation method fulfils."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ttame.classifiers.class_selection import ClassSelection, select_classes
+from ttame.classifiers.classifier import Classifier, Photo
+from ttame.errors import NonFiniteMapError
+from ttame.memory_limit import naming_the_setting
+from ttame.results.explanation import Explanation
+
+
+class RawMaps(NamedTuple):
+    """What a method computes: logits (B, C), classes (B, K) and raw maps (B, K, h, w)."""
+
+    logits: Tensor
+    classes: Tensor
+    maps: Tensor
+
+
+ChooseClasses = Callable[[Tensor], Tensor]
+"""Given (B, C) logits, say which (B, K) classes of every image are to be explained."""
+
+
+class Explainer(ABC):
+    """A method that explains a classifier.
+
+    Calling an explainer checks the input, chooses the classes, runs the method, refuses maps that
+    are not finite, and returns an :class:`Explanation`. A method fills one hole, ``_raw_maps``.
+
+    Attributes:
+        classifier: the explained network.
+        method: the method's name in the registry.
+    """
+
+    classifier: Classifier
+    method: str
+
+    def __call__(
+        self, images: Tensor | Photo | Sequence[Photo], classes: ClassSelection = None
+    ) -> Explanation:
+        """Explain a batch of images.
+
+        Args:
+            images: (B, 3, H, W) float, normalised as ``classifier.prepare`` does it; or photos
+                (PIL images or paths), which are prepared first.
+            classes: ``None`` for each image's top-1 class, an int, (B,), (B, K), ``"all"``,
+                ``"top3"``, a class name or a list of names.
+
+        Returns:
+            Raw maps (B, K, h, w) float32 on the classifier's device, with the prediction.
+
+        Raises:
+            ImageError: not a batch of images.
+            ClassSelectionError: a class that does not exist.
+            NonFiniteMapError: a map with NaN or infinity; it is never drawn as a blank.
+            MemoryLimitError: the batch does not fit into memory.
+        """
+        if not isinstance(images, Tensor):
+            images = self.classifier.prepare(images)
+
+        def choose(logits: Tensor) -> Tensor:
+            return select_classes(classes, logits, self.classifier.class_names)
+
+        with naming_the_setting("fewer images or classes a call (--batch-size, --classes)"):
+            logits, chosen, maps = self._raw_maps(images, choose)
+        maps = maps.detach().float()
+        self._refuse_non_finite(maps)
+        return Explanation(
+            maps=maps,
+            classes=chosen,
+            logits=logits.detach().float(),
+            image_size=(int(images.shape[2]), int(images.shape[3])),
+            class_names=self.classifier.class_names,
+            method=self.method,
+            provenance=self.provenance(),
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """What the maps depend on besides the images, as strings and numbers."""
+        return {"classifier": self.classifier.name}
+
+    @abstractmethod
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        """Compute raw maps, in any range; higher means more evidence.
+
+        Args:
+            images: (B, 3, H, W), not checked yet; the classifier's methods do that.
+            choose_classes: call it once, when the logits are known.
+        """
+
+    def _refuse_non_finite(self, maps: Tensor) -> None:
+        # One reduction: a sum is finite only if every value is, up to overflow, which is checked.
+        if torch.isfinite(maps.sum()) or bool(torch.isfinite(maps).all()):
+            return
+        broken = (~torch.isfinite(maps)).flatten(1).any(dim=1).nonzero().flatten().tolist()
+        raise NonFiniteMapError(
+            f"{self.method} gave NaN or infinite maps for image {broken[0]} of the batch"
+            + (f" and {len(broken) - 1} more" if len(broken) > 1 else ""),
+            remedy="looking for NaN in the image, in the network's weights, or for fp16 overflow",
+        )

@@ -1,0 +1,1 @@
+"""Numbers that say how faithful a map is; one value per image."""

@@ -1,0 +1,134 @@
+"""Average Drop and Increase in Confidence on soft-masked images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from ttame.pixel_masking import MaskingSpace, mask_images
+from ttame.preprocessing import Preprocessing
+from ttame.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
+
+Probabilities = Callable[[Tensor], Tensor]
+"""(B, 3, H, W) normalised images to (B, C) probabilities."""
+
+
+def average_drop(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    *,
+    kept_share: float = 1.0,
+    space: MaskingSpace = "raw",
+) -> Tensor:
+    """How much of the class's probability is lost when only what the map shows is left.
+
+    ``100 · max(0, p − p′) / p`` with ``p`` the probability on the image and ``p′`` on the masked
+    image (Chattopadhyay et al., arXiv 1710.11063; the T-TAME protocol). Lower is better. A map
+    that hides nothing has an Average Drop near 0: read it with Increase in Confidence, and with
+    the map's mean value.
+
+    Args:
+        probabilities: the classifier's softmax output.
+        images: (B, 3, H, W) float, normalised.
+        maps: (B, h, w) raw maps.
+        classes: (B,) int64, the explained classes.
+        preprocessing: the classifier's own.
+        kept_share: share of pixels kept, 1, 0.5 or 0.15 in the published tables.
+        space: ``"raw"`` makes removed pixels black, as published.
+
+    Returns:
+        (B,) float32 in percent, in [0, 100]. Where p is 0 nothing can be lost: 0.
+    """
+    before, after = confidences(
+        probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space
+    )
+    return drop_of(before, after)
+
+
+def increase_in_confidence(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    *,
+    kept_share: float = 1.0,
+    space: MaskingSpace = "raw",
+) -> Tensor:
+    """Whether the class became more probable when only what the map shows was left.
+
+    ``100 · 1[p′ > p]``, strictly; the mean over images is the published percentage. Higher is
+    better. Arguments as for :func:`average_drop`.
+
+    Returns:
+        (B,) float32, 0 or 100.
+    """
+    before, after = confidences(
+        probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space
+    )
+    return increase_of(before, after)
+
+
+def drop_of(before: Tensor, after: Tensor) -> Tensor:
+    """``100 · max(0, before − after) / before``, 0 where ``before`` is 0.
+
+    Example:
+        >>> import torch
+        >>> drop_of(torch.tensor([0.8, 0.5, 0.0]), torch.tensor([0.2, 0.6, 0.0]))
+        tensor([75.,  0.,  0.])
+    """
+    lost = (before - after).clamp_min(0)
+    return 100 * lost / before.masked_fill(before == 0, 1)
+
+
+def increase_of(before: Tensor, after: Tensor) -> Tensor:
+    """``100 · 1[after > before]``.
+
+    Example:
+        >>> import torch
+        >>> increase_of(torch.tensor([0.5, 0.5]), torch.tensor([0.6, 0.5]))
+        tensor([100.,   0.])
+    """
+    return 100 * (after > before).to(before.dtype)
+
+
+def confidences(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    *,
+    kept_share: float = 1.0,
+    space: MaskingSpace = "raw",
+) -> tuple[Tensor, Tensor]:
+    """The class's probability on the images and on the masked images, each (B,)."""
+    size = (int(images.shape[2]), int(images.shape[3]))
+    masks = published_masks(maps[:, None], size, kept_share)
+    masked = mask_images(images, masks, preprocessing, space)
+    rows = classes[:, None]
+    return (
+        probabilities(images).gather(1, rows).squeeze(1),
+        probabilities(masked).gather(1, rows).squeeze(1),
+    )
+
+
+def published_masks(maps: Tensor, size: tuple[int, int], kept_share: float = 1.0) -> Tensor:
+    """Raw maps to soft masks as T-TAME's test does it.
+
+    Min–max on the map's own grid, bilinear upsampling, then every value below the map's
+    ``1 − kept_share`` quantile is set to 0.
+
+    Args:
+        maps: (B, K, h, w) raw.
+        size: (H, W) of the images.
+        kept_share: in (0, 1].
+
+    Returns:
+        (B, K, H, W) in [0, 1].
+    """
+    return keep_above_quantile(resize_maps(to_unit_range(maps), size), 1 - kept_share)

@@ -1,0 +1,248 @@
+"""How a photo becomes the input of a network, and how to undo it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ttame.errors import ClassifierError
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_PIL_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoRegion:
+    """The rectangle of a photo that a network saw, in pixels of the photo as it was opened.
+
+    ``left``/``top`` are inclusive, ``right``/``bottom`` exclusive; fractions of a pixel are kept.
+    Values outside the photo mean that the network saw black padding there.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """The preprocessing that belongs to a network's weights.
+
+    A photo is resized, cropped to ``input_size``, scaled to [0, 1] and normalised.
+
+    Attributes:
+        input_size: (H, W) of the network's input in pixels.
+        resize: an int resizes the shorter side to that many pixels and keeps the aspect ratio;
+            a pair resizes to exactly (H, W).
+        mean: per channel (red, green, blue), of pixels in [0, 1].
+        std: per channel, positive.
+        interpolation: how the photo is resized (antialiased, by Pillow).
+
+    Raises:
+        ClassifierError: a size below 1 or a standard deviation that is not positive.
+
+    Example:
+        >>> preprocessing = Preprocessing.imagenet(224)
+        >>> preprocessing.prepare(Image.new("RGB", (640, 480))).shape
+        torch.Size([3, 224, 224])
+    """
+
+    input_size: tuple[int, int]
+    resize: int | tuple[int, int]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        sides = [*self.input_size]
+        sides += [self.resize] if isinstance(self.resize, int) else [*self.resize]
+        if min(sides) < 1:
+            raise ClassifierError(
+                f"preprocessing with input size {self.input_size} and resize {self.resize}",
+                allowed="sizes of at least 1 pixel",
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ClassifierError(
+                f"preprocessing with mean {self.mean} and std {self.std}",
+                allowed="three means and three positive standard deviations",
+            )
+        if self.interpolation not in _PIL_FILTERS:
+            raise ClassifierError(
+                f"interpolation {self.interpolation!r}", allowed=", ".join(_PIL_FILTERS)
+            )
+
+    @classmethod
+    def imagenet(cls, size: int = 224) -> Preprocessing:
+        """The usual ImageNet evaluation: shorter side to 8/7 of ``size``, centre crop.
+
+        Example:
+            >>> Preprocessing.imagenet(224).resize
+            256
+        """
+        return cls(input_size=(size, size), resize=round(size * 8 / 7))
+
+    def prepare(
+        self, photo: Image.Image, *, crop_at: tuple[float, float] = (0.5, 0.5), flip: bool = False
+    ) -> Tensor:
+        """Turn a photo into one network input.
+
+        Args:
+            photo: an RGB photo of any size.
+            crop_at: (vertical, horizontal) position of the crop in [0, 1]; (0.5, 0.5) is the
+                centre. Training draws it at random.
+            flip: mirror left and right.
+
+        Returns:
+            (3, H, W) float32, normalised.
+        """
+        return self.normalise(self.pixels(photo, crop_at=crop_at, flip=flip))
+
+    def pixels(
+        self, photo: Image.Image, *, crop_at: tuple[float, float] = (0.5, 0.5), flip: bool = False
+    ) -> Tensor:
+        """Resize and crop a photo without normalising it.
+
+        Returns:
+            (3, H, W) float32 in [0, 1].
+        """
+        left, top = self._crop_corner(photo.size, crop_at)
+        width, height = self._resized_size(photo.size)
+        resized = photo.convert("RGB").resize((width, height), _PIL_FILTERS[self.interpolation])
+        crop_height, crop_width = self.input_size
+        # PIL pads with black where the box leaves the picture.
+        cropped = resized.crop((left, top, left + crop_width, top + crop_height))
+        if flip:
+            cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        pixels = torch.from_numpy(np.array(cropped, dtype=np.uint8))
+        return pixels.permute(2, 0, 1).float() / 255
+
+    def region(self, photo_size: tuple[int, int]) -> PhotoRegion:
+        """Say which part of a photo the centre-cropped network input shows.
+
+        Args:
+            photo_size: (width, height) in pixels, as PIL gives it.
+
+        Example:
+            >>> Preprocessing.imagenet(224).region((256, 512))
+            PhotoRegion(left=16.0, top=144.0, right=240.0, bottom=368.0)
+        """
+        width, height = photo_size
+        resized_width, resized_height = self._resized_size(photo_size)
+        left, top = self._crop_corner(photo_size, (0.5, 0.5))
+        across, down = width / resized_width, height / resized_height
+        crop_height, crop_width = self.input_size
+        return PhotoRegion(
+            left=left * across,
+            top=top * down,
+            right=(left + crop_width) * across,
+            bottom=(top + crop_height) * down,
+        )
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """``(pixels − mean) / std`` per channel.
+
+        Args:
+            pixels: (..., 3, H, W) float in [0, 1].
+        """
+        mean, std = self._statistics(pixels)
+        return (pixels - mean) / std
+
+    def denormalise(self, images: Tensor) -> Tensor:
+        """``images · std + mean`` per channel, the inverse of :meth:`normalise`.
+
+        Args:
+            images: (..., 3, H, W) float, normalised.
+        """
+        mean, std = self._statistics(images)
+        return images * std + mean
+
+    def black(self, like: Tensor) -> Tensor:
+        """What a black pixel becomes: ``−mean / std``, (3, 1, 1), dtype and device of ``like``."""
+        mean, std = self._statistics(like)
+        return -mean / std
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain lists and numbers, for a JSON file."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Preprocessing:
+        """Read what :meth:`as_json` wrote.
+
+        Raises:
+            ClassifierError: a field is missing, unknown or out of range.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if set(content) != names:
+            raise ClassifierError(
+                f"preprocessing with the fields {sorted(content)}", allowed=f"{sorted(names)}"
+            )
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
+        return cls(**values)
+
+    def in_words(self) -> str:
+        """One line for people: sizes, interpolation, mean and std."""
+        if isinstance(self.resize, int):
+            resize = f"shorter side to {self.resize}"
+        else:
+            resize = f"resize to {self.resize[0]}×{self.resize[1]}"
+        height, width = self.input_size
+        mean = ", ".join(f"{value:.3g}" for value in self.mean)
+        std = ", ".join(f"{value:.3g}" for value in self.std)
+        return (
+            f"{resize} ({self.interpolation}), centre crop {height}×{width}, "
+            f"mean ({mean}), std ({std})"
+        )
+
+    def _resized_size(self, photo_size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) of the photo after resizing."""
+        if not isinstance(self.resize, int):
+            return self.resize[1], self.resize[0]
+        width, height = photo_size
+        # The longer side is truncated, as torchvision and timm do.
+        if width <= height:
+            return self.resize, max(1, int(self.resize * height / width))
+        return max(1, int(self.resize * width / height)), self.resize
+
+    def _crop_corner(
+        self, photo_size: tuple[int, int], crop_at: tuple[float, float]
+    ) -> tuple[int, int]:
+        """(left, top) of the crop in the resized photo; negative where black is padded."""
+        width, height = self._resized_size(photo_size)
+        crop_height, crop_width = self.input_size
+        # round() sends halves to the even neighbour, as torchvision's centre crop does.
+        top = round((height - crop_height) * crop_at[0])
+        left = round((width - crop_width) * crop_at[1])
+        return left, top
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return _statistics(self.mean, self.std, like.dtype, like.device)
+
+
+@functools.lru_cache(maxsize=64)
+def _statistics(
+    mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Mean and std as (3, 1, 1) tensors, kept: every training step asks for the same ones."""
+    shape = (len(mean), 1, 1)
+    return (
+        torch.tensor(mean, dtype=dtype, device=device).reshape(shape),
+        torch.tensor(std, dtype=dtype, device=device).reshape(shape),
+    )

@@ -1,0 +1,143 @@
+"""What an explainer says about a batch of images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ttame.atomic_writing import write_tensors
+from ttame.errors import ExplainerError
+from ttame.saliency_maps import has_evidence, resize_maps, to_unit_range
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Explanation:
+    """Class-specific saliency maps of a batch, with the prediction they explain.
+
+    Attributes:
+        maps: (B, K, h, w) float32, raw and possibly signed, at the method's own resolution, on
+            the device of the images. Higher means more evidence for the class. Raw values keep
+            what drawing throws away: a map with little evidence stays small.
+        classes: (B, K) int64, the explained classes of every image.
+        logits: (B, C) float32, the classifier's output for all C classes.
+        image_size: (H, W) in pixels of the network's input.
+        class_names: C names, or empty if the classifier has none.
+        method: the explainer's name in the registry, e.g. ``"t_tame"``.
+        provenance: strings and numbers that say how the maps came about: classifier,
+            fingerprint, options.
+    """
+
+    maps: Tensor
+    classes: Tensor
+    logits: Tensor
+    image_size: tuple[int, int]
+    class_names: tuple[str, ...] = ()
+    method: str = ""
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(B, C) float32 in [0, 1]: the softmax of the logits."""
+        return self.logits.softmax(dim=-1)
+
+    @property
+    def class_probabilities(self) -> Tensor:
+        """(B, K) float32 in [0, 1]: the probabilities of the explained classes."""
+        return self.probabilities.gather(1, self.classes)
+
+    @property
+    def has_evidence(self) -> Tensor:
+        """(B, K) bool: false where a map is constant and so points nowhere."""
+        return has_evidence(self.maps)
+
+    def heatmaps(self, size: tuple[int, int] | None = None) -> Tensor:
+        """Scale the maps to [0, 1] and resize them, ready to be drawn or used as masks.
+
+        Each map is scaled by its own minimum and maximum on its own grid, then upsampled
+        bilinearly (the T-TAME test protocol). A constant map becomes 0 everywhere.
+
+        Args:
+            size: (H, W) in pixels; the network's input size if not given.
+
+        Returns:
+            (B, K, H, W) float32 in [0, 1].
+
+        Example:
+            >>> explanation = Explanation(
+            ...     maps=torch.tensor([[[[0.0, 1.0], [2.0, 4.0]]]]),
+            ...     classes=torch.tensor([[7]]), logits=torch.zeros(1, 10), image_size=(2, 2))
+            >>> explanation.heatmaps().flatten().tolist()
+            [0.0, 0.25, 0.5, 1.0]
+        """
+        return resize_maps(to_unit_range(self.maps), size or self.image_size)
+
+    def class_label(self, index: int) -> str:
+        """The name of class ``index``, or ``"class 7"`` if the classifier has no names."""
+        return self.class_names[index] if self.class_names else f"class {index}"
+
+    def save(self, path: Path | str) -> None:
+        """Write everything into one safetensors file, whole or not at all.
+
+        Raises:
+            OutputError: the disk is full or the place is not writable.
+        """
+        described = {
+            "schema_version": SCHEMA_VERSION,
+            "image_size": self.image_size,
+            "class_names": self.class_names,
+            "method": self.method,
+            "provenance": dict(self.provenance),
+        }
+        write_tensors(
+            path,
+            {"maps": self.maps, "classes": self.classes, "logits": self.logits},
+            {"ttame_explanation": json.dumps(described)},
+        )
+
+    @classmethod
+    def load(cls, path: Path | str) -> Explanation:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ExplainerError: the file is not an explanation of this schema version.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                described = json.loads((file.metadata() or {})["ttame_explanation"])
+                tensors = {name: file.get_tensor(name) for name in ("maps", "classes", "logits")}
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as problem:
+            raise ExplainerError(
+                f"{path} is no saved explanation ({problem})",
+                allowed="a file that Explanation.save wrote",
+            ) from problem
+        if described["schema_version"] != SCHEMA_VERSION:
+            raise ExplainerError(
+                f"{path} has explanation schema {described['schema_version']}",
+                allowed=f"schema {SCHEMA_VERSION}",
+            )
+        return cls(
+            **tensors,
+            image_size=(described["image_size"][0], described["image_size"][1]),
+            class_names=tuple(described["class_names"]),
+            method=described["method"],
+            provenance=described["provenance"],
+        )
+
+    def to(self, device: torch.device | str) -> Explanation:
+        """Return the same explanation with its tensors on ``device``."""
+        return dataclasses.replace(
+            self,
+            maps=self.maps.to(device),
+            classes=self.classes.to(device),
+            logits=self.logits.to(device),
+        )

@@ -1,0 +1,1 @@
+"""Training an attention head beside a frozen classifier."""

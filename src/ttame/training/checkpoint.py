@@ -1,0 +1,166 @@
+"""A training run in one file, without pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ttame.atomic_writing import write_tensors
+from ttame.errors import ResumeError
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RunIdentity:
+    """What must be the same when a run is resumed.
+
+    Attributes:
+        settings: the training settings as JSON.
+        data: fingerprint of the image names.
+        classifier: fingerprint of the weights.
+        taps: layer names.
+    """
+
+    settings: Mapping[str, Any]
+    data: str
+    classifier: str
+    taps: tuple[str, ...]
+
+    def refuse_other(self, other: RunIdentity) -> None:
+        """Raise if a checkpoint of ``other`` cannot be continued by this run.
+
+        Raises:
+            ResumeError: names what differs.
+        """
+        changed = [
+            f"{name} was {other.settings.get(name)!r}, now {value!r}"
+            for name, value in self.settings.items()
+            # How often to save and how many processes read changes no result.
+            if name not in ("checkpoint_every", "workers") and other.settings.get(name) != value
+        ]
+        if other.data != self.data:
+            changed.append("other images")
+        if other.classifier != self.classifier:
+            changed.append("a classifier with other weights")
+        if tuple(other.taps) != tuple(self.taps):
+            changed.append(f"taps were {', '.join(other.taps)}")
+        if changed:
+            raise ResumeError(
+                f"the checkpoint belongs to another run ({'; '.join(changed)})",
+                remedy="the same options as before, or another --out",
+            )
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    step: int,
+    identity: RunIdentity,
+    head: nn.Module,
+    optimiser: Optimizer,
+    schedule: LRScheduler,
+    validation: list[dict[str, Any]],
+    skipped: Mapping[str, str],
+    scaler: Mapping[str, Any],
+) -> None:
+    """Write the state after ``step`` optimiser steps, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or the place is not writable.
+    """
+    tensors = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+    state = optimiser.state_dict()
+    numbers: dict[str, dict[str, Any]] = {}
+    for index, entries in state["state"].items():
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimiser.{index}.{key}"] = value
+            else:
+                numbers.setdefault(str(index), {})[key] = value
+    described = {
+        "schema_version": SCHEMA_VERSION,
+        "step": step,
+        "identity": dataclasses.asdict(identity),
+        "optimiser_numbers": numbers,
+        "optimiser_groups": state["param_groups"],
+        "schedule": {
+            key: value
+            for key, value in schedule.state_dict().items()
+            if isinstance(value, int | float | list | str | bool)
+        },
+        "validation": validation,
+        "skipped": dict(skipped),
+        "scaler": dict(scaler),
+    }
+    write_tensors(path, tensors, {"ttame_checkpoint": json.dumps(described)})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What :func:`load_checkpoint` read."""
+
+    tensors: Mapping[str, Tensor]
+    described: Mapping[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done."""
+        return int(self.described["step"])
+
+    @property
+    def identity(self) -> RunIdentity:
+        """The run that it belongs to."""
+        return RunIdentity(**self.described["identity"])
+
+    def restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
+        """Put the saved state into freshly made objects."""
+        head.load_state_dict(self._under("head."))
+        entries: dict[int, dict[str, Any]] = {}
+        for name, tensor in self._under("optimiser.").items():
+            index, _, key = name.partition(".")
+            entries.setdefault(int(index), {})[key] = tensor
+        for index, numbers in self.described["optimiser_numbers"].items():
+            entries.setdefault(int(index), {}).update(numbers)
+        groups = self.described["optimiser_groups"]
+        optimiser.load_state_dict({"state": entries, "param_groups": groups})
+        schedule.load_state_dict(dict(self.described["schedule"]))
+
+    def _under(self, prefix: str) -> dict[str, Tensor]:
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
+        }
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read what :func:`save_checkpoint` wrote.
+
+    Raises:
+        ResumeError: no such file, or not a checkpoint of this version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt", device=str(device)) as file:
+            described = json.loads((file.metadata() or {})["ttame_checkpoint"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as problem:
+        raise ResumeError(
+            f"no checkpoint to resume from at {path} ({problem})", remedy="leave out --resume"
+        ) from problem
+    if described["schema_version"] != SCHEMA_VERSION:
+        raise ResumeError(
+            f"{path} has checkpoint schema {described['schema_version']}",
+            allowed=f"schema {SCHEMA_VERSION}",
+        )
+    return Checkpoint(tensors, described)

@@ -1,0 +1,66 @@
+"""The second forward pass of a training step: what is left when the mask has spoken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.layer_outputs import uncompiled, watching
+from ttame.errors import ExplainerError
+from ttame.pixel_masking import MaskingSpace, mask_images
+from ttame.saliency_maps import resize_maps
+from ttame.training.training_settings import TrainingSettings
+
+
+def masked_logits(
+    classifier: Classifier, images: Tensor, masks: Tensor, settings: TrainingSettings
+) -> Tensor:
+    """Run the classifier on masked images, or with a masked feature map (L-CAM-Fm).
+
+    Args:
+        classifier: frozen; gradients flow through it to the masks.
+        images: (B, 3, H, W), normalised.
+        masks: (B, 1, h, w) in [0, 1], at the head's resolution.
+        settings: what is masked, and in which space.
+
+    Returns:
+        (B, C) logits.
+
+    Raises:
+        ExplainerError: features are to be masked, but the last tap is made of tokens.
+    """
+    if settings.masked == "features":
+        return _with_masked_features(classifier, images, masks)
+    size = (int(images.shape[2]), int(images.shape[3]))
+    space = masking_space(classifier, settings)
+    masked = mask_images(images, resize_maps(masks, size), classifier.preprocessing, space)
+    return classifier.logits(masked)
+
+
+def masking_space(classifier: Classifier, settings: TrainingSettings) -> MaskingSpace:
+    """Resolve ``"by family"``: normalised for Vision Transformers, raw for all others."""
+    if settings.masking_space != "by family":
+        return settings.masking_space
+    return "normalised" if classifier.family == "Vision Transformer" else "raw"
+
+
+def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor) -> Tensor:
+    tap = classifier.taps[-1]
+    if tap.layout == "tokens":
+        raise ExplainerError(
+            f"masking the features of {tap.layer}, which are tokens",
+            allowed="a CNN",
+            remedy="--preset l-cam-img",
+        )
+
+    def multiply(_module: nn.Module, output: Any) -> Any:
+        mask = F.interpolate(masks, size=tap.grid, mode="bilinear", align_corners=False)
+        mask = mask.to(output.dtype)
+        return output * (mask if tap.layout == "channels first" else mask.permute(0, 2, 3, 1))
+
+    layer = uncompiled(classifier.network).get_submodule(tap.layer)
+    with watching([(layer, multiply)]):
+        return classifier.logits(images)

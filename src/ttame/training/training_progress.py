@@ -1,0 +1,113 @@
+"""What a training run tells whoever watches, and what it writes down."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ttame.errors import OutputError
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingProgress:
+    """The state of a run after one optimiser step.
+
+    Attributes:
+        step: steps done, from 1.
+        steps: steps of the whole run.
+        epoch: from 0.
+        epochs: of the whole run.
+        parts: the weighted loss parts, ``loss`` being their sum.
+        learning_rate: of this step.
+        images_per_second: over the last steps.
+        seconds_left: estimated, without validation.
+        validation: figures of the held-out part, after the last step of an epoch.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    parts: Mapping[str, float]
+    learning_rate: float
+    images_per_second: float
+    seconds_left: float
+    validation: Mapping[str, float] | None = None
+
+
+class StepClock:
+    """Measures images a second over the last steps."""
+
+    def __init__(self, batch_size: int, window: int = 20) -> None:
+        self._batch_size = batch_size
+        self._ends: deque[float] = deque([time.perf_counter()], maxlen=window + 1)
+
+    def tick(self) -> float:
+        """Note the end of a step; return images a second."""
+        self._ends.append(time.perf_counter())
+        return self._batch_size * (len(self._ends) - 1) / max(self._ends[-1] - self._ends[0], 1e-9)
+
+    def pause_ended(self) -> None:
+        """Forget what came before a pause, such as a validation."""
+        self._ends.clear()
+        self._ends.append(time.perf_counter())
+
+
+class TrainingLog:
+    """``training.jsonl``: one JSON line a step, on disk as soon as the step is done.
+
+    A resumed run first drops the lines after its checkpoint, which it is going to write again.
+    """
+
+    def __init__(self, path: Path, *, keep_steps: int, enabled: bool = True) -> None:
+        self._path = path
+        self._keep_steps = keep_steps
+        self._enabled = enabled
+
+    def __enter__(self) -> TrainingLog:
+        if not self._enabled:
+            return self
+        kept = []
+        if self._keep_steps and self._path.exists():
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                try:
+                    if json.loads(line)["step"] <= self._keep_steps:
+                        kept.append(line + "\n")
+                except (json.JSONDecodeError, KeyError):
+                    break  # a line that a kill cut in two
+        try:
+            self._file = self._path.open("w", encoding="utf-8", buffering=1)
+            self._file.writelines(kept)
+        except OSError as problem:
+            raise OutputError(f"cannot write {self._path} ({problem})") from problem
+        return self
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Append one line.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        if not self._enabled:
+            return
+        try:
+            self._file.write(json.dumps(line) + "\n")
+        except OSError as problem:
+            raise OutputError(
+                f"cannot write {self._path} ({problem})", remedy="free some space, then --resume"
+            ) from problem
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._enabled:
+            self._file.close()

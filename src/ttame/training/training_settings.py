@@ -1,0 +1,198 @@
+"""Everything that decides how a head is trained, and the published presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from ttame.errors import TrainingError, UnknownNameError
+from ttame.explainers.attention.attention_head import ClassTokenUse, HeadSettings, HeadVariant
+
+MapSelection = Literal["random", "diagonal", "max"]
+MixedPrecision = Literal["no", "fp16", "bf16"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """How a head is trained.
+
+    Attributes:
+        preset: the name of the preset that these settings started from.
+        method: the registry name of the explainer that comes out.
+        head: the head's variant.
+        class_token: drop it, or multiply every patch token by it.
+        last_tap_only: use only the classifier's last tap (L-CAM).
+        masked: what the mask multiplies: the ``"image"``, or the ``"features"`` of the last tap
+            (L-CAM-Fm).
+        masking_space: ``"raw"`` makes removed pixels black, ``"normalised"`` gives them the mean
+            colour; ``"by family"`` is raw for CNNs and normalised for Vision Transformers, as
+            T-TAME's scripts do it.
+        augmentation: ``"none"``, ``"random crop and flip"``, or ``"by family"``: none for CNNs,
+            crops and flips for Vision Transformers, as T-TAME's scripts do it.
+        map_selection: which maps area and smoothness shape. ``"random"`` (the published default):
+            each image's maps for the labels of the whole batch. ``"diagonal"``: the own label's
+            only. ``"max"``: as many maps as the batch has images, those of highest logit.
+        cross_entropy_weight, area_weight, area_power, smoothness_weight, border_weight: of the
+            loss; see :mod:`ttame.training.attention_objective`. The published constants belong
+            to a batch of 32: smoothness sums B² maps and divides by 2B.
+        epochs: passes over the training part.
+        batch_size: images per optimiser step, over all processes and accumulated parts.
+        learning_rate: the peak of the one-cycle schedule.
+        bias_learning_rate_factor: of biases, against weights. Biases have no weight decay.
+        momentum: Nesterov. The one-cycle schedule overrides it: 0.95 down to 0.85 and back.
+        weight_decay: of weights, batch norm's included.
+        held_out_share: of the images; never trained on, validated every epoch.
+        held_out_at_most: the most images that are held out, however many there are.
+        seed: of initial weights, order, held-out part and augmentation.
+        mixed_precision: ``"fp16"`` was used for the published heads.
+        gradient_accumulation: parts into which a batch is split to save memory. Batch norm and
+            the regularisation then see the parts.
+        workers: processes that read photos.
+        checkpoint_every: optimiser steps between checkpoints.
+
+    Raises:
+        TrainingError: a value that cannot work.
+    """
+
+    preset: str = "t-tame"
+    method: str = "t_tame"
+    head: HeadVariant = "t-tame"
+    class_token: ClassTokenUse = "drop"
+    last_tap_only: bool = False
+    masked: Literal["image", "features"] = "image"
+    masking_space: Literal["raw", "normalised", "by family"] = "by family"
+    augmentation: Literal["none", "random crop and flip", "by family"] = "by family"
+    map_selection: MapSelection = "random"
+    cross_entropy_weight: float = 1.5
+    area_weight: float = 2.0
+    area_power: float = 0.3
+    smoothness_weight: float = 0.01
+    border_weight: float = 0.3
+    epochs: int = 8
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    bias_learning_rate_factor: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    held_out_share: float = 0.1
+    held_out_at_most: int = 500
+    seed: int = 0
+    mixed_precision: MixedPrecision = "no"
+    gradient_accumulation: int = 1
+    workers: int = 2
+    checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "epochs", "batch_size", "learning_rate", "gradient_accumulation")
+        _check_positive(self, "checkpoint_every", "held_out_at_most", "area_power")
+        if self.workers < 0:
+            raise TrainingError(f"workers {self.workers}", allowed="0 or more")
+        if self.batch_size % self.gradient_accumulation:
+            raise TrainingError(
+                f"a batch of {self.batch_size} in {self.gradient_accumulation} parts",
+                allowed="a batch size that --gradient-accumulation divides",
+            )
+
+    @property
+    def head_settings(self) -> HeadSettings:
+        """The part that decides how the head is built."""
+        return HeadSettings(self.head, self.class_token)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values for a JSON file."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TrainingSettings:
+        """Read what :meth:`as_json` wrote.
+
+        Raises:
+            TrainingError: an unknown or missing field.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if set(content) != names:
+            strange = sorted(set(content) ^ names)
+            raise TrainingError(f"settings with unknown or missing {', '.join(strange)}")
+        return cls(**content)
+
+
+PRESETS: dict[str, Callable[[], TrainingSettings]] = {
+    "t-tame": TrainingSettings,
+    "tame": lambda: TrainingSettings(
+        preset="tame",
+        method="tame",
+        masking_space="raw",
+        augmentation="random crop and flip",
+        bias_learning_rate_factor=2.0,
+    ),
+    "l-cam-img": lambda: TrainingSettings(
+        preset="l-cam-img",
+        method="l_cam_img",
+        head="l-cam",
+        last_tap_only=True,
+        masking_space="normalised",
+        augmentation="random crop and flip",
+        learning_rate=1e-4,
+        epochs=26,
+    ),
+    "l-cam-fm": lambda: TrainingSettings(
+        preset="l-cam-fm",
+        method="l_cam_fm",
+        head="l-cam",
+        last_tap_only=True,
+        masked="features",
+        augmentation="random crop and flip",
+        learning_rate=1e-4,
+        epochs=26,
+    ),
+}
+"""Name to settings. ``t-tame``: arXiv 2403.04523 and its scripts. ``tame``: arXiv 2301.07407, with
+the learning rate of its VGG-16 script (ResNet-50: 1e-4, 4 epochs). ``l-cam-img``, ``l-cam-fm``:
+arXiv 2209.11189."""
+
+
+def training_settings(preset: str = "t-tame", **changes: Any) -> TrainingSettings:
+    """The settings of a preset, with some of them changed.
+
+    Raises:
+        UnknownNameError: no such preset or setting.
+        TrainingError: a value that cannot work.
+
+    Example:
+        >>> training_settings("tame", epochs=2).bias_learning_rate_factor
+        2.0
+    """
+    if preset not in PRESETS:
+        raise UnknownNameError.of("preset", preset, PRESETS)
+    known = {field.name for field in dataclasses.fields(TrainingSettings)}
+    for name in changes:
+        if name not in known:
+            raise UnknownNameError.of("training setting", name, known)
+    return dataclasses.replace(PRESETS[preset](), **changes)
+
+
+def train_command(settings: TrainingSettings, classifier: str, data: str, folder: str) -> str:
+    """The ``ttame train`` command that has these settings; for cards and messages.
+
+    Example:
+        >>> train_command(training_settings("tame", epochs=2), "timm/x", "photos", "out")
+        'ttame train --model timm/x --data photos --out out --preset tame --epochs 2'
+    """
+    start = TrainingSettings() if settings.preset not in PRESETS else PRESETS[settings.preset]()
+    words = ["ttame train", "--model", classifier, "--data", data, "--out", folder]
+    words += ["--preset", settings.preset]
+    for field in dataclasses.fields(TrainingSettings):
+        value = getattr(settings, field.name)
+        if field.name not in ("preset", "method") and value != getattr(start, field.name):
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    return shlex.join(words).replace("'ttame train'", "ttame train")
+
+
+def _check_positive(settings: TrainingSettings, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not value > 0:
+            option = name.replace("_", "-")
+            raise TrainingError(f"{option} {value}", allowed="above 0", remedy=f"--{option} N")
