@@ -38,6 +38,15 @@ def test_fingerprint_changes_with_the_photos(tmp_path: Path) -> None:
     assert ImageFolder(tmp_path).fingerprint() != before
 
 
+def test_fingerprint_tells_where_names_end(tmp_path: Path) -> None:
+    for folder, names in (("first", ["a.jpg", "b.jpgc.jpg"]), ("second", ["a.jpgb.jpg", "c.jpg"])):
+        for name in names:
+            save_photo(tmp_path / folder / name)
+    first, second = ImageFolder(tmp_path / "first"), ImageFolder(tmp_path / "second")
+    assert "".join(keys(first)) == "".join(keys(second))
+    assert first.fingerprint() != second.fingerprint()
+
+
 def test_reads_the_photo_and_names_its_path(tmp_path: Path) -> None:
     save_photo(tmp_path / "cats" / "tom.png", size=(11, 7))
     photos = ImageFolder(tmp_path)

@@ -59,6 +59,11 @@ def test_ambiguous_shapes_follow_the_habit_of_their_library() -> None:
     )
 
 
+def test_floats_are_rounded_not_cut_off() -> None:
+    image = torch.tensor([0.999, 0.0019]).reshape(1, 1, 2).expand(3, 2, 2)
+    assert np.asarray(WrappedDataset([image]).read(0))[0, :, 0].tolist() == [255, 0]
+
+
 def test_bfloat16_and_overshoot_within_rounding_are_read() -> None:
     image = torch.tensor([-0.0005, 1.0005]).reshape(1, 1, 2).expand(3, 2, 2)
     assert np.asarray(WrappedDataset([image]).read(0)).ravel()[:6].tolist() == [0] * 3 + [255] * 3

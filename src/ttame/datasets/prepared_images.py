@@ -253,6 +253,6 @@ def collate(items: Sequence[PreparedImage] | DatasetError) -> PreparedBatch | Fa
 
 def _crop_and_flip(seed: int, epoch: int, index: int) -> tuple[tuple[float, float], bool]:
     """Draw ((vertical, horizontal) in [0, 1], flip) from a hash, which has no state to restore."""
-    digest = hashlib.blake2b(f"{seed} {index}".encode(), digest_size=9).digest()
+    digest = hashlib.blake2b(f"{seed} {epoch} {index}".encode(), digest_size=9).digest()
     down, across, coin = struct.unpack("<IIB", digest)
     return (down / 0xFFFFFFFF, across / 0xFFFFFFFF), bool(coin & 1)

@@ -170,7 +170,8 @@ def _bytes_of_floats(pixels: np.ndarray, name: str) -> np.ndarray:
             allowed="[0, 1], not normalised",
             remedy="leaving Normalize out of the dataset's transform",
         )
-    scaled: np.ndarray = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    # Rounding takes the overshoot away: 1.001 · 255 becomes 255.
+    scaled: np.ndarray = np.round(pixels * 255).astype(np.uint8)
     return scaled
 
 

@@ -1,0 +1,61 @@
+"""What every test may use: golden tensors, tiny networks, one thread per worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class Golden:
+    """One golden file: tensors by name and metadata."""
+
+    def __init__(self, name: str) -> None:
+        with safe_open(str(GOLDEN / f"{name}.safetensors"), framework="pt") as file:
+            self.metadata: dict[str, str] = file.metadata()
+            self.tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names start with the prefix, without it."""
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
+        }
+
+    def several(self, pattern: str, count: int = 3) -> list[Tensor]:
+        """Tensors numbered by ``{i}``, from 0 or 1."""
+        first = 0 if pattern.format(i=0) in self.tensors else 1
+        return [self.tensors[pattern.format(i=i)] for i in range(first, first + count)]
+
+    def number(self, name: str) -> Any:
+        return json.loads(self.metadata[name])
+
+
+@pytest.fixture
+def golden() -> Callable[[str], Golden]:
+    return Golden
+
+
+@pytest.fixture(autouse=True)
+def _one_seed() -> None:
+    torch.manual_seed(0)
+
+
+def assert_close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Compare within ``tolerance`` relative to the largest absolute value of the tensor."""
+    assert actual.shape == expected.shape
+    scale = float(expected.detach().abs().max()) or 1.0
+    worst = float((actual - expected).detach().abs().max()) / scale
+    assert worst <= tolerance, f"off by {worst:.2e} of the largest value, allowed {tolerance:.0e}"
