@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from noise_photos import save_photo
 
+from tests.datasets.noise_photos import save_photo
 from ttame.datasets.image_folder import ImageFolder
 from ttame.errors import DatasetError, ImageError
 

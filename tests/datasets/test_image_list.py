@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from noise_photos import save_photo
 
+from tests.datasets.noise_photos import save_photo
 from ttame.datasets.image_list import ImageList
 from ttame.errors import DatasetError
 

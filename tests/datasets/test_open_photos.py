@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noise_photos import make_shard, photo_bytes, save_photo
 from PIL import Image
 
+from tests.datasets.noise_photos import make_shard, photo_bytes, save_photo
 from ttame.datasets.image_folder import ImageFolder
 from ttame.datasets.image_list import ImageList
 from ttame.datasets.open_photos import open_photos

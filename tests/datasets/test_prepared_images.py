@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from noise_photos import noise
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from tests.datasets.noise_photos import noise
 from ttame.datasets.image_folder import ImageFolder
 from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import (

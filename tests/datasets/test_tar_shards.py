@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noise_photos import make_shard, photo_bytes
 
+from tests.datasets.noise_photos import make_shard, photo_bytes
 from ttame.datasets.tar_shards import TarShards
 from ttame.errors import DatasetError, ImageError
 

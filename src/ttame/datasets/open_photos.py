@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from ttame.datasets.image_folder import ImageFolder, holds_photos
 from ttame.datasets.image_list import ImageList
+from ttame.datasets.joined_photos import JoinedPhotos
 from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.shard_patterns import files_of, is_pattern
 from ttame.datasets.tar_shards import TarShards
@@ -37,6 +38,7 @@ def open_photos(
             - a ``.tar`` file, or a pattern with ``*``, ``?``, ``[…]``, ``{0000..0005}``,
               ``{a,b}`` or ``::``: WebDataset shards;
             - any other file: a list of ``path`` or ``path label`` lines;
+            - a list of such places: all of their photos;
             - a map-style dataset or a sequence of images;
             - a :class:`PhotoSource`, which is returned as it is.
 
@@ -57,6 +59,9 @@ def open_photos(
         return data
     if isinstance(data, str | os.PathLike):
         return _open_path(os.fspath(data))
+    if isinstance(data, list | tuple) and data and all(isinstance(d, str | Path) for d in data):
+        sources = [open_photos(place) for place in data]
+        return sources[0] if len(sources) == 1 else JoinedPhotos(sources)
     return WrappedDataset(data)
 
 

@@ -254,11 +254,20 @@ def prepare_run(
         training_images=training_images,
         held_out=held_out,
         order=order,
-        data_name=str(data) if isinstance(data, str | Path) else type(data).__name__,
+        data_name=_data_name(data),
     )
     if resume and checkpoint_file.exists():
         _restore(run, checkpoint_file)
     return run
+
+
+def _data_name(data: Any) -> str:
+    """What the card calls the data: its place or places as typed, or the kind of object."""
+    if isinstance(data, str | Path):
+        return str(data)
+    if isinstance(data, list | tuple) and all(isinstance(place, str | Path) for place in data):
+        return " ".join(str(place) for place in data)
+    return type(data).__name__
 
 
 def _restore(run: TrainingRun, checkpoint_file: Path) -> None:
