@@ -1,0 +1,108 @@
+"""``ttame inspect``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ttame.cli.network_options import (
+    ClassNames,
+    Device,
+    ImageSize,
+    NetworkOption,
+    Taps,
+    Weights,
+    load_named_classifier,
+)
+
+if TYPE_CHECKING:
+    from ttame.classifiers.classifier import Classifier
+
+
+def inspect(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER or efficientnet_lite0."
+        ),
+    ],
+    weights: Weights = "default",
+    image_size: ImageSize = None,
+    taps: Taps = None,
+    class_names: ClassNames = None,
+    network_option: NetworkOption = None,
+    device: Device = "auto",
+    layers: Annotated[
+        bool, typer.Option(help="Also list every layer that can be tapped.")
+    ] = False,
+) -> None:
+    """Show what was chosen for a classifier, and why.
+
+    Example: ttame inspect torchvision/vit_b_16 --weights none
+    """
+    classifier = load_named_classifier(
+        model, weights, image_size, taps, class_names, network_option, device
+    )
+    _print_classifier(classifier, weights)
+    if layers:
+        _print_layers(classifier)
+
+
+def _print_classifier(classifier: Classifier, weights: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ttame.explainers.attention.head_cost import head_cost
+
+    console = Console()
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column()
+    parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
+    named = f"{classifier.class_names[0]} … {classifier.class_names[-1]}"
+    facts.add_row("classifier", f"{classifier.name} ({weights} weights)")
+    facts.add_row("family", classifier.family)
+    facts.add_row("parameters", f"{parameters:,}")
+    classes = f"{classifier.number_of_classes}"
+    facts.add_row("classes", f"{classes} ({named})" if classifier.class_names else classes)
+    facts.add_row("preprocessing", classifier.preprocessing.in_words())
+    channels_last = "channels_last" in str(classifier.memory_format)
+    facts.add_row("memory format", "channels last" if channels_last else "contiguous")
+    facts.add_row("taps", classifier.tap_choice.reason)
+    cost = head_cost(classifier)
+    facts.add_row("T-TAME head", f"{cost.parameters:,} parameters, {cost.file_megabytes:.1f} MB")
+    facts.add_row(
+        "cost of explaining",
+        f"{cost.top1_share:.1%} of the classifier's multiplications for one class, "
+        f"{cost.all_share:.1%} for all",
+    )
+    console.print(facts)
+    console.print()
+    table = Table(title="feature taps", title_justify="left", box=None, pad_edge=False)
+    for column in ("layer", "channels", "grid", "layout", "prefix tokens"):
+        table.add_column(column, justify="left" if column in ("layer", "layout") else "right")
+    for tap in classifier.taps:
+        table.add_row(
+            tap.layer,
+            str(tap.channels),
+            f"{tap.grid[0]}x{tap.grid[1]}",
+            tap.layout,
+            str(tap.prefix_tokens),
+        )
+    console.print(table)
+
+
+def _print_layers(classifier: Classifier) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="layers", title_justify="left", box=None, pad_edge=False)
+    for column in ("layer", "kind", "output"):
+        table.add_column(column)
+    for layer in classifier.trace.layers:
+        if len(layer.shape) in (3, 4):
+            table.add_row(layer.name, layer.kind, " x ".join(map(str, layer.shape[1:])))
+    console = Console()
+    console.print()
+    console.print(table)

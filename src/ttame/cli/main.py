@@ -1,0 +1,67 @@
+"""``ttame``: the commands, and what an error looks like.
+
+Nothing here or in the command modules imports torch before a command runs, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ttame.cli.explain import explain
+from ttame.cli.inspect import inspect
+from ttame.cli.train import train
+from ttame.errors import TtameError
+from ttame.version import __version__
+
+app = typer.Typer(
+    name="ttame",
+    help="Explain any image classifier: why did it say that?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(explain)
+app.command()(train)
+app.command()(inspect)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ttame {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """Explain any image classifier: why did it say that?"""
+
+
+def main() -> None:
+    """Run the command line; the entry point of the ``ttame`` script.
+
+    An error of ours is one line on the error stream and exit code 2, never a traceback.
+    """
+    try:
+        app()
+    except TtameError as problem:
+        _say(f"error: {problem}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("interrupted; what was finished is kept, and a training goes on with --resume")
+        sys.exit(130)
+
+
+def _say(line: str) -> None:
+    print(f"ttame: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

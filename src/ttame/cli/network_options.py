@@ -1,0 +1,166 @@
+"""The options that name a classifier, shared by every command that loads one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ttame.errors import ClassifierError, ImageError
+
+if TYPE_CHECKING:
+    from ttame.classifiers.classifier import Classifier
+
+_PANEL = "The classifier"
+
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER or efficientnet_lite0 (bundled).",
+        rich_help_panel=_PANEL,
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        help='"default", "none" (random) or a .safetensors file.', rich_help_panel=_PANEL
+    ),
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        help="Input size, 224 or 224x320 (height x width), if not the network's own.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Taps = Annotated[
+    str | None,
+    typer.Option(
+        help="Layers to read features from, separated by commas; chosen automatically if not given.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ClassNames = Annotated[
+    Path | None,
+    typer.Option(
+        help="Text file with one class name a line, in the order of the logits.",
+        rich_help_panel=_PANEL,
+    ),
+]
+NetworkOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME=VALUE for the library that builds the network, e.g. num_classes=10.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)
+]
+
+
+def load_named_classifier(
+    model: str,
+    weights: str,
+    image_size: str | None,
+    taps: str | None,
+    class_names: Path | None,
+    network_option: Sequence[str] | None,
+    device: str,
+) -> Classifier:
+    """Load the classifier that the options describe.
+
+    Raises:
+        TtameError: as :func:`ttame.load_classifier`, and for options that cannot be read.
+    """
+    from ttame.classifiers.known_classifiers import load_classifier
+
+    return load_classifier(
+        model,
+        weights,
+        image_size=parse_size(image_size) if image_size else None,
+        taps=[name.strip() for name in taps.split(",")] if taps else None,
+        class_names=read_class_names(class_names) if class_names else None,
+        network_options=parse_options(network_option or ()),
+        device=choose_device(device),
+    )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read ``224`` or ``224x320``.
+
+    Raises:
+        ImageError: anything else.
+
+    Example:
+        >>> parse_size("224x320")
+        (224, 320)
+    """
+    found = re.fullmatch(r"(\d+)(?:[x×,](\d+))?", text.strip())
+    if not found or int(found[1]) < 1 or int(found[2] or 1) < 1:
+        raise ImageError(f"image size {text!r}", allowed="224, or 224x320 (height x width)")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` pairs; values are JSON where they can be, else text.
+
+    Raises:
+        ClassifierError: a pair without ``=``.
+
+    Example:
+        >>> parse_options(["num_classes=10", "act_layer=gelu"])
+        {'num_classes': 10, 'act_layer': 'gelu'}
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ClassifierError(f"network option {pair!r}", allowed="NAME=VALUE")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
+
+
+def read_class_names(path: Path) -> list[str]:
+    """Read one class name a line.
+
+    Raises:
+        ClassifierError: the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ClassifierError(
+            f"cannot read class names from {path} ({problem})",
+            allowed="a UTF-8 text file with one name a line",
+        ) from problem
+    return [line.strip() for line in lines if line.strip()]
+
+
+def choose_device(name: str) -> str:
+    """Resolve ``auto`` and refuse what this machine does not have.
+
+    Raises:
+        ClassifierError: no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, ValueError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise ClassifierError(
+            f"device {name!r} cannot be used ({reason})", allowed="auto, cpu, cuda, mps"
+        ) from problem
+    return name

@@ -1,0 +1,158 @@
+"""``ttame train``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ttame.cli.network_options import (
+    ClassNames,
+    Device,
+    ImageSize,
+    ModelName,
+    NetworkOption,
+    Taps,
+    Weights,
+    load_named_classifier,
+)
+
+if TYPE_CHECKING:
+    from ttame.classifiers.classifier import Classifier
+    from ttame.training.training_settings import TrainingSettings
+
+_RUN = "The run"
+_METHOD = "The method (the preset decides what is not given)"
+
+
+def _option(text: str, *names: str, panel: str = _RUN) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
+
+
+def train(
+    model: ModelName = "efficientnet_lite0",
+    data: Annotated[
+        list[str] | None,
+        _option("Folder, list file or tar shards ('train-*.tar'); may be given several times."),
+    ] = None,
+    out: Annotated[Path | None, _option("Folder for the explainer.")] = None,
+    preset: Annotated[str, _option("t-tame, tame, l-cam-img or l-cam-fm.")] = "t-tame",
+    epochs: Annotated[int | None, _option("Passes over the images.")] = None,
+    batch_size: Annotated[int | None, _option("Images per step.")] = None,
+    learning_rate: Annotated[float | None, _option("Peak of the one-cycle schedule.")] = None,
+    seed: Annotated[int | None, _option("Of weights, order, crops and held-out part.")] = None,
+    resume: Annotated[bool, _option("Continue from the checkpoint in --out.")] = False,
+    overwrite: Annotated[bool, _option("Train anew even if --out holds something.")] = False,
+    find_learning_rate: Annotated[
+        bool, _option("Run a learning-rate range test instead, and plot it into --out.")
+    ] = False,
+    held_out_share: Annotated[float | None, _option("Of the images, to validate on.")] = None,
+    held_out_at_most: Annotated[int | None, _option("Most images to validate on.")] = None,
+    workers: Annotated[int | None, _option("Processes that read photos.")] = None,
+    checkpoint_every: Annotated[int | None, _option("Steps between checkpoints.")] = None,
+    gradient_accumulation: Annotated[
+        int | None, _option("Parts that a batch is computed in, to save memory.")
+    ] = None,
+    mixed_precision: Annotated[str | None, _option("no, fp16 or bf16.")] = None,
+    head: Annotated[
+        str | None,
+        _option(
+            "t-tame, no-skip, no-skip-no-batch-norm, sigmoid-in-branch or l-cam.", panel=_METHOD
+        ),
+    ] = None,
+    class_token: Annotated[
+        str | None, _option("drop, or multiply patch tokens by it.", panel=_METHOD)
+    ] = None,
+    masking_space: Annotated[
+        str | None,
+        _option("raw (removed is black), normalised (mean colour) or 'by family'.", panel=_METHOD),
+    ] = None,
+    augmentation: Annotated[
+        str | None, _option("none, 'random crop and flip' or 'by family'.", panel=_METHOD)
+    ] = None,
+    map_selection: Annotated[str | None, _option("random, diagonal or max.", panel=_METHOD)] = None,
+    cross_entropy_weight: Annotated[float | None, _option("Of the loss.", panel=_METHOD)] = None,
+    area_weight: Annotated[float | None, _option("Of the loss.", panel=_METHOD)] = None,
+    area_power: Annotated[float | None, _option("Of the area term.", panel=_METHOD)] = None,
+    smoothness_weight: Annotated[float | None, _option("Of the loss.", panel=_METHOD)] = None,
+    border_weight: Annotated[
+        float | None, _option("Of the smoothness term.", panel=_METHOD)
+    ] = None,
+    bias_learning_rate_factor: Annotated[
+        float | None, _option("Learning rate of biases against weights.", panel=_METHOD)
+    ] = None,
+    momentum: Annotated[float | None, _option("Of SGD.", panel=_METHOD)] = None,
+    weight_decay: Annotated[float | None, _option("Of weights.", panel=_METHOD)] = None,
+    weights: Weights = "default",
+    image_size: ImageSize = None,
+    taps: Taps = None,
+    class_names: ClassNames = None,
+    network_option: NetworkOption = None,
+    device: Device = "auto",
+) -> None:
+    """Train an explainer for a classifier on your images; no labels are needed.
+
+    Interrupt it at any moment; the same command with --resume goes on.
+
+    Example: ttame train --model timm/resnet18 --data photos/ --out my-explainer
+    """
+    # Everything that is a training setting and was typed overrides the preset.
+    typed = dict(locals())
+    from ttame.errors import DatasetError, OutputError
+    from ttame.training.training_settings import TrainingSettings, training_settings
+
+    names = {field.name for field in dataclasses.fields(TrainingSettings)} - {"preset"}
+    changes = {name: value for name, value in typed.items() if name in names and value is not None}
+    settings = training_settings(preset, **changes)
+    if not data:
+        raise DatasetError("no data", remedy="--data FOLDER, a list file, or 'shards-*.tar'")
+    if out is None:
+        raise OutputError("no place to write", remedy="--out FOLDER")
+    classifier = load_named_classifier(
+        model, weights, image_size, taps, class_names, network_option, device
+    )
+    if find_learning_rate:
+        _find_learning_rate(classifier, data, out, settings, overwrite=overwrite)
+    else:
+        _train(classifier, data, out, settings, resume=resume, overwrite=overwrite)
+
+
+def _train(
+    classifier: Classifier,
+    data: list[str],
+    out: Path,
+    settings: TrainingSettings,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    from ttame.cli.training_display import TrainingDisplay
+    from ttame.training.train_explainer import train_explainer
+
+    with TrainingDisplay(classifier, settings) as display:
+        explainer = train_explainer(
+            classifier, data, out, settings, resume=resume, overwrite=overwrite, watch=display.show
+        )
+    display.summarise(explainer.training_record, out)
+
+
+def _find_learning_rate(
+    classifier: Classifier,
+    data: list[str],
+    out: Path,
+    settings: TrainingSettings,
+    *,
+    overwrite: bool,
+) -> None:
+    from ttame.atomic_writing import whole_folder
+    from ttame.cli.training_display import RangeTestDisplay
+    from ttame.training.learning_rate_test import find_learning_rate, write_learning_rate_plot
+
+    with whole_folder(out, overwrite=overwrite) as temporary:
+        with RangeTestDisplay() as display:
+            found = find_learning_rate(classifier, data, settings, watch=display.show)
+        found.save_json(temporary / "learning_rate.json")
+        write_learning_rate_plot(found, temporary / "learning_rate.svg")
+    display.summarise(found, out)

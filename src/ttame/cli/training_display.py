@@ -1,0 +1,135 @@
+"""What a training looks like on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+if TYPE_CHECKING:
+    from ttame.classifiers.classifier import Classifier
+    from ttame.training.learning_rate_test import LearningRateTest
+    from ttame.training.training_progress import TrainingProgress
+    from ttame.training.training_settings import TrainingSettings
+
+
+class TrainingDisplay:
+    """A progress line with loss parts, speed and time left, and one line of figures per epoch."""
+
+    def __init__(self, classifier: Classifier, settings: TrainingSettings) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[parts]}"),
+            TextColumn("{task.fields[speed]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None, epoch="1", parts="", speed="")
+        self._console.print(
+            f"training a {settings.preset} head for {classifier.name}: "
+            f"{settings.epochs} epochs, batches of {settings.batch_size}",
+            highlight=False,
+        )
+
+    def __enter__(self) -> TrainingDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, state: TrainingProgress) -> None:
+        """Draw one step."""
+        parts = state.parts
+        self._progress.update(
+            self._task,
+            completed=state.step,
+            total=state.steps,
+            epoch=f"{state.epoch + 1}/{state.epochs}",
+            parts=f"loss {parts['loss']:.3f} = ce {parts['cross_entropy']:.3f} + area "
+            f"{parts['area']:.3f} + smooth {parts['smoothness']:.3f}",
+            speed=f"{state.images_per_second:.1f} images/s, {_duration(state.seconds_left)} left",
+        )
+        if state.validation is not None:
+            self._progress.console.print(_figures(state.epoch, state.validation), highlight=False)
+
+    def summarise(self, record: Mapping[str, Any], out: Path) -> None:
+        """Say what was skipped and where the explainer is."""
+        skipped = record.get("skipped_images", {})
+        if skipped:
+            typer.echo(f"{len(skipped)} unreadable images were skipped:", err=True)
+            for name, reason in list(skipped.items())[:10]:
+                typer.echo(f"  {name}: {reason}", err=True)
+            if len(skipped) > 10:
+                typer.echo(f"  … and {len(skipped) - 10} more, all in {out}/config.json", err=True)
+        typer.echo(f"saved the explainer to {out}")
+        typer.echo(f"try: ttame explain PHOTO --explainer {out}")
+
+
+class RangeTestDisplay:
+    """A progress bar for the learning-rate range test."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("range test"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[state]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None, state="")
+
+    def __enter__(self) -> RangeTestDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, step: int, steps: int, rate: float, loss: float) -> None:
+        """Draw one step."""
+        state = f"learning rate {rate:.1e}, loss {loss:.3f}"
+        self._progress.update(self._task, completed=step, total=steps, state=state)
+
+    def summarise(self, found: LearningRateTest, out: Path) -> None:
+        """Say which rate to use and where the plot is."""
+        if found.suggested_rate is None:
+            typer.echo(f"no learning rate to suggest: {found.reason}")
+        else:
+            typer.echo(f"suggested: --learning-rate {found.suggested_rate:.1e}")
+        typer.echo(f"open {(out / 'learning_rate.svg').resolve()}")
+
+
+def _figures(epoch: int, figures: Mapping[str, float]) -> str:
+    return (
+        f"epoch {epoch + 1}: held-out loss {figures['loss']:.3f} "
+        f"(ce {figures['cross_entropy']:.3f}, area {figures['area']:.3f}, "
+        f"smooth {figures['smoothness']:.3f}), "
+        f"AD {figures['average_drop']:.1f} %, IC {figures['increase_in_confidence']:.1f} %, "
+        f"mean map {figures['mean_map_value']:.2f}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

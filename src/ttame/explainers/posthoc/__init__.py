@@ -1,0 +1,1 @@
+"""Methods that are computed, not trained; one paper a file."""
