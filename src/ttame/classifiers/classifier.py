@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ttame.classifiers.fast_attention import one_product_attention
 from ttame.classifiers.feature_taps import FeatureTap
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.layer_outputs import reading, uncompiled
@@ -191,7 +192,7 @@ class Classifier:
         """
         images = self._checked_images(images)
         with self.frozen():
-            return run_network(uncompiled(self.network), images)
+            return self._run(images)
 
     def probabilities(self, images: Tensor) -> Tensor:
         """The softmax of the logits, (B, C) float32 in [0, 1]."""
@@ -215,7 +216,7 @@ class Classifier:
         images = self._checked_images(images)
         layers = dict(uncompiled(self.network).named_modules())
         with self.frozen(), reading({tap.layer: layers[tap.layer] for tap in self.taps}) as outputs:
-            logits = run_network(uncompiled(self.network), images)
+            logits = self._run(images)
         image_size = (int(images.shape[2]), int(images.shape[3]))
         tapped = [(tap, outputs.get(tap.layer)) for tap in self.taps]
         return FeatureReading(
@@ -234,6 +235,13 @@ class Classifier:
         """The name of class ``index``, or ``"class 7"`` without names."""
         return self.class_names[index] if self.class_names else f"class {index}"
 
+    def _run(self, images: Tensor) -> Tensor:
+        network = uncompiled(self.network)
+        if images.requires_grad and torch.is_grad_enabled():
+            with one_product_attention(network):
+                return run_network(network, images)
+        return run_network(network, images)
+
     def _checked_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         if names is not None and len(names) != self.number_of_classes:
             raise ClassifierError(
@@ -248,7 +256,9 @@ class Classifier:
             return choose_taps(network, trace)
         if isinstance(taps, str):
             taps = [taps]
-        named = named_taps(network, trace, [t.layer if isinstance(t, FeatureTap) else t for t in taps])
+        named = named_taps(
+            network, trace, [t.layer if isinstance(t, FeatureTap) else t for t in taps]
+        )
         ready = tuple(
             given if isinstance(given, FeatureTap) else found
             for given, found in zip(taps, named.taps, strict=True)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 _active: ContextVar[frozenset[int]] = ContextVar("ttame_active_readers", default=frozenset())
 """Which readers the running call opened. A hook that fires in another thread finds its reader
 missing here and does nothing, so that concurrent calls never see each other's features."""
+
+_registration = threading.Lock()
+"""torch numbers its hooks with a counter that two threads could read at once."""
 
 OutputAction = Callable[[nn.Module, Any], Any]
 
@@ -37,8 +42,47 @@ def watching(layers: Iterable[tuple[nn.Module, OutputAction]]) -> Iterator[None]
         return hook
 
     try:
+        with _registration:
+            for module, action in layers:
+                handles.append(module.register_forward_hook(only_here(action)))
+        yield
+    finally:
+        with _registration:
+            for handle in handles:
+                handle.remove()
+        _active.reset(token)
+
+
+InputAction = Callable[
+    [nn.Module, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]] | None
+]
+
+
+@contextlib.contextmanager
+def watching_inputs(layers: Iterable[tuple[nn.Module, InputAction]]) -> Iterator[None]:
+    """Call an action with the input of each layer while the block runs in this thread.
+
+    Args:
+        layers: pairs of a module and ``action(module, args, kwargs)``; an action that returns
+            something other than ``None`` replaces args and kwargs.
+
+    The hooks are removed when the block ends, also on exceptions; hooks of other people stay.
+    """
+    reader = object()
+    token = _active.set(_active.get() | {id(reader)})
+    handles = []
+
+    def only_here(action: InputAction) -> InputAction:
+        def hook(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+            return action(module, args, kwargs) if id(reader) in _active.get() else None
+
+        return hook
+
+    try:
         for module, action in layers:
-            handles.append(module.register_forward_hook(only_here(action)))
+            handles.append(module.register_forward_pre_hook(only_here(action), with_kwargs=True))
         yield
     finally:
         for handle in handles:
@@ -77,6 +121,42 @@ def reading(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
 def uncompiled(network: nn.Module) -> nn.Module:
     """The module behind ``torch.compile``, whose graph would not call hooks; else ``network``."""
     return getattr(network, "_orig_mod", network)
+
+
+_eager_lock = threading.Lock()
+_eager_callers = 0
+_eager_stance = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def running_eagerly(network: nn.Module) -> Iterator[None]:
+    """Run compiled parts of ``network`` as plain Python while the block lasts.
+
+    The graph of a module that was compiled in place (``module.compile()``), or of a compiled
+    module inside the network, would skip the hooks that read features. Any number of threads may
+    ask for it at once. Networks without compiled parts cost only a look.
+    """
+    global _eager_callers
+    if not any(_is_compiled(module) for module in network.modules()):
+        yield
+        return
+    with _eager_lock:
+        if not _eager_callers:
+            _eager_stance.enter_context(torch.compiler.set_stance("force_eager"))
+        _eager_callers += 1
+    try:
+        yield
+    finally:
+        with _eager_lock:
+            _eager_callers -= 1
+            if not _eager_callers:
+                _eager_stance.close()
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return getattr(module, "_compiled_call_impl", None) is not None or "_orig_mod" in vars(
+        module
+    ).get("_modules", {})
 
 
 def first_tensor(output: Any) -> Tensor | None:

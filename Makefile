@@ -1,0 +1,45 @@
+# Two commands: `make demo` explains real photos, `make test` checks everything.
+# Each makes the environment in .venv from nothing; all it needs is Python 3.11 or newer.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test format benchmarks docs clean
+
+demo: .venv/ready-to-explain
+	.venv/bin/ttame explain --classes top3 --out demo-output --overwrite
+
+test: .venv/ready-to-test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/mkdocs build --strict --quiet --site-dir build/site
+	.venv/bin/python -m pytest -n 2 --dist loadgroup
+
+format: .venv/ready-to-test
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+docs: .venv/ready-to-test
+	.venv/bin/mkdocs serve
+
+benchmarks: .venv/ready-to-test
+	.venv/bin/python -m benchmarks.speed
+	.venv/bin/python -m benchmarks.training_step
+	.venv/bin/python -m benchmarks.start_up
+
+clean:
+	rm -rf .venv build demo-output
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/ready-to-explain: .venv/bin/python pyproject.toml constraints.txt
+	@echo "installing ttame into .venv (PyTorch is large; a minute or two) ..."
+	$(PIP) --editable '.[bundled]'
+	@touch $@
+
+.venv/ready-to-test: .venv/bin/python pyproject.toml constraints.txt
+	@echo "installing ttame and its tools into .venv (PyTorch is large; a minute or two) ..."
+	$(PIP) --editable '.[dev]'
+	@touch $@ .venv/ready-to-explain

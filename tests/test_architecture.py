@@ -1,0 +1,151 @@
+"""The rooms and who may import whom; what is public; what must never appear."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ttame
+from ttame.version import __version__
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "ttame"
+
+LEAVES = {
+    "errors",
+    "version",
+    "atomic_writing",
+    "memory_limit",
+    "photos",
+    "preprocessing",
+    "saliency_maps",
+    "pixel_masking",
+    "results",
+}
+MAY_IMPORT = {
+    **{leaf: LEAVES for leaf in LEAVES},
+    "classifiers": LEAVES,
+    "metrics": LEAVES,
+    "datasets": LEAVES,
+    "drawing": LEAVES,
+    "explainers": LEAVES | {"classifiers"},
+    "training": LEAVES | {"classifiers", "explainers", "datasets", "metrics"},
+    "reporting": LEAVES | {"drawing"},
+}
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "base", "core"}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path, *, at_top: bool = False) -> set[str]:
+    """Full names of the ttame modules that a file imports; ``at_top`` leaves lazy ones out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if at_top else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name == "ttame" or name.startswith("ttame.")}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_rooms_import_only_what_they_may(path: Path) -> None:
+    room = room_of(path)
+    if room in ("__init__", "cli"):
+        return
+    imported = {name.split(".")[1] if "." in name else "" for name in imports_of(path)}
+    assert "" not in imported, "nothing inside imports the package root"
+    assert imported <= MAY_IMPORT[room] | {room}
+
+
+def test_nobody_imports_the_command_line() -> None:
+    for path in modules():
+        if room_of(path) != "cli":
+            assert not any(name.startswith("ttame.cli") for name in imports_of(path)), path
+
+
+def test_imports_are_acyclic() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in modules():
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        graph[name] = imports_of(path, at_top=True) - {"ttame"}
+    finished: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join((*trail, name))
+        if name not in finished:
+            for imported in sorted(graph.get(name, ())):
+                visit(imported, (*trail, name))
+            finished.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_no_room_is_a_drawer_for_everything() -> None:
+    names = {part.removesuffix(".py") for path in modules() for part in path.parts}
+    assert not names & FORBIDDEN_NAMES
+
+
+def test_no_pickle_is_ever_loaded() -> None:
+    for path in modules():
+        text = path.read_text(encoding="utf-8")
+        assert "torch.load" not in text, path
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not {"pickle", "dill", "joblib"} & {name.split(".")[0] for name in names}, path
+
+
+def test_public_names_are_sorted_complete_and_importable() -> None:
+    assert ttame.__all__ == sorted(ttame.__all__)
+    assert set(ttame.__all__) == set(ttame._HOMES) | {"__version__"}
+    for name in ttame.__all__:
+        assert getattr(ttame, name) is not None
+    assert dir(ttame) == ttame.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ttame.nothing  # noqa: B018
+
+
+def test_version_and_changelog_agree() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {__version__}" in changelog
+    assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("statement", ["import ttame", "from ttame.cli.main import app"])
+def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str) -> None:
+    heavy = "torch, timm, transformers, PIL, numpy, accelerate, jinja2, pydantic"
+    code = f"{statement}; import sys; print([m for m in '{heavy}'.split(', ') if m in sys.modules])"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.strip() == "[]"
+
+
+def test_no_tracked_file_names_a_registry_host() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split("\0")
+    hosts = ["py" + "pi.org", "python" + "hosted", "registry." + "npmjs", "deb." + "debian"]
+    for name in filter(None, tracked):
+        path = ROOT / name
+        if path.suffix in (".safetensors", ".png", ".jpg") or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="ignore")
+        assert not [host for host in hosts if host in text], name
