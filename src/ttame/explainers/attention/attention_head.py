@@ -173,13 +173,11 @@ class _Branch(nn.Module):
         mean, variance, bias = norm.running_mean, norm.running_var, convolution.bias
         assert mean is not None and variance is not None and bias is not None
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
-        weight = convolution.weight * scale[:, None, None, None]
+        weight = convolution.weight.flatten(1) * scale[:, None]
         if self.variant != "no-skip":
-            weight = weight + torch.eye(self.width, dtype=weight.dtype, device=weight.device)[
-                :, :, None, None
-            ]
+            weight = weight + torch.eye(self.width, dtype=weight.dtype, device=weight.device)
         shift = scale * (bias - mean) + norm.bias
-        return F.conv2d(features, weight.to(features.dtype), shift.to(features.dtype))
+        return _at_every_place(features, weight.to(features.dtype), shift.to(features.dtype))
 
 
 def map_grid(first_grid: tuple[int, int]) -> tuple[int, int]:
@@ -224,6 +222,20 @@ def sum_of_resized(maps: dict[tuple[int, int], Tensor], grid: tuple[int, int]) -
     for part in resized[1:]:
         total = total + part
     return total
+
+
+def _at_every_place(features: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
+    """A 1×1 convolution, (B, C, h, w) to (B, C', h, w).
+
+    Features whose channels lie side by side in memory, as those of tokens and of channels-last
+    networks do, are multiplied as one matrix: the convolution would copy them first.
+    """
+    if features.is_contiguous():
+        return F.conv2d(features, weight[:, :, None, None], shift)
+    images, channels, rows, columns = features.shape
+    places = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    product = torch.addmm(shift, places, weight.t())
+    return product.view(images, rows, columns, -1).permute(0, 3, 1, 2)
 
 
 def _fuse(branch: Tensor, rows: Tensor) -> Tensor:

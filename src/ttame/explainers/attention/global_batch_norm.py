@@ -23,34 +23,41 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         return self._normalise_globally(input)
 
-    def _normalise_globally(self, images: Tensor) -> Tensor:
-        values = images.float()
-        axes = (0, 2, 3)
-        count = torch.tensor(float(values.numel() // values.shape[1]), device=values.device)
-        sums = torch.cat([values.sum(axes), values.square().sum(axes), count[None]])
-        sums = _sum_over_processes(sums)
-        width = values.shape[1]
+    def _normalise_globally(self, features: Tensor) -> Tensor:
+        values = features if features.dtype == torch.float64 else features.float()
+        axes, shape = (0, 2, 3), (1, -1, 1, 1)
+        count = values.new_full((1,), values.numel() / values.shape[1])
+        sums = _sum_over_processes(torch.cat([values.sum(axes), count]))
         total = sums[-1].detach()
-        mean = sums[:width] / total
-        variance = (sums[width : 2 * width] / total - mean.square()).clamp_min(0)
-        self._update_running_statistics(mean.detach(), variance.detach(), float(total))
-        shape = (1, width, 1, 1)
-        scaled = (values - mean.reshape(shape)) * torch.rsqrt(variance + self.eps).reshape(shape)
+        mean = sums[:-1] / total
+        # The mean first, then the squares around it: E[x²] − E[x]² would lose all digits where
+        # the mean is large against the spread.
+        centred = values - mean.reshape(shape)
+        variance = _sum_over_processes(centred.square().sum(axes)) / total
+        self._update_running_statistics(mean.detach(), variance.detach(), total)
+        scaled = centred * torch.rsqrt(variance + self.eps).reshape(shape)
         normalised = scaled * self.weight.reshape(shape) + self.bias.reshape(shape)
-        return normalised.to(images.dtype)
+        return normalised.to(features.dtype)
 
     @torch.no_grad()
-    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: float) -> None:
-        assert self.running_mean is not None and self.running_var is not None
-        assert self.num_batches_tracked is not None and self.momentum is not None
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         # The running variance is the unbiased one, as in PyTorch.
-        self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+        unbiased = variance * (count / (count - 1).clamp_min(1))
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """An all-reduce whose gradient is the all-reduce of the gradients."""
+    """An all-reduce whose gradient is the all-reduce of the gradients.
+
+    PyTorch 2.15 deprecates its own, ``torch.distributed.nn.functional.all_reduce``, with a
+    warning; the successor that it names lives in a private module.
+    """
 
     @staticmethod
     def forward(ctx: object, values: Tensor) -> Tensor:

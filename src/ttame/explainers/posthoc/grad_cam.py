@@ -13,7 +13,7 @@ class GradCam(Explainer):
     """Gradient-weighted class activation mapping: ``S = (Σ_k w_k A_k)⁺``, ``w_k = mean_xy g_k``.
 
     ``A_k`` is channel k of the classifier's last tap, ``g = ∂f_c/∂A`` the gradient of the class's
-    logit. One forward pass for the batch, one backward pass per explained class and image row.
+    logit. One forward pass of the batch, and one backward pass for each class an image.
 
     Args:
         classifier: its last tap is used; ``classifier.with_taps([...])`` names another layer.
@@ -34,16 +34,18 @@ class GradCam(Explainer):
         self.classifier = classifier.with_taps(classifier.taps[-1:])
 
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        tap = self.classifier.taps[0]
+        size = (int(images.shape[2]), int(images.shape[3]))
         with torch.enable_grad():
             # The images require the gradient, so that every tap is part of the graph.
             reading = self.classifier.read_features(images.detach().clone().requires_grad_())
-            features = reading.feature_maps[0]
+            output, features = reading.layer_outputs[0], reading.feature_maps[0].detach()
             classes = choose_classes(reading.logits.detach())
             scores = reading.logits.gather(1, classes).sum(dim=0)
             maps = []
             for index, score in enumerate(scores):
                 more = index + 1 < len(scores)
-                (gradient,) = torch.autograd.grad(score, features, retain_graph=more)
-                weights = gradient.mean(dim=(2, 3), keepdim=True)
-                maps.append((weights * features.detach()).sum(dim=1).relu())
+                (gradient,) = torch.autograd.grad(score, output, retain_graph=more)
+                weights = tap.feature_map(gradient, size).mean(dim=(2, 3), keepdim=True)
+                maps.append((weights * features).sum(dim=1).relu())
         return RawMaps(reading.logits, classes, torch.stack(maps, dim=1))

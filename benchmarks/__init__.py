@@ -1,0 +1,1 @@
+"""Measurements; each module writes its own section of BENCHMARKS.md."""

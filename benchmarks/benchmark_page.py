@@ -1,0 +1,72 @@
+"""BENCHMARKS.md: one section per script, with the machine and the date."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+PAGE = Path(__file__).parent.parent / "BENCHMARKS.md"
+_TITLE = "# Benchmarks\n\nEvery number here was written by the script named beside it.\n"
+
+
+def write_section(name: str, title: str, command: str, body: str) -> None:
+    """Replace the section ``name`` of BENCHMARKS.md, or append it."""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    section = f"{start}\n## {title}\n\n`{command}`, {today}, {machine()}.\n\n{body.strip()}\n{end}"
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else _TITLE
+    pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+    if pattern.search(page):
+        page = pattern.sub(lambda _: section, page)
+    else:
+        page = page.rstrip() + "\n\n" + section + "\n"
+    PAGE.write_text(page, encoding="utf-8")
+    print(section)
+
+
+def machine() -> str:
+    """Processor, threads, versions."""
+    model = platform.processor() or platform.machine()
+    cpu_info = Path("/proc/cpuinfo")
+    if cpu_info.exists():
+        found = re.search(r"model name\s*: (.+)", cpu_info.read_text())
+        model = found[1].strip() if found else model
+    return (
+        f"{model}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
+        f"torch {torch.__version__}"
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def interleaved_seconds(
+    runs: dict[str, Callable[[], object]], repeats: int, warm_up: int = 2
+) -> dict[str, list[float]]:
+    """Time several functions in turns, so that a slow moment of the machine hits all of them."""
+    for _ in range(warm_up):
+        for run in runs.values():
+            run()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -1,0 +1,244 @@
+"""One contract for every explanation method on every kind of network."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.conftest import assert_close
+from tests.tiny_networks import CLASSES, TINY
+from ttame.classifiers.classifier import Classifier
+from ttame.errors import ClassSelectionError, ExplainerError, ImageError, NonFiniteMapError
+from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.explainers.explainer import Explainer
+from ttame.explainers.known_explainers import EXPLAINERS
+
+METHODS: dict[str, Callable[[Classifier], Explainer]] = {
+    **EXPLAINERS,
+    "t_tame": new_attention_explainer,
+}
+
+
+@functools.cache
+def cached(network: str) -> Classifier:
+    return TINY[network]()
+
+
+def explainer_for(method: str, network: str) -> Explainer:
+    try:
+        return METHODS[method](cached(network))
+    except ExplainerError as problem:
+        assert "not defined for" in str(problem)
+        pytest.skip(str(problem))
+
+
+def images_for(explainer: Explainer, count: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(count, 3, *explainer.classifier.preprocessing.input_size, generator=generator)
+
+
+def state_of(network: nn.Module) -> dict[str, Any]:
+    """Everything about a network that a method must leave as it was."""
+    return {
+        "weights": {name: tensor.clone() for name, tensor in network.state_dict().items()},
+        "modes": [module.training for module in network.modules()],
+        "flags": [parameter.requires_grad for parameter in network.parameters()],
+        "gradients": [parameter.grad for parameter in network.parameters()],
+        "hooks": [
+            (list(module._forward_hooks), list(module._forward_pre_hooks), list(module._backward_hooks))
+            for module in network.modules()
+        ],
+    }
+
+
+def assert_unchanged(before: dict[str, Any], network: nn.Module) -> None:
+    after = state_of(network)
+    for key in ("modes", "flags", "hooks"):
+        assert before[key] == after[key], key
+    assert all(a is b for a, b in zip(before["gradients"], after["gradients"], strict=True))
+    for name, tensor in before["weights"].items():
+        assert torch.equal(tensor, after["weights"][name]), name
+
+
+every_pair = pytest.mark.parametrize(
+    ("method", "network"), [(method, network) for method in METHODS for network in TINY]
+)
+
+
+@every_pair
+def test_maps_have_the_documented_form(method: str, network: str) -> None:
+    explainer = explainer_for(method, network)
+    explanation = explainer(images_for(explainer), "top2")
+    assert explanation.maps.shape[:2] == explanation.classes.shape == (3, 2)
+    assert explanation.maps.dtype == torch.float32
+    assert explanation.classes.dtype == torch.int64
+    assert explanation.logits.shape == (3, CLASSES)
+    assert not explanation.maps.requires_grad
+    assert torch.isfinite(explanation.maps).all()
+    assert explanation.method == method
+    assert explanation.provenance["classifier"] == explainer.classifier.name
+    heatmaps = explanation.heatmaps(size=(40, 50))
+    assert heatmaps.shape == (3, 2, 40, 50)
+    assert heatmaps.min() >= 0
+    assert heatmaps.max() <= 1
+
+
+@every_pair
+def test_a_batch_gives_what_single_images_give(method: str, network: str) -> None:
+    explainer = explainer_for(method, network)
+    images = images_for(explainer)
+    together = explainer(images, "top2")
+    for index in range(len(images)):
+        alone = explainer(images[index : index + 1], "top2")
+        assert torch.equal(alone.classes[0], together.classes[index])
+        assert_close(alone.maps[0], together.maps[index], 1e-4)
+
+
+@every_pair
+def test_every_way_to_ask_for_classes_agrees(method: str, network: str) -> None:
+    explainer = explainer_for(method, network)
+    images = images_for(explainer, count=2)
+    everything = explainer(images, "all")
+    assert everything.maps.shape[1] == CLASSES
+    assert_close(explainer(images, 3).maps[:, 0], everything.maps[:, 3], 1e-4)
+    each = explainer(images, torch.tensor([5, 0])).maps[:, 0]
+    assert_close(each, torch.stack([everything.maps[0, 5], everything.maps[1, 0]]), 1e-4)
+    pairs = explainer(images, [[1, 6], [6, 2]])
+    assert_close(pairs.maps[1], everything.maps[1, [6, 2]], 1e-4)
+    top = explainer(images)
+    assert torch.equal(top.classes[:, 0], everything.logits.argmax(dim=1))
+
+
+@every_pair
+def test_the_network_is_left_as_found(method: str, network: str) -> None:
+    classifier = copy.copy(cached(network))
+    classifier.network = copy.deepcopy(cached(network).network)
+    model = classifier.network.train()
+    next(model.children()).eval()
+    for index, parameter in enumerate(model.parameters()):
+        parameter.requires_grad_(index % 2 == 0)
+        parameter.grad = torch.ones_like(parameter) if index % 4 == 0 else None
+    calls: list[int] = []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    before = state_of(model)
+    try:
+        explainer = METHODS[method](classifier)
+    except ExplainerError as problem:
+        assert_unchanged(before, model)
+        pytest.skip(str(problem))
+    images = images_for(explainer)
+    explainer(images, "top2")
+    assert calls, "the user's own hook still runs"
+    assert_unchanged(before, model)
+
+    last = [module for module in model.modules() if not list(module.children())][-1]
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("midway")
+
+    handle = last.register_forward_pre_hook(fail)
+    during = state_of(model)
+    with pytest.raises(Exception, match="midway"):
+        explainer(images, "top2")
+    assert_unchanged(during, model)
+    handle.remove()
+
+
+@every_pair
+def test_four_threads_give_what_one_gives(method: str, network: str) -> None:
+    explainer = explainer_for(method, network)
+    model = explainer.classifier.network
+    batches = [images_for(explainer, count=2) + index for index in range(4)]
+    expected = [explainer(batch, "top2") for batch in batches]
+    before = state_of(model)
+    found: dict[int, list[Any]] = {}
+
+    def work(index: int) -> None:
+        found[index] = [explainer(batches[index], "top2") for _ in range(5)]
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, explanation in enumerate(expected):
+        assert len(found[index]) == 5
+        for other in found[index]:
+            assert torch.equal(other.classes, explanation.classes)
+            assert_close(other.maps, explanation.maps, 1e-5)
+    assert_unchanged(before, model)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_call_gives_the_same_maps(method: str) -> None:
+    explainer = explainer_for(method, "cnn")
+    images = images_for(explainer)
+    assert torch.equal(explainer(images).maps, explainer(images).maps)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_permuting_the_classes_permutes_the_maps(method: str) -> None:
+    if method == "t_tame":
+        pytest.skip("a head's rows belong to its classes; tested on the head itself")
+    classifier = cached("cnn")
+    order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    permuted = copy.copy(classifier)
+    permuted.network = copy.deepcopy(classifier.network)
+    with torch.no_grad():
+        linear = permuted.network[-1]
+        linear.weight.copy_(linear.weight[order])
+        linear.bias.copy_(linear.bias[order])
+    images = images_for(METHODS[method](classifier))
+    original = METHODS[method](classifier)(images, "all").maps
+    assert_close(METHODS[method](permuted)(images, "all").maps, original[:, order], 1e-5)
+
+
+def test_cam_and_grad_cam_agree_with_the_logit_on_a_linear_head() -> None:
+    """Mean of CAM plus bias is the logit, and Grad-CAM is CAM over the number of places."""
+    classifier = cached("cnn")
+    images = images_for(METHODS["cam"](classifier))
+    cam = METHODS["cam"](classifier)(images, "all")
+    bias = classifier.network[-1].bias.detach()  # type: ignore[index,union-attr]
+    assert_close(cam.maps.mean(dim=(2, 3)) + bias, cam.logits, 1e-5)
+    grad_cam = METHODS["grad_cam"](classifier)(images, "all")
+    places = cam.maps.shape[2] * cam.maps.shape[3]
+    assert_close(grad_cam.maps, (cam.maps / places).relu(), 1e-5)
+
+
+def test_bad_input_is_one_clear_error() -> None:
+    explainer = METHODS["t_tame"](cached("cnn"))
+    images = images_for(explainer)
+    with pytest.raises(ImageError, match=r"\(3, 32, 32\).*\(B, 3, H, W\)"):
+        explainer(images[0])
+    with pytest.raises(ImageError, match="torch.uint8"):
+        explainer(images.byte())
+    with pytest.raises(ClassSelectionError, match="class index 7.*0 to 6"):
+        explainer(images, 7)
+    with pytest.raises(ClassSelectionError, match="kind 3"):
+        explainer(images, "knd 3")
+
+
+def test_a_map_that_is_not_finite_is_refused_by_image() -> None:
+    explainer = METHODS["t_tame"](cached("cnn"))
+    images = images_for(explainer)
+    images[1, 0, 0, 0] = float("nan")
+    with pytest.raises(NonFiniteMapError, match="t_tame.*image 1 of the batch"):
+        explainer(images)
+
+
+def test_photos_can_be_passed_instead_of_tensors(tmp_path: Any) -> None:
+    from PIL import Image
+
+    explainer = METHODS["t_tame"](cached("cnn"))
+    photo = Image.new("RGB", (60, 40), (200, 10, 10))
+    photo.save(tmp_path / "red.png")
+    by_path = explainer([tmp_path / "red.png", photo])
+    assert torch.equal(by_path.maps[0], by_path.maps[1])
+    assert explainer(photo).maps.shape[0] == 1

@@ -1,0 +1,65 @@
+"""Small networks of every kind that the tests explain; random weights, milliseconds each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.known_classifiers import load_classifier
+from ttame.preprocessing import Preprocessing
+
+CLASSES = 7
+
+
+def tiny_cnn(size: int = 32) -> Classifier:
+    """Three convolutions, batch norm, dropout, global average pooling, a linear layer."""
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 12, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(12, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(16, CLASSES),
+    )
+    names = [f"kind {index}" for index in range(CLASSES)]
+    return Classifier(network, preprocessing=Preprocessing.imagenet(size), class_names=names)
+
+
+def tiny_timm(name: str, size: int, **options: Any) -> Classifier:
+    torch.manual_seed(1)
+    return load_classifier(
+        f"timm/{name}",
+        "none",
+        image_size=size,
+        network_options={"num_classes": CLASSES, **options},
+    )
+
+
+VIT = {"embed_dim": 24, "depth": 4, "num_heads": 3}
+
+TINY: dict[str, Callable[[], Classifier]] = {
+    "cnn": tiny_cnn,
+    "timm resnet": lambda: tiny_timm("resnet10t", 64),
+    "timm vit": lambda: tiny_timm("vit_tiny_patch16_224", 64, **VIT),
+    "timm vit, distilled": lambda: tiny_timm("deit_tiny_distilled_patch16_224", 64, **VIT),
+    "timm vit, registers": lambda: tiny_timm("vit_small_patch14_reg4_dinov2", 56, **VIT),
+    "timm swin": lambda: tiny_timm(
+        "swin_tiny_patch4_window7_224",
+        64,
+        embed_dim=12,
+        depths=(1, 1, 1),
+        num_heads=(1, 2, 4),
+        window_size=4,
+    ),
+}
+"""Six kinds of networks; every contract is checked on all of them."""
