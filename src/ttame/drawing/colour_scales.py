@@ -89,7 +89,8 @@ def colour_indices(heatmap: ArrayLike) -> NDArray[np.uint8]:
         [[0, 128, 255]]
     """
     values = np.nan_to_num(np.asarray(heatmap, dtype=np.float32), nan=0.0)
-    return np.rint(values.clip(0, 1) * (N_COLOURS - 1)).astype(np.uint8)
+    indices: NDArray[np.uint8] = np.rint(values.clip(0, 1) * (N_COLOURS - 1)).astype(np.uint8)
+    return indices
 
 
 @functools.cache

@@ -1,0 +1,1 @@
+"""Folders and pages that people look at, written from results."""

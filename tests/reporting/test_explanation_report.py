@@ -1,0 +1,360 @@
+import dataclasses
+import gc
+import json
+import re
+import weakref
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ttame.errors import (
+    ClassSelectionError,
+    ExplainerError,
+    ImageError,
+    NonFiniteMapError,
+    OutputError,
+    UnknownNameError,
+)
+from ttame.preprocessing import Preprocessing
+from ttame.reporting import explanation_report
+from ttame.reporting.explanation_report import ExplanationReportWriter
+from ttame.results.explanation import Explanation
+
+NAMES = ("tabby", "lynx", "<script>alert('c')</script>", 'a "quoted" & odd name', "Löwe 猫")
+HOSTILE = "x\"><img src=x onerror=alert('n')>{{ 7 * 7 }}.png"
+PREPROCESSING = Preprocessing.imagenet(32)
+
+
+def explanation(n_images=1, classes=(0, 1), method="t_tame", n_names=5):
+    generator = torch.Generator().manual_seed(1)
+    return Explanation(
+        maps=torch.randn(n_images, len(classes), 4, 4, generator=generator),
+        classes=torch.tensor([list(classes)] * n_images),
+        logits=torch.randn(n_images, n_names, generator=generator),
+        image_size=(32, 32),
+        class_names=NAMES if n_names == len(NAMES) else (),
+        method=method,
+        provenance={"classifier": "tiny", "taps": ["a", "b"]},
+    )
+
+
+def photo(width=48, height=36):
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def writer(folder, **options):
+    return ExplanationReportWriter(folder, preprocessing=PREPROCESSING, **options)
+
+
+def fail_midway(unopened):
+    with unopened as report:
+        report.add("a.png", photo(), explanation())
+        raise KeyError("mine")
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+class Page(HTMLParser):
+    """All elements of a page as (tag, attributes), and its text."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.source = (folder / "index.html").read_text(encoding="utf-8")
+        self.elements, self.text, self._stack = [], [], []
+        self.feed(self.source)
+        assert not self._stack, f"left open: {self._stack}"
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in {"meta", "img", "input", "br"}:
+            self._stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._stack.pop() == tag
+
+    def handle_data(self, data):
+        if self._stack and self._stack[-1] not in {"style", "script"}:
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_folder_holds_pictures_overlays_maps_json_and_page(tmp_path):
+    folder = tmp_path / "new" / "report"
+    with writer(folder) as report:
+        report.add("cats/tabby.png", photo(), explanation(2), 1)
+        report.add("dogs/tabby.jpg", photo(2, 2), explanation(classes=(4,)))
+        report.skip("torn.png", "torn.png is no readable image")
+        assert (report.n_explained, report.n_skipped) == (2, 1)
+        assert not folder.exists()
+    assert files(folder) == [
+        "explanations.json",
+        "index.html",
+        "maps/tabby-2.safetensors",
+        "maps/tabby.safetensors",
+        "overlays/tabby-2/1-Löwe_猫.png",
+        "overlays/tabby/1-tabby.png",
+        "overlays/tabby/2-lynx.png",
+        "pictures/tabby-2.png",
+        "pictures/tabby.png",
+    ]
+    with Image.open(folder / "overlays/tabby/1-tabby.png") as overlay:
+        assert overlay.size == (48, 36)
+    assert [path.name for path in folder.parent.iterdir()] == ["report"]
+
+
+def test_saved_maps_are_those_of_the_one_image(tmp_path):
+    batch = explanation(3)
+    with writer(tmp_path / "out") as report:
+        report.add("a.png", photo(), batch, 2)
+    loaded = Explanation.load(tmp_path / "out/maps/a.safetensors")
+    assert torch.equal(loaded.maps, batch.maps[2:])
+    assert torch.equal(loaded.logits, batch.logits[2:])
+    assert loaded.class_names == NAMES
+
+
+def test_json_says_everything_about_every_image(tmp_path):
+    batch = explanation(2, classes=(3, 1))
+    batch.maps[1, 1] = 2.5
+    with writer(tmp_path / "out", title="Why?", scale="viridis") as report:
+        report.add("some/where/a.png", photo(), batch, 1)
+        report.skip("b.png", "unreadable")
+    content = json.loads((tmp_path / "out/explanations.json").read_text(encoding="utf-8"))
+    (image,) = content.pop("images")
+    assert content == {
+        "schema_version": 1,
+        "title": "Why?",
+        "method": "t_tame",
+        "provenance": {"classifier": "tiny", "taps": ["a", "b"]},
+        "preprocessing": json.loads(json.dumps(PREPROCESSING.as_json())),
+        "colour_scale": "viridis",
+        "not_explained": [{"name": "b.png", "heading": "b.png", "reason": "unreadable"}],
+    }
+    first, second = image.pop("classes")
+    region = PREPROCESSING.region((48, 36))
+    assert image == {
+        "name": "some/where/a.png",
+        "files": {"picture": "pictures/a.png", "maps": "maps/a.safetensors"},
+        "width": 48,
+        "height": 36,
+        "region": {
+            "left": region.left, "top": region.top, "right": region.right, "bottom": region.bottom
+        },
+    }  # fmt: skip
+    probabilities = batch.logits[1].softmax(0)
+    assert (first["index"], first["name"]) == (3, NAMES[3])
+    assert first["probability"] == pytest.approx(float(probabilities[3]))
+    assert first["rank"] == 1 + int((probabilities > probabilities[3]).sum())
+    assert first["map"] == pytest.approx(
+        {
+            "minimum": float(batch.maps[1, 0].min()),
+            "maximum": float(batch.maps[1, 0].max()),
+            "mean": float(batch.maps[1, 0].mean()),
+        }
+    )
+    assert first["has_evidence"] is True
+    assert second["map"] == {"minimum": 2.5, "maximum": 2.5, "mean": 2.5}
+    assert second["has_evidence"] is False
+    assert all((tmp_path / "out" / path).is_file() for path in image["files"].values())
+    assert all((tmp_path / "out" / shown["overlay"]).is_file() for shown in (first, second))
+
+
+def test_hostile_names_are_text_and_nothing_else(tmp_path):
+    odd = explanation(classes=(2, 3))
+    with writer(tmp_path / "out", title="</title><script>alert('t')</script>") as report:
+        report.add(HOSTILE, photo(), odd)
+        report.add("/" + "long" * 3000 + ".png", photo(), odd)
+        report.skip("<b>" + HOSTILE, "<i>reason</i>")
+    page = Page(tmp_path / "out")
+    assert len(page.all("script")) == 1
+    assert not page.all("i")
+    assert not [name for _, attributes in page.elements for name in attributes if name[:2] == "on"]
+    assert {address["src"][:22] for address in page.all("img")} == {"data:image/png;base64,"}
+    assert HOSTILE in page.text
+    assert NAMES[2] in page.text
+    assert any(image["alt"] == f"Heatmap for {NAMES[3]}" for image in page.all("img"))
+    assert "<script>alert" not in page.source
+
+
+def test_page_asks_nobody_for_anything(tmp_path):
+    with writer(tmp_path / "out") as report:
+        report.add("a b%.png", photo(), explanation())
+    page = Page(tmp_path / "out")
+    assert not re.search(r"https?:|//[a-z]|@import|<link", page.source)
+    (policy,) = [meta for meta in page.all("meta") if meta.get("http-equiv")]
+    assert policy["content"] == (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    )
+    assert set(re.findall(r"url\((.{10})", page.source)) == {"data:image"}
+    for link in page.all("a"):
+        target = link["href"]
+        if target.startswith("#"):
+            assert any(attributes.get("id") == target[1:] for _, attributes in page.elements)
+        else:
+            assert (tmp_path / "out" / target).is_file()
+
+
+def test_page_shows_frame_and_missing_evidence_where_they_are(tmp_path):
+    half = explanation()
+    half.maps[0, 1] = 0
+    square = Preprocessing(input_size=(32, 32), resize=(32, 32))
+    with writer(tmp_path / "cropped") as report:
+        report.add("a.png", photo(), half)
+    with ExplanationReportWriter(tmp_path / "whole", preprocessing=square) as report:
+        report.add("a.png", photo(), explanation())
+    cropped, whole = Page(tmp_path / "cropped"), Page(tmp_path / "whole")
+    assert len([one for one in cropped.all("span") if one.get("class") == "unseen"]) == 2
+    assert not [one for one in whole.all("span") if one.get("class") == "unseen"]
+    # 48 x 36 became 49 x 37 and then 32 x 32 from (8, 2): in percent of the photo.
+    (card,) = cropped.all("article")
+    inset = re.search(r"--inset:([\d.% -]+)", card["style"])[1]
+    region = PREPROCESSING.region((48, 36))
+    expected = (region.top / 36, 1 - region.right / 48, 1 - region.bottom / 36, region.left / 48)
+    assert [float(part.rstrip("%")) / 100 for part in inset.split()] == pytest.approx(
+        expected, abs=1e-5
+    )
+    stages = [button for button in cropped.all("button") if button.get("class") == "stage"]
+    labels = [stage["aria-label"] for stage in stages]
+    assert labels[0] == "Photo a.png"
+    assert "no evidence" not in labels[1]
+    assert labels[2].endswith("no evidence, in a.png")
+    assert len(cropped.all("img")) == 1
+
+
+def test_page_without_images_says_so(tmp_path):
+    with writer(tmp_path / "out") as report:
+        report.skip("a.png", "unreadable")
+    page = Page(tmp_path / "out")
+    assert "No image was explained." in page.text
+    assert json.loads((tmp_path / "out/explanations.json").read_text())["images"] == []
+
+
+def test_of_very_many_classes_the_most_probable_are_drawn_and_all_are_recorded(tmp_path):
+    everything = explanation(classes=range(40), n_names=40)
+    with writer(tmp_path / "out") as report:
+        report.add("a.png", photo(), everything)
+    (image,) = json.loads((tmp_path / "out/explanations.json").read_text())["images"]
+    assert [described["index"] for described in image["classes"]] == list(range(40))
+    drawn = [described for described in image["classes"] if described["overlay"]]
+    assert sorted(described["rank"] for described in drawn) == list(range(1, 13))
+    assert len(list((tmp_path / "out/overlays/a").iterdir())) == 12
+    assert "the 12 most probable of 40 explained classes" in Page(tmp_path / "out").text
+    assert Explanation.load(tmp_path / "out/maps/a.safetensors").maps.shape[1] == 40
+
+
+def test_failure_midway_leaves_nothing(tmp_path):
+    with pytest.raises(KeyError, match="mine"):
+        fail_midway(writer(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_while_the_page_is_written_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("ttame.reporting.explanation_report.write_page", fail)
+    with pytest.raises(MemoryError), writer(tmp_path / "out") as report:
+        report.add("a.png", photo(), explanation())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_folder_is_refused_before_any_work(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/precious.txt").write_text("mine")
+    with pytest.raises(OutputError, match="exists"), writer(tmp_path / "out"):
+        pytest.fail("entered")
+    assert files(tmp_path) == ["out/precious.txt"]
+
+
+def test_overwriting_replaces_the_folder_only_on_success(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old.txt").write_text("old")
+    with pytest.raises(KeyError, match="mine"):
+        fail_midway(writer(out, overwrite=True))
+    assert files(tmp_path) == ["out/old.txt"]
+    with writer(out, overwrite=True) as report:
+        report.add("a.png", photo(), explanation())
+    assert "index.html" in files(out)
+    assert "old.txt" not in files(out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_bad_explanations_are_refused(tmp_path):
+    broken = explanation()
+    broken.maps[0, 0, 0, 0] = torch.nan
+    full = explanation()
+    nothing = dataclasses.replace(full, maps=full.maps[:, :0], classes=full.classes[:, :0])
+    with writer(tmp_path / "out") as report:
+        report.add("a.png", photo(), explanation())
+        with pytest.raises(ImageError, match=r"image 1 of the batch; allowed: 0 to 0"):
+            report.add("b.png", photo(), explanation(), 1)
+        with pytest.raises(ClassSelectionError, match="no class"):
+            report.add("b.png", photo(), nothing)
+        with pytest.raises(NonFiniteMapError, match="NaN"):
+            report.add("b.png", photo(), broken)
+        with pytest.raises(ExplainerError, match="'grad_cam' in a report about 't_tame'"):
+            report.add("b.png", photo(), explanation(method="grad_cam"))
+    assert len(json.loads((tmp_path / "out/explanations.json").read_text())["images"]) == 1
+
+
+def test_bad_options_are_refused_before_any_work(tmp_path):
+    with pytest.raises(UnknownNameError, match="try: viridis"):
+        writer(tmp_path / "out", scale="virids")
+    with pytest.raises(ImageError, match="opacity 2"):
+        writer(tmp_path / "out", opacity=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_are_not_changed(tmp_path):
+    shown, batch = photo(), explanation(2)
+    before = shown.tobytes(), batch.maps.clone()
+    with writer(tmp_path / "out") as report:
+        report.add("a.png", shown, batch, 1)
+    assert shown.tobytes() == before[0]
+    assert torch.equal(batch.maps, before[1])
+
+
+def test_nothing_of_an_image_stays_in_memory(tmp_path):
+    alive = []
+    with writer(tmp_path / "out") as report:
+        for number in range(5):
+            shown, batch = photo(), explanation(2)
+            alive += [weakref.ref(shown), weakref.ref(batch), weakref.ref(batch.maps)]
+            report.add(f"{number}.png", shown, batch, 1)
+            report.skip(f"broken {number}.png", "unreadable")
+            del shown, batch
+        gc.collect()
+        assert [reference() for reference in alive] == [None] * 15
+        held = [value for value in vars(report).values() if isinstance(value, list | dict | set)]
+        # What the report says about itself, from the first explanation; nothing per image.
+        assert [sorted(content) for content in held] == [["method", "provenance"]]
+        assert len(vars(report._stems)["_next_number"]) == 5
+
+
+def test_page_is_written_in_pieces(tmp_path, monkeypatch):
+    longest = 0
+    original = explanation_report.write_page
+
+    def measure(file, *rest):
+        class Measuring:
+            def write(self, piece):
+                nonlocal longest
+                longest = max(longest, len(piece))
+                return file.write(piece)
+
+        return original(Measuring(), *rest)
+
+    monkeypatch.setattr(explanation_report, "write_page", measure)
+    with writer(tmp_path / "out") as report:
+        for number in range(6):
+            report.add(f"{number}.png", photo(300, 200), explanation())
+    total = (tmp_path / "out/index.html").stat().st_size
+    assert longest < total / 4
