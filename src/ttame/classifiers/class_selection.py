@@ -47,12 +47,14 @@ def select_classes(selection: ClassSelection, logits: Tensor, names: Sequence[st
         if top:
             return logits.topk(_checked_top(int(top[1]), count), dim=1).indices
         selection = [selection]
+    if isinstance(selection, Sequence) and not len(selection):
+        raise ClassSelectionError("an empty list of classes", allowed=_ALLOWED)
     if isinstance(selection, Sequence) and any(isinstance(entry, str) for entry in selection):
         indices = [class_index(str(entry), names, count) for entry in selection]
         return torch.tensor(indices, device=logits.device).expand(images, len(indices))
     try:
         asked = torch.as_tensor(selection, device=logits.device)
-    except (TypeError, ValueError, RuntimeError) as problem:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as problem:
         raise ClassSelectionError(f"classes {selection!r}", allowed=_ALLOWED) from problem
     return _checked_indices(asked, images, count)
 
@@ -69,35 +71,46 @@ def class_index(name: str, names: Sequence[str], count: int) -> int:
         >>> class_index("Cat", ["dog", "cat"], 2)
         1
     """
-    if re.fullmatch(r"[+-]?\d+", name.strip()):
-        index = int(name)
+    wanted = name.strip().casefold()
+    exact = [i for i, known in enumerate(names) if known.strip().casefold() == wanted]
+    # A name comes before a number: the classes of a digits network may be called "3" and "7".
+    if not exact and re.fullmatch(r"[+-]?[0-9]+", wanted):
+        index = int(wanted)
         if not 0 <= index < count:
             raise ClassSelectionError(f"class index {index}", allowed=f"0 to {count - 1}")
         return index
-    wanted = name.strip().casefold()
-    exact = [i for i, known in enumerate(names) if known.casefold() == wanted]
-    found = exact or [
-        i
-        for i, known in enumerate(names)
-        if wanted in (part.strip() for part in known.casefold().split(","))
-    ]
+    found = exact or [i for i, known in enumerate(names) if wanted in _synonyms(known)]
     if len(found) == 1:
         return found[0]
     if found:
         raise ClassSelectionError(
             f"{len(found)} classes are called {name!r}",
-            remedy=" or ".join(f"index {index}" for index in found),
+            remedy=" or ".join(f"index {index} ({names[index]})" for index in found),
         )
     if not names:
         raise ClassSelectionError(
             f"class {name!r}, but this classifier has no class names",
             allowed=f"indices 0 to {count - 1}",
         )
-    near = near_matches(name, names)
+    near = _near_classes(wanted, names)
     raise ClassSelectionError(
         f"unknown class {name!r}",
         remedy=" or ".join(near) if near else f"an index from 0 to {count - 1}",
     )
+
+
+def _synonyms(name: str) -> list[str]:
+    """The parts of a name such as ``"tench, Tinca tinca"``, for comparing."""
+    return [part.strip() for part in name.casefold().split(",")]
+
+
+def _near_classes(wanted: str, names: Sequence[str]) -> list[str]:
+    """Names that hold the wanted one as a word, then names that look like it."""
+    of_synonym = {synonym: name for name in names for synonym in _synonyms(name)}
+    near = [of_synonym[synonym] for synonym in near_matches(wanted, of_synonym)]
+    word = re.compile(rf"\b{re.escape(wanted)}\b")
+    holding = [name for name in names if wanted and word.search(name.casefold())]
+    return list(dict.fromkeys([*holding, *near]))[:4]
 
 
 _ALLOWED = 'None, an int, (B,) or (B, K) ints, "all", "top3", a class name or a list of names'
@@ -110,8 +123,9 @@ def _checked_top(wanted: int, count: int) -> int:
 
 
 def _checked_indices(asked: Tensor, images: int, count: int) -> Tensor:
-    if asked.is_floating_point() or asked.dtype == torch.bool:
+    if asked.is_floating_point() or asked.is_complex() or asked.dtype == torch.bool:
         raise ClassSelectionError(f"classes of dtype {asked.dtype}", allowed=_ALLOWED)
+    asked = asked.long()
     if asked.ndim == 0:
         asked = asked.expand(images, 1)
     elif asked.ndim == 1:
@@ -124,4 +138,4 @@ def _checked_indices(asked: Tensor, images: int, count: int) -> Tensor:
     outside = asked[(asked < 0) | (asked >= count)]
     if outside.numel():
         raise ClassSelectionError(f"class index {int(outside[0])}", allowed=f"0 to {count - 1}")
-    return asked.long()
+    return asked

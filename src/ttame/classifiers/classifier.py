@@ -53,11 +53,14 @@ class FeatureReading:
         logits: (B, C).
         feature_maps: one (B, C_i, h_i, w_i) per tap, prefix tokens dropped.
         class_tokens: one (B, C_i) per tap, or ``None`` where the tap has no prefix tokens.
+        layer_outputs: one tensor per tap as the layer returned it; gradients are taken with
+            respect to these, and ``tap.feature_map`` turns them into maps.
     """
 
     logits: Tensor
     feature_maps: tuple[Tensor, ...]
     class_tokens: tuple[Tensor | None, ...]
+    layer_outputs: tuple[Tensor, ...]
 
 
 class Classifier:
@@ -103,6 +106,11 @@ class Classifier:
         if not isinstance(network, nn.Module):
             raise ClassifierError(
                 f"a {type(network).__name__} as network", allowed="a torch.nn.Module"
+            )
+        if isinstance(network, torch.jit.ScriptModule):
+            raise ClassifierError(
+                "a TorchScript network, whose layers cannot be read",
+                remedy="the torch.nn.Module that it was made from",
             )
         self.network = network
         self.preprocessing = preprocessing
@@ -218,13 +226,14 @@ class Classifier:
         with self.frozen(), reading({tap.layer: layers[tap.layer] for tap in self.taps}) as outputs:
             logits = self._run(images)
         image_size = (int(images.shape[2]), int(images.shape[3]))
-        tapped = [(tap, outputs.get(tap.layer)) for tap in self.taps]
+        tapped = [(tap, tap.tensor(outputs.get(tap.layer))) for tap in self.taps]
         return FeatureReading(
             logits=logits,
             feature_maps=tuple(tap.feature_map(output, image_size) for tap, output in tapped),
             class_tokens=tuple(
                 tap.prefix(output)[:, 0] if tap.prefix_tokens else None for tap, output in tapped
             ),
+            layer_outputs=tuple(output for _, output in tapped),
         )
 
     def fingerprint(self) -> str:
@@ -243,6 +252,8 @@ class Classifier:
         return run_network(network, images)
 
     def _checked_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        if isinstance(names, str):
+            raise ClassifierError(f"class names {names!r}", allowed="a list of names")
         if names is not None and len(names) != self.number_of_classes:
             raise ClassifierError(
                 f"{len(names)} class names for {self.number_of_classes} logits",
@@ -256,14 +267,7 @@ class Classifier:
             return choose_taps(network, trace)
         if isinstance(taps, str):
             taps = [taps]
-        named = named_taps(
-            network, trace, [t.layer if isinstance(t, FeatureTap) else t for t in taps]
-        )
-        ready = tuple(
-            given if isinstance(given, FeatureTap) else found
-            for given, found in zip(taps, named.taps, strict=True)
-        )
-        return dataclasses.replace(named, taps=ready)
+        return named_taps(network, trace, taps)
 
     def _choose_memory_format(self) -> torch.memory_format:
         """Channels-last images make convolutions several times faster, where they are allowed.

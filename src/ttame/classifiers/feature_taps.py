@@ -60,18 +60,18 @@ class FeatureTap:
         Raises:
             TapError: the output does not have the shape that the tap was made for.
         """
-        tensor = self._checked(output)
+        tensor = self.tensor(output)
         if self.layout == "channels first":
             return tensor
         if self.layout == "channels last":
             return tensor.permute(0, 3, 1, 2)
         patches = tensor[:, self.prefix_tokens :]
         grid = self.grid_at(image_size, patches.shape[1])
-        return patches.transpose(1, 2).unflatten(2, grid)
+        return patches.transpose(1, 2).reshape(len(patches), self.channels, *grid)
 
     def prefix(self, output: Any) -> Tensor:
         """The tokens before the patches, (B, P, C); the class token is the first one."""
-        return self._checked(output)[:, : self.prefix_tokens]
+        return self.tensor(output)[:, : self.prefix_tokens]
 
     def grid_at(self, image_size: tuple[int, int], patches: int) -> tuple[int, int]:
         """The (h, w) grid of ``patches`` tokens for an input of ``image_size``.
@@ -85,25 +85,26 @@ class FeatureTap:
             patch = [self.image_size[i] / self.grid[i] for i in (0, 1)]
             down = (int(image_size[0] // patch[0]), int(image_size[1] // patch[1]))
             up = (int(-(-image_size[0] // patch[0])), int(-(-image_size[1] // patch[1])))
-            candidates = [down, up]
-        for grid in candidates:
-            if grid[0] * grid[1] == patches:
-                return grid
+            candidates = [down, up, (down[0], up[1]), (up[0], down[1])]
+        fitting = {grid for grid in candidates if grid[0] * grid[1] == patches}
+        if len(fitting) == 1:
+            return fitting.pop()
         raise TapError(
             f"layer {self.layer} gave {patches} patch tokens for a {image_size[0]}x{image_size[1]} "
             f"image, which is no {candidates[0][0]}x{candidates[0][1]} grid",
             remedy="a Classifier whose preprocessing has this input size",
         )
 
-    def _checked(self, output: Any) -> Tensor:
+    def tensor(self, output: Any) -> Tensor:
+        """The tensor in the layer's output, of the shape that the tap was made for.
+
+        Raises:
+            TapError: there is none, or it has another shape.
+        """
         tensor = first_tensor(output)
         expected = 3 if self.layout == "tokens" else 4
         channel_axis = 1 if self.layout == "channels first" else -1
-        if (
-            tensor is None
-            or tensor.ndim != expected
-            or tensor.shape[channel_axis] != self.channels
-        ):
+        if tensor is None or tensor.ndim != expected or tensor.shape[channel_axis] != self.channels:
             came = "no tensor" if tensor is None else f"shape {tuple(tensor.shape)}"
             raise TapError(
                 f"layer {self.layer} gave {came}, but was tapped as {self.in_words()}",

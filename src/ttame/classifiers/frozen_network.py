@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-import weakref
 from collections.abc import Iterator
 
 from torch import nn
@@ -13,16 +12,17 @@ from torch.nn import Parameter
 
 
 @dataclasses.dataclass
-class _Borrowing:
-    """What was changed on a network, and how many callers still need the change."""
+class _Held:
+    """One module or parameter that was switched, and how many callers still need that."""
 
-    training_modules: list[nn.Module]
-    trainable_parameters: list[Parameter]
+    switched: nn.Module | Parameter
     borrowers: int = 0
 
 
 _lock = threading.Lock()
-_borrowings: weakref.WeakKeyDictionary[nn.Module, _Borrowing] = weakref.WeakKeyDictionary()
+_held: dict[int, _Held] = {}
+"""By ``id``, which stays unique because the entry keeps its object alive. Single modules and
+parameters are counted, not networks: two borrowed networks may share some of them."""
 
 
 @contextlib.contextmanager
@@ -45,43 +45,44 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
         >>> network.training, network[0].weight.requires_grad
         (True, True)
     """
-    _borrow(network)
+    borrowed = _borrow(network)
     try:
         yield network
     finally:
-        _give_back(network)
+        _give_back(borrowed)
 
 
-def _borrow(network: nn.Module) -> None:
+def _borrow(network: nn.Module) -> list[int]:
+    borrowed = []
     with _lock:
-        borrowing = _borrowings.get(network)
-        if borrowing is None:
-            borrowing = _Borrowing(
-                training_modules=[module for module in network.modules() if module.training],
-                # Only leaves can be switched; anything else gets its flag from its inputs.
-                trainable_parameters=[
-                    parameter
-                    for parameter in network.parameters()
-                    if parameter.requires_grad and parameter.is_leaf
-                ],
-            )
-            _borrowings[network] = borrowing
-            # Not .eval(): some networks override train() and would do more than set the flag.
-            for module in borrowing.training_modules:
+        # Not .eval(): some networks override train() and would do more than set the flag.
+        for module in network.modules():
+            if module.training or id(module) in _held:
                 module.training = False
-            for parameter in borrowing.trainable_parameters:
+                borrowed.append(_hold(module))
+        for parameter in network.parameters():
+            # Only leaves can be switched; anything else gets its flag from its inputs.
+            if (parameter.requires_grad and parameter.is_leaf) or id(parameter) in _held:
                 parameter.requires_grad_(False)
-        borrowing.borrowers += 1
+                borrowed.append(_hold(parameter))
+    return borrowed
 
 
-def _give_back(network: nn.Module) -> None:
+def _hold(switched: nn.Module | Parameter) -> int:
+    held = _held.setdefault(id(switched), _Held(switched))
+    held.borrowers += 1
+    return id(switched)
+
+
+def _give_back(borrowed: list[int]) -> None:
     with _lock:
-        borrowing = _borrowings[network]
-        borrowing.borrowers -= 1
-        if borrowing.borrowers:
-            return
-        del _borrowings[network]
-        for module in borrowing.training_modules:
-            module.training = True
-        for parameter in borrowing.trainable_parameters:
-            parameter.requires_grad_(True)
+        for key in borrowed:
+            held = _held[key]
+            held.borrowers -= 1
+            if held.borrowers:
+                continue
+            del _held[key]
+            if isinstance(held.switched, nn.Module):
+                held.switched.training = True
+            else:
+                held.switched.requires_grad_(True)

@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from ttame.classifiers.classifier import Classifier, ClassifierRecipe
 from ttame.classifiers.feature_taps import FeatureTap
-from ttame.classifiers.network_sources import bundled, timm_models, torchvision_models
-from ttame.classifiers.network_sources import transformers_models
+from ttame.classifiers.network_sources import (
+    bundled,
+    timm_models,
+    torchvision_models,
+    transformers_models,
+)
 from ttame.classifiers.network_sources.network_source import LoadedNetwork
+from ttame.classifiers.network_trace import first_line
 from ttame.classifiers.weights_files import load_weights, read_weights
-from ttame.errors import UnknownNameError, near_matches
+from ttame.errors import ClassifierError, UnknownNameError, near_matches
 
 SOURCES: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {
     "torchvision": torchvision_models.load_network,
@@ -65,7 +71,7 @@ def load_classifier(
         load_weights(loaded.network, read_weights(recipe.weights), f"{recipe.weights}")
     loaded.network.requires_grad_(False).eval()
     if device is not None:
-        loaded.network.to(device)
+        _move(loaded.network, device)
     return Classifier(
         loaded.network,
         preprocessing=loaded.preprocessing,
@@ -74,6 +80,16 @@ def load_classifier(
         name=name,
         recipe=recipe,
     )
+
+
+def _move(network: nn.Module, device: torch.device | str) -> None:
+    try:
+        network.to(device)
+    except (RuntimeError, AssertionError) as problem:
+        raise ClassifierError(
+            f"device {str(device)!r} cannot be used ({first_line(problem)})",
+            remedy='device="cpu", or leave it out',
+        ) from problem
 
 
 def _find_source(name: str) -> Callable[[ClassifierRecipe], LoadedNetwork]:
@@ -85,13 +101,15 @@ def _find_source(name: str) -> Callable[[ClassifierRecipe], LoadedNetwork]:
     if slash and source not in SOURCES and near_matches(source, SOURCES):
         raise UnknownNameError.of("source of networks", source, SOURCES)
     near = near_matches(name, bundled.BUNDLED)
-    if not slash:
+    if slash and rest:
+        near.append(f"hf/{name}")
+    if not slash and name:
         near += [f"timm/{found}" for found in near_matches(name, timm_models.names(), 2)]
-        near += [f"torchvision/{found}" for found in near_matches(name, torchvision_models.names(), 2)]
+        near += [
+            f"torchvision/{found}" for found in near_matches(name, torchvision_models.names(), 2)
+        ]
     raise UnknownNameError(
         f"unknown classifier {name!r}",
         allowed=f"torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER, {', '.join(bundled.BUNDLED)}",
-        remedy=" or ".join(near),
+        remedy=" or ".join(dict.fromkeys(near)),
     )
-
-

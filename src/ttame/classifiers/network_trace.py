@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.frozen_network import frozen
-from ttame.classifiers.layer_outputs import first_tensor, uncompiled, watching
-from ttame.errors import ClassifierError
+from ttame.classifiers.layer_outputs import first_tensor, running_eagerly, uncompiled, watching
+from ttame.errors import ClassifierError, TtameError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,13 +107,16 @@ def run_network(network: nn.Module, images: Tensor) -> Tensor:
         torch.OutOfMemoryError: as the network raises it.
     """
     try:
-        output = network(images)
+        with running_eagerly(network):
+            output = network(images)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, AssertionError, ValueError, TypeError) as problem:
+    except TtameError:
+        raise
+    except Exception as problem:  # the network is the user's code and may raise anything
         if "not enough memory" in str(problem):  # how torch reports it on the CPU
             raise
-        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        reason = first_line(problem)
         raise ClassifierError(
             f"{type(network).__name__} failed on input of shape {tuple(images.shape)}: {reason}",
             remedy="another preprocessing.input_size",
@@ -147,3 +150,9 @@ def logits_of(output: Any, batch_size: int, network_name: str) -> Tensor:
         )
     found: Tensor = logits
     return found
+
+
+def first_line(problem: Exception) -> str:
+    """What another library says in its first line; the kind of error if it says nothing."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(problem).__name__

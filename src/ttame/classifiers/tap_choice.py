@@ -25,6 +25,15 @@ LARGEST_PREFIX = 32
 
 NUMBER_OF_TAPS = 3
 
+FEWEST_CHANNELS = 4
+"""Maps of fewer channels are gates, not features."""
+
+STEM_SHARE = 0.05
+"""A layer among this first share of the network's layers belongs to its stem."""
+
+MOST_WORK_AFTER = 0.75
+"""A layer with a larger share of its stage's layers behind it is no output of the stage."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TapChoice:
@@ -67,41 +76,58 @@ def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     blocks = _token_blocks(trace)
     if blocks is not None:
         return _tap_token_blocks(network, trace, blocks, family)
-    candidates = _spatial_layers(trace)
-    pools = _closing_pools(candidates)
+    candidates = _spatial_layers(network, trace)
+    pools = _closing_pools(candidates) if family == "CNN" else []
     if pools:
         reason = "the last three max-pool outputs, because every stage of this CNN ends with one"
         return TapChoice(tuple(tap for _, tap in pools), family, reason)
     return _tap_stages(candidates, trace, family)
 
 
-def named_taps(network: nn.Module, trace: NetworkTrace, names: Sequence[str]) -> TapChoice:
-    """Make taps of the layers that the user named.
+def named_taps(
+    network: nn.Module, trace: NetworkTrace, given: Sequence[str | FeatureTap]
+) -> TapChoice:
+    """Make taps of the layers that the user named; ready taps are taken as they are.
 
     Raises:
-        TapError: a layer does not exist, was not run, or its output is no feature map.
+        TapError: more than three, a layer that does not exist or was not run, or an output that
+            is no feature map.
     """
-    if not names:
-        raise TapError("an empty list of taps", allowed="one to three layer names")
+    names = [tap.layer if isinstance(tap, FeatureTap) else tap for tap in given]
+    if not 1 <= len(names) <= NUMBER_OF_TAPS or len(set(names)) < len(names):
+        raise TapError(f"taps {names}", allowed="one to three different layer names")
     records = trace.by_name()
-    taps = []
-    for name in names:
-        record = records.get(name)
-        if record is None:
-            exists = name in dict(network.named_modules())
-            problem = "gives no features" if exists else "does not exist"
-            near = near_matches(name, records)
-            remedy = " or ".join(near) if near else f"one of {_some_layers(trace)}"
-            raise TapError(f"layer {name!r} {problem}", remedy=remedy)
-        tap = describe_layer(network, trace, record)
-        if tap is None:
-            raise TapError(
-                f"the output of layer {name!r} has shape {record.shape}, which is no feature map",
-                allowed="(B, C, h, w), (B, h, w, C) or (B, tokens, C)",
-                remedy=f"one of {_some_layers(trace)}",
-            )
-        taps.append(tap)
-    return TapChoice(tuple(taps), network_family(trace), "named by the user")
+    taps = tuple(
+        tap
+        if isinstance(tap, FeatureTap) and _record(network, trace, tap.layer)
+        else _named_tap(network, trace, name)
+        for tap, name in zip(given, names, strict=True)
+    )
+    in_order = sorted(taps, key=lambda tap: records[tap.layer].order)
+    return TapChoice(tuple(in_order), network_family(trace), "named by the user")
+
+
+def _named_tap(network: nn.Module, trace: NetworkTrace, name: str) -> FeatureTap:
+    record = _record(network, trace, name)
+    tap = describe_layer(network, trace, record)
+    if tap is None:
+        raise TapError(
+            f"the output of layer {name!r} has shape {record.shape}, which is no feature map",
+            allowed="(B, C, h, w), (B, h, w, C) or (B, tokens, C)",
+            remedy=_suggested_layers(trace),
+        )
+    return tap
+
+
+def _record(network: nn.Module, trace: NetworkTrace, name: str) -> LayerRecord:
+    record = trace.by_name().get(name)
+    if record is None:
+        exists = name in dict(network.named_modules())
+        problem = "gives no features" if exists else "does not exist"
+        near = near_matches(name, trace.by_name())
+        remedy = " or ".join(near) if near else _suggested_layers(trace)
+        raise TapError(f"layer {name!r} {problem}", remedy=remedy)
+    return record
 
 
 def network_family(trace: NetworkTrace) -> Family:
@@ -116,11 +142,11 @@ def _attends(trace: NetworkTrace) -> bool:
 
     Channel gates and attention pooling carry the word in their names, but no place asks another.
     """
-    gates = ("channel", "spatial", "pool", "squeeze", "cbam")
-    kinds = {layer.kind.lower() for layer in trace.layers}
+    gates = ("channel", "spatial", "pool", "squeeze", "selective", "cbam")
     return any(
-        ("attention" in kind or "attn" in kind) and not any(gate in kind for gate in gates)
-        for kind in kinds
+        ("attention" in kind.lower() or "attn" in kind.lower() or kind.endswith(("SA", "MLA")))
+        and not any(gate in kind.lower() for gate in gates)
+        for kind in {layer.kind for layer in trace.layers}
     )
 
 
@@ -183,17 +209,34 @@ def _token_blocks(trace: NetworkTrace) -> _TokenBlocks | None:
         return None
     longest = max(runs, key=len)
     # Any other layers of blocks at this level or above it count, also a pyramid's single ones.
-    lengths = {
-        shape[1]
+    rivals = [
+        shape
         for (_, kind, shape), run in siblings.items()
         if run[0].depth < longest[0].depth or (len(run) > 1 or kind == longest[0].kind)
         if run[0].depth <= longest[0].depth
-    }
-    # Prefix tokens may join on the way; a pyramid shrinks its tokens by a factor of four.
-    if max(lengths) > min(lengths) + LARGEST_PREFIX:
+    ]
+    _, tokens, channels = longest[0].shape
+    for _, rival_tokens, rival_channels in rivals:
+        # Prefix tokens may join on the way; a pyramid has fewer tokens with more channels.
+        if abs(rival_tokens - tokens) > LARGEST_PREFIX or (
+            rival_tokens != tokens and rival_channels != channels
+        ):
+            return None
+    if _longest_grid_run(trace) > len(longest):
+        # The blocks work on grids, and these are only the class-attention blocks behind them.
         return None
     blocks = tuple(sorted(longest, key=lambda layer: layer.order))
     return _TokenBlocks(blocks, blocks[0].shape[1], blocks[0].shape[2])
+
+
+def _longest_grid_run(trace: NetworkTrace) -> int:
+    """The length of the longest run of like sibling blocks with channels-last grids."""
+    runs: dict[tuple[str, str, tuple[int, ...]], int] = defaultdict(int)
+    for layer in trace.layers:
+        tap = _spatial_tap(layer, trace.image_size)
+        if tap is not None and tap.layout == "channels last" and not layer.is_leaf:
+            runs[layer.name.rpartition(".")[0], layer.kind, layer.shape] += 1
+    return max(runs.values(), default=0)
 
 
 def _token_grid(
@@ -202,9 +245,9 @@ def _token_grid(
     """The (h, w) grid of a token layer and the number of tokens before the patches."""
     tokens = record.shape[1]
     declared = [
-        module.num_prefix_tokens
+        prefix
         for module in network.modules()
-        if isinstance(getattr(module, "num_prefix_tokens", None), int)
+        if isinstance(prefix := getattr(module, "num_prefix_tokens", None), int)
     ]
     embeddings = [
         tap.grid
@@ -265,32 +308,60 @@ def _fits(rows: int, columns: int, image_size: tuple[int, int]) -> bool:
     return abs(columns - width * rows / height) < 1 or abs(rows - height * columns / width) < 1
 
 
-def _spatial_layers(trace: NetworkTrace) -> list[tuple[LayerRecord, FeatureTap]]:
+def _spatial_layers(
+    network: nn.Module, trace: NetworkTrace
+) -> list[tuple[LayerRecord, FeatureTap]]:
     """All layers with a feature map of at least 2x2 places, without the maps of the classes."""
     attends = _attends(trace)
-    found = []
+    grids = _resolutions(trace)
+    found: list[tuple[LayerRecord, FeatureTap]] = []
     for layer in trace.layers:
         tap = _spatial_tap(layer, trace.image_size)
-        if tap is None and attends and len(layer.shape) == 3 and layer.shape[0] == 1:
-            grid = _grid_of_aspect(layer.shape[1], trace.image_size)
-            if grid is not None:
-                tap = FeatureTap(layer.name, "tokens", layer.shape[2], grid, trace.image_size)
-        if tap is None or layer.kind in ("Identity", "Dropout"):
+        if tap is None and len(layer.shape) == 3 and layer.shape[0] == 1:
+            tap = _pyramid_tap(layer, trace.image_size)
+            if tap is not None and not attends and tap.grid not in grids:
+                tap = None
+        if tap is None or tap.channels < FEWEST_CHANNELS or layer.kind in ("Identity", "Dropout"):
             continue
         found.append((layer, tap))
     features = [(layer, tap) for layer, tap in found if tap.channels != trace.number_of_classes]
-    return features or found
+    return _without_reordered_tokens(network, features or found)
+
+
+def _pyramid_tap(layer: LayerRecord, image_size: tuple[int, int]) -> FeatureTap | None:
+    """A tap for the tokens of one stage of a pyramid, with a class token or without."""
+    _, tokens, channels = layer.shape
+    for prefix in (0, 1):
+        grid = _grid_of_aspect(tokens - prefix, image_size)
+        if grid is not None:
+            return FeatureTap(layer.name, "tokens", channels, grid, image_size, prefix)
+    return None
+
+
+def _without_reordered_tokens(
+    network: nn.Module, found: list[tuple[LayerRecord, FeatureTap]]
+) -> list[tuple[LayerRecord, FeatureTap]]:
+    """Drop stages whose tokens do not stand row by row.
+
+    Hiera keeps the tokens of a window together until its last pooling; only the coarsest grid is
+    in the order of the rows.
+    """
+    reorders = ("hiera", "unroll")
+    if not any(type(m).__name__.lower().startswith(reorders) for m in network.modules()):
+        return found
+    coarsest = min((_places(tap) for _, tap in found), default=0)
+    return [(layer, tap) for layer, tap in found if _places(tap) == coarsest]
 
 
 def _closing_pools(
     candidates: list[tuple[LayerRecord, FeatureTap]],
 ) -> list[tuple[LayerRecord, FeatureTap]]:
     """The last three max-pools, if no convolution with spatial output follows the last one."""
-    pools = [(layer, tap) for layer, tap in candidates if layer.kind == "MaxPool2d"]
+    pools = [(layer, tap) for layer, tap in candidates if "maxpool2d" in layer.kind.lower()]
     if len(pools) < NUMBER_OF_TAPS:
         return []
     last = pools[-1][0].order
-    if any(layer.order > last and layer.kind == "Conv2d" for layer, _ in candidates):
+    if any(layer.order > last and "conv" in layer.kind.lower() for layer, _ in candidates):
         return []
     return pools[-NUMBER_OF_TAPS:]
 
@@ -300,8 +371,8 @@ def _tap_stages(
 ) -> TapChoice:
     if not candidates:
         raise TapError(
-            "no layer of this network has spatial output",
-            remedy=f"taps=[one to three of {_some_layers(trace)}]",
+            "no layer of this network has spatial output that is seen in its shape",
+            remedy=_suggested_layers(trace),
         )
     coarsest = min(_places(tap) for _, tap in candidates)
     by_depth: dict[int, dict[int, FeatureTap]] = defaultdict(dict)
@@ -310,18 +381,53 @@ def _tap_stages(
         by_depth[layer.depth][_places(tap)] = tap
     reachable = {depth: found for depth, found in by_depth.items() if coarsest in found}
     wanted = min(NUMBER_OF_TAPS, max(len(found) for found in reachable.values()))
-    depth = min(depth for depth, found in reachable.items() if len(found) >= wanted)
-    if len(reachable[depth]) == 1:
+    levels = {
+        depth: _coarsest_stages(found, candidates)
+        for depth, found in sorted(reachable.items())
+        if len(found) >= wanted
+    }
+    if wanted == 1:
         return _tap_isotropic(candidates, trace)
-    places = sorted(reachable[depth])[:NUMBER_OF_TAPS]
-    chosen = [reachable[depth][count] for count in places]
-    chosen[0] = _sibling(chosen[0], chosen[1], candidates)
+    missed = {depth: _work_after(chosen, candidates, trace) for depth, chosen in levels.items()}
+    least = min(missed, key=lambda depth: missed[depth])
+    # The outermost level whose layers stand at the end of their stages.
+    depth = next((depth for depth in levels if missed[depth] <= MOST_WORK_AFTER), least)
+    chosen = levels[depth]
     _refuse_early(chosen[0], trace)
+    chosen = chosen[:1] + [tap for tap in chosen[1:] if _place_in_network(tap, trace) > STEM_SHARE]
     reason = (
         f"the outputs of the last {len(chosen)} stages: the last layer at each of the coarsest "
         "resolutions, at the level of the network's stages"
     )
     return TapChoice(tuple(reversed(chosen)), family, reason)
+
+
+def _coarsest_stages(
+    found: dict[int, FeatureTap], candidates: list[tuple[LayerRecord, FeatureTap]]
+) -> list[FeatureTap]:
+    """The taps of one level at its coarsest resolutions, the coarsest one first."""
+    chosen = [found[places] for places in sorted(found)[:NUMBER_OF_TAPS]]
+    if len(chosen) > 1:
+        chosen[0] = _sibling(chosen[0], chosen[1], candidates)
+    return chosen
+
+
+def _work_after(
+    chosen: list[FeatureTap],
+    candidates: list[tuple[LayerRecord, FeatureTap]],
+    trace: NetworkTrace,
+) -> float:
+    """The largest share of a stage's layers that run after its tap.
+
+    Near 0 for the output of a stage, near 1 for its patch embedding.
+    """
+    records = trace.by_name()
+    shares = []
+    for tap in chosen:
+        orders = [layer.order for layer, other in candidates if other.grid == tap.grid]
+        later = sum(order > records[tap.layer].order for order in orders)
+        shares.append(later / len(orders))
+    return max(shares)
 
 
 def _sibling(
@@ -339,14 +445,18 @@ def _sibling(
 
 def _refuse_early(last: FeatureTap, trace: NetworkTrace) -> None:
     """A network whose spatial layers all come early does its work where no rule can see it."""
-    order = trace.by_name()[last.layer].order
-    latest = max(layer.order for layer in trace.layers)
-    if order < latest / 2:
+    if _place_in_network(last, trace) < 0.5:
         raise TapError(
             f"the last layer with a recognisable grid, {last.layer}, comes before half of this "
             "network's layers",
-            remedy=f"taps=[one to three of {_some_layers(trace)}]",
+            remedy=_suggested_layers(trace),
         )
+
+
+def _place_in_network(tap: FeatureTap, trace: NetworkTrace) -> float:
+    """0 for the first layer that finishes, 1 for the last one before the head's vectors."""
+    latest = max(layer.order for layer in trace.layers if len(layer.shape) > 2)
+    return trace.by_name()[tap.layer].order / latest if latest else 1.0
 
 
 def _tap_isotropic(
@@ -356,7 +466,8 @@ def _tap_isotropic(
     siblings: dict[tuple[str, str, tuple[int, ...]], list[FeatureTap]] = defaultdict(list)
     for layer, tap in candidates:
         siblings[layer.name.rpartition(".")[0], layer.kind, layer.shape].append(tap)
-    longest = max(siblings.values(), key=len)
+    # Of runs of the same length, the outermost one.
+    longest = max(siblings.values(), key=lambda run: (len(run), -run[0].layer.count(".")))
     chosen = tuple(longest[-NUMBER_OF_TAPS:])
     _refuse_early(chosen[-1], trace)
     family: Family = "Vision Transformer" if _attends(trace) else "CNN"
@@ -367,7 +478,20 @@ def _places(tap: FeatureTap) -> int:
     return tap.grid[0] * tap.grid[1]
 
 
-def _some_layers(trace: NetworkTrace) -> str:
-    """A few layer names for an error message: the outermost ones, the last first."""
-    outermost = sorted(trace.layers, key=lambda layer: (layer.depth, -layer.order))
-    return ", ".join(layer.name for layer in outermost[:8]) or "(the network has no layers)"
+def _suggested_layers(trace: NetworkTrace) -> str:
+    """What to pass as taps, for an error message: the latest layers that look spatial."""
+    spatial = [
+        layer
+        for layer in trace.layers
+        if _spatial_tap(layer, trace.image_size) is not None
+        or (
+            len(layer.shape) == 3
+            and layer.shape[0] == 1
+            and _pyramid_tap(layer, trace.image_size) is not None
+        )
+        if layer.kind not in ("Identity", "Dropout")
+    ]
+    latest = sorted(spatial, key=lambda layer: -layer.order)[:8]
+    if not latest:
+        return "a network whose layers are modules with feature maps or patch tokens as output"
+    return f"taps=[one to three of {', '.join(layer.name for layer in latest)}]"

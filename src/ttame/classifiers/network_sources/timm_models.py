@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import warnings
@@ -10,11 +11,13 @@ from typing import Any
 from torch import nn
 
 from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.network_sources.connection import hub_without_retries
 from ttame.classifiers.network_sources.network_source import (
     LoadedNetwork,
     imagenet_class_names,
     with_image_size,
 )
+from ttame.classifiers.network_trace import first_line
 from ttame.errors import ClassifierError, UnknownNameError, WeightsError
 from ttame.preprocessing import Preprocessing
 
@@ -40,7 +43,8 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     """
     name = recipe.name.partition("/")[2]
     if name.partition(".")[0] not in names():
-        raise UnknownNameError.of("timm network", name, names())
+        bare = name.partition(".")[0]
+        raise UnknownNameError.of("timm network", bare, names())
     network = _build(name, recipe)
     preprocessing = _preprocessing(network)
     if recipe.image_size:
@@ -49,22 +53,18 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
 
 
 def _build(name: str, recipe: ClassifierRecipe) -> nn.Module:
-    import timm
-
     options: dict[str, Any] = dict(recipe.network_options)
     pretrained = recipe.weights == "default"
     attempts = [options]
     if recipe.image_size and "img_size" not in options:
         # Networks with position embeddings must know the size; the others refuse the argument.
         attempts = [{**options, "img_size": recipe.image_size}, options]
+    refusal: Exception | None = None
     for attempt in attempts:
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*(Overwriting|deprecated).*")
-                network: nn.Module = timm.create_model(name, pretrained=pretrained, **attempt)
-            return network
+            return _create(name, pretrained, attempt)
         except TypeError as problem:
-            refusal: Exception = problem
+            refusal = problem
         except (ValueError, AssertionError) as problem:
             refusal = problem
             break
@@ -73,12 +73,33 @@ def _build(name: str, recipe: ClassifierRecipe) -> nn.Module:
                 refusal = problem
                 break
             raise WeightsError(
-                f"the weights of {recipe.name} cannot be loaded ({_first_line(problem)})",
+                f"the weights of {recipe.name} cannot be loaded ({_reason(problem)})",
                 remedy='a connection, weights="none", or weights=PATH to a .safetensors file',
             ) from problem
+    assert refusal is not None
     raise ClassifierError(
-        f"{recipe.name} refuses {attempts[-1] or 'its options'}: {_first_line(refusal)}"
+        f"{recipe.name} refuses {attempts[-1] or 'its options'} ({first_line(refusal)})"
     ) from refusal
+
+
+def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    import timm
+
+    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        warnings.filterwarnings("ignore", message=".*(Overwriting|deprecated).*")
+        if pretrained:
+            stack.enter_context(hub_without_retries())
+        network: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
+    return network
+
+
+def _reason(problem: Exception) -> str:
+    """Why weights cannot be loaded, in a few words where the hub would explain its own flags."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(problem, LocalEntryNotFoundError | OfflineModeIsEnabled):
+        return "no connection to the Hugging Face hub, and they are not in its cache"
+    return first_line(problem)
 
 
 def _preprocessing(network: nn.Module) -> Preprocessing:
@@ -108,7 +129,3 @@ def _class_names(network: nn.Module) -> tuple[str, ...] | None:
         return None
     info = ImageNetInfo(subset)
     return tuple(info.index_to_description(index) for index in range(info.num_classes()))
-
-
-def _first_line(problem: Exception) -> str:
-    return (str(problem).splitlines() or [type(problem).__name__])[0]

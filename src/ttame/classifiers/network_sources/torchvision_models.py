@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
-import urllib.error
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import torch
 from torch import nn
 
 from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.network_sources.connection import is_reachable
 from ttame.classifiers.network_sources.network_source import LoadedNetwork, with_image_size
+from ttame.classifiers.network_trace import first_line
 from ttame.errors import ClassifierError, UnknownNameError, WeightsError
 from ttame.preprocessing import Preprocessing
 
@@ -64,23 +68,41 @@ def _build(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     except (TypeError, ValueError, RuntimeError, AssertionError) as problem:
-        raise ClassifierError(f"torchvision/{name} refuses {options}: {problem}") from problem
+        raise ClassifierError(
+            f"torchvision/{name} refuses {options} ({first_line(problem)})"
+        ) from problem
     return network
 
 
 def _load_published(network: nn.Module, published: Any, recipe: ClassifierRecipe) -> None:
+    import torchvision.models
+    from torchvision.models.vision_transformer import interpolate_embeddings
+
+    remedy = 'a connection, weights="none", or weights=PATH to a .safetensors file'
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
+    if not cached.is_file() and not is_reachable(published.url):
+        raise WeightsError(
+            f"the weights of {recipe.name} cannot be downloaded (no connection to {published.url})",
+            remedy=remedy,
+        )
     try:
         weights = published.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as problem:
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as problem:
         raise WeightsError(
-            f"the weights of {recipe.name} cannot be downloaded ({problem})",
-            remedy='a connection, weights="none", or weights=PATH to a .safetensors file',
+            f"the weights of {recipe.name} cannot be read from {published.url} or {cached} "
+            f"({first_line(problem)})",
+            remedy=f"deleting {cached}, if it is there and damaged; {remedy}",
         ) from problem
     # Auxiliary classifiers (GoogLeNet, Inception) exist in some published files only.
     own = network.state_dict()
     weights = {key: value for key, value in weights.items() if key in own or "aux" not in key}
+    weights.update(
+        {key: value for key, value in own.items() if "aux" in key and key not in weights}
+    )
+    if isinstance(network, torchvision.models.VisionTransformer):
+        weights = interpolate_embeddings(network.image_size, network.patch_size, weights)
     try:
-        network.load_state_dict(weights, strict=False)
+        network.load_state_dict(weights)
     except RuntimeError as problem:
         raise WeightsError(
             f"the published weights of {recipe.name} do not fit {dict(recipe.network_options)}",

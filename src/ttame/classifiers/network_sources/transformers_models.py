@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
 from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.network_sources.connection import hub_without_retries
 from ttame.classifiers.network_sources.network_source import LoadedNetwork, with_image_size
+from ttame.classifiers.network_trace import first_line
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
 from ttame.preprocessing import Interpolation, Preprocessing
 
@@ -16,6 +22,9 @@ _PIL_FILTER_NAMES: dict[int, Interpolation] = {
     2: "bilinear",
     3: "bicubic",
 }
+
+
+_FOLDER = "a folder with config.json and model.safetensors"
 
 
 def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
@@ -32,93 +41,179 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
         ClassifierError: the repository holds no image classifier.
     """
     try:
-        from transformers import AutoConfig, AutoModelForImageClassification
+        import transformers  # noqa: F401
     except ImportError as problem:
         raise MissingExtraError.of("transformers", "transformers", "hf/ networks") from problem
-    place = recipe.name.partition("/")[2]
-    _refuse_missing_folder(place)
-    options = dict(recipe.network_options)
-    if recipe.image_size:
-        height, width = recipe.image_size
-        options.setdefault("image_size", height if height == width else [height, width])
+    place = _existing_place(recipe.name.partition("/")[2])
+    if Path(place).is_dir():
+        if not (Path(place) / "config.json").is_file():
+            raise WeightsError(f"folder {place} holds no config.json", allowed=_FOLDER)
+        return _load(place, recipe, "")
+    with hub_without_retries() as reachable:
+        return _load(place, recipe, "" if reachable else "no connection to the hub; ")
+
+
+def _load(place: str, recipe: ClassifierRecipe, connection: str) -> LoadedNetwork:
     try:
-        config = AutoConfig.from_pretrained(place, **options)
-        if recipe.weights == "default":
-            network = AutoModelForImageClassification.from_pretrained(
-                place, config=config, use_safetensors=True
-            )
-        else:
-            network = AutoModelForImageClassification.from_config(config)
+        config = _config(place, recipe)
+        network = _network(place, config, recipe)
     except OSError as problem:
         raise WeightsError(
-            f"{recipe.name} cannot be loaded ({_first_line(problem)})",
-            allowed="a folder with config.json and model.safetensors, or a hub repository",
+            f"{recipe.name} cannot be loaded ({connection}{first_line(problem)})",
+            allowed=f"{_FOLDER}, or a hub repository",
             remedy="a connection, or the path of a downloaded copy",
         ) from problem
-    except (ValueError, KeyError, TypeError, RuntimeError) as problem:
+    except Exception as problem:  # configurations of other tasks fail in many ways
         raise ClassifierError(
-            f"{recipe.name} is no image classifier ({_first_line(problem)})",
+            f"{recipe.name} is no image classifier ({first_line(problem)})",
             allowed="what AutoModelForImageClassification accepts",
         ) from problem
-    preprocessing = with_image_size(_preprocessing(place, config), recipe.image_size)
-    names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
+    preprocessing, channels_reversed = _preprocessing(place, config)
+    if channels_reversed:
+        network.register_forward_pre_hook(_reverse_channels)
+    return LoadedNetwork(
+        network, with_image_size(preprocessing, recipe.image_size), _class_names(config)
+    )
+
+
+def _class_names(config: Any) -> tuple[str, ...] | None:
+    """The names in the configuration, unless it only has LABEL_0, LABEL_1 ..."""
+    by_index = config.id2label or {}
+    names = tuple(str(by_index[index]) for index in sorted(by_index, key=int))
     generic = all(name == f"LABEL_{index}" for index, name in enumerate(names))
-    return LoadedNetwork(network, preprocessing, None if generic else names)
+    return None if generic or len(names) != config.num_labels else names
 
 
-def _refuse_missing_folder(place: str) -> None:
-    """A path that does not exist must not be looked up on the hub."""
+def _existing_place(place: str) -> str:
+    """The folder, with ``~`` resolved, or the repository; a missing path is no repository."""
     looks_like_a_path = place.startswith((".", "/", "~")) or place.count("/") > 1
-    if looks_like_a_path and not Path(place).expanduser().is_dir():
+    if not looks_like_a_path:
+        return place
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
         raise WeightsError(
             f"folder {place} does not exist", allowed="hf/FOLDER with a config.json inside"
         )
+    return str(folder)
 
 
-def _preprocessing(place: str, config: Any) -> Preprocessing:
-    """Read the image processor's settings; without one, the size of the configuration."""
+def _config(place: str, recipe: ClassifierRecipe) -> Any:
+    from transformers import AutoConfig
+
+    options = dict(recipe.network_options)
+    if recipe.image_size is None or "image_size" in options:
+        config = AutoConfig.from_pretrained(place, **options)
+    else:
+        height, width = recipe.image_size
+        config = AutoConfig.from_pretrained(place, **options)
+        if isinstance(getattr(config, "image_size", None), list | tuple) or height != width:
+            config.image_size = [height, width]
+        elif hasattr(config, "image_size"):
+            config.image_size = height
+    if config.architectures is None:
+        # Some configurations have several classifiers; without a choice the first one is taken.
+        config.architectures = []
+    return config
+
+
+def _network(place: str, config: Any, recipe: ClassifierRecipe) -> nn.Module:
+    from transformers import AutoModelForImageClassification
+
+    network: nn.Module
+    if recipe.weights == "default":
+        network = AutoModelForImageClassification.from_pretrained(
+            place, config=config, use_safetensors=True
+        )
+    else:
+        network = AutoModelForImageClassification.from_config(config)
+    return network
+
+
+def _preprocessing(place: str, config: Any) -> tuple[Preprocessing, bool]:
+    """The image processor's preprocessing, and whether it reverses the channels to BGR.
+
+    Without a processor, the size of the configuration and a mean and deviation of 0.5.
+    """
     from transformers import AutoImageProcessor
 
     try:
         processor = AutoImageProcessor.from_pretrained(place)
-    except (OSError, ValueError, ImportError):
-        size = getattr(config, "image_size", 224)
-        height, width = (size, size) if isinstance(size, int) else tuple(size)
-        return Preprocessing((height, width), (height, width), (0.5,) * 3, (0.5,) * 3)
-    crop = _height_and_width(getattr(processor, "crop_size", None))
-    size = getattr(processor, "size", None)
-    resize: int | tuple[int, int] | None = _height_and_width(size)
-    if resize is None and size is not None and size["shortest_edge"]:
-        resize = int(size["shortest_edge"])
-    if not getattr(processor, "do_center_crop", False):
-        crop = None
-    crop_share = getattr(processor, "crop_pct", None)
-    if crop is None and isinstance(resize, int):
-        # ConvNeXt's way: the "shortest edge" is the crop, and crop_pct what is resized to.
-        crop = (resize, resize)
-        resize = int(resize / crop_share) if crop_share and resize < 384 else crop
-    crop = crop or (resize if isinstance(resize, tuple) else (224, 224))
-    normalises = getattr(processor, "do_normalize", True)
-    mean = processor.image_mean if normalises else (0.0, 0.0, 0.0)
-    std = processor.image_std if normalises else (1.0, 1.0, 1.0)
-    return Preprocessing(
-        input_size=crop,
-        resize=resize or crop,
-        mean=(mean[0], mean[1], mean[2]),
-        std=(std[0], std[1], std[2]),
-        interpolation=_PIL_FILTER_NAMES.get(int(getattr(processor, "resample", 2) or 2), "bilinear"),
+        black, red, white = (_process(processor, colour) for colour in ("black", "red", "white"))
+    except Exception:  # no processor, or one for another kind of input
+        own_size = _configured_size(config)
+        return Preprocessing(own_size, own_size, (0.5,) * 3, (0.5,) * 3), False
+    # Rescaling, offsets and normalisation together are one straight line per channel.
+    middle = (0, slice(None), black.shape[2] // 2, black.shape[3] // 2)
+    at_black, at_white = black[middle].double(), white[middle].double()
+    std = 1 / (at_white - at_black)
+    mean = -at_black * std
+    channels_reversed = int((red[middle].double() - at_black).abs().argmax()) == 2
+    if channels_reversed:
+        mean, std = mean.flip(0), std.flip(0)
+    input_size = (int(black.shape[2]), int(black.shape[3]))
+    if not getattr(processor, "do_resize", True):
+        input_size = _configured_size(config)
+    preprocessing = Preprocessing(
+        input_size=input_size,
+        resize=_resize(processor, input_size),
+        mean=_three(mean),
+        std=_three(std),
+        interpolation=_interpolation(processor),
     )
+    return preprocessing, channels_reversed
 
 
-def _height_and_width(size: Any) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    try:
-        height, width = size["height"], size["width"]
-    except (KeyError, TypeError):
-        return None
-    return (int(height), int(width)) if height and width else None
+def _configured_size(config: Any) -> tuple[int, int]:
+    size = getattr(config, "image_size", None) or 224
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])
 
 
-def _first_line(problem: Exception) -> str:
-    return (str(problem).splitlines() or [type(problem).__name__])[0]
+def _process(processor: Any, colour: str) -> Tensor:
+    """What the processor makes of a plain image, (1, 3, H, W)."""
+    photo = Image.new("RGB", (640, 640), colour)
+    pixels: Tensor = processor(images=photo, return_tensors="pt")["pixel_values"]
+    if pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise ClassifierError(f"an image processor that returns shape {tuple(pixels.shape)}")
+    return pixels.to(torch.float32)
+
+
+def _resize(processor: Any, input_size: tuple[int, int]) -> int | tuple[int, int]:
+    """What the photo is resized to before the centre crop."""
+    size = getattr(processor, "size", None) or {}
+    if not getattr(processor, "do_resize", True):
+        return input_size
+    height, width, edge = (_entry(size, name) for name in ("height", "width", "shortest_edge"))
+    kind = type(processor).__name__.removesuffix("Fast").removesuffix("Pil")
+    share = getattr(processor, "crop_pct", None)
+    if kind.startswith("PoolFormer") and share and (edge or height == width):
+        return int((edge or height) / share)
+    if height and width:
+        return (height, width)
+    if not edge:
+        return input_size
+    if kind.startswith("Levit"):
+        return int(256 / 224 * edge)
+    if share:
+        # ConvNeXt's way: the "shortest edge" is the crop, and large crops are warped instead.
+        return int(edge / share) if edge < 384 else input_size
+    return edge
+
+
+def _entry(size: Any, name: str) -> int:
+    value = size.get(name) if isinstance(size, dict) else getattr(size, name, None)
+    return int(value or 0)
+
+
+def _interpolation(processor: Any) -> Interpolation:
+    resample = getattr(processor, "resample", None)
+    return _PIL_FILTER_NAMES.get(2 if resample is None else int(resample), "bilinear")
+
+
+def _three(values: Tensor) -> tuple[float, float, float]:
+    # Six digits undo the float32 of the processor: 0.485 stays 0.485.
+    red, green, blue = (round(value, 6) + 0.0 for value in values.tolist())
+    return red, green, blue
+
+
+def _reverse_channels(_network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (inputs[0].flip(1), *inputs[1:])

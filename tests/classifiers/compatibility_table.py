@@ -1,0 +1,274 @@
+"""The architectures that ttame is checked with, and the page that lists them.
+
+``python -m tests.classifiers.compatibility_table > docs/compatibility.md`` writes the page. Every
+network is built with random weights and few, narrow layers, so that the whole table takes less
+than a minute on one core.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.known_classifiers import load_classifier
+from ttame.errors import TapError
+
+NUMBER_OF_CLASSES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """One row of the table.
+
+    Attributes:
+        title: what people call it.
+        name: as ``load_classifier`` takes it; for ``hf`` the configuration class stands behind
+            the slash.
+        size: of the image in pixels.
+        options: what makes it small.
+        taps: the remedy where the automatic choice fails.
+        note: why something is as it is.
+    """
+
+    title: str
+    name: str
+    size: int | tuple[int, int] = 64
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    taps: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def source(self) -> str:
+        return self.name.partition("/")[0]
+
+    def load(self, taps: tuple[str, ...] | None = None) -> Classifier:
+        """Build the classifier; ``taps`` overrides the automatic choice."""
+        torch.manual_seed(0)
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+            warnings.simplefilter("ignore")  # of the libraries, about their own options
+            name, options = self.name, {"num_classes": NUMBER_OF_CLASSES, **self.options}
+            if self.source == "hf":
+                name, options = f"hf/{_configuration_folder(self, Path(folder))}", {}
+            return load_classifier(
+                name, weights="none", image_size=self.size, network_options=options, taps=taps
+            )
+
+
+def _configuration_folder(architecture: Architecture, folder: Path) -> Path:
+    import transformers
+
+    kind = getattr(transformers, architecture.name.partition("/")[2])
+    options = dict(architecture.options)
+    chosen = options.pop("architectures", None)
+    config = kind(**options, num_labels=NUMBER_OF_CLASSES)
+    config.architectures = chosen
+    config.save_pretrained(folder)
+    return folder
+
+
+_NARROW = {"depth": 4, "embed_dim": 48, "num_heads": 3}
+_TINY_VIT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "image_size": 64,
+}
+_STAGES = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
+_SWIN = {
+    "image_size": 64,
+    "embed_dim": 16,
+    "depths": [1, 1, 2, 1],
+    "num_heads": [1, 2, 2, 2],
+    "window_size": 2,
+}
+
+ARCHITECTURES: tuple[Architecture, ...] = (
+    Architecture("ResNet", "torchvision/resnet18"),
+    Architecture("DenseNet", "torchvision/densenet121"),
+    Architecture("MobileNetV2", "torchvision/mobilenet_v2"),
+    Architecture("MobileNetV3", "torchvision/mobilenet_v3_small"),
+    Architecture("EfficientNet", "torchvision/efficientnet_b0"),
+    Architecture("RegNet", "torchvision/regnet_y_400mf"),
+    Architecture("ShuffleNetV2", "torchvision/shufflenet_v2_x0_5"),
+    Architecture("SqueezeNet", "torchvision/squeezenet1_1"),
+    Architecture("GoogLeNet", "torchvision/googlenet", options={"aux_logits": False}),
+    Architecture("InceptionV3", "torchvision/inception_v3", 128, {"aux_logits": False}),
+    Architecture("Swin", "torchvision/swin_t", (64, 96), note="channels last"),
+    Architecture("ResNet", "timm/test_resnet"),
+    Architecture("VGG", "timm/vgg11", options={"mlp_ratio": 0.02}),
+    Architecture("EfficientNet-Lite", "timm/tf_efficientnet_lite0"),
+    Architecture("MobileNetV4", "timm/mobilenetv4_conv_small"),
+    Architecture("ConvNeXt", "timm/convnext_atto"),
+    Architecture("ConvNeXt V2", "timm/convnextv2_atto"),
+    Architecture("Xception", "timm/xception41"),
+    Architecture("FastViT", "timm/fastvit_t8"),
+    Architecture("PoolFormer", "timm/poolformer_s12"),
+    Architecture("FocalNet", "timm/focalnet_tiny_srf"),
+    Architecture("Sequencer2D", "timm/sequencer2d_s", 112),
+    Architecture("ViT", "timm/vit_base_patch16_224", (64, 96), _NARROW),
+    Architecture("ViT, one block", "timm/vit_tiny_patch16_224", options={"depth": 1}),
+    Architecture("ViT, global pooling", "timm/vit_base_patch16_gap_224", options=_NARROW),
+    Architecture("ViT + ResNet hybrid", "timm/vit_tiny_r_s16_p8_224", options={"depth": 4}),
+    Architecture("DeiT", "timm/deit_tiny_patch16_224", options={"depth": 4}),
+    Architecture("DeiT, distilled", "timm/deit_tiny_distilled_patch16_224", options={"depth": 4}),
+    Architecture("DINOv2 with registers", "timm/vit_base_patch14_reg4_dinov2", 56, _NARROW),
+    Architecture("CLIP image tower", "timm/vit_base_patch16_clip_224", options=_NARROW),
+    Architecture("SigLIP image tower", "timm/vit_base_patch16_siglip_224", options=_NARROW),
+    Architecture("BEiT", "timm/beit_base_patch16_224", options=_NARROW),
+    Architecture("EVA-02", "timm/eva02_tiny_patch14_224", 56, {"depth": 4}),
+    Architecture(
+        "CaiT", "timm/cait_xxs24_224", options={"depth": 4}, note="class token joins late"
+    ),
+    Architecture("XCiT", "timm/xcit_nano_12_p16_224", options={"depth": 4}),
+    Architecture("ConViT", "timm/convit_tiny"),
+    Architecture("Swin", "timm/swin_tiny_patch4_window7_224", note="channels last"),
+    Architecture("PVT v2", "timm/pvt_v2_b0"),
+    Architecture("Twins", "timm/twins_pcpvt_small"),
+    Architecture("MViTv2", "timm/mvitv2_tiny"),
+    Architecture("MaxViT", "timm/maxvit_rmlp_pico_rw_256"),
+    Architecture("CoAtNet", "timm/coatnet_pico_rw_224"),
+    Architecture("MobileViT", "timm/mobilevit_xxs"),
+    Architecture("EdgeNeXt", "timm/edgenext_xx_small"),
+    Architecture("LeViT", "timm/levit_128s", 128),
+    Architecture("PiT", "timm/pit_ti_224"),
+    Architecture("CAFormer", "timm/caformer_s18"),
+    Architecture("EfficientFormer", "timm/efficientformer_l1", 224),
+    Architecture(
+        "Hiera",
+        "timm/hiera_tiny_224",
+        224,
+        {"embed_dim": 24},
+        note="only the last stage: before it, tokens do not stand row by row",
+    ),
+    Architecture("VOLO", "timm/volo_d1_224", 224, note="two resolutions only"),
+    Architecture("CoaT", "timm/coat_tiny", note="its final normalisations"),
+    Architecture("CoaT-Lite", "timm/coat_lite_tiny"),
+    Architecture(
+        "CrossViT", "timm/crossvit_tiny_240", 240, note="two branches, the end of each one"
+    ),
+    Architecture("MLP-Mixer", "timm/mixer_s32_224", 128),
+    Architecture("ResMLP", "timm/resmlp_12_224"),
+    Architecture("gMLP", "timm/gmlp_ti16_224"),
+    Architecture(
+        "TNT",
+        "timm/tnt_s_patch16_224",
+        224,
+        {"depth": 4},
+        taps=("blocks.1.norm_out", "blocks.2.norm_out", "blocks.3.norm_out"),
+        note="its blocks return pixels of patches before patches, so their shape shows no grid",
+    ),
+    Architecture("ViT", "hf/ViTConfig", options=_TINY_VIT),
+    Architecture("DeiT, distilled", "hf/DeiTConfig", options=_TINY_VIT),
+    Architecture("BEiT", "hf/BeitConfig", options=_TINY_VIT),
+    Architecture("DINOv2", "hf/Dinov2Config", options={**_TINY_VIT, "patch_size": 16}),
+    Architecture(
+        "DINOv2 with registers",
+        "hf/Dinov2WithRegistersConfig",
+        options={**_TINY_VIT, "patch_size": 16},
+    ),
+    Architecture("I-JEPA", "hf/IJepaConfig", options={**_TINY_VIT, "patch_size": 16}),
+    Architecture("ResNet", "hf/ResNetConfig", options={"embedding_size": 8, **_STAGES}),
+    Architecture("ConvNeXt", "hf/ConvNextConfig", options=_STAGES),
+    Architecture("BiT", "hf/BitConfig", options={**_STAGES, "embedding_size": 8, "num_groups": 4}),
+    Architecture("PoolFormer", "hf/PoolFormerConfig", options=_STAGES),
+    Architecture("Swin", "hf/SwinConfig", options=_SWIN),
+    Architecture("Swin V2", "hf/Swinv2Config", options=_SWIN),
+    Architecture(
+        "SegFormer", "hf/SegformerConfig", options={**_STAGES, "num_attention_heads": [1, 1, 2, 2]}
+    ),
+    Architecture(
+        "FocalNet", "hf/FocalNetConfig", options={"embed_dim": 16, "depths": [1, 1, 2, 1]}
+    ),
+)
+"""Every row of the table: CNNs, Vision Transformers, hierarchical transformers, token mixers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What the table says of one architecture."""
+
+    architecture: Architecture
+    classifier: Classifier | None
+    failure: TapError | None
+
+    def as_markdown(self) -> str:
+        architecture = self.architecture
+        cells = [architecture.source, architecture.title, architecture.name.partition("/")[2]]
+        if self.classifier is None:
+            remedy = ", ".join(f"`{tap}`" for tap in architecture.taps)
+            cells += ["", "", "", f"not by itself: {architecture.note}. Works with taps {remedy}"]
+        else:
+            taps = self.classifier.taps
+            channels_and_grids = ", ".join(
+                f"{tap.channels} on {tap.grid[0]}×{tap.grid[1]}" for tap in taps
+            )
+            prefix = "/".join(sorted({str(tap.prefix_tokens) for tap in taps}))
+            tokens = any(tap.layout == "tokens" for tap in taps)
+            cells += [
+                self.classifier.family,
+                "<br>".join(f"`{tap.layer}`" for tap in taps) + f"<br>{channels_and_grids}",
+                prefix if tokens else "",
+                f"yes ({architecture.note})" if architecture.note else "yes",
+            ]
+        return f"| {' | '.join(cells)} |"
+
+
+def make_row(architecture: Architecture) -> Row:
+    """Build the network and let the taps be chosen; a failure of the choice is a result."""
+    try:
+        return Row(architecture, architecture.load(), None)
+    except TapError as failure:
+        return Row(architecture, None, failure)
+
+
+def as_markdown(rows: list[Row]) -> str:
+    """The page ``docs/compatibility.md``."""
+    works = sum(row.classifier is not None for row in rows)
+    return "\n".join(
+        [
+            "# Compatibility",
+            "",
+            "<!-- Written by python -m tests.classifiers.compatibility_table; do not edit. -->",
+            "",
+            f"{len(rows)} architectures are checked by the tests, {works} of them without help: "
+            "the network is",
+            "built with random weights, its feature taps are chosen from one dry run, and an "
+            "untrained explainer",
+            "gives finite maps that do not depend on the batch. Networks are small (few blocks, "
+            "small images), so",
+            "channels and grids are not those of the published weights; the rules are the same. "
+            "`ttame inspect`",
+            "prints them for any network, and `taps=` or `--taps` names other layers.",
+            "",
+            "Sources: `torchvision`, `timm`, and `hf` for Hugging Face transformers (there the "
+            "name is that of the",
+            "configuration class). *Prefix tokens* stand before the patches: class, distillation "
+            "and register",
+            "tokens; empty for networks that work on grids.",
+            "",
+            "| source | architecture | name | family | taps, channels and grids | prefix tokens "
+            "| works |",
+            "|---|---|---|---|---|---|---|",
+            *(row.as_markdown() for row in rows),
+            "",
+            "Not supported, each with an error that says so: networks without feature maps or "
+            "patch tokens",
+            "(plain MLPs), TorchScript modules (their layers cannot be read; pass the module they "
+            "were made from),",
+            "and token networks that keep the batch in the second place (`batch_first=False`).",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(as_markdown([make_row(architecture) for architecture in ARCHITECTURES]), end="")
