@@ -27,7 +27,9 @@ def main() -> None:
             sys.exit(f"{their_name} does not fit {name}")
         # A storage is preceded by its length as a 64-bit integer; with it, the bytes are unique
         # except for the batch counters, which are equal wherever they lie.
-        stored = torch.as_strided(tensor, (tensor.untyped_storage().nbytes() // tensor.itemsize,), (1,), 0)
+        stored = torch.as_strided(
+            tensor, (tensor.untyped_storage().nbytes() // tensor.itemsize,), (1,), 0
+        )
         raw = stored.numel().to_bytes(8, "little") + stored.numpy().tobytes()
         offset = content.index(raw) + 8
         if tensor.storage_offset() or tensor.numel() != stored.numel():

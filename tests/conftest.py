@@ -48,6 +48,10 @@ def golden() -> Callable[[str], Golden]:
     return Golden
 
 
+# The suite runs in one process per core; more threads would only wait for each other.
+torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _one_seed() -> None:
     torch.manual_seed(0)

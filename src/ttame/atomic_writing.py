@@ -73,7 +73,9 @@ def whole_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]
         temporary.chmod(0o777 & ~_umask())
         yield temporary
         if path.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+            retired = Path(
+                tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)
+            )
             os.replace(path, retired / path.name)
             os.replace(temporary, path)
             shutil.rmtree(retired, ignore_errors=True)

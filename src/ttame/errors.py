@@ -148,9 +148,7 @@ class MissingExtraError(TtameError):
             >>> str(MissingExtraError.of("transformers", "transformers", "hf/ networks"))
             'hf/ networks need the package transformers; try: pip install "ttame[transformers]"'
         """
-        return cls(
-            f"{purpose} need the package {package}", remedy=f'pip install "ttame[{extra}]"'
-        )
+        return cls(f"{purpose} need the package {package}", remedy=f'pip install "ttame[{extra}]"')
 
 
 def near_matches(name: str, known: Iterable[str], limit: int = 4) -> list[str]:

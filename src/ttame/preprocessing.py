@@ -227,13 +227,21 @@ class Preprocessing:
         """(left, top) of the crop in the resized photo; negative where black is padded."""
         width, height = self._resized_size(photo_size)
         crop_height, crop_width = self.input_size
-        # round() sends halves to the even neighbour, as torchvision's centre crop does.
-        top = round((height - crop_height) * crop_at[0])
-        left = round((width - crop_width) * crop_at[1])
+        top = _crop_start(height - crop_height, crop_at[0])
+        left = _crop_start(width - crop_width, crop_at[1])
         return left, top
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return _statistics(self.mean, self.std, like.dtype, like.device)
+
+
+def _crop_start(slack: int, position: float) -> int:
+    """Where a crop begins, with ``slack`` pixels to spare; negative where black is padded.
+
+    Both roundings are torchvision's: halves go to the even neighbour when cropping, and the odd
+    pixel of padding to the far side.
+    """
+    return round(slack * position) if slack >= 0 else -(-slack // 2)
 
 
 @functools.lru_cache(maxsize=64)

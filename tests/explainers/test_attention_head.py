@@ -119,7 +119,9 @@ def random_head(variant: str, channels: list[int], classes: int) -> AttentionHea
         ("l-cam", [(7, 7)]),
     ],
 )
-def test_fusing_before_upsampling_changes_nothing(variant: str, sizes: list[tuple[int, int]]) -> None:
+def test_fusing_before_upsampling_changes_nothing(
+    variant: str, sizes: list[tuple[int, int]]
+) -> None:
     channels = [4 + 2 * i for i in range(len(sizes))]
     head = random_head(variant, channels, classes=6)
     features = [

@@ -41,7 +41,9 @@ def explainer_for(method: str, network: str) -> Explainer:
 
 def images_for(explainer: Explainer, count: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(5)
-    return torch.randn(count, 3, *explainer.classifier.preprocessing.input_size, generator=generator)
+    return torch.randn(
+        count, 3, *explainer.classifier.preprocessing.input_size, generator=generator
+    )
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:
@@ -52,7 +54,11 @@ def state_of(network: nn.Module) -> dict[str, Any]:
         "flags": [parameter.requires_grad for parameter in network.parameters()],
         "gradients": [parameter.grad for parameter in network.parameters()],
         "hooks": [
-            (list(module._forward_hooks), list(module._forward_pre_hooks), list(module._backward_hooks))
+            (
+                list(module._forward_hooks),
+                list(module._forward_pre_hooks),
+                list(module._backward_hooks),
+            )
             for module in network.modules()
         ],
     }

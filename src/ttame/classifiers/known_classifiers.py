@@ -65,6 +65,9 @@ def load_classifier(
         ['layer2', 'layer3', 'layer4']
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if weights not in ("default", "none"):
+        # A saved explainer must find the file again from wherever it is loaded.
+        weights = Path(weights).expanduser().absolute()
     recipe = ClassifierRecipe(name, str(weights), size, dict(network_options or {}))
     loaded = _find_source(name)(recipe)
     if recipe.weights not in ("default", "none"):

@@ -132,9 +132,7 @@ def _explain_all(
     return rows
 
 
-def _open(
-    paths: list[Path], report: ExplanationReportWriter
-) -> Iterator[tuple[Path, Image.Image]]:
+def _open(paths: list[Path], report: ExplanationReportWriter) -> Iterator[tuple[Path, Image.Image]]:
     """The readable photos; the others are named in the report."""
     from ttame.errors import ImageError
     from ttame.photos import read_photo

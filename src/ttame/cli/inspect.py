@@ -33,9 +33,7 @@ def inspect(
     class_names: ClassNames = None,
     network_option: NetworkOption = None,
     device: Device = "auto",
-    layers: Annotated[
-        bool, typer.Option(help="Also list every layer that can be tapped.")
-    ] = False,
+    layers: Annotated[bool, typer.Option(help="Also list every layer that can be tapped.")] = False,
 ) -> None:
     """Show what was chosen for a classifier, and why.
 

@@ -28,9 +28,7 @@ ModelName = Annotated[
 ]
 Weights = Annotated[
     str,
-    typer.Option(
-        help='"default", "none" (random) or a .safetensors file.', rich_help_panel=_PANEL
-    ),
+    typer.Option(help='"default", "none" (random) or a .safetensors file.', rich_help_panel=_PANEL),
 ]
 ImageSize = Annotated[
     str | None,
@@ -60,9 +58,7 @@ NetworkOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)
-]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)]
 
 
 def load_named_classifier(

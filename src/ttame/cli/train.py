@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,6 +114,12 @@ def train(
     classifier = load_named_classifier(
         model, weights, image_size, taps, class_names, network_option, device
     )
+    if weights == "none" and not find_learning_rate:
+        typer.echo(
+            "note: random weights cannot be made again; load this explainer with "
+            "load_explainer(..., classifier=...)",
+            err=True,
+        )
     if find_learning_rate:
         _find_learning_rate(classifier, data, out, settings, overwrite=overwrite)
     else:
@@ -135,7 +142,13 @@ def _train(
         explainer = train_explainer(
             classifier, data, out, settings, resume=resume, overwrite=overwrite, watch=display.show
         )
-    display.summarise(explainer.training_record, out)
+    if _is_main_process():
+        display.summarise(explainer.training_record, out)
+
+
+def _is_main_process() -> bool:
+    """Whether this is the process that talks to the user; ``torchrun`` and Accelerate set RANK."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _find_learning_rate(
@@ -148,8 +161,11 @@ def _find_learning_rate(
 ) -> None:
     from ttame.atomic_writing import whole_folder
     from ttame.cli.training_display import RangeTestDisplay
+    from ttame.errors import TrainingError
     from ttame.training.learning_rate_test import find_learning_rate, write_learning_rate_plot
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainingError("a range test in several processes", remedy="one process")
     with whole_folder(out, overwrite=overwrite) as temporary:
         with RangeTestDisplay() as display:
             found = find_learning_rate(classifier, data, settings, watch=display.show)

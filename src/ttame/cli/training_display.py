@@ -22,6 +22,10 @@ class TrainingDisplay:
     """A progress line with loss parts, speed and time left, and one line of figures per epoch."""
 
     def __init__(self, classifier: Classifier, settings: TrainingSettings) -> None:
+        self._header = (
+            f"training a {settings.preset} head for {classifier.name}: "
+            f"{settings.epochs} epochs, batches of {settings.batch_size}"
+        )
         self._console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -33,14 +37,9 @@ class TrainingDisplay:
             transient=True,
         )
         self._task = self._progress.add_task("", total=None, epoch="1", parts="", speed="")
-        self._console.print(
-            f"training a {settings.preset} head for {classifier.name}: "
-            f"{settings.epochs} epochs, batches of {settings.batch_size}",
-            highlight=False,
-        )
+        self._started = False
 
     def __enter__(self) -> TrainingDisplay:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -53,6 +52,11 @@ class TrainingDisplay:
 
     def show(self, state: TrainingProgress) -> None:
         """Draw one step."""
+        if not self._started:
+            # Only now: an error before the first step stays the only line.
+            self._started = True
+            self._console.print(self._header, highlight=False)
+            self._progress.start()
         parts = state.parts
         self._progress.update(
             self._task,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ttame.errors import TtameError
 from ttame.pixel_masking import MaskingSpace, mask_images
 from ttame.preprocessing import Preprocessing
 from ttame.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
@@ -130,5 +131,10 @@ def published_masks(maps: Tensor, size: tuple[int, int], kept_share: float = 1.0
 
     Returns:
         (B, K, H, W) in [0, 1].
+
+    Raises:
+        TtameError: ``kept_share`` is outside (0, 1], for example a percentage.
     """
+    if not 0 < kept_share <= 1:
+        raise TtameError(f"kept share {kept_share}", allowed="above 0, at most 1", remedy="0.15")
     return keep_above_quantile(resize_maps(to_unit_range(maps), size), 1 - kept_share)

@@ -1,4 +1,4 @@
-"""The loss of T-TAME, TAME and L-CAM: keep the prediction with as small and smooth a mask as possible.
+"""The loss of T-TAME, TAME and L-CAM: keep the prediction with a small and smooth mask.
 
 With ``y`` the classifier's own top-1 class on the unmasked image and ``S`` the selected maps after
 the sigmoid, B × K' × h × w::
@@ -37,12 +37,13 @@ class ObjectiveParts:
 
     def as_floats(self) -> dict[str, float]:
         """Part name to number, the total first."""
-        return {
-            "loss": float(self.total),
-            "cross_entropy": float(self.cross_entropy),
-            "area": float(self.area),
-            "smoothness": float(self.smoothness),
+        parts = {
+            "loss": self.total,
+            "cross_entropy": self.cross_entropy,
+            "area": self.area,
+            "smoothness": self.smoothness,
         }
+        return {name: float(part.detach()) for name, part in parts.items()}
 
 
 def objective(

@@ -28,12 +28,14 @@ class RunIdentity:
         data: fingerprint of the image names.
         classifier: fingerprint of the weights.
         taps: layer names.
+        preprocessing: of the classifier, as JSON; not in checkpoints of the first version.
     """
 
     settings: Mapping[str, Any]
     data: str
     classifier: str
     taps: tuple[str, ...]
+    preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def refuse_other(self, other: RunIdentity) -> None:
         """Raise if a checkpoint of ``other`` cannot be continued by this run.
@@ -52,7 +54,12 @@ class RunIdentity:
         if other.classifier != self.classifier:
             changed.append("a classifier with other weights")
         if tuple(other.taps) != tuple(self.taps):
-            changed.append(f"taps were {', '.join(other.taps)}")
+            changed.append(f"taps were {', '.join(other.taps)}, now {', '.join(self.taps)}")
+        changed += [
+            f"{name.replace('_', ' ')} was {value!r}, now {self.preprocessing.get(name)!r}"
+            for name, value in other.preprocessing.items()
+            if self.preprocessing.get(name) != value
+        ]
         if changed:
             raise ResumeError(
                 f"the checkpoint belongs to another run ({'; '.join(changed)})",

@@ -56,7 +56,13 @@ def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor)
             remedy="--preset l-cam-img",
         )
 
-    def multiply(_module: nn.Module, output: Any) -> Any:
+    def multiply(_module: nn.Module, output: Any) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ExplainerError(
+                f"masking the features of {tap.layer}, whose output is a {type(output).__name__}",
+                allowed="a layer that returns a tensor",
+                remedy="--preset l-cam-img",
+            )
         mask = F.interpolate(masks, size=tap.grid, mode="bilinear", align_corners=False)
         mask = mask.to(output.dtype)
         return output * (mask if tap.layout == "channels first" else mask.permute(0, 2, 3, 1))

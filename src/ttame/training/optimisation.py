@@ -27,7 +27,7 @@ def make_optimiser(head: nn.Module, settings: TrainingSettings) -> Optimizer:
             "weight_decay": 0.0,
         },
     ]
-    return SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
+    return SGD(groups, lr=rate, momentum=settings.momentum, nesterov=True)
 
 
 def make_schedule(optimiser: Optimizer, settings: TrainingSettings, steps: int) -> OneCycleLR:

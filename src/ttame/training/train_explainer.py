@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
 from ttame.classifiers.classifier import Classifier
-from ttame.datasets.photo_source import PhotoSource
+from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError
 from ttame.explainers.attention.attention_explainer import AttentionExplainer, head_input
 from ttame.memory_limit import naming_the_setting
-from ttame.training.attention_objective import objective, own_maps, selected_classes
+from ttame.training.attention_objective import (
+    ObjectiveParts,
+    objective,
+    own_maps,
+    selected_classes,
+)
 from ttame.training.masked_pass import masked_logits
+from ttame.training.run_preparation import TrainingData, prepare_run
 from ttame.training.training_progress import StepClock, TrainingLog, TrainingProgress
-from ttame.training.training_run import TrainingRun, prepare_run
+from ttame.training.training_run import TrainingRun
 from ttame.training.training_settings import TrainingSettings
-from ttame.training.validation import validate
 
 Watch = Callable[[TrainingProgress], None]
+
+BATCH_REMEDY = "a smaller --batch-size, or --gradient-accumulation 2"
 
 
 def train_explainer(
     classifier: Classifier,
-    data: str | Path | PhotoSource | Dataset[Any],
+    data: TrainingData,
     folder: str | Path,
     settings: TrainingSettings = TrainingSettings(),  # noqa: B008 - frozen
     *,
@@ -42,8 +47,9 @@ def train_explainer(
     masked images, and one backward pass through the frozen classifier to the mask.
 
     Args:
-        classifier: stays as it is, in eval mode throughout.
-        data: an image folder, a list file, tar shards, or a ``torch`` dataset of images.
+        classifier: stays as it is, in eval mode throughout; it moves to the accelerator.
+        data: an image folder, a list file, tar shards, several of these, or a ``torch`` dataset
+            of images.
         folder: gets ``training.jsonl``, ``checkpoint.safetensors`` while training runs, and the
             explainer at the end.
         settings: see :func:`training_settings` for the presets.
@@ -57,81 +63,106 @@ def train_explainer(
     Raises:
         DatasetError: no readable images.
         OutputError: the folder exists, or cannot be written.
+        TrainingError: settings that do not fit the data or the processes.
+        ExplainerError: a method that does not fit the classifier.
         ResumeError: the checkpoint belongs to a run with other settings, images or weights.
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         MemoryLimitError: a batch does not fit into memory.
     """
     run = prepare_run(classifier, data, Path(folder), settings, resume=resume, overwrite=overwrite)
-    classifier = run.classifier
-    log = TrainingLog(run.log_file, keep_steps=run.step, enabled=run.accelerator.is_main_process)
+    main = run.accelerator.is_main_process
+    log = TrainingLog(run.folder.log_file, keep_steps=run.step, enabled=main)
     clock = StepClock(settings.batch_size)
-    remedy = "a smaller --batch-size, or --gradient-accumulation 2"
-    with classifier.frozen(), log, naming_the_setting(remedy):
-        for epoch in range(run.step // run.steps_per_epoch, settings.epochs):
+    with run.classifier.frozen(), log, naming_the_setting(BATCH_REMEDY):
+        for epoch in run.epochs_left:
             clock.pause_ended()
-            parts_of_step: list[dict[str, float]] = []
-            for batch in run.batches(epoch):
-                images = batch.images.to(classifier.device)
-                with run.accelerator.accumulate(run.head), run.accelerator.autocast():
-                    with torch.no_grad():
-                        reading = classifier.read_features(images)
-                    labels = reading.logits.argmax(dim=1)
-                    all_labels = run.gather_labels(labels)
-                    classes = selected_classes(reading.logits, all_labels, settings.map_selection)
-                    features = head_input(reading, settings.head_settings)
-                    maps = run.head(features, classes).float().sigmoid()
-                    own = own_maps(maps, settings.map_selection, run.first_image(len(images)))
-                    logits = masked_logits(classifier, images, own, settings).float()
-                    loss = objective(maps, logits, labels, settings)
-                    parts_of_step.append(run.average(loss))
-                    _refuse_non_finite(parts_of_step[-1], run)
-                    run.accelerator.backward(loss.total)
-                    learning_rate = run.optimiser.param_groups[0]["lr"]
-                    run.optimiser.step()
-                    run.optimiser.zero_grad()
-                run.note_skipped(batch.skipped)
-                if not run.accelerator.sync_gradients:
-                    continue
-                run.schedule.step()
+            for batches in run.batches_of_steps(epoch):
+                rate = run.optimiser.param_groups[0]["lr"]
+                parts = optimise(run, batches)
+                # A step that the loss scaling of fp16 leaves out is none for the schedule either.
+                if not run.optimiser.step_was_skipped:
+                    run.schedule.step()
                 run.step += 1
-                parts = _mean(parts_of_step)
-                parts_of_step = []
-                log.write({"step": run.step, "epoch": epoch, **parts, "lr": learning_rate})
-                last_of_epoch = run.step % run.steps_per_epoch == 0
-                if run.step % settings.checkpoint_every == 0 and not last_of_epoch:
-                    run.save_checkpoint()
+                log.write({"step": run.step, "epoch": epoch, **parts, "lr": rate})
+                speed = clock.tick()
                 validation = None
-                if last_of_epoch:
+                if run.epoch_is_over:
                     validation = _validate(run, log, epoch)
+                if run.epoch_is_over or run.step % settings.checkpoint_every == 0:
+                    _refuse_broken_weights(run)
                     run.save_checkpoint()
-                if watch is not None and run.accelerator.is_main_process:
-                    watch(_progress(run, epoch, parts, learning_rate, clock.tick(), validation))
+                if watch is not None and main:
+                    watch(_progress(run, epoch, parts, rate, speed, validation))
     return run.finish()
 
 
-def _refuse_non_finite(parts: dict[str, float], run: TrainingRun) -> None:
-    broken = [name for name, value in parts.items() if name != "loss" and not math.isfinite(value)]
-    if not broken and math.isfinite(parts["loss"]):
-        return
-    raise NonFiniteLossError(
-        f"the loss became {parts['loss']} at step {run.step + 1} ({', '.join(broken) or 'sum'}); "
-        f"the state after step {run.saved_step} is kept in {run.folder}",
-        remedy="a lower --learning-rate, or --mixed-precision no",
-    )
+def optimise(run: TrainingRun, batches: Sequence[PreparedBatch]) -> dict[str, float]:
+    """Do one optimiser step on the batches that are accumulated in it, usually one.
 
+    Returns:
+        The loss parts, averaged over batches and processes.
 
-def _mean(parts: list[dict[str, float]]) -> dict[str, float]:
+    Raises:
+        NonFiniteLossError: before anything is changed by a loss that is no number.
+    """
+    parts = []
+    for batch in batches:
+        with run.accelerator.accumulate(run.head):
+            with run.accelerator.autocast():
+                loss = loss_of(run, batch)
+            parts.append(run.average(loss))
+            _refuse_non_finite(run, run.step + 1, "the loss", parts[-1])
+            run.accelerator.backward(loss.total)
+            run.optimiser.step()
+            run.optimiser.zero_grad()
+        run.note_skipped(batch.skipped)
     return {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
 
 
+def loss_of(run: TrainingRun, batch: PreparedBatch) -> ObjectiveParts:
+    """Mask the images with the head's maps and see what the classifier still recognises."""
+    classifier, settings = run.classifier, run.settings
+    images = batch.images.to(classifier.device)
+    with torch.no_grad():
+        reading = classifier.read_features(images)
+    labels = reading.logits.argmax(dim=1)
+    all_labels = run.gather_labels(labels)
+    classes = selected_classes(reading.logits, all_labels, settings.map_selection)
+    features = head_input(reading, settings.head_settings)
+    maps = run.head(features, classes).float().sigmoid()
+    own = own_maps(maps, settings.map_selection, run.first_image(len(images)))
+    logits = masked_logits(classifier, images, own, settings).float()
+    return objective(maps, logits, labels, settings)
+
+
 def _validate(run: TrainingRun, log: TrainingLog, epoch: int) -> dict[str, float] | None:
-    """Validate on the main process; the others go on and wait at the next exchange."""
-    if run.held_out is None or not run.accelerator.is_main_process:
-        return None
-    figures = validate(run.classifier, run.bare_head, run.held_out, run.settings)
-    run.validation.append({"epoch": epoch, **figures})
-    log.write({"step": run.step, "epoch": epoch, "validation": figures})
+    figures = run.validate(epoch)
+    if figures is not None:
+        _refuse_non_finite(run, run.step, "validation", figures)
+        log.write({"step": run.step, "epoch": epoch, "validation": figures})
     return figures
+
+
+def _refuse_broken_weights(run: TrainingRun) -> None:
+    """The loss was finite, but its gradient need not have been."""
+    sums = {name: float(tensor.sum()) for name, tensor in run.bare_head.state_dict().items()}
+    _refuse_non_finite(run, run.step, "a weight of the head", sums)
+
+
+def _refuse_non_finite(
+    run: TrainingRun, step: int, what: str, numbers: Mapping[str, float]
+) -> None:
+    """Stop before NaN or infinity gets into weights, log or checkpoint."""
+    broken = [name for name, value in numbers.items() if not math.isfinite(value)]
+    if not broken:
+        return
+    kept = f"the state after step {run.saved_step} is kept in {run.folder.path}"
+    precision = ", or --mixed-precision no" if run.settings.mixed_precision != "no" else ""
+    raise NonFiniteLossError(
+        f"{what} became {numbers[broken[0]]} at step {step} ({', '.join(broken)}); "
+        + (kept if run.saved_step else "no checkpoint had been written yet"),
+        remedy=f"a lower --learning-rate with --overwrite{precision}",
+    )
 
 
 def _progress(

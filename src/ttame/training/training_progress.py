@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -9,8 +10,9 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
+from ttame.atomic_writing import whole_file
 from ttame.errors import OutputError
 
 
@@ -60,47 +62,43 @@ class StepClock:
 
 
 class TrainingLog:
-    """``training.jsonl``: one JSON line a step, on disk as soon as the step is done.
+    """``training.jsonl``: one JSON line a step, written as soon as the step is done.
 
     A resumed run first drops the lines after its checkpoint, which it is going to write again.
+    Nothing is opened before the first line, so that a run that cannot start writes nothing.
+
+    Args:
+        path: of the file.
+        keep_steps: of an older log, the steps that the checkpoint holds; 0 begins a new log.
+        enabled: false in all processes but one.
     """
 
     def __init__(self, path: Path, *, keep_steps: int, enabled: bool = True) -> None:
         self._path = path
         self._keep_steps = keep_steps
         self._enabled = enabled
+        self._file: TextIO | None = None
 
     def __enter__(self) -> TrainingLog:
-        if not self._enabled:
-            return self
-        kept = []
-        if self._keep_steps and self._path.exists():
-            for line in self._path.read_text(encoding="utf-8").splitlines():
-                try:
-                    if json.loads(line)["step"] <= self._keep_steps:
-                        kept.append(line + "\n")
-                except (json.JSONDecodeError, KeyError):
-                    break  # a line that a kill cut in two
-        try:
-            self._file = self._path.open("w", encoding="utf-8", buffering=1)
-            self._file.writelines(kept)
-        except OSError as problem:
-            raise OutputError(f"cannot write {self._path} ({problem})") from problem
         return self
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one line.
 
         Raises:
-            OutputError: the disk is full.
+            OutputError: the disk is full or the place is not writable.
         """
         if not self._enabled:
             return
         try:
-            self._file.write(json.dumps(line) + "\n")
+            if self._file is None:
+                self._drop_later_steps()
+                self._file = self._path.open("a", encoding="utf-8", buffering=1)
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as problem:
             raise OutputError(
-                f"cannot write {self._path} ({problem})", remedy="free some space, then --resume"
+                f"cannot write {self._path} ({problem.strerror})",
+                remedy="free some space, then --resume",
             ) from problem
 
     def __exit__(
@@ -109,5 +107,19 @@ class TrainingLog:
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._enabled:
-            self._file.close()
+        if self._file is not None:
+            # A full disk makes closing fail as well, and the error is on its way already.
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _drop_later_steps(self) -> None:
+        kept = []
+        if self._keep_steps and self._path.exists():
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                try:
+                    if json.loads(line)["step"] <= self._keep_steps:
+                        kept.append(line + "\n")
+                except (json.JSONDecodeError, KeyError):
+                    break  # a line that a kill cut in two
+        with whole_file(self._path) as temporary:  # A kill meanwhile loses no line.
+            temporary.write_text("".join(kept), encoding="utf-8")

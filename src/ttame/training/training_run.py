@@ -4,43 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
-from torch.optim import Optimizer
+from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.utils import gather_object
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from ttame.atomic_writing import refuse_existing
 from ttame.classifiers.classifier import Classifier
-from ttame.datasets.held_out_split import split_held_out
-from ttame.datasets.open_photos import open_photos
-from ttame.datasets.photo_source import PhotoSource
-from ttame.datasets.prepared_images import Augmentation, PreparedBatch, PreparedImages, collate
-from ttame.errors import OutputError, TrainingError
-from ttame.explainers.attention.attention_explainer import (
-    AttentionExplainer,
-    new_attention_explainer,
-)
+from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
+from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.attention.attention_head import AttentionHead
 from ttame.explainers.attention.explainer_folder import write_explainer_files
 from ttame.training.attention_objective import ObjectiveParts
 from ttame.training.batch_order import BatchOrder
-from ttame.training.checkpoint import RunIdentity, load_checkpoint, save_checkpoint
-from ttame.training.optimisation import make_optimiser, make_schedule
+from ttame.training.checkpoint import Checkpoint, RunIdentity, save_checkpoint
+from ttame.training.processes import on_main_process
+from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_settings import TrainingSettings, train_command
-
-CHECKPOINT_FILE = "checkpoint.safetensors"
-LOG_FILE = "training.jsonl"
+from ttame.training.validation import mean_figures, measure_batches
 
 
 @dataclasses.dataclass(eq=False)
 class TrainingRun:
-    """The parts of a run; made by :func:`prepare_run`, driven by the loop.
+    """The parts of a run; made by ``run_preparation``, driven by the loop.
 
     Attributes:
         settings: of the run.
@@ -48,28 +40,29 @@ class TrainingRun:
         folder: where everything goes.
         identity: what a resumed run must share.
         accelerator: devices, precision, processes.
-        head: as the accelerator wrapped it.
-        bare_head: the same head without a wrapper.
+        head: as the accelerator wrapped it, to train.
+        bare_head: the same head without a wrapper, in float32, to use and save.
         optimiser: as the accelerator wrapped it.
         schedule: steps with the optimiser.
         training_images: the part to train on.
-        held_out: the part to validate on; ``None`` if there is a single image.
+        held_out: the part to validate on; ``None`` if there is a single image, or if none of the
+            held-out ones is readable.
         order: which images come when.
+        data_name: what the data is called on the card.
         step: optimiser steps done.
         saved_step: steps that the last checkpoint holds.
         validation: figures per epoch.
         skipped: unreadable images, name to reason.
-        data_name: what the data is called on the card.
     """
 
     settings: TrainingSettings
     classifier: Classifier
-    folder: Path
+    folder: TrainingFolder
     identity: RunIdentity
     accelerator: Accelerator
-    head: torch.nn.Module
+    head: nn.Module
     bare_head: AttentionHead
-    optimiser: Optimizer
+    optimiser: AcceleratedOptimizer
     schedule: OneCycleLR
     training_images: PreparedImages
     held_out: PreparedImages | None
@@ -91,21 +84,34 @@ class TrainingRun:
         return self.steps_per_epoch * self.settings.epochs
 
     @property
-    def log_file(self) -> Path:
-        """Where every step leaves a line."""
-        return self.folder / LOG_FILE
+    def epochs_left(self) -> range:
+        """The epochs with steps that are still to be done, from 0."""
+        return range(self.step // self.steps_per_epoch, self.settings.epochs)
 
-    def batches(self, epoch: int) -> Iterator[PreparedBatch]:
-        """This process's share of the batches of an epoch that are still to be trained on."""
+    @property
+    def epoch_is_over(self) -> bool:
+        """Whether the step just done was the last one of its epoch."""
+        return self.step % self.steps_per_epoch == 0
+
+    def batches_of_steps(self, epoch: int) -> Iterator[list[PreparedBatch]]:
+        """This process's share of every optimiser step that is left in an epoch.
+
+        A step has as many batches as are accumulated, one if none are.
+        """
         self.training_images.set_epoch(epoch)
         first_step = max(0, self.step - epoch * self.steps_per_epoch)
         order = dataclasses.replace(self.order, epoch=epoch, first_step=first_step)
-        yield from DataLoader(
+        loader = DataLoader(
             self.training_images,
             batch_sampler=order,
             collate_fn=collate,
             num_workers=self.settings.workers,
+            # Its own: the default would draw a number from the user's generator.
+            generator=torch.Generator(),
         )
+        batches = iter(loader)
+        while step := list(itertools.islice(batches, order.parts)):
+            yield step
 
     def gather_labels(self, labels: Tensor) -> Tensor:
         """The labels of all processes, in the order of the whole batch."""
@@ -132,12 +138,34 @@ class TrainingRun:
         """Remember unreadable images."""
         self.skipped.update(dict(skipped))
 
+    def validate(self, epoch: int) -> dict[str, float] | None:
+        """Validate on the held-out images, each process on its share; ``None`` without any."""
+        if self.held_out is None:
+            return None
+        measured = self._gather(
+            measure_batches(
+                self.classifier,
+                self.bare_head,
+                self.held_out,
+                self.settings,
+                process=self.accelerator.process_index,
+                processes=self.accelerator.num_processes,
+            )
+        )
+        for batch in measured:
+            self.skipped.update(batch.skipped)
+        figures = mean_figures(measured)
+        self.validation.append({"epoch": epoch, **figures})
+        return figures
+
     def save_checkpoint(self) -> None:
         """Write the whole state, from the main process."""
-        if self.accelerator.is_main_process:
-            scaler = self.accelerator.scaler
+        self._share_skipped()
+        scaler = self.accelerator.scaler
+
+        def write() -> None:
             save_checkpoint(
-                self.folder / CHECKPOINT_FILE,
+                self.folder.checkpoint_file,
                 step=self.step,
                 identity=self.identity,
                 head=self.bare_head,
@@ -147,36 +175,55 @@ class TrainingRun:
                 skipped=self.skipped,
                 scaler=scaler.state_dict() if scaler is not None else {},
             )
+
+        on_main_process(self.accelerator, write)
         self.saved_step = self.step
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on where ``checkpoint`` was written.
+
+        Raises:
+            ResumeError: it belongs to another run.
+        """
+        self.identity.refuse_other(checkpoint.identity)
+        checkpoint.restore(self.bare_head, self.optimiser, self.schedule)
+        scaler = self.accelerator.scaler
+        if scaler is not None and checkpoint.described["scaler"]:
+            scaler.load_state_dict(dict(checkpoint.described["scaler"]))
+        self.step = self.saved_step = checkpoint.step
+        self.validation = list(checkpoint.described["validation"])
+        self.skipped.update(checkpoint.described["skipped"])
 
     def finish(self) -> AttentionExplainer:
         """Save the explainer, remove the checkpoint, and hand the explainer over."""
-        self._gather_skipped()
+        self._share_skipped()
         explainer = AttentionExplainer(
             self.classifier,
             self.bare_head,
             method=self.settings.method,
             training=self._record(),
         )
-        if self.accelerator.is_main_process:
-            write_explainer_files(explainer, self.folder)
-            (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-        self.accelerator.wait_for_everyone()
+
+        def write() -> None:
+            write_explainer_files(explainer, self.folder.path)
+            self.folder.checkpoint_file.unlink(missing_ok=True)
+
+        on_main_process(self.accelerator, write)
         return explainer
 
-    def _gather_skipped(self) -> None:
-        if self.accelerator.num_processes > 1:
-            from accelerate.utils import gather_object
+    def _gather(self, items: list[Any]) -> list[Any]:
+        """The items of all processes."""
+        return list(gather_object(items)) if self.accelerator.num_processes > 1 else items
 
-            for name, reason in gather_object(list(self.skipped.items())):
-                self.skipped[name] = reason
+    def _share_skipped(self) -> None:
+        self.skipped.update(self._gather(list(self.skipped.items())))
 
     def _record(self) -> dict[str, Any]:
         """What the card says about the training."""
         return {
             "settings": self.settings.as_json(),
             "command": train_command(
-                self.settings, self.classifier.name, self.data_name, str(self.folder)
+                self.settings, self.classifier.name, self.data_name, str(self.folder.path)
             ),
             "data": self.data_name,
             "data_fingerprint": self.identity.data,
@@ -189,166 +236,3 @@ class TrainingRun:
             "validation": self.validation,
             "finished": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }
-
-
-def prepare_run(
-    classifier: Classifier,
-    data: str | Path | PhotoSource | Dataset[Any],
-    folder: Path,
-    settings: TrainingSettings,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-) -> TrainingRun:
-    """Set a run up, or pick one up where its checkpoint left it.
-
-    Raises:
-        OutputError: the folder holds something and neither ``resume`` nor ``overwrite`` is set.
-        DatasetError: no images.
-        TrainingError: fewer images than a batch, or a batch that the processes cannot share.
-        ResumeError: the checkpoint belongs to another run.
-    """
-    checkpoint_file = folder / CHECKPOINT_FILE
-    accelerator = _accelerator(settings)
-    if accelerator.is_main_process:
-        _check_folder(folder, resume=resume, overwrite=overwrite)
-    accelerator.wait_for_everyone()
-    classifier.network.to(accelerator.device)
-    if settings.last_tap_only:
-        classifier = classifier.with_taps(classifier.taps[-1:])
-
-    photos = open_photos(data)
-    training_images, held_out = _split(photos, classifier, settings)
-    order = BatchOrder(
-        images=len(training_images),
-        batch_size=settings.batch_size,
-        parts=settings.gradient_accumulation,
-        processes=accelerator.num_processes,
-        process=accelerator.process_index,
-        seed=settings.seed,
-    )
-    _check_batches(order)
-
-    explainer = new_attention_explainer(
-        classifier, settings.head_settings, method=settings.method, seed=settings.seed
-    )
-    bare_head = explainer.head.train()
-    optimiser = make_optimiser(bare_head, settings)
-    schedule = make_schedule(optimiser, settings, order.steps_per_epoch * settings.epochs)
-    head, wrapped_optimiser = accelerator.prepare(bare_head, optimiser)
-    run = TrainingRun(
-        settings=settings,
-        classifier=classifier,
-        folder=folder,
-        identity=RunIdentity(
-            settings=settings.as_json(),
-            data=photos.fingerprint(),
-            classifier=classifier.fingerprint(),
-            taps=tuple(tap.layer for tap in classifier.taps),
-        ),
-        accelerator=accelerator,
-        head=head,
-        bare_head=bare_head,
-        optimiser=wrapped_optimiser,
-        schedule=schedule,
-        training_images=training_images,
-        held_out=held_out,
-        order=order,
-        data_name=_data_name(data),
-    )
-    if resume and checkpoint_file.exists():
-        _restore(run, checkpoint_file)
-    return run
-
-
-def _data_name(data: Any) -> str:
-    """What the card calls the data: its place or places as typed, or the kind of object."""
-    if isinstance(data, str | Path):
-        return str(data)
-    if isinstance(data, list | tuple) and all(isinstance(place, str | Path) for place in data):
-        return " ".join(str(place) for place in data)
-    return type(data).__name__
-
-
-def _restore(run: TrainingRun, checkpoint_file: Path) -> None:
-    checkpoint = load_checkpoint(checkpoint_file, run.accelerator.device)
-    run.identity.refuse_other(checkpoint.identity)
-    checkpoint.restore(run.bare_head, run.optimiser, run.schedule)
-    if run.accelerator.scaler is not None and checkpoint.described["scaler"]:
-        run.accelerator.scaler.load_state_dict(dict(checkpoint.described["scaler"]))
-    run.step = run.saved_step = checkpoint.step
-    run.validation = list(checkpoint.described["validation"])
-    run.skipped = dict(checkpoint.described["skipped"])
-
-
-def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    if resume:
-        if (folder / "config.json").exists() and not (folder / CHECKPOINT_FILE).exists():
-            raise OutputError(
-                f"the training in {folder} is complete", remedy="another --out, or --overwrite"
-            )
-    elif (folder / CHECKPOINT_FILE).exists() and not overwrite:
-        raise OutputError(
-            f"folder {folder} holds an unfinished training",
-            remedy="--resume, or another --out, or --overwrite",
-        )
-    else:
-        refuse_existing(folder, overwrite=overwrite)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            for name in (CHECKPOINT_FILE, "config.json"):
-                (folder / name).unlink(missing_ok=True)
-    except OSError as problem:
-        raise OutputError(f"cannot write {folder} ({problem})") from problem
-
-
-def _accelerator(settings: TrainingSettings) -> Accelerator:
-    try:
-        return Accelerator(
-            mixed_precision=settings.mixed_precision,
-            gradient_accumulation_steps=settings.gradient_accumulation,
-        )
-    except ValueError as problem:
-        raise TrainingError(
-            f"mixed precision {settings.mixed_precision} ({problem})",
-            remedy="a new process, or --mixed-precision no",
-        ) from problem
-
-
-def _split(
-    photos: PhotoSource, classifier: Classifier, settings: TrainingSettings
-) -> tuple[PreparedImages, PreparedImages | None]:
-    share = min(settings.held_out_share, settings.held_out_at_most / max(len(photos), 1))
-    training, held_out = split_held_out(len(photos), share, settings.seed)
-    images = PreparedImages(
-        photos,
-        classifier.preprocessing,
-        training,
-        augmentation=augmentation(classifier, settings),
-        seed=settings.seed,
-    )
-    if not held_out:
-        return images, None
-    return images, PreparedImages(photos, classifier.preprocessing, held_out)
-
-
-def augmentation(classifier: Classifier, settings: TrainingSettings) -> Augmentation:
-    """Resolve ``"by family"``: crops and flips for Vision Transformers, none for all others."""
-    if settings.augmentation != "by family":
-        return settings.augmentation
-    return "random crop and flip" if classifier.family == "Vision Transformer" else "none"
-
-
-def _check_batches(order: BatchOrder) -> None:
-    if order.images < order.batch_size:
-        raise TrainingError(
-            f"{order.images} images to train on, fewer than a batch of {order.batch_size}",
-            remedy=f"--batch-size {order.images}",
-        )
-    if order.batch_size % (order.parts * order.processes):
-        raise TrainingError(
-            f"a batch of {order.batch_size} for {order.processes} processes and "
-            f"{order.parts} accumulated parts",
-            allowed=f"a multiple of {order.parts * order.processes}",
-        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -54,6 +56,7 @@ class TrainingSettings:
 
     Raises:
         TrainingError: a value that cannot work.
+        UnknownNameError: a name that is not among the allowed ones.
     """
 
     preset: str = "t-tame"
@@ -85,10 +88,10 @@ class TrainingSettings:
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
-        _check_positive(self, "epochs", "batch_size", "learning_rate", "gradient_accumulation")
-        _check_positive(self, "checkpoint_every", "held_out_at_most", "area_power")
-        if self.workers < 0:
-            raise TrainingError(f"workers {self.workers}", allowed="0 or more")
+        _check_kinds(self)
+        _check_range(self, "above 0", lambda value: value > 0, _ABOVE_ZERO)
+        _check_range(self, "0 or more", lambda value: value >= 0, _ZERO_OR_MORE)
+        _check_range(self, "above 0 and below 1", lambda value: 0 < value < 1, _BELOW_ONE)
         if self.batch_size % self.gradient_accumulation:
             raise TrainingError(
                 f"a batch of {self.batch_size} in {self.gradient_accumulation} parts",
@@ -181,18 +184,61 @@ def train_command(settings: TrainingSettings, classifier: str, data: str, folder
         'ttame train --model timm/x --data photos --out out --preset tame --epochs 2'
     """
     start = TrainingSettings() if settings.preset not in PRESETS else PRESETS[settings.preset]()
-    words = ["ttame train", "--model", classifier, "--data", data, "--out", folder]
+    words = ["ttame", "train", "--model", classifier, "--data", data, "--out", folder]
     words += ["--preset", settings.preset]
     for field in dataclasses.fields(TrainingSettings):
         value = getattr(settings, field.name)
         if field.name not in ("preset", "method") and value != getattr(start, field.name):
             words += [f"--{field.name.replace('_', '-')}", str(value)]
-    return shlex.join(words).replace("'ttame train'", "ttame train")
+    return shlex.join(words)
 
 
-def _check_positive(settings: TrainingSettings, *names: str) -> None:
+_ABOVE_ZERO = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "area_power",
+    "held_out_at_most",
+    "gradient_accumulation",
+    "checkpoint_every",
+)
+_ZERO_OR_MORE = (
+    "cross_entropy_weight",
+    "area_weight",
+    "smoothness_weight",
+    "border_weight",
+    "bias_learning_rate_factor",
+    "weight_decay",
+    "seed",
+    "workers",
+)
+_BELOW_ONE = ("momentum", "held_out_share")
+
+
+def _check_kinds(settings: TrainingSettings) -> None:
+    """Refuse names that are not among the allowed ones, and numbers of another kind.
+
+    Raises:
+        UnknownNameError: a name; the message has near matches.
+        TrainingError: a number.
+    """
+    for name, kind in typing.get_type_hints(TrainingSettings).items():
+        value = getattr(settings, name)
+        option = name.replace("_", "-")
+        if typing.get_origin(kind) is Literal:
+            if value not in typing.get_args(kind):
+                raise UnknownNameError.of(option, str(value), typing.get_args(kind))
+        elif kind is int and (isinstance(value, bool) or not isinstance(value, int)):
+            raise TrainingError(f"{option} {value!r}", allowed="a whole number")
+        elif kind is float and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise TrainingError(f"{option} {value!r}", allowed="a number")
+
+
+def _check_range(
+    settings: TrainingSettings, allowed: str, fits: Callable[[float], bool], names: tuple[str, ...]
+) -> None:
     for name in names:
         value = getattr(settings, name)
-        if not value > 0:
+        if not (math.isfinite(value) and fits(value)):
             option = name.replace("_", "-")
-            raise TrainingError(f"{option} {value}", allowed="above 0", remedy=f"--{option} N")
+            raise TrainingError(f"{option} {value}", allowed=allowed, remedy=f"--{option} N")

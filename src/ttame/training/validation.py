@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -16,7 +19,23 @@ from ttame.training.masked_pass import masked_logits
 from ttame.training.training_settings import TrainingSettings
 
 
-@torch.no_grad()
+@dataclasses.dataclass(frozen=True)
+class BatchFigures:
+    """The figures of one held-out batch.
+
+    Attributes:
+        number: of the batch within the held-out images.
+        images: how many it has.
+        figures: see :func:`validate`, averaged over the images.
+        skipped: unreadable images that were met, name to reason.
+    """
+
+    number: int
+    images: int
+    figures: Mapping[str, float]
+    skipped: Mapping[str, str]
+
+
 def validate(
     classifier: Classifier, head: nn.Module, held_out: PreparedImages, settings: TrainingSettings
 ) -> dict[str, float]:
@@ -29,27 +48,60 @@ def validate(
     Returns:
         Means over the images: ``loss``, ``cross_entropy``, ``area``, ``smoothness`` (weighted),
         ``average_drop`` and ``increase_in_confidence`` in percent, and ``mean_map_value`` in
-        [0, 1], without which the two could be bought by hiding nothing.
+        [0, 1], without which the two could be bought by hiding nothing. As in training,
+        smoothness grows with the batch, and the last batch may be smaller than the others.
     """
-    was_training = head.training
-    head.eval()
-    sums: dict[str, float] = {}
-    images = 0
+    return mean_figures(measure_batches(classifier, head, held_out, settings))
+
+
+@torch.no_grad()
+def measure_batches(
+    classifier: Classifier,
+    head: nn.Module,
+    held_out: PreparedImages,
+    settings: TrainingSettings,
+    *,
+    process: int = 0,
+    processes: int = 1,
+) -> list[BatchFigures]:
+    """The figures of this process's share of the held-out batches: every so-many-th one."""
+    size = settings.batch_size // settings.gradient_accumulation
+    positions = [
+        list(range(first, min(first + size, len(held_out))))
+        for first in range(0, len(held_out), size)
+    ]
+    numbers = range(len(positions))[process::processes]
     loader = DataLoader(
         held_out,
-        batch_size=settings.batch_size // settings.gradient_accumulation,
+        batch_sampler=[positions[number] for number in numbers],
         collate_fn=collate,
         num_workers=settings.workers,
+        generator=torch.Generator(),
     )
+    was_training = head.training
+    head.eval()
     try:
-        for batch in loader:
-            figures = _figures(classifier, head, batch, settings)
-            for name, value in figures.items():
-                sums[name] = sums.get(name, 0.0) + value * len(batch.images)
-            images += len(batch.images)
+        return [
+            BatchFigures(
+                number=number,
+                images=len(batch.images),
+                figures=_figures(classifier, head, batch, settings),
+                skipped=dict(batch.skipped),
+            )
+            for number, batch in zip(numbers, loader, strict=True)
+        ]
     finally:
         head.train(was_training)
-    return {name: value / images for name, value in sums.items()}
+
+
+def mean_figures(measured: Sequence[BatchFigures]) -> dict[str, float]:
+    """The figures of all batches, of whichever processes, averaged over the images."""
+    in_order = sorted(measured, key=lambda batch: batch.number)
+    images = sum(batch.images for batch in in_order)
+    return {
+        name: sum(batch.figures[name] * batch.images for batch in in_order) / images
+        for name in in_order[0].figures
+    }
 
 
 def _figures(

@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.global_batch_norm import GlobalBatchNorm2d
 
-HeadVariant = Literal[
-    "t-tame", "no-skip", "no-skip-no-batch-norm", "sigmoid-in-branch", "l-cam"
-]
+HeadVariant = Literal["t-tame", "no-skip", "no-skip-no-batch-norm", "sigmoid-in-branch", "l-cam"]
 ClassTokenUse = Literal["drop", "multiply"]
 
 LARGEST_GRID = 56
@@ -73,7 +71,7 @@ class AttentionHead(nn.Module):
         self,
         channels: Sequence[int],
         number_of_classes: int,
-        settings: HeadSettings = HeadSettings(),  # noqa: B008 - frozen
+        settings: HeadSettings = HeadSettings(),
         *,
         seed: int = 0,
     ) -> None:

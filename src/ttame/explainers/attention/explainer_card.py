@@ -20,7 +20,6 @@ def explainer_card(config: Mapping[str, Any]) -> str:
     return "\n".join(section for section in sections if section)
 
 
-
 def _front_matter() -> str:
     lines = [
         "---",

@@ -19,6 +19,7 @@ from ttame.errors import (
     ExplainerError,
     ExplainerFolderError,
     OtherClassifierError,
+    TapError,
     UnknownNameError,
     WeightsError,
 )
@@ -272,7 +273,14 @@ def _classifier_for(
 ) -> Classifier:
     saved = config.classifier
     if classifier is not None:
-        return classifier.with_taps(saved.taps)
+        try:
+            return classifier.with_taps(saved.taps)
+        except TapError as problem:
+            raise OtherClassifierError(
+                f"{folder} reads layers of {saved.name} that {classifier.name} does not have "
+                f"({problem.problem})",
+                remedy="the network it was trained for, or a new `ttame train`",
+            ) from problem
     if saved.recipe is None:
         raise ExplainerError(
             f"{folder} explains {saved.name}, which ttame cannot load by name",
@@ -340,4 +348,3 @@ def _download(repository: str) -> Path:
 
 def _first_line(problem: Exception) -> str:
     return (str(problem).splitlines() or [type(problem).__name__])[0]
-

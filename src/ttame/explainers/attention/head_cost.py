@@ -67,5 +67,3 @@ def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -
         top1_share=count(lambda: head(features, one_class)) / whole,
         all_share=count(lambda: head(features)) / whole,
     )
-
-

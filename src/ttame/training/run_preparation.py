@@ -1,0 +1,259 @@
+"""Setting a training run up, or picking one up where its checkpoint left it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import Dataset
+
+from ttame.classifiers.classifier import Classifier
+from ttame.datasets.held_out_split import split_held_out
+from ttame.datasets.open_photos import open_photos
+from ttame.datasets.photo_source import PhotoSource
+from ttame.datasets.prepared_images import Augmentation, PreparedImages
+from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
+from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.training.batch_order import BatchOrder
+from ttame.training.checkpoint import RunIdentity, load_checkpoint
+from ttame.training.optimisation import make_optimiser, make_schedule
+from ttame.training.processes import on_main_process, together
+from ttame.training.training_folder import TrainingFolder
+from ttame.training.training_run import TrainingRun
+from ttame.training.training_settings import TrainingSettings
+
+TrainingData = str | Path | Sequence[Any] | PhotoSource | Dataset[Any]
+"""Whatever ``open_photos`` opens."""
+
+
+def prepare_run(
+    classifier: Classifier,
+    data: TrainingData,
+    folder: Path,
+    settings: TrainingSettings,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> TrainingRun:
+    """Set a run up, or pick one up. Nothing is written or removed before all checks have passed.
+
+    Raises:
+        OutputError: the folder holds something and neither ``resume`` nor ``overwrite`` is set.
+        DatasetError: no readable images.
+        TrainingError: fewer images than a batch, or a batch that the processes cannot share.
+        ExplainerError: the method does not fit the classifier.
+        ResumeError: the checkpoint belongs to another run.
+    """
+    place = TrainingFolder(folder)
+    accelerator = make_accelerator(settings)
+    on_main_process(accelerator, lambda: place.check(resume=resume, overwrite=overwrite))
+    run = new_run(classifier, data, place, settings, accelerator)
+    if resume and place.checkpoint_file.exists():
+        together(
+            accelerator,
+            lambda: run.restore(load_checkpoint(place.checkpoint_file, accelerator.device)),
+        )
+    on_main_process(accelerator, lambda: place.begin(resume=resume))
+    return run
+
+
+def new_run(
+    classifier: Classifier,
+    data: TrainingData,
+    folder: TrainingFolder,
+    settings: TrainingSettings,
+    accelerator: Accelerator,
+) -> TrainingRun:
+    """Make all parts of a run that begins at step 0. Touches no folder.
+
+    Raises:
+        DatasetError: no readable images.
+        TrainingError: fewer images than a batch, or a batch that the processes cannot share.
+        ExplainerError: the method does not fit the classifier.
+    """
+    run = together(accelerator, lambda: _new_run(classifier, data, folder, settings, accelerator))
+    # Wrapping talks to the other processes, so it comes after everything that may fail in one.
+    run.head, run.optimiser = accelerator.prepare(run.bare_head, run.optimiser)
+    # The accelerator makes the head's own forward pass one of mixed precision. Only the loop is
+    # to run in it, which asks for it, not validation or the finished explainer.
+    accelerator.unwrap_model(run.head, keep_fp32_wrapper=False)
+    return run
+
+
+def make_accelerator(settings: TrainingSettings) -> Accelerator:
+    """Find devices and processes.
+
+    Raises:
+        TrainingError: the device has no such precision, or this process used another one before,
+            or it was started as one of several that cannot talk to each other.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    try:
+        accelerator = Accelerator(
+            # Without being told, Accelerate takes several CPU processes for independent ones.
+            cpu=launched > 1 and not torch.accelerator.is_available(),
+            mixed_precision=settings.mixed_precision,
+            gradient_accumulation_steps=settings.gradient_accumulation,
+        )
+    except ValueError as problem:
+        raise TrainingError(
+            f"mixed precision {settings.mixed_precision} ({problem})",
+            remedy="a new process, or --mixed-precision no",
+        ) from problem
+    if accelerator.num_processes != launched:
+        raise TrainingError(
+            f"started as one of {launched} processes, but Accelerate sees "
+            f"{accelerator.num_processes} on {accelerator.device}",
+            remedy="as many processes as there are GPUs, or ACCELERATE_USE_CPU=true",
+        )
+    return accelerator
+
+
+def augmentation(classifier: Classifier, settings: TrainingSettings) -> Augmentation:
+    """Resolve ``"by family"``: crops and flips for Vision Transformers, none for all others."""
+    if settings.augmentation != "by family":
+        return settings.augmentation
+    return "random crop and flip" if classifier.family == "Vision Transformer" else "none"
+
+
+def _new_run(
+    classifier: Classifier,
+    data: TrainingData,
+    folder: TrainingFolder,
+    settings: TrainingSettings,
+    accelerator: Accelerator,
+) -> TrainingRun:
+    """A run whose head and optimiser the accelerator has not wrapped yet."""
+    if settings.last_tap_only:
+        classifier = classifier.with_taps(classifier.taps[-1:])
+    _check_method(classifier, settings)
+    photos = open_photos(data)
+    training_images, held_out, skipped = _split(photos, classifier, settings)
+    order = BatchOrder(
+        images=len(training_images),
+        batch_size=settings.batch_size,
+        parts=settings.gradient_accumulation,
+        processes=accelerator.num_processes,
+        process=accelerator.process_index,
+        seed=settings.seed,
+    )
+    _check_batches(order)
+    classifier.network.to(accelerator.device)
+    explainer = new_attention_explainer(
+        classifier, settings.head_settings, method=settings.method, seed=settings.seed
+    )
+    head = explainer.head.train()
+    optimiser = make_optimiser(head, settings)
+    return TrainingRun(
+        settings=settings,
+        classifier=classifier,
+        folder=folder,
+        identity=RunIdentity(
+            settings=settings.as_json(),
+            data=photos.fingerprint(),
+            classifier=classifier.fingerprint(),
+            taps=tuple(tap.layer for tap in classifier.taps),
+            preprocessing=_as_read_from_json(classifier.preprocessing.as_json()),
+        ),
+        accelerator=accelerator,
+        head=head,
+        bare_head=head,
+        optimiser=optimiser,
+        schedule=make_schedule(optimiser, settings, order.steps_per_epoch * settings.epochs),
+        training_images=training_images,
+        held_out=held_out,
+        order=order,
+        data_name=_data_name(data),
+        skipped=skipped,
+    )
+
+
+def _check_method(classifier: Classifier, settings: TrainingSettings) -> None:
+    """Refuse what would fail in the first step."""
+    if settings.class_token == "multiply" and not all(tap.prefix_tokens for tap in classifier.taps):
+        raise ExplainerError(
+            f"class_token='multiply' for {classifier.name}, whose taps have no class token",
+            allowed="class_token='drop'",
+        )
+    if settings.masked == "features" and classifier.taps[-1].layout == "tokens":
+        raise ExplainerError(
+            f"masking the features of {classifier.taps[-1].layer}, which are tokens",
+            allowed="a CNN",
+            remedy="--preset l-cam-img",
+        )
+
+
+def _split(
+    photos: PhotoSource, classifier: Classifier, settings: TrainingSettings
+) -> tuple[PreparedImages, PreparedImages | None, dict[str, str]]:
+    """Images to train on, held-out ones if any is readable, and what was found unreadable.
+
+    Raises:
+        DatasetError: none of the images to train on is readable.
+    """
+    share = min(settings.held_out_share, settings.held_out_at_most / len(photos))
+    training, held_out = split_held_out(len(photos), share, settings.seed)
+    images = PreparedImages(
+        photos,
+        classifier.preprocessing,
+        training,
+        augmentation=augmentation(classifier, settings),
+        seed=settings.seed,
+    )
+    skipped = dict(images[0].skipped)
+    if not held_out:
+        return images, None, skipped
+    held_out_images = PreparedImages(photos, classifier.preprocessing, held_out)
+    try:
+        first = held_out_images[0]
+    except DatasetError:
+        # A small held-out part may consist of bad photos; that is no reason not to train.
+        return images, None, {**skipped, **_unreadable(photos, held_out)}
+    return images, held_out_images, {**skipped, **dict(first.skipped)}
+
+
+def _unreadable(photos: PhotoSource, indices: Sequence[int]) -> dict[str, str]:
+    """Name to reason of the photos that cannot be read."""
+    reasons = {}
+    for index in indices:
+        name = photos.name(index)
+        try:
+            photos.read(index)
+        except ImageError as problem:
+            reasons[name] = problem.problem.removeprefix(name).strip()
+    return reasons
+
+
+def _check_batches(order: BatchOrder) -> None:
+    at_once = order.parts * order.processes
+    if order.images < order.batch_size:
+        fitting = order.images // at_once * at_once
+        raise TrainingError(
+            f"{order.images} images to train on, fewer than a batch of {order.batch_size}",
+            remedy=f"--batch-size {fitting}" if fitting else "more images",
+        )
+    if order.batch_size % at_once:
+        raise TrainingError(
+            f"a batch of {order.batch_size} for {order.processes} processes and "
+            f"{order.parts} accumulated parts",
+            allowed=f"a multiple of {at_once}",
+        )
+
+
+def _data_name(data: TrainingData) -> str:
+    """What the card calls the data: its place or places as typed, or the kind of object."""
+    if isinstance(data, str | Path):
+        return str(data)
+    if isinstance(data, list | tuple) and all(isinstance(place, str | Path) for place in data):
+        return " ".join(str(place) for place in data)
+    return type(data).__name__
+
+
+def _as_read_from_json(content: Mapping[str, Any]) -> dict[str, Any]:
+    """With lists for tuples, to compare with what a file holds."""
+    return dict(json.loads(json.dumps(content)))

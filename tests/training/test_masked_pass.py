@@ -1,0 +1,89 @@
+"""The masked forward pass: of images in two spaces, and of features (L-CAM-Fm)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.conftest import assert_close
+from tests.training.training_material import noise_photos, quick, tiny_cnn, tiny_vit
+from ttame.classifiers.classifier import Classifier
+from ttame.errors import ExplainerError
+from ttame.preprocessing import Preprocessing
+from ttame.training.masked_pass import masked_logits
+
+
+@pytest.mark.parametrize("space", ["raw", "normalised"])
+def test_masked_images_go_through_the_classifier(space: str) -> None:
+    classifier = tiny_cnn()
+    images = classifier.prepare(noise_photos(3))
+    masks = torch.rand(3, 1, 4, 4)
+    found = masked_logits(classifier, images, masks, quick(masking_space=space))
+    up = F.interpolate(masks, size=(16, 16), mode="bilinear", align_corners=False)
+    mean = torch.tensor(classifier.preprocessing.mean).reshape(3, 1, 1)
+    std = torch.tensor(classifier.preprocessing.std).reshape(3, 1, 1)
+    black = (up * (images * std + mean) - mean) / std
+    expected = classifier.logits(black if space == "raw" else up * images)
+    assert_close(found, expected, 1e-5)
+
+
+def test_masked_features_go_through_the_rest_of_the_classifier() -> None:
+    classifier = tiny_cnn()
+    network = classifier.network.eval()
+    layer = int(classifier.taps[-1].layer)
+    images = classifier.prepare(noise_photos(3))
+    masks = torch.rand(3, 1, 2, 2, requires_grad=True)
+    found = masked_logits(classifier, images, masks, quick("l-cam-fm"))
+    features = network[: layer + 1](images)
+    up = F.interpolate(masks, size=features.shape[2:], mode="bilinear", align_corners=False)
+    assert_close(found, network[layer + 1 :](features * up), 1e-5)
+    found.sum().backward()
+    assert masks.grad is not None
+    assert bool(masks.grad.any())
+    assert not network[layer]._forward_hooks
+
+
+class ChannelsLast(nn.Module):
+    def forward(self, features: Tensor) -> Tensor:
+        return features.permute(0, 2, 3, 1)
+
+
+class MeanOverPlaces(nn.Module):
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean(dim=(1, 2))
+
+
+def test_features_with_channels_last_are_masked_by_place() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 3, 4, 1), ChannelsLast(), nn.LayerNorm(6), MeanOverPlaces(), nn.Linear(6, 5)
+    )
+    classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16), taps=["2"])
+    assert classifier.taps[0].layout == "channels last"
+    images = classifier.prepare(noise_photos(2))
+    masks = torch.rand(2, 1, 4, 4)
+    found = masked_logits(classifier, images, masks, quick("l-cam-fm"))
+    expected = network[3:](network[:3](images) * masks.permute(0, 2, 3, 1))
+    assert_close(found, expected, 1e-5)
+
+
+class InATuple(nn.Module):
+    def forward(self, features: Tensor) -> tuple[Tensor, None]:
+        return features, None
+
+
+class OutOfTheTuple(nn.Module):
+    def forward(self, features: tuple[Tensor, None]) -> Tensor:
+        return features[0].mean(dim=(2, 3))
+
+
+def test_features_that_cannot_be_masked_are_refused() -> None:
+    masks = torch.rand(2, 1, 4, 4)
+    vit = tiny_vit()
+    with pytest.raises(ExplainerError, match="tokens"):
+        masked_logits(vit, vit.prepare(noise_photos(2)), masks, quick("l-cam-fm"))
+    network = nn.Sequential(nn.Conv2d(3, 6, 3, 4, 1), InATuple(), OutOfTheTuple(), nn.Linear(6, 5))
+    classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16), taps=["1"])
+    with pytest.raises(ExplainerError, match="l-cam-img"):
+        masked_logits(classifier, classifier.prepare(noise_photos(2)), masks, quick("l-cam-fm"))

@@ -1,0 +1,217 @@
+"""Two real CPU processes against one with the same global batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from PIL import Image
+
+from tests.conftest import assert_close
+from tests.training.training_material import (
+    in_two_processes,
+    log_of,
+    noise_photos,
+    photo_folder,
+    quick,
+    tiny_cnn,
+    train,
+    weights_of,
+)
+from ttame.datasets.wrapped_dataset import WrappedDataset
+from ttame.errors import DatasetError, OutputError, TrainingError
+from ttame.training.training_settings import TrainingSettings
+
+PHOTOS = 23
+SETTINGS = {
+    "random": quick(),
+    "diagonal": quick(map_selection="diagonal"),
+    "max": quick(map_selection="max", head="no-skip-no-batch-norm"),
+    "accumulated": quick(gradient_accumulation=2),
+    "tame": quick("tame"),
+}
+
+
+def train_all(folder: Path) -> int:
+    """Train once for each of the settings; return how many log files this process opened."""
+    for name, settings in SETTINGS.items():
+        explainer = train(tiny_cnn(), noise_photos(PHOTOS), folder / name, settings)
+    dist.barrier()
+    assert explainer.training_record["processes"] == dist.get_world_size() == 2
+    return dist.get_rank()
+
+
+def test_two_processes_train_the_head_of_one(tmp_path: Path) -> None:
+    assert in_two_processes(train_all, tmp_path / "two") == [0, 1]
+    for name, settings in SETTINGS.items():
+        train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "one" / name, settings)
+        one, two = tmp_path / "one" / name, tmp_path / "two" / name
+        expected = weights_of(one)
+        for key, weight in weights_of(two).items():
+            assert_close(weight, expected[key], 2e-5)
+        lines, expected_lines = log_of(two), log_of(one)
+        assert [line["step"] for line in lines] == [line["step"] for line in expected_lines]
+        for line, expected_line in zip(lines, expected_lines, strict=True):
+            if "validation" in line:
+                assert line["validation"] == pytest.approx(expected_line["validation"], rel=1e-4)
+            else:
+                assert line["loss"] == pytest.approx(expected_line["loss"], rel=1e-5)
+
+
+class BadFrom(WrappedDataset):
+    """Photos that one process cannot read any more from its ``good``-th read on."""
+
+    def __init__(self, good: int, bad_rank: int) -> None:
+        super().__init__(noise_photos(PHOTOS))
+        self.good, self.bad_rank = good, bad_rank
+
+    def read(self, index: int) -> Image.Image:
+        self.good -= 1
+        if self.good < 0 and dist.get_rank() == self.bad_rank:
+            raise DatasetError("the disk with the photos has gone")
+        return super().read(index)
+
+
+def train_with_bad_data(folder: Path, good: int, bad_rank: int) -> None:
+    train(tiny_cnn(), BadFrom(good, bad_rank), folder, quick())
+
+
+def train_in(folder: Path, settings: TrainingSettings, photos: int = PHOTOS) -> None:
+    train(tiny_cnn(), noise_photos(photos), folder, settings)
+
+
+def failures(function: Any, *arguments: Any) -> list[Any]:
+    return in_two_processes(function, *arguments, seconds=30)
+
+
+def test_an_output_folder_that_exists_is_refused_in_both_processes(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("kept")
+    problems = failures(train_in, tmp_path, quick())
+    assert [type(problem) for problem in problems] == [OutputError, OutputError]
+    assert str(problems[0]) == str(problems[1])
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_data_that_one_process_cannot_read_stops_both(tmp_path: Path) -> None:
+    problems = failures(train_with_bad_data, tmp_path / "out", 0, 1)
+    assert [type(problem) for problem in problems] == [DatasetError, DatasetError]
+    assert "the disk" in str(problems[0])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("bad_rank", [0, 1])
+def test_data_that_goes_away_in_the_middle_hangs_nobody(tmp_path: Path, bad_rank: int) -> None:
+    problems = failures(train_with_bad_data, tmp_path / "out", 8, bad_rank)
+    assert isinstance(problems[bad_rank], DatasetError)
+    assert isinstance(problems[1 - bad_rank], Exception)
+
+
+def test_a_full_disk_at_the_end_stops_both(tmp_path: Path) -> None:
+    problems = failures(train_on_a_full_disk, tmp_path / "out")
+    assert [type(problem) for problem in problems] == [OutputError, OutputError]
+
+
+def train_on_a_full_disk(folder: Path) -> None:
+    from ttame.training import training_run
+
+    def write(*_: Any) -> None:
+        raise OutputError("the disk is full")
+
+    training_run.write_explainer_files = write
+    train_in(folder, quick(epochs=1))
+
+
+def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path: Path) -> None:
+    problems = failures(train_in, tmp_path / "out", quick(batch_size=5))
+    assert [type(problem) for problem in problems] == [TrainingError, TrainingError]
+    assert "multiple of 2" in str(problems[0])
+    assert not (tmp_path / "out").exists()
+
+
+class SlowToValidate(WrappedDataset):
+    """Names a bad photo for each process."""
+
+    def read(self, index: int) -> Image.Image:
+        if index in (3, 7, 12):
+            from ttame.errors import ImageError
+
+            raise ImageError(f"{self.name(index)} is torn")
+        return super().read(index)
+
+
+def train_with_torn_photos(folder: Path) -> dict[str, str]:
+    explainer = train(tiny_cnn(), SlowToValidate(noise_photos(PHOTOS)), folder, quick())
+    return dict(explainer.training_record["skipped_images"])
+
+
+def test_both_processes_name_the_unreadable_photos_of_both(tmp_path: Path) -> None:
+    first, second = in_two_processes(train_with_torn_photos, tmp_path / "out")
+    assert first == second
+    assert list(first) == ["item 12 of list", "item 3 of list", "item 7 of list"]
+    assert set(first.values()) == {"is torn"}
+
+
+SCRIPT = """
+import sys
+import torch
+torch.set_num_threads(1)
+from tests.training.training_material import quick, tiny_cnn
+from ttame.training.train_explainer import train_explainer
+train_explainer(tiny_cnn(), sys.argv[1], sys.argv[2], quick(epochs=1))
+"""
+
+
+def test_accelerate_launch_trains_in_two_processes(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    photos = photo_folder(tmp_path / "photos", PHOTOS)
+    # Not --cpu, with which Accelerate starts a single process if there is no MPI.
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    command += ["--num_processes", "2", "--num_machines", "1"]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += ["--num_cpu_threads_per_process", "1", "--main_process_port", "0"]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "CUDA_VISIBLE_DEVICES": ""}
+    del environment["ACCELERATE_USE_CPU"]  # ttame has to find that out alone.
+    finished = subprocess.run(
+        [*command, str(script), str(photos), str(tmp_path / "two")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    torch.set_num_threads(1)
+    explainer = train(tiny_cnn(), photos, tmp_path / "one", quick(epochs=1))
+    assert explainer.training_record["processes"] == 1
+    expected = weights_of(tmp_path / "one")
+    for key, weight in weights_of(tmp_path / "two").items():
+        assert_close(weight, expected[key], 2e-5)
+    card = (tmp_path / "two" / "README.md").read_text()
+    assert "on 2 process(es)" in card
+
+
+def count_files_written(folder: Path) -> int:
+    written = []
+    replace = os.replace
+
+    def note(source: Any, target: Any) -> None:
+        written.append(target)
+        replace(source, target)
+
+    os.replace = note
+    train_in(folder, quick(checkpoint_every=2))
+    return len(written)
+
+
+def test_only_the_main_process_writes(tmp_path: Path) -> None:
+    main, other = in_two_processes(count_files_written, tmp_path / "out")
+    assert main > 4  # log, checkpoints, weights, card, config
+    assert other == 0

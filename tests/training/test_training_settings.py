@@ -1,0 +1,156 @@
+"""Presets hold the published protocol; values that cannot work are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+
+from ttame.errors import TrainingError, UnknownNameError
+from ttame.training.training_settings import (
+    PRESETS,
+    TrainingSettings,
+    train_command,
+    training_settings,
+)
+
+# METHODS.md 2.4, 2.5 and 2.7; for L-CAM section 6.
+SHARED = {
+    "cross_entropy_weight": 1.5,
+    "area_weight": 2.0,
+    "area_power": 0.3,
+    "smoothness_weight": 0.01,
+    "border_weight": 0.3,
+    "batch_size": 32,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "class_token": "drop",
+}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "t-tame": {
+        "method": "t_tame",
+        "head": "t-tame",
+        "last_tap_only": False,
+        "masked": "image",
+        "masking_space": "by family",  # raw for CNNs, normalised for ViTs
+        "augmentation": "by family",  # none for CNNs, crops and flips for ViTs
+        "map_selection": "random",
+        "epochs": 8,
+        "learning_rate": 1e-3,
+        "bias_learning_rate_factor": 1.0,
+    },
+    "tame": {
+        "method": "tame",
+        "head": "t-tame",
+        "last_tap_only": False,
+        "masked": "image",
+        "masking_space": "raw",
+        "augmentation": "random crop and flip",
+        "map_selection": "random",
+        "epochs": 8,
+        "learning_rate": 1e-3,
+        "bias_learning_rate_factor": 2.0,
+    },
+    "l-cam-img": {
+        "method": "l_cam_img",
+        "head": "l-cam",
+        "last_tap_only": True,
+        "masked": "image",
+        "learning_rate": 1e-4,
+        "epochs": 26,
+    },
+    "l-cam-fm": {
+        "method": "l_cam_fm",
+        "head": "l-cam",
+        "last_tap_only": True,
+        "masked": "features",
+        "learning_rate": 1e-4,
+        "epochs": 26,
+    },
+}
+
+
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_presets_hold_the_published_protocol(preset: str) -> None:
+    settings = training_settings(preset).as_json()
+    for name, value in {**SHARED, **PUBLISHED[preset], "preset": preset}.items():
+        assert settings[name] == value, name
+
+
+def test_every_preset_is_checked_here() -> None:
+    assert set(PRESETS) == set(PUBLISHED)
+    assert training_settings() == TrainingSettings() == training_settings("t-tame")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("batch_size", -4),
+        ("batch_size", True),
+        ("learning_rate", 0),
+        ("learning_rate", math.nan),
+        ("learning_rate", math.inf),
+        ("learning_rate", "1e-3"),
+        ("area_weight", -1),
+        ("weight_decay", -0.1),
+        ("momentum", 1.0),
+        ("held_out_share", 0.0),
+        ("held_out_share", 1.5),
+        ("held_out_at_most", 0),
+        ("seed", -1),
+        ("workers", -1),
+        ("checkpoint_every", 0),
+        ("gradient_accumulation", 3),
+    ],
+)
+def test_values_that_cannot_work_are_refused_by_name(name: str, value: Any) -> None:
+    said = "parts" if name == "gradient_accumulation" else name.replace("_", "-")
+    with pytest.raises(TrainingError, match=said):
+        training_settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("map_selection", "diagnal", "diagonal"),
+        ("head", "t-tam", "t-tame"),
+        ("class_token", "multipl", "multiply"),
+        ("masking_space", "normalized", "normalised"),
+        ("mixed_precision", "bf-16", "bf16"),
+        ("augmentation", "non", "none"),
+        ("masked", "images", "image"),
+    ],
+)
+def test_names_have_near_matches(name: str, value: str, meant: str) -> None:
+    with pytest.raises(UnknownNameError, match=meant):
+        training_settings(**{name: value})
+
+
+def test_unknown_presets_and_settings_have_near_matches() -> None:
+    with pytest.raises(UnknownNameError, match="tame"):
+        training_settings("t-tam")
+    with pytest.raises(UnknownNameError, match="batch_size"):
+        training_settings(batchsize=4)
+
+
+def test_settings_survive_json() -> None:
+    settings = training_settings("tame", epochs=3, learning_rate=0.1)
+    content = json.loads(json.dumps(settings.as_json()))
+    assert TrainingSettings.from_json(content) == settings
+    with pytest.raises(TrainingError, match="colour"):
+        TrainingSettings.from_json({**content, "colour": 1})
+
+
+def test_the_command_repeats_what_differs_from_the_preset() -> None:
+    settings = training_settings("tame", learning_rate=0.01, masking_space="by family")
+    command = train_command(settings, "timm/x", "my photos", "out")
+    assert command == (
+        "ttame train --model timm/x --data 'my photos' --out out --preset tame "
+        "--masking-space 'by family' --learning-rate 0.01"
+    )
+    assert dataclasses.replace(training_settings("tame"), epochs=8) == training_settings("tame")
