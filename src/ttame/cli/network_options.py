@@ -40,7 +40,7 @@ ImageSize = Annotated[
 Taps = Annotated[
     str | None,
     typer.Option(
-        help="Layers to read features from, separated by commas; chosen automatically if not given.",
+        help="Layers to read features from, separated by commas; if not given, chosen for you.",
         rich_help_panel=_PANEL,
     ),
 ]

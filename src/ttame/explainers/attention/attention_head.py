@@ -92,12 +92,10 @@ class AttentionHead(nn.Module):
         self.settings = settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.branches = nn.ModuleList(
-                _Branch(width, number_of_classes, settings.variant) for width in channels
-            )
-            widths = [branch.width for branch in self.branches]
-            self.fusion = nn.Conv2d(sum(widths), number_of_classes, kernel_size=1)
-        self._widths = widths
+            branches = [_Branch(width, number_of_classes, settings.variant) for width in channels]
+            self.branches = nn.ModuleList(branches)
+            self._widths = tuple(branch.width for branch in branches)
+            self.fusion = nn.Conv2d(sum(self._widths), number_of_classes, kernel_size=1)
 
     def forward(self, feature_maps: Sequence[Tensor], classes: Tensor | None = None) -> Tensor:
         """Compute the maps of some classes, before the sigmoid.
@@ -113,13 +111,12 @@ class AttentionHead(nn.Module):
         grid = self.map_grid(feature_maps[0])
         rows = self._fusion_rows(classes)
         maps: dict[tuple[int, int], Tensor] = {}
-        first = 0
-        for branch, features in zip(self.branches, feature_maps, strict=True):
-            part = _fuse(branch(features), rows[..., first : first + branch.width])
+        shares = torch.split(rows, list(self._widths), dim=-1)
+        for branch, features, share in zip(self.branches, feature_maps, shares, strict=True):
+            part = _fuse(branch(features), share)
             size = (int(part.shape[2]), int(part.shape[3]))
             # Taps of one size are added before the upsampling.
             maps[size] = maps[size] + part if size in maps else part
-            first += branch.width
         total = sum_of_resized(maps, grid)
         bias = self.fusion.bias
         assert bias is not None

@@ -224,8 +224,9 @@ def _config_of(explainer: AttentionExplainer) -> ExplainerConfig:
         classifier=_SavedClassifier(
             name=classifier.name,
             fingerprint=classifier.fingerprint(),
-            recipe=recipe
-            and _SavedRecipe(
+            recipe=None
+            if recipe is None
+            else _SavedRecipe(
                 name=recipe.name,
                 weights=recipe.weights,
                 image_size=recipe.image_size,
