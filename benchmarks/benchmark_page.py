@@ -65,6 +65,11 @@ def interleaved_seconds(
     return seconds
 
 
+def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """The median over the rounds of one duration over the other of the same round."""
+    return median([first / second for first, second in zip(above, below, strict=True)])
+
+
 def median(values: Sequence[float]) -> float:
     """The middle value."""
     ordered = sorted(values)

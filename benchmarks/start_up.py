@@ -14,8 +14,8 @@ from benchmarks.benchmark_page import median, table, write_section
 COMMANDS = {
     "python -c pass": ([sys.executable, "-c", "pass"], None),
     "import ttame": ([sys.executable, "-c", "import ttame"], 0.3),
-    "ttame --help": ([sys.executable, "-m", "ttame.cli.main", "--help"], 0.5),
-    "ttame train --help": ([sys.executable, "-m", "ttame.cli.main", "train", "--help"], None),
+    "ttame --help": ([sys.executable, "-m", "ttame", "--help"], 0.5),
+    "ttame train --help": ([sys.executable, "-m", "ttame", "train", "--help"], None),
 }
 
 

@@ -148,9 +148,9 @@ def test_settings_survive_json() -> None:
 
 def test_the_command_repeats_what_differs_from_the_preset() -> None:
     settings = training_settings("tame", learning_rate=0.01, masking_space="by family")
-    command = train_command(settings, "timm/x", "my photos", "out")
+    command = train_command(settings, ["--model", "timm/x"], ["my photos", "more.tar"], "out")
     assert command == (
-        "ttame train --model timm/x --data 'my photos' --out out --preset tame "
+        "ttame train --model timm/x --data 'my photos' --data more.tar --out out --preset tame "
         "--masking-space 'by family' --learning-rate 0.01"
     )
     assert dataclasses.replace(training_settings("tame"), epochs=8) == training_settings("tame")

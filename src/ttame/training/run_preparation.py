@@ -168,7 +168,7 @@ def _new_run(
         training_images=training_images,
         held_out=held_out,
         order=order,
-        data_name=_data_name(data),
+        data_names=_data_names(data),
         skipped=skipped,
     )
 
@@ -245,13 +245,13 @@ def _check_batches(order: BatchOrder) -> None:
         )
 
 
-def _data_name(data: TrainingData) -> str:
-    """What the card calls the data: its place or places as typed, or the kind of object."""
+def _data_names(data: TrainingData) -> tuple[str, ...]:
+    """What the card calls the data: its places as typed, or the kind of object."""
     if isinstance(data, str | Path):
-        return str(data)
+        return (str(data),)
     if isinstance(data, list | tuple) and all(isinstance(place, str | Path) for place in data):
-        return " ".join(str(place) for place in data)
-    return type(data).__name__
+        return tuple(str(place) for place in data)
+    return (type(data).__name__,)
 
 
 def _as_read_from_json(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ class TrainingRun:
         held_out: the part to validate on; ``None`` if there is a single image, or if none of the
             held-out ones is readable.
         order: which images come when.
-        data_name: what the data is called on the card.
+        data_names: what the places of the data are called on the card.
         step: optimiser steps done.
         saved_step: steps that the last checkpoint holds.
         validation: figures per epoch.
@@ -67,7 +68,7 @@ class TrainingRun:
     training_images: PreparedImages
     held_out: PreparedImages | None
     order: BatchOrder
-    data_name: str
+    data_names: tuple[str, ...]
     step: int = 0
     saved_step: int = 0
     validation: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -223,9 +224,9 @@ class TrainingRun:
         return {
             "settings": self.settings.as_json(),
             "command": train_command(
-                self.settings, self.classifier.name, self.data_name, str(self.folder.path)
+                self.settings, _model_words(self.classifier), self.data_names, str(self.folder.path)
             ),
-            "data": self.data_name,
+            "data": " ".join(self.data_names),
             "data_fingerprint": self.identity.data,
             "training_images": len(self.training_images),
             "held_out_images": len(self.held_out) if self.held_out is not None else 0,
@@ -236,3 +237,18 @@ class TrainingRun:
             "validation": self.validation,
             "finished": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }
+
+
+def _model_words(classifier: Classifier) -> list[str]:
+    """The options of ``ttame train`` that load this classifier."""
+    recipe = classifier.recipe
+    words = ["--model", classifier.name]
+    if recipe is None:
+        return words
+    if recipe.weights != "default":
+        words += ["--weights", recipe.weights]
+    if recipe.image_size is not None:
+        words += ["--image-size", "x".join(str(side) for side in recipe.image_size)]
+    for name, value in recipe.network_options.items():
+        words += ["--network-option", f"{name}={json.dumps(value)}"]
+    return words

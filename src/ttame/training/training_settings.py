@@ -6,7 +6,7 @@ import dataclasses
 import math
 import shlex
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ttame.errors import TrainingError, UnknownNameError
@@ -176,16 +176,27 @@ def training_settings(preset: str = "t-tame", **changes: Any) -> TrainingSetting
     return dataclasses.replace(PRESETS[preset](), **changes)
 
 
-def train_command(settings: TrainingSettings, classifier: str, data: str, folder: str) -> str:
+def train_command(
+    settings: TrainingSettings, model: Sequence[str], data: Sequence[str], folder: str
+) -> str:
     """The ``ttame train`` command that has these settings; for cards and messages.
 
+    Args:
+        settings: what differs from the preset is written out.
+        model: the words that name the classifier.
+        data: one or several places.
+        folder: the output.
+
     Example:
-        >>> train_command(training_settings("tame", epochs=2), "timm/x", "photos", "out")
+        >>> settings = training_settings("tame", epochs=2)
+        >>> train_command(settings, ["--model", "timm/x"], ["photos"], "out")
         'ttame train --model timm/x --data photos --out out --preset tame --epochs 2'
     """
     start = TrainingSettings() if settings.preset not in PRESETS else PRESETS[settings.preset]()
-    words = ["ttame", "train", "--model", classifier, "--data", data, "--out", folder]
-    words += ["--preset", settings.preset]
+    words = ["ttame", "train", *model]
+    for place in data:
+        words += ["--data", place]
+    words += ["--out", folder, "--preset", settings.preset]
     for field in dataclasses.fields(TrainingSettings):
         value = getattr(settings, field.name)
         if field.name not in ("preset", "method") and value != getattr(start, field.name):

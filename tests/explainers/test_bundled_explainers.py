@@ -1,0 +1,62 @@
+"""What ships works offline, is small, and says where it comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ttame.explainers.attention.explainer_folder import bundled_explainers, load_explainer
+
+skimage = pytest.importorskip("skimage")
+PHOTOS = Path(skimage.__file__).parent / "data"
+
+
+def test_the_default_is_bundled() -> None:
+    assert "efficientnet_lite0" in bundled_explainers()
+
+
+@pytest.mark.parametrize("name", bundled_explainers())
+def test_it_is_small_and_its_card_holds_the_command_and_the_figures(name: str) -> None:
+    folder = bundled_explainers()[name]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "config.json",
+        "explainer.safetensors",
+    ]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 5e6
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "Command: `ttame train" in card
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["training"]["validation"]
+    assert config["classifier"]["fingerprint"] in card
+    for text in (card, json.dumps(config)):
+        assert "/work/" not in text
+        assert "/root/" not in text
+
+
+@pytest.mark.parametrize(
+    ("photo", "expected"),
+    [("chelsea.png", "cat"), ("coffee.png", "espresso"), ("rocket.jpg", "missile")],
+)
+def test_it_explains_real_photos(photo: str, expected: str) -> None:
+    explainer = load_explainer("efficientnet_lite0")
+    explanation = explainer(PHOTOS / photo, "top3")
+    assert expected in explanation.class_label(int(explanation.classes[0, 0]))
+    assert explanation.maps.shape == (1, 3, 28, 28)
+    assert explanation.has_evidence.all()
+    # Maps of different classes differ, though the network sees the same places.
+    heatmaps = explanation.heatmaps((28, 28))
+    assert (heatmaps[0, 0] - heatmaps[0, 1]).abs().mean() > 0.01
+
+
+def test_the_trained_maps_follow_the_image_not_the_position() -> None:
+    """A flipped photo gets a flipped map, more or less; a fixed picture would not."""
+    explainer = load_explainer("efficientnet_lite0")
+    images = explainer.classifier.prepare([PHOTOS / "coffee.png"])
+    maps = explainer(images, 967).heatmaps((28, 28))
+    flipped = explainer(images.flip(3), 967).heatmaps((28, 28)).flip(3)
+    apart = torch.stack([maps.flatten(), flipped.flatten()])
+    assert float(torch.corrcoef(apart)[0, 1]) > 0.8
