@@ -114,12 +114,6 @@ def train(
     classifier = load_named_classifier(
         model, weights, image_size, taps, class_names, network_option, device
     )
-    if weights == "none" and not find_learning_rate:
-        typer.echo(
-            "note: random weights cannot be made again; load this explainer with "
-            "load_explainer(..., classifier=...)",
-            err=True,
-        )
     if find_learning_rate:
         _find_learning_rate(classifier, data, out, settings, overwrite=overwrite)
     else:

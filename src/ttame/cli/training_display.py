@@ -38,6 +38,8 @@ class TrainingDisplay:
         )
         self._task = self._progress.add_task("", total=None, epoch="1", parts="", speed="")
         self._started = False
+        recipe = classifier.recipe
+        self._random_weights = recipe is not None and recipe.weights == "none"
 
     def __enter__(self) -> TrainingDisplay:
         return self
@@ -56,6 +58,12 @@ class TrainingDisplay:
             # Only now: an error before the first step stays the only line.
             self._started = True
             self._console.print(self._header, highlight=False)
+            if self._random_weights:
+                self._console.print(
+                    "note: random weights cannot be made again; load this explainer with "
+                    "load_explainer(..., classifier=...)",
+                    highlight=False,
+                )
             self._progress.start()
         parts = state.parts
         self._progress.update(

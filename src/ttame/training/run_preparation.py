@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from torch.utils.data import Dataset
 
@@ -105,6 +107,9 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             f"mixed precision {settings.mixed_precision} ({problem})",
             remedy="a new process, or --mixed-precision no",
         ) from problem
+    if accelerator.num_processes > 1:
+        # Left to the interpreter's end, the threads of the group may abort a finished process.
+        atexit.register(_leave_process_group)
     if accelerator.num_processes != launched:
         raise TrainingError(
             f"started as one of {launched} processes, but Accelerate sees "
@@ -112,6 +117,11 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             remedy="as many processes as there are GPUs, or ACCELERATE_USE_CPU=true",
         )
     return accelerator
+
+
+def _leave_process_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def augmentation(classifier: Classifier, settings: TrainingSettings) -> Augmentation:
