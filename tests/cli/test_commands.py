@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,10 @@ def test_train_then_explain(
     lines = [json.loads(line) for line in (out / "training.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3]
 
+    command = ["train", *TINY_NETWORK, *options, "--data", str(photos), "--out", str(out)]
+    assert run([*command, "--resume"], monkeypatch) == 0
+    assert "is complete" in capsys.readouterr().out
+
     page = tmp_path / "why"
     code = run(
         ["explain", str(photos), "-e", str(out), "-c", "top2", "-o", str(page), "--device", "cpu"],
@@ -98,6 +103,8 @@ def test_train_then_explain(
     assert code == 0
     assert "skipped" in printed.err
     assert str(page / "index.html") in printed.out
+    # Both explained classes stand in the table with their probabilities.
+    assert len(re.findall(r"class \d [\d.]+%, class \d [\d.]+%", printed.out)) == 12
     described = json.loads((page / "explanations.json").read_text())
     assert len(described["images"]) == 12
     assert (page / "index.html").stat().st_size > 1000

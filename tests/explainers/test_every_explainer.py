@@ -227,6 +227,12 @@ def test_bad_input_is_one_clear_error() -> None:
         explainer(images.byte())
     with pytest.raises(ClassSelectionError, match="class index 7.*0 to 6"):
         explainer(images, 7)
+    with pytest.raises(ClassSelectionError, match=r"\(2,\) for 3 images.*one list of classes"):
+        explainer(images, [1, 2])
+    with pytest.raises(ImageError, match="a ndarray as photo"):
+        explainer([images[0].numpy()])
+    assert "7 classes" in repr(explainer.classifier)
+    assert repr(explainer(images)) == "<Explanation by t_tame: maps 3 x 1 x 16 x 16>"
     with pytest.raises(ClassSelectionError, match="kind 3"):
         explainer(images, "knd 3")
 

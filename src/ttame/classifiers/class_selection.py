@@ -126,14 +126,16 @@ def _checked_indices(asked: Tensor, images: int, count: int) -> Tensor:
     if asked.is_floating_point() or asked.is_complex() or asked.dtype == torch.bool:
         raise ClassSelectionError(f"classes of dtype {asked.dtype}", allowed=_ALLOWED)
     asked = asked.long()
+    given = tuple(asked.shape)
     if asked.ndim == 0:
         asked = asked.expand(images, 1)
     elif asked.ndim == 1:
         asked = asked[:, None]
     if asked.ndim != 2 or len(asked) != images or asked.shape[1] == 0:
         raise ClassSelectionError(
-            f"classes of shape {tuple(asked.shape)} for {images} images",
+            f"classes of shape {given} for {images} images",
             allowed=f"an int, ({images},) or ({images}, K) ints",
+            remedy="one list of classes for each image, [[...], ...]" if len(given) == 1 else "",
         )
     outside = asked[(asked < 0) | (asked >= count)]
     if outside.numel():

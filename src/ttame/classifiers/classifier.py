@@ -121,6 +121,10 @@ class Classifier:
         self.tap_choice = self._choose_taps(taps)
         self.memory_format = self._choose_memory_format()
 
+    def __repr__(self) -> str:
+        taps = ", ".join(tap.layer for tap in self.taps)
+        return f"<Classifier {self.name}: {self.number_of_classes} classes, taps {taps}>"
+
     @property
     def taps(self) -> tuple[FeatureTap, ...]:
         """Where features are read, from the first to the last in the network."""
@@ -177,6 +181,13 @@ class Classifier:
         several = [photos] if isinstance(photos, Image.Image | str | Path) else list(photos)
         if not several:
             raise ImageError("an empty list of photos", allowed="at least one photo")
+        for photo in several:
+            if not isinstance(photo, Image.Image | str | Path):
+                raise ImageError(
+                    f"a {type(photo).__name__} as photo",
+                    allowed="a PIL image or a path",
+                    remedy="PIL.Image.fromarray(array) for an array of pixels",
+                )
         opened = [
             to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
             for photo in several

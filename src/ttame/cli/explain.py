@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.explainers.explainer import Explainer
     from ttame.reporting.explanation_report import ExplanationReportWriter
+    from ttame.results.explanation import Explanation
 
 _SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
 """Real photos among scikit-image's data."""
@@ -103,14 +104,14 @@ def _explain_all(
     classes: Any,
     batch_size: int,
     report: ExplanationReportWriter,
-) -> list[tuple[str, str, float]]:
-    """Explain in batches; return (photo, top class, probability) of each."""
+) -> list[tuple[str, str, str]]:
+    """Explain in batches; return (photo, prediction, explained classes) of each."""
     import torch
     from rich.progress import track
 
     from ttame.errors import ImageError
 
-    rows: list[tuple[str, str, float]] = []
+    rows: list[tuple[str, str, str]] = []
     batches = range(0, len(paths), batch_size)
     show = len(batches) > 1
     preprocessing = explainer.classifier.preprocessing
@@ -122,14 +123,24 @@ def _explain_all(
         explanation = explainer(images, classes)
         for index, (path, photo) in enumerate(opened):
             report.add(str(path), photo, explanation, index)
-            top = int(explanation.logits[index].argmax())
-            probability = float(explanation.probabilities[index, top])
-            rows.append((path.name, explanation.class_label(top), probability))
+            top = explanation.logits[index].argmax()[None]
+            prediction = _in_words(explanation, index, top)
+            rows.append((path.name, prediction, _in_words(explanation, index)))
     if not rows:
         raise ImageError(
             f"none of the {len(paths)} photos is readable", remedy="JPEG, PNG or WebP files"
         )
     return rows
+
+
+def _in_words(explanation: Explanation, index: int, classes: Tensor | None = None) -> str:
+    """Names and probabilities of some classes of one image; of the explained ones by default."""
+    shown = explanation.classes[index] if classes is None else classes
+    words = [
+        f"{explanation.class_label(int(c))} {float(explanation.probabilities[index, int(c)]):.1%}"
+        for c in shown[:5]
+    ]
+    return ", ".join(words) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
 
 
 def _open(paths: list[Path], report: ExplanationReportWriter) -> Iterator[tuple[Path, Image.Image]]:
@@ -184,16 +195,16 @@ def _sample_photos() -> list[Path]:
     return [folder / name for name in _SAMPLE_PHOTOS if (folder / name).is_file()]
 
 
-def _summarise(rows: list[tuple[str, str, float]], out: Path) -> None:
+def _summarise(rows: list[tuple[str, str, str]], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     table.add_column("photo", style="bold", overflow="fold")
     table.add_column("prediction")
-    table.add_column("probability", justify="right")
-    for name, label, probability in rows[:20]:
-        table.add_row(name, label, f"{probability:.1%}")
+    table.add_column("explained")
+    for row in rows[:20]:
+        table.add_row(*row)
     console = Console()
     console.print(table)
     if len(rows) > 20:

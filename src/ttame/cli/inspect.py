@@ -59,7 +59,8 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     facts.add_column()
     parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
     named = f"{classifier.class_names[0]} … {classifier.class_names[-1]}"
-    facts.add_row("classifier", f"{classifier.name} ({weights} weights)")
+    kind = "random" if weights == "none" else weights
+    facts.add_row("classifier", f"{classifier.name} ({kind} weights)")
     facts.add_row("family", classifier.family)
     facts.add_row("parameters", f"{parameters:,}")
     classes = f"{classifier.number_of_classes}"

@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 class TrainingDisplay:
     """A progress line with loss parts, speed and time left, and one line of figures per epoch."""
 
-    def __init__(self, classifier: Classifier, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        settings: TrainingSettings,
+        *,
+        nothing_to_resume: bool = False,
+    ) -> None:
+        self._nothing_to_resume = nothing_to_resume
         self._header = (
             f"training a {settings.preset} head for {classifier.name}: "
-            f"{settings.epochs} epochs, batches of {settings.batch_size}"
+            f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}, "
+            f"batches of {settings.batch_size}"
         )
         self._console = Console(stderr=True)
         self._progress = Progress(
@@ -58,6 +66,8 @@ class TrainingDisplay:
             # Only now: an error before the first step stays the only line.
             self._started = True
             self._console.print(self._header, highlight=False)
+            if self._nothing_to_resume:
+                self._console.print("note: no checkpoint to resume from; starting anew")
             if self._random_weights:
                 self._console.print(
                     "note: random weights cannot be made again; load this explainer with "

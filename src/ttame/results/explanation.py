@@ -18,7 +18,7 @@ from ttame.saliency_maps import has_evidence, resize_maps, to_unit_range
 SCHEMA_VERSION = 1
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Class-specific saliency maps of a batch, with the prediction they explain.
 
@@ -42,6 +42,10 @@ class Explanation:
     class_names: tuple[str, ...] = ()
     method: str = ""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(str(length) for length in self.maps.shape)
+        return f"<Explanation by {self.method or 'an unnamed method'}: maps {shape}>"
 
     @property
     def probabilities(self) -> Tensor:
