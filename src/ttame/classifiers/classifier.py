@@ -17,7 +17,7 @@ from ttame.classifiers.fast_attention import one_product_attention
 from ttame.classifiers.feature_taps import FeatureTap
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.layer_outputs import reading, uncompiled
-from ttame.classifiers.network_trace import NetworkTrace, blank_image, run_network, trace_network
+from ttame.classifiers.network_trace import blank_image, run_network, trace_network
 from ttame.classifiers.tap_choice import Family, TapChoice, choose_taps, named_taps
 from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.errors import ClassifierError, ImageError
@@ -311,8 +311,3 @@ class Classifier:
             raise ImageError(f"{images.dtype} images", allowed="float, normalised", remedy=remedy)
         like = blank_image(self.network, (1, 1))
         return images.to(like.device, like.dtype).contiguous(memory_format=self.memory_format)
-
-
-def describe_trace(trace: NetworkTrace) -> dict[str, tuple[int, ...]]:
-    """Layer name to output shape of the dry run, for people who look for a layer to tap."""
-    return {layer.name: layer.shape for layer in trace.layers}

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 _active: ContextVar[frozenset[int]] = ContextVar("ttame_active_readers", default=frozenset())
 """Which readers the running call opened. A hook that fires in another thread finds its reader
 missing here and does nothing, so that concurrent calls never see each other's features."""
 
-_registration = threading.Lock()
+_registration_lock = threading.Lock()
 """torch numbers its hooks with a counter that two threads could read at once."""
 
 OutputAction = Callable[[nn.Module, Any], Any]
@@ -31,26 +32,18 @@ def watching(layers: Iterable[tuple[nn.Module, OutputAction]]) -> Iterator[None]
 
     The hooks are removed when the block ends, also on exceptions; hooks of other people stay.
     """
-    reader = object()
-    token = _active.set(_active.get() | {id(reader)})
-    handles = []
 
-    def only_here(action: OutputAction) -> Callable[[nn.Module, Any, Any], Any]:
-        def hook(module: nn.Module, _inputs: Any, output: Any) -> Any:
-            return action(module, output) if id(reader) in _active.get() else None
+    def registration(module: nn.Module, action: OutputAction) -> _Registration:
+        def register(in_this_call: Callable[[], bool]) -> RemovableHandle:
+            def hook(module: nn.Module, _inputs: Any, output: Any) -> Any:
+                return action(module, output) if in_this_call() else None
 
-        return hook
+            return module.register_forward_hook(hook)
 
-    try:
-        with _registration:
-            for module, action in layers:
-                handles.append(module.register_forward_hook(only_here(action)))
+        return register
+
+    with _hooked(registration(module, action) for module, action in layers):
         yield
-    finally:
-        with _registration:
-            for handle in handles:
-                handle.remove()
-        _active.reset(token)
 
 
 InputAction = Callable[
@@ -68,25 +61,41 @@ def watching_inputs(layers: Iterable[tuple[nn.Module, InputAction]]) -> Iterator
 
     The hooks are removed when the block ends, also on exceptions; hooks of other people stay.
     """
+
+    def registration(module: nn.Module, action: InputAction) -> _Registration:
+        def register(in_this_call: Callable[[], bool]) -> RemovableHandle:
+            def hook(
+                module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+            ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+                return action(module, args, kwargs) if in_this_call() else None
+
+            return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+        return register
+
+    with _hooked(registration(module, action) for module, action in layers):
+        yield
+
+
+_Registration = Callable[[Callable[[], bool]], RemovableHandle]
+"""Registers a hook that acts only where the given question is answered with yes."""
+
+
+@contextlib.contextmanager
+def _hooked(registrations: Iterable[_Registration]) -> Iterator[None]:
+    """Hold hooks that act in this call only, and remove them at its end, whatever happens."""
     reader = object()
     token = _active.set(_active.get() | {id(reader)})
-    handles = []
-
-    def only_here(action: InputAction) -> InputAction:
-        def hook(
-            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-            return action(module, args, kwargs) if id(reader) in _active.get() else None
-
-        return hook
-
+    handles: list[RemovableHandle] = []
     try:
-        for module, action in layers:
-            handles.append(module.register_forward_pre_hook(only_here(action), with_kwargs=True))
+        with _registration_lock:
+            for register in registrations:
+                handles.append(register(lambda: id(reader) in _active.get()))
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        with _registration_lock:
+            for handle in handles:
+                handle.remove()
         _active.reset(token)
 
 
