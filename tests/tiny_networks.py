@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,32 @@ def tiny_timm(name: str, size: int, **options: Any) -> Classifier:
     )
 
 
+def tiny_torchvision_vit() -> Classifier:
+    """A torchvision Vision Transformer, whose head starts at zero and is drawn again here."""
+    from torchvision.models import VisionTransformer
+
+    torch.manual_seed(1)
+    network = VisionTransformer(
+        image_size=64, patch_size=16, num_layers=3, num_heads=3, hidden_dim=24, mlp_dim=48,
+        num_classes=CLASSES,
+    )  # fmt: skip
+    nn.init.normal_(network.heads[-1].weight)  # type: ignore[arg-type]
+    return Classifier(network, preprocessing=Preprocessing.imagenet(64))
+
+
+def tiny_transformers_vit() -> Classifier:
+    """A transformers Vision Transformer on images that are not square."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    torch.manual_seed(1)
+    config = ViTConfig(
+        image_size=(48, 64), patch_size=16, num_hidden_layers=3, hidden_size=24,
+        num_attention_heads=3, intermediate_size=48, num_labels=CLASSES, initializer_range=0.2,
+    )  # fmt: skip
+    preprocessing = dataclasses.replace(Preprocessing.imagenet(64), input_size=(48, 64))
+    return Classifier(ViTForImageClassification(config), preprocessing=preprocessing)
+
+
 VIT = {"embed_dim": 24, "depth": 4, "num_heads": 3}
 
 TINY: dict[str, Callable[[], Classifier]] = {
@@ -53,6 +80,9 @@ TINY: dict[str, Callable[[], Classifier]] = {
     "timm vit": lambda: tiny_timm("vit_tiny_patch16_224", 64, **VIT),
     "timm vit, distilled": lambda: tiny_timm("deit_tiny_distilled_patch16_224", 64, **VIT),
     "timm vit, registers": lambda: tiny_timm("vit_small_patch14_reg4_dinov2", 56, **VIT),
+    "timm vit, patches pooled": lambda: tiny_timm("vit_base_patch16_siglip_gap_224", 64, **VIT),
+    "torchvision vit": tiny_torchvision_vit,
+    "transformers vit": tiny_transformers_vit,
     "timm swin": lambda: tiny_timm(
         "swin_tiny_patch4_window7_224",
         64,
@@ -62,4 +92,4 @@ TINY: dict[str, Callable[[], Classifier]] = {
         window_size=4,
     ),
 }
-"""Six kinds of networks; every contract is checked on all of them."""
+"""Nine kinds of networks; every contract is checked on all of them."""

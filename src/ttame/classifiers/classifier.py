@@ -194,13 +194,16 @@ class Classifier:
         ]
         return torch.stack([self.preprocessing.prepare(photo) for photo in opened]).to(self.device)
 
-    def logits(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor, *, rows: int | None = None) -> Tensor:
         """Run the network.
 
         Gradients flow to ``images`` if they require them, never to the parameters.
 
         Args:
             images: (B, 3, H, W) float, normalised.
+            rows: how many rows of logits to expect where a hook of the caller multiplies the
+                batch on the way, as methods do that run only the tail for many variants; B if
+                not given.
 
         Returns:
             (B, C) in the network's dtype.
@@ -211,7 +214,7 @@ class Classifier:
         """
         images = self._checked_images(images)
         with self.frozen():
-            return self._run(images)
+            return self._run(images, rows)
 
     def probabilities(self, images: Tensor) -> Tensor:
         """The softmax of the logits, (B, C) float32 in [0, 1]."""
@@ -255,12 +258,12 @@ class Classifier:
         """The name of class ``index``, or ``"class 7"`` without names."""
         return self.class_names[index] if self.class_names else f"class {index}"
 
-    def _run(self, images: Tensor) -> Tensor:
+    def _run(self, images: Tensor, rows: int | None = None) -> Tensor:
         network = uncompiled(self.network)
         if images.requires_grad and torch.is_grad_enabled():
             with one_product_attention(network):
-                return run_network(network, images)
-        return run_network(network, images)
+                return run_network(network, images, rows)
+        return run_network(network, images, rows)
 
     def _checked_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         if isinstance(names, str):

@@ -99,8 +99,14 @@ def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:
     return torch.zeros(1, 3, *image_size, device=device, dtype=dtype)
 
 
-def run_network(network: nn.Module, images: Tensor) -> Tensor:
+def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> Tensor:
     """Run the network and return its (B, C) logits.
+
+    Args:
+        network: maps images to logits.
+        images: (B, 3, H, W).
+        rows: how many rows of logits to expect where a hook multiplies the batch on the way;
+            B if not given.
 
     Raises:
         ClassifierError: the network fails on this input, or its output is not (B, C) logits.
@@ -121,7 +127,7 @@ def run_network(network: nn.Module, images: Tensor) -> Tensor:
             f"{type(network).__name__} failed on input of shape {tuple(images.shape)}: {reason}",
             remedy="another preprocessing.input_size",
         ) from problem
-    return logits_of(output, len(images), type(network).__name__)
+    return logits_of(output, len(images) if rows is None else rows, type(network).__name__)
 
 
 def logits_of(output: Any, batch_size: int, network_name: str) -> Tensor:

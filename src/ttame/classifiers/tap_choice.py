@@ -51,7 +51,7 @@ class TapChoice:
 
 
 @dataclasses.dataclass(frozen=True)
-class _TokenBlocks:
+class TokenBlocks:
     """The repeated blocks of an isotropic token network."""
 
     blocks: tuple[LayerRecord, ...]
@@ -73,7 +73,7 @@ def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
         TapError: the network has no spatial features that these rules can see.
     """
     family = network_family(trace)
-    blocks = _token_blocks(trace)
+    blocks = token_blocks(trace)
     if blocks is not None:
         return _tap_token_blocks(network, trace, blocks, family)
     candidates = _spatial_layers(network, trace)
@@ -132,7 +132,7 @@ def _record(network: nn.Module, trace: NetworkTrace, name: str) -> LayerRecord:
 
 def network_family(trace: NetworkTrace) -> Family:
     """Tell the kind of network from its layers."""
-    if _token_blocks(trace) is not None:
+    if token_blocks(trace) is not None:
         return "Vision Transformer" if _attends(trace) else "token mixer"
     return "hierarchical transformer" if _attends(trace) else "CNN"
 
@@ -166,7 +166,7 @@ def describe_layer(
 
 
 def _tap_token_blocks(
-    network: nn.Module, trace: NetworkTrace, found: _TokenBlocks, family: Family
+    network: nn.Module, trace: NetworkTrace, found: TokenBlocks, family: Family
 ) -> TapChoice:
     taps = []
     reasons = set()
@@ -190,7 +190,7 @@ def _tap_token_blocks(
     return TapChoice(tuple(taps), family, reason)
 
 
-def _token_blocks(trace: NetworkTrace) -> _TokenBlocks | None:
+def token_blocks(trace: NetworkTrace) -> TokenBlocks | None:
     """The longest run of like siblings that all put out the same (1, T, D) tokens.
 
     ``None`` for networks without one, and for those whose token count changes on the way.
@@ -226,7 +226,7 @@ def _token_blocks(trace: NetworkTrace) -> _TokenBlocks | None:
         # The blocks work on grids, and these are only the class-attention blocks behind them.
         return None
     blocks = tuple(sorted(longest, key=lambda layer: layer.order))
-    return _TokenBlocks(blocks, blocks[0].shape[1], blocks[0].shape[2])
+    return TokenBlocks(blocks, blocks[0].shape[1], blocks[0].shape[2])
 
 
 def _longest_grid_run(trace: NetworkTrace) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from ttame.classifiers.class_selection import ClassSelection, select_classes
 from ttame.classifiers.classifier import Classifier, Photo
 from ttame.errors import NonFiniteMapError
+from ttame.explainers.memory_budget import DEFAULT_BUDGET, Progress
+from ttame.explainers.method_card import MethodCard
 from ttame.memory_limit import naming_the_setting
 from ttame.results.explanation import Explanation
 
@@ -35,12 +38,24 @@ class Explainer(ABC):
     are not finite, and returns an :class:`Explanation`. A method fills one hole, ``_raw_maps``.
 
     Attributes:
+        card: the method's name, family, paper, cost and rights.
         classifier: the explained network.
         method: the method's name in the registry.
+        options: what was set for this method, for the provenance of its maps.
+        memory_budget: bytes of activations that a method with many passes may use at a time.
+        progress: told the finished and total steps of a method with many passes.
     """
 
+    card: MethodCard
     classifier: Classifier
-    method: str
+    options: Mapping[str, Any] = MappingProxyType({})
+    memory_budget: int = DEFAULT_BUDGET
+    progress: Progress | None = None
+
+    @property
+    def method(self) -> str:
+        """The method's name in the registry."""
+        return self.card.name
 
     def __call__(
         self, images: Tensor | Photo | Sequence[Photo], classes: ClassSelection = None
@@ -84,7 +99,7 @@ class Explainer(ABC):
 
     def provenance(self) -> dict[str, Any]:
         """What the maps depend on besides the images, as strings and numbers."""
-        return {"classifier": self.classifier.name}
+        return {"classifier": self.classifier.name, **self.options}
 
     @abstractmethod
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:

@@ -16,6 +16,7 @@ from ttame.explainers.attention.attention_head import (
     HeadSettings,
     gate_with_class_token,
 )
+from ttame.explainers.attention.trained_cards import trained_card
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 
 
@@ -33,6 +34,7 @@ class AttentionExplainer(Explainer):
 
     Raises:
         ExplainerError: the head does not fit the classifier's taps or classes.
+        UnknownNameError: no such trained method.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class AttentionExplainer(Explainer):
             )
         self.classifier = classifier
         self.head = head.to(classifier.device).eval()
-        self.method = method
+        self.card = trained_card(method)
         self.training_record = dict(training or {})
 
     def provenance(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import reading, uncompiled
 from ttame.errors import ExplainerError
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.method_card import MethodCard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,14 @@ class Cam(Explainer):
         torch.Size([2, 5, 8, 8])
     """
 
-    method = "cam"
+    card = MethodCard(
+        name="cam",
+        title="CAM",
+        family="class activation",
+        networks="logits linear in globally averaged features",
+        cost="1 forward, all classes",
+        paper="Zhou et al., CVPR 2016",
+    )
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier

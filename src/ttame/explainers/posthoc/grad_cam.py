@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.method_card import MethodCard
 
 
 class GradCam(Explainer):
@@ -28,7 +29,14 @@ class GradCam(Explainer):
         torch.Size([2, 2, 8, 8])
     """
 
-    method = "grad_cam"
+    card = MethodCard(
+        name="grad_cam",
+        title="Grad-CAM",
+        family="class activation",
+        networks="any with feature maps or patch tokens",
+        cost="1 forward, 1 backward a class",
+        paper="Selvaraju et al., arXiv 1610.02391",
+    )
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier.with_taps(classifier.taps[-1:])

@@ -1,0 +1,168 @@
+"""What attention methods need to know about a Vision Transformer, from dry runs of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.layer_outputs import first_tensor, uncompiled, watching
+from ttame.classifiers.network_trace import LayerRecord
+from ttame.classifiers.tap_choice import describe_layer, token_blocks
+from ttame.errors import TapError
+
+Pooling = Literal["class token", "prefix tokens", "patch tokens", "all tokens"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerLayout:
+    """The repeated blocks of a Vision Transformer, and how their tokens stand.
+
+    Attributes:
+        blocks: dotted names of the blocks, from the first to the last.
+        first_norms: for each block, the name of the normalisation before its attention, or
+            ``None`` where no normalisation comes first.
+        tokens: how a block's (B, T, D) output becomes a map: grid and number of prefix tokens.
+        read_rows: which of the T tokens of the last block the classifier's head reads; found by
+            differentiating the logits.
+    """
+
+    blocks: tuple[str, ...]
+    first_norms: tuple[str | None, ...]
+    tokens: FeatureTap
+    read_rows: tuple[int, ...]
+
+    @property
+    def number_of_tokens(self) -> int:
+        """T: prefix tokens and patches."""
+        return self.tokens.prefix_tokens + self.tokens.grid[0] * self.tokens.grid[1]
+
+    @property
+    def pooling(self) -> Pooling:
+        """Which tokens the head reads, in words."""
+        prefix = self.tokens.prefix_tokens
+        if self.read_rows == (0,) and prefix:
+            return "class token"
+        if all(row < prefix for row in self.read_rows):
+            return "prefix tokens"
+        if self.read_rows == tuple(range(prefix, self.number_of_tokens)):
+            return "patch tokens"
+        return "all tokens"
+
+    def read_out(self, relevance: Tensor) -> Tensor:
+        """Read a map out of a token-to-token matrix: the rows that the head reads, on average.
+
+        With class-token pooling this is the class token's row, as the papers define it.
+
+        Args:
+            relevance: (..., T, T), row i saying how much token i draws from every token.
+
+        Returns:
+            (..., h, w), prefix tokens dropped.
+        """
+        rows = relevance[..., list(self.read_rows), :].mean(dim=-2)
+        return self.patch_map(rows)
+
+    def patch_map(self, values: Tensor) -> Tensor:
+        """(..., T) values of tokens as (..., h, w), prefix tokens dropped."""
+        return values[..., self.tokens.prefix_tokens :].reshape(
+            *values.shape[:-1], *self.tokens.grid
+        )
+
+
+def transformer_layout(classifier: Classifier) -> TransformerLayout | None:
+    """Describe a Vision Transformer of any library; ``None`` if the network is none.
+
+    Hierarchical transformers, whose token count changes on the way, are none in this sense.
+
+    Example:
+        >>> import timm
+        >>> from ttame.preprocessing import Preprocessing
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
+        >>> layout = transformer_layout(
+        ...     Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        >>> layout.blocks, layout.tokens.grid, layout.tokens.prefix_tokens, layout.pooling
+        (('blocks.0', 'blocks.1'), (2, 2), 1, 'class token')
+    """
+    found = token_blocks(classifier.trace)
+    if found is None or classifier.family != "Vision Transformer":
+        return None
+    network = uncompiled(classifier.network)
+    tap = describe_layer(network, classifier.trace, found.blocks[-1])
+    if tap is None or tap.layout != "tokens":
+        return None
+    names = tuple(block.name for block in found.blocks)
+    return TransformerLayout(
+        blocks=names,
+        first_norms=tuple(_first_norm(classifier, block) for block in found.blocks),
+        tokens=tap,
+        read_rows=_read_rows(classifier, names[-1]),
+    )
+
+
+def _first_norm(classifier: Classifier, block: LayerRecord) -> str | None:
+    inside = [
+        layer
+        for layer in classifier.trace.layers
+        if layer.name.startswith(f"{block.name}.") and layer.is_leaf
+    ]
+    first = min(inside, key=lambda layer: layer.order)
+    return first.name if "norm" in first.kind.lower() and first.shape == block.shape else None
+
+
+def _read_rows(classifier: Classifier, last_block: str) -> tuple[int, ...]:
+    """The tokens of the last block that have a gradient of the logits."""
+    block = uncompiled(classifier.network).get_submodule(last_block)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(1, 3, *classifier.preprocessing.input_size, generator=generator)
+
+    def logits_and(
+        tokens: list[Tensor], change: Callable[[Tensor], Tensor], rows: int = 1
+    ) -> Tensor:
+        def cut(_module: nn.Module, output: Any) -> Any:
+            tensor = first_tensor(output)
+            if tensor is None:
+                raise TapError(f"layer {last_block} gave no tensor")
+            tokens.append(change(tensor.detach()))
+            return put_first_tensor(output, tokens[-1])
+
+        with watching([(block, cut)]):
+            return classifier.logits(images, rows=rows)
+
+    tokens: list[Tensor] = []
+    with torch.enable_grad():
+        logits = logits_and(tokens, lambda tensor: tensor.clone().requires_grad_())
+        # Not their sum: the gradients of all classes together may cancel.
+        score = (logits * torch.randn(logits.shape, generator=generator).to(logits)).sum()
+        (gradient,) = torch.autograd.grad(score, tokens[0])
+    read = gradient[0].abs().sum(dim=1).nonzero().flatten().tolist()
+    if not read:
+        # A head that starts at zero has no gradient yet, but zero times NaN is NaN.
+        def spoil_one_each(tensor: Tensor) -> Tensor:
+            count = tensor.shape[1]
+            spoilt = tensor.repeat(count, 1, 1)
+            spoilt[torch.arange(count), torch.arange(count)] = torch.nan
+            return spoilt
+
+        with torch.no_grad():
+            logits = logits_and([], spoil_one_each, rows=gradient.shape[1])
+        read = logits.isnan().any(dim=1).nonzero().flatten().tolist()
+    return tuple(read)
+
+
+def put_first_tensor(output: Any, tensor: Tensor) -> Any:
+    """A layer's output with its first tensor exchanged: the tensor itself, or the tuple's first.
+
+    Raises:
+        TapError: an output of another kind.
+    """
+    if isinstance(output, Tensor):
+        return tensor
+    if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
+        return type(output)([tensor, *output[1:]])  # type: ignore[call-arg]
+    raise TapError(f"a layer that returns a {type(output).__name__}", allowed="tokens, or a tuple")

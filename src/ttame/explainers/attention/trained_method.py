@@ -1,0 +1,57 @@
+"""Trained methods in the registry: their facts, and how a name becomes a trained explainer."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from ttame.classifiers.classifier import Classifier
+from ttame.errors import ExplainerError
+from ttame.explainers.attention.attention_explainer import AttentionExplainer
+from ttame.explainers.attention.explainer_folder import bundled_explainers, load_explainer
+from ttame.explainers.method_card import MethodCard
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedMethod:
+    """A method whose explainer must be trained first; calling it loads one.
+
+    Attributes:
+        card: the facts about the method.
+    """
+
+    card: MethodCard
+
+    def __call__(
+        self, classifier: Classifier, *, folder: Path | str | None = None
+    ) -> AttentionExplainer:
+        """Load the explainer that was trained for this classifier.
+
+        Args:
+            classifier: the network to explain; its weights must be those of the training.
+            folder: where ``ttame train`` wrote the explainer, or a hub repository. Without one,
+                the bundled explainer of the classifier's name is taken, if there is one.
+
+        Raises:
+            ExplainerError: no folder is given and none is bundled, or it holds another method.
+            OtherClassifierError: it was trained for other weights.
+        """
+        if folder is None and classifier.name not in bundled_explainers():
+            raise self._missing(classifier)
+        loaded = load_explainer(str(folder or classifier.name), classifier=classifier)
+        if loaded.method != self.card.name:
+            if folder is None:
+                raise self._missing(classifier)
+            raise ExplainerError(
+                f"{folder} holds an explainer trained as {loaded.method}, not {self.card.name}",
+                remedy=loaded.method,
+            )
+        return loaded
+
+    def _missing(self, classifier: Classifier) -> ExplainerError:
+        preset = self.card.name.replace("_", "-")
+        return ExplainerError(
+            f"{self.card.name} is not defined for {classifier.name} before it is trained",
+            remedy=f"ttame train --preset {preset} --model {classifier.name} --data PHOTOS "
+            "--out FOLDER, then --explainer FOLDER",
+        )

@@ -1,0 +1,51 @@
+"""What a user wants to know about a method before using it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+MethodFamily = Literal[
+    "class activation",
+    "gradient",
+    "perturbation",
+    "attention",
+    "relevance propagation",
+    "baseline",
+    "trained",
+]
+
+LRP_LICENCE_NOTE = (
+    "layer-wise relevance propagation is reported to be patented; its authors allow personal and "
+    "scientific use free of charge: check before commercial use"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodCard:
+    """The facts about an explanation method.
+
+    Attributes:
+        name: in the registry and on the command line, e.g. ``"grad_cam"``.
+        title: as the paper writes it, e.g. ``"Grad-CAM"``.
+        family: what kind of method it is.
+        networks: which networks it applies to, in words.
+        cost: forward and backward passes of the classifier an image, in words; C is the number of
+            channels, N of places, K of classes asked for.
+        paper: authors, place or arXiv number.
+        class_specific: whether maps differ between classes; otherwise one map serves all.
+        random: whether a seed matters.
+        map_is: where the map's values live: on a tap's ``"grid"`` or on the input's ``"pixels"``.
+        licence_note: what a commercial user should know about rights; empty for most.
+    """
+
+    name: str
+    title: str
+    family: MethodFamily
+    networks: str
+    cost: str
+    paper: str
+    class_specific: bool = True
+    random: bool = False
+    map_is: Literal["grid", "pixels"] = "grid"
+    licence_note: str = ""
