@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "datasets": LEAVES,
     "drawing": LEAVES,
     "explainers": LEAVES | {"classifiers"},
+    "compat": LEAVES | {"classifiers", "explainers"},
     "training": LEAVES | {"classifiers", "explainers", "datasets", "metrics"},
     "reporting": LEAVES | {"drawing"},
 }

@@ -76,7 +76,7 @@ VIT = {"embed_dim": 24, "depth": 4, "num_heads": 3}
 
 TINY: dict[str, Callable[[], Classifier]] = {
     "cnn": tiny_cnn,
-    "timm resnet": lambda: tiny_timm("resnet10t", 64),
+    "timm resnet": lambda: tiny_timm("resnet10t", 64, channels=(8, 12, 16, 24)),
     "timm vit": lambda: tiny_timm("vit_tiny_patch16_224", 64, **VIT),
     "timm vit, distilled": lambda: tiny_timm("deit_tiny_distilled_patch16_224", 64, **VIT),
     "timm vit, registers": lambda: tiny_timm("vit_small_patch14_reg4_dinov2", 56, **VIT),

@@ -2,8 +2,13 @@
 
 >>> import ttame
 >>> explainer = ttame.load_explainer("efficientnet_lite0")        # or a folder you trained
->>> explanation = explainer(explainer.classifier.prepare(["photo.jpg"]))  # doctest: +SKIP
->>> explanation.heatmaps()                                       # doctest: +SKIP
+>>> explanation = explainer("photo.jpg", classes="top3")          # doctest: +SKIP
+>>> explanation.heatmaps()                                        # doctest: +SKIP
+
+Every other method is had by its name, with the same call and the same result:
+
+>>> grad_cam = ttame.make_explainer("grad_cam", explainer.classifier)
+>>> grad_cam("photo.jpg", classes="top3")                         # doctest: +SKIP
 
 Importing this package loads neither torch nor any other heavy library; the first use of a name
 does.
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
         save_explainer,
     )
     from ttame.explainers.explainer import Explainer
+    from ttame.explainers.known_explainers import EXPLAINERS, make_explainer, methods_for
+    from ttame.explainers.method_card import MethodCard
     from ttame.preprocessing import Preprocessing
     from ttame.results.explanation import Explanation
     from ttame.training.train_explainer import train_explainer
@@ -41,15 +48,19 @@ _HOMES = {
     "AttentionExplainer": "ttame.explainers.attention.attention_explainer",
     "AttentionHead": "ttame.explainers.attention.attention_head",
     "Classifier": "ttame.classifiers.classifier",
+    "EXPLAINERS": "ttame.explainers.known_explainers",
     "Explainer": "ttame.explainers.explainer",
     "Explanation": "ttame.results.explanation",
     "FeatureTap": "ttame.classifiers.feature_taps",
     "HeadSettings": "ttame.explainers.attention.attention_head",
+    "MethodCard": "ttame.explainers.method_card",
     "Preprocessing": "ttame.preprocessing",
     "TrainingSettings": "ttame.training.training_settings",
     "TtameError": "ttame.errors",
     "load_classifier": "ttame.classifiers.known_classifiers",
     "load_explainer": "ttame.explainers.attention.explainer_folder",
+    "make_explainer": "ttame.explainers.known_explainers",
+    "methods_for": "ttame.explainers.known_explainers",
     "new_attention_explainer": "ttame.explainers.attention.attention_explainer",
     "push_to_hub": "ttame.explainers.attention.explainer_folder",
     "save_explainer": "ttame.explainers.attention.explainer_folder",
@@ -57,20 +68,25 @@ _HOMES = {
     "training_settings": "ttame.training.training_settings",
 }
 
-__all__ = [
+# In the order of dir(), which ruff would have otherwise.
+__all__ = [  # noqa: RUF022
     "AttentionExplainer",
     "AttentionHead",
     "Classifier",
+    "EXPLAINERS",
     "Explainer",
     "Explanation",
     "FeatureTap",
     "HeadSettings",
+    "MethodCard",
     "Preprocessing",
     "TrainingSettings",
     "TtameError",
     "__version__",
     "load_classifier",
     "load_explainer",
+    "make_explainer",
+    "methods_for",
     "new_attention_explainer",
     "push_to_hub",
     "save_explainer",

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.classifiers.small_networks import small_cnn
 from ttame.classifiers.layer_outputs import (
@@ -14,6 +15,7 @@ from ttame.classifiers.layer_outputs import (
     running_eagerly,
     uncompiled,
     watching,
+    watching_inputs,
 )
 
 
@@ -88,3 +90,21 @@ def test_first_tensor_looks_into_containers() -> None:
     assert first_tensor((None, [tensor])) is tensor
     assert first_tensor(OrderedDict(a="text", b=tensor)) is tensor
     assert first_tensor("text") is None
+
+
+def test_a_thread_that_meets_a_half_registered_hook_is_not_disturbed() -> None:
+    """torch notes that a hook takes kwargs after it has registered it, and forgets it first."""
+    layer = nn.Linear(2, 2)
+    seen: list[Any] = []
+    results: list[Tensor] = []
+
+    def action(_module: nn.Module, args: Any, _kwargs: Any) -> None:
+        seen.append(args)
+
+    with watching_inputs([(layer, action)]):
+        layer._forward_pre_hooks_with_kwargs.clear()
+        thread = threading.Thread(target=lambda: results.append(layer(torch.ones(1, 2))))
+        thread.start()
+        thread.join()
+    assert len(results) == 1
+    assert not seen

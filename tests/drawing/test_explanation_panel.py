@@ -4,7 +4,13 @@ import torch
 from PIL import Image
 
 from ttame.drawing import explanation_panel
-from ttame.drawing.explanation_panel import ClassHeatmap, draw_panel, fitted_size, scaled_region
+from ttame.drawing.explanation_panel import (
+    ClassHeatmap,
+    MethodHeatmap,
+    draw_panel,
+    fitted_size,
+    scaled_region,
+)
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.errors import ImageError
 from ttame.preprocessing import PhotoRegion, Preprocessing
@@ -88,5 +94,27 @@ def test_photo_is_not_changed():
 
 
 def test_panel_without_classes_is_refused():
-    with pytest.raises(ImageError, match="panel without classes"):
+    with pytest.raises(ImageError, match="panel without heatmaps"):
         draw_panel(Image.new("RGB", (8, 8)), PhotoRegion(0, 0, 8, 8), [])
+
+
+def test_tiles_of_methods_are_captioned_by_method(monkeypatch):
+    texts = written(monkeypatch)
+    grid = [[0.0, 1.0]]
+    tiles = [
+        MethodHeatmap("Grad-CAM", grid),
+        MethodHeatmap("Eigen-CAM", grid, "one map for all classes"),
+        MethodHeatmap("CAM", [[0.5, 0.5]], "one map for all classes"),
+    ]
+    draw_panel(Image.new("RGB", (64, 48)), PhotoRegion(0, 0, 64, 48), tiles)
+    assert texts[2:8] == [
+        "Grad-CAM", "", "Eigen-CAM", "one map for all classes", "CAM", "no evidence"
+    ]  # fmt: skip
+
+
+def test_many_tiles_are_small_ones():
+    photo, region = Image.new("RGB", (900, 600)), PhotoRegion(0, 0, 900, 600)
+    many = [MethodHeatmap("m", [[0.0, 1.0]])] * explanation_panel.MOST_LARGE_TILES
+    assert explanation_panel._layout(photo.size, ["m"] * 12, False).tile == (640, 427)
+    assert explanation_panel._layout(photo.size, ["m"] * 13, False).tile == (320, 213)
+    assert max(draw_panel(photo, region, many).size) < 2000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import threading
@@ -35,8 +36,17 @@ def untrained(method: str) -> Callable[[Classifier], Explainer]:
     return make
 
 
-QUICK_OPTIONS: dict[str, dict[str, Any]] = {}
+QUICK_OPTIONS: dict[str, dict[str, Any]] = {
+    "integrated_gradients": {"steps": 4},
+    "smooth_grad": {"samples": 3},
+    "rise": {"masks": 20, "cells": 4},
+    "occlusion": {"window": 16, "stride": 16},
+    "iia": {"image_steps": 2, "attention_steps": 2},
+}
 """Options that make the slow methods quick enough for a contract."""
+
+ROUNDING = {"xgrad_cam": 5e-4}
+"""Methods that enlarge rounding; XGrad-CAM divides by nearly cancelling sums of signed tokens."""
 
 
 def quick(method: str) -> Callable[[Classifier], Explainer]:
@@ -59,6 +69,15 @@ def explainer_for(method: str, network: str) -> Explainer:
     except ExplainerError as problem:
         assert "not defined for" in str(problem)
         pytest.skip(str(problem))
+
+
+def first_defined(method: str, *networks: str) -> Classifier:
+    """The first of some networks that a method is defined for."""
+    for network in networks:
+        with contextlib.suppress(ExplainerError):
+            METHODS[method](cached(network))
+            return cached(network)
+    pytest.skip(f"{method} is defined for none of {networks}")
 
 
 def images_for(explainer: Explainer, count: int = 3) -> Tensor:
@@ -126,7 +145,7 @@ def test_a_batch_gives_what_single_images_give(method: str, network: str) -> Non
     for index in range(len(images)):
         alone = explainer(images[index : index + 1], "top2")
         assert torch.equal(alone.classes[0], together.classes[index])
-        assert_close(alone.maps[0], together.maps[index], 1e-4)
+        assert_close(alone.maps[0], together.maps[index], ROUNDING.get(method, 1e-4))
 
 
 @every_pair
@@ -206,7 +225,7 @@ def test_four_threads_give_what_one_gives(method: str, network: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_call_gives_the_same_maps(method: str) -> None:
-    explainer = explainer_for(method, "cnn")
+    explainer = METHODS[method](first_defined(method, "cnn", "timm vit"))
     images = images_for(explainer)
     assert torch.equal(explainer(images).maps, explainer(images).maps)
 
@@ -215,12 +234,12 @@ def test_the_same_call_gives_the_same_maps(method: str) -> None:
 def test_permuting_the_classes_permutes_the_maps(method: str) -> None:
     if method in TRAINED_CARDS:
         pytest.skip("a head's rows belong to its classes; tested on the head itself")
-    classifier = cached("cnn")
+    classifier = first_defined(method, "cnn", "timm vit")
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     permuted = copy.copy(classifier)
     permuted.network = copy.deepcopy(classifier.network)
     with torch.no_grad():
-        linear = permuted.network[-1]
+        linear = [part for part in permuted.network.modules() if isinstance(part, nn.Linear)][-1]
         linear.weight.copy_(linear.weight[order])
         linear.bias.copy_(linear.bias[order])
     images = images_for(METHODS[method](classifier))

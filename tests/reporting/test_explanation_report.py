@@ -21,6 +21,7 @@ from ttame.errors import (
 from ttame.preprocessing import Preprocessing
 from ttame.reporting import explanation_report
 from ttame.reporting.explanation_report import ExplanationReportWriter
+from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import Explanation
 
 NAMES = ("tabby", "lynx", "<script>alert('c')</script>", 'a "quoted" & odd name', "Löwe 猫")
@@ -129,10 +130,16 @@ def test_json_says_everything_about_every_image(tmp_path):
     content = json.loads((tmp_path / "out/explanations.json").read_text(encoding="utf-8"))
     (image,) = content.pop("images")
     assert content == {
-        "schema_version": 1,
+        "schema_version": 2,
         "title": "Why?",
-        "method": "t_tame",
-        "provenance": {"classifier": "tiny", "taps": ["a", "b"]},
+        "methods": [
+            {
+                "name": "t_tame",
+                "title": "t_tame",
+                "provenance": {"classifier": "tiny", "taps": ["a", "b"]},
+            }
+        ],
+        "methods_left_out": {},
         "preprocessing": json.loads(json.dumps(PREPROCESSING.as_json())),
         "colour_scale": "viridis",
         "not_explained": [{"name": "b.png", "heading": "b.png", "reason": "unreadable"}],
@@ -141,7 +148,7 @@ def test_json_says_everything_about_every_image(tmp_path):
     region = PREPROCESSING.region((48, 36))
     assert image == {
         "name": "some/where/a.png",
-        "files": {"picture": "pictures/a.png", "maps": "maps/a.safetensors"},
+        "files": {"pictures": ["pictures/a.png"], "maps": {"t_tame": "maps/a.safetensors"}},
         "width": 48,
         "height": 36,
         "region": {
@@ -152,18 +159,22 @@ def test_json_says_everything_about_every_image(tmp_path):
     assert (first["index"], first["name"]) == (3, NAMES[3])
     assert first["probability"] == pytest.approx(float(probabilities[3]))
     assert first["rank"] == 1 + int((probabilities > probabilities[3]).sum())
-    assert first["map"] == pytest.approx(
+    shown = first["maps"].pop("t_tame")
+    overlays = [shown.pop("overlay"), second["maps"]["t_tame"].pop("overlay")]
+    assert not first["maps"]
+    assert shown.pop("has_evidence") is True
+    assert shown == pytest.approx(
         {
             "minimum": float(batch.maps[1, 0].min()),
             "maximum": float(batch.maps[1, 0].max()),
             "mean": float(batch.maps[1, 0].mean()),
         }
     )
-    assert first["has_evidence"] is True
-    assert second["map"] == {"minimum": 2.5, "maximum": 2.5, "mean": 2.5}
-    assert second["has_evidence"] is False
-    assert all((tmp_path / "out" / path).is_file() for path in image["files"].values())
-    assert all((tmp_path / "out" / shown["overlay"]).is_file() for shown in (first, second))
+    assert second["maps"]["t_tame"] == {
+        "minimum": 2.5, "maximum": 2.5, "mean": 2.5, "has_evidence": False
+    }  # fmt: skip
+    written = [*image["files"]["pictures"], *image["files"]["maps"].values(), *overlays]
+    assert all((tmp_path / "out" / path).is_file() for path in written)
 
 
 def test_hostile_names_are_text_and_nothing_else(tmp_path):
@@ -242,7 +253,7 @@ def test_of_very_many_classes_the_most_probable_are_drawn_and_all_are_recorded(t
         report.add("a.png", photo(), everything)
     (image,) = json.loads((tmp_path / "out/explanations.json").read_text())["images"]
     assert [described["index"] for described in image["classes"]] == list(range(40))
-    drawn = [described for described in image["classes"] if described["overlay"]]
+    drawn = [one for one in image["classes"] if one["maps"]["t_tame"]["overlay"]]
     assert sorted(described["rank"] for described in drawn) == list(range(1, 13))
     assert len(list((tmp_path / "out/overlays/a").iterdir())) == 12
     assert "the 12 most probable of 40 explained classes" in Page(tmp_path / "out").text
@@ -334,8 +345,8 @@ def test_nothing_of_an_image_stays_in_memory(tmp_path):
         gc.collect()
         assert [reference() for reference in alive] == [None] * 15
         held = [value for value in vars(report).values() if isinstance(value, list | dict | set)]
-        # What the report says about itself, from the first explanation; nothing per image.
-        assert [sorted(content) for content in held] == [["method", "provenance"]]
+        # What the report says about its one method; nothing per image.
+        assert sum(len(content) for content in held) == 2
         assert len(vars(report._stems)["_next_number"]) == 5
 
 
@@ -358,3 +369,111 @@ def test_page_is_written_in_pieces(tmp_path, monkeypatch):
             report.add(f"{number}.png", photo(300, 200), explanation())
     total = (tmp_path / "out/index.html").stat().st_size
     assert longest < total / 4
+
+
+def two_methods(n_images=1, **changes):
+    first = explanation(n_images, method="grad_cam", **changes)
+    other = explanation(n_images, method="eigen_cam", **changes)
+    provenance = {"classifier": "tiny", "taps": ["b"], "centre": True}
+    maps = other.maps.roll(1, dims=-1)
+    return [first, dataclasses.replace(other, maps=maps, provenance=provenance)]
+
+
+LABELS = {
+    "grad_cam": MethodLabel("Grad-CAM"),
+    "eigen_cam": MethodLabel("Eigen-CAM", one_map=True),
+}
+
+
+def test_several_methods_have_a_picture_per_class_and_a_file_of_maps_each(tmp_path):
+    methods = two_methods(2)
+    with writer(tmp_path / "out", labels=LABELS) as report:
+        report.add("a.png", photo(), methods, 1)
+    assert files(tmp_path / "out") == [
+        "explanations.json",
+        "index.html",
+        "maps/a/eigen_cam.safetensors",
+        "maps/a/grad_cam.safetensors",
+        "overlays/a/1-tabby/eigen_cam.png",
+        "overlays/a/1-tabby/grad_cam.png",
+        "overlays/a/2-lynx/eigen_cam.png",
+        "overlays/a/2-lynx/grad_cam.png",
+        "pictures/a/1-tabby.png",
+        "pictures/a/2-lynx.png",
+    ]
+    content = json.loads((tmp_path / "out/explanations.json").read_text())
+    assert [(one["name"], one["title"]) for one in content["methods"]] == [
+        ("grad_cam", "Grad-CAM"),
+        ("eigen_cam", "Eigen-CAM"),
+    ]
+    assert content["methods"][1]["provenance"]["centre"] is True
+    (image,) = content["images"]
+    assert image["files"]["pictures"] == ["pictures/a/1-tabby.png", "pictures/a/2-lynx.png"]
+    for batch in methods:
+        loaded = Explanation.load(tmp_path / "out" / image["files"]["maps"][batch.method])
+        assert loaded.method == batch.method
+        assert torch.equal(loaded.maps, batch.maps[1:])
+        for place, described in enumerate(image["classes"]):
+            figures = described["maps"][batch.method]
+            assert figures["maximum"] == pytest.approx(float(batch.maps[1, place].max()))
+            assert figures["overlay"].endswith(f"{batch.method}.png")
+            assert (tmp_path / "out" / figures["overlay"]).is_file()
+
+
+def test_the_page_shows_methods_side_by_side_for_each_class(tmp_path):
+    methods = two_methods()
+    methods[0].maps[0, 1] = 7
+    with writer(tmp_path / "out", labels=LABELS, left_out={"cam": "no <b>head</b>"}) as report:
+        report.add("a.png", photo(), methods)
+    page = Page(tmp_path / "out")
+    labels = [one["aria-label"] for one in page.all("button") if one.get("class") == "stage"]
+    shares = [f"{100 * value:.1f}%" for value in methods[0].class_probabilities[0].tolist()]
+    assert labels == [
+        "Photo a.png",
+        f"Grad-CAM for tabby, {shares[0]}, in a.png",
+        f"Eigen-CAM for tabby, {shares[0]}, in a.png",
+        "Photo a.png",
+        f"Grad-CAM for lynx, {shares[1]}, no evidence, in a.png",
+        f"Eigen-CAM for lynx, {shares[1]}, in a.png",
+    ]
+    assert len(page.all("img")) == 3
+    assert page.text.count("one map for all classes") == 2
+    assert page.text.count("no evidence") == 1
+    assert "2 side by side, " in page.text
+    # What the methods share is said once, what they do not beside each of them.
+    assert page.text.count("tiny") == 2
+    assert "grad_cam: taps a, b" in page.text
+    assert "eigen_cam: taps b, centre True" in page.text
+    assert "no <b>head</b>" in page.text
+    for target in (link["href"] for link in page.all("a")):
+        if target.startswith("#"):
+            assert any(attributes.get("id") == target[1:] for _, attributes in page.elements)
+        else:
+            assert (tmp_path / "out" / target).is_file()
+    assert not re.search(r"https?:|//[a-z]|@import|<link", page.source)
+    identities = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identities) == len(set(identities))
+    for _, attributes in page.elements:
+        if "aria-labelledby" in attributes:
+            assert attributes["aria-labelledby"] in identities
+
+
+def test_methods_must_be_the_same_for_every_image_and_about_the_same_classes(tmp_path):
+    methods = two_methods()
+    other_classes = two_methods(classes=(1, 2))
+    with writer(tmp_path / "out") as report:
+        with pytest.raises(ExplainerError, match="one explanation per method"):
+            report.add("a.png", photo(), [methods[0], methods[0]])
+        with pytest.raises(ExplainerError, match="eigen_cam explains other classes than grad_cam"):
+            report.add("a.png", photo(), [methods[0], other_classes[1]])
+        report.add("a.png", photo(), methods)
+        with pytest.raises(ExplainerError, match="'grad_cam' in a report about 'grad_cam', 'eig"):
+            report.add("b.png", photo(), methods[:1])
+    (image,) = json.loads((tmp_path / "out/explanations.json").read_text())["images"]
+    assert image["name"] == "a.png"
+    assert "Where this comes from" in " ".join(Page(tmp_path / "out").text)
+
+
+def test_an_empty_list_of_explanations_is_refused(tmp_path):
+    with writer(tmp_path / "out") as report, pytest.raises(ExplainerError, match="no method"):
+        report.add("a.png", photo(), [])

@@ -23,9 +23,12 @@ Operation = Literal[
     "convolution",
     "matrix product",
     "add",
+    "subtract",
     "multiply",
+    "divide",
+    "average",
     "softmax",
-    "layer norm",
+    "normalisation",
     "batch norm",
     "activation",
 ]
@@ -35,7 +38,7 @@ Replacement = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], An
 
 _FUNCTIONS: dict[Operation, tuple[Callable[..., Any], ...]] = {
     "linear": (F.linear,),
-    "convolution": (torch.conv2d, F.conv2d),
+    "convolution": (torch.conv1d, torch.conv2d, torch.conv3d),
     "matrix product": (
         torch.matmul,
         torch.bmm,
@@ -51,6 +54,15 @@ _FUNCTIONS: dict[Operation, tuple[Callable[..., Any], ...]] = {
         torch.Tensor.__radd__,
         torch.Tensor.__iadd__,
     ),
+    "subtract": (
+        torch.sub,
+        torch.subtract,
+        torch.Tensor.sub,
+        torch.Tensor.sub_,
+        torch.Tensor.__sub__,
+        torch.Tensor.__rsub__,
+        torch.Tensor.__isub__,
+    ),
     "multiply": (
         torch.mul,
         torch.multiply,
@@ -61,8 +73,35 @@ _FUNCTIONS: dict[Operation, tuple[Callable[..., Any], ...]] = {
         torch.Tensor.__rmul__,
         torch.Tensor.__imul__,
     ),
+    "divide": (
+        torch.div,
+        torch.divide,
+        torch.true_divide,
+        torch.Tensor.div,
+        torch.Tensor.div_,
+        torch.Tensor.__truediv__,
+        torch.Tensor.__itruediv__,
+    ),
+    "average": (
+        torch.mean,
+        torch.sum,
+        torch.Tensor.mean,
+        torch.Tensor.sum,
+        F.avg_pool2d,
+        F.adaptive_avg_pool2d,
+        torch.adaptive_avg_pool1d,
+        F.adaptive_avg_pool1d,
+        F.interpolate,
+    ),
     "softmax": (torch.softmax, torch.Tensor.softmax, F.softmax),
-    "layer norm": (F.layer_norm, torch.layer_norm),
+    "normalisation": (
+        F.layer_norm,
+        torch.layer_norm,
+        F.rms_norm,
+        torch.rms_norm,
+        F.group_norm,
+        F.normalize,
+    ),
     "batch norm": (F.batch_norm, torch.batch_norm),
     "activation": (
         F.gelu,
@@ -79,6 +118,16 @@ _FUNCTIONS: dict[Operation, tuple[Callable[..., Any], ...]] = {
         F.elu,
         F.mish,
         F.softplus,
+        F.selu,
+        F.celu,
+        F.prelu,
+        F.hardsigmoid,
+        F.sigmoid,
+        torch.sigmoid,
+        torch.sigmoid_,
+        torch.Tensor.sigmoid,
+        torch.Tensor.sigmoid_,
+        F.tanh,
         torch.tanh,
         torch.Tensor.tanh,
     ),
@@ -90,7 +139,9 @@ _OPERATION_OF: dict[Callable[..., Any], Operation] = {
 
 
 @contextlib.contextmanager
-def replacing_functions(replacements: Mapping[Operation, Replacement]) -> Iterator[None]:
+def replacing_functions(
+    replacements: Mapping[Operation, Replacement], otherwise: Replacement | None = None
+) -> Iterator[None]:
     """Run some operations by other means while the block lasts, in this thread only.
 
     Fused attention is taken apart first: ``scaled_dot_product_attention`` into matrix products and
@@ -100,6 +151,8 @@ def replacing_functions(replacements: Mapping[Operation, Replacement]) -> Iterat
 
     Args:
         replacements: operation to what runs instead of it.
+        otherwise: what runs instead of every other torch function, and of every access to a
+            tensor's properties; they run as usual if not given.
 
     Example:
         >>> network = torch.nn.Linear(2, 2)
@@ -110,14 +163,17 @@ def replacing_functions(replacements: Mapping[Operation, Replacement]) -> Iterat
         >>> torch.equal(doubled, 2 * network(torch.ones(1, 2)))
         True
     """
-    with _Replacing(replacements):
+    with _Replacing(replacements, otherwise):
         yield
 
 
 class _Replacing(TorchFunctionMode):
-    def __init__(self, replacements: Mapping[Operation, Replacement]) -> None:
+    def __init__(
+        self, replacements: Mapping[Operation, Replacement], otherwise: Replacement | None
+    ) -> None:
         super().__init__()
         self.replacements = replacements
+        self.otherwise = otherwise
 
     def __torch_function__(
         self,
@@ -136,6 +192,8 @@ class _Replacing(TorchFunctionMode):
         operation = _OPERATION_OF.get(func)
         if operation is not None and operation in self.replacements:
             return self.replacements[operation](func, args, kwargs)
+        if self.otherwise is not None:
+            return self.otherwise(func, args, kwargs)
         return func(*args, **kwargs)
 
 
@@ -170,6 +228,17 @@ def attention_in_parts(
     if enable_gqa:
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], dim=-3)
         value = value.repeat_interleave(query.shape[-3] // value.shape[-3], dim=-3)
+    return torch.matmul(_probabilities(query, key, attn_mask, is_causal, scale), value)
+
+
+def _probabilities(
+    query: Tensor,
+    key: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale: float | None = None,
+) -> Tensor:
+    """``softmax(QKᵀ·scale)`` with hidden keys left out, (..., T, S)."""
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = torch.matmul(query * scale, key.transpose(-2, -1))
     if is_causal:
@@ -180,7 +249,7 @@ def attention_in_parts(
             scores = scores.masked_fill(~attn_mask, -math.inf)
         else:
             scores = scores + attn_mask
-    return torch.matmul(torch.softmax(scores, dim=-1), value)
+    return torch.softmax(scores, dim=-1)
 
 
 def _multi_head_attention_in_parts(
@@ -215,7 +284,7 @@ def _multi_head_attention_in_parts(
     ``NotImplemented`` for extras that no known classifier asks for.
     """
     rare = (bias_k, bias_v, static_k, static_v, key_padding_mask)
-    if any(part is not None for part in rare) or add_zero_attn or need_weights or query.ndim != 3:
+    if any(part is not None for part in rare) or add_zero_attn or query.ndim != 3:
         return NotImplemented
     if in_proj_weight is not None and query is key and key is value:
         q, k, v = F.linear(query, in_proj_weight, in_proj_bias).chunk(3, dim=-1)
@@ -236,11 +305,14 @@ def _multi_head_attention_in_parts(
 
     if attn_mask is not None and attn_mask.ndim == 3:
         attn_mask = attn_mask.reshape(-1, num_heads, *attn_mask.shape[1:])
-    mixed = attention_in_parts(
-        heads_first(q), heads_first(k), heads_first(v), attn_mask, is_causal=is_causal
-    )
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = ~attn_mask  # True hides a key here, but shows it in the function above
+    probabilities = _probabilities(heads_first(q), heads_first(k), attn_mask, is_causal)
+    mixed = torch.matmul(probabilities, heads_first(v))
     out = F.linear(mixed.permute(2, 0, 1, 3).flatten(2), out_proj_weight, out_proj_bias)
-    return out, None
+    if not need_weights:
+        return out, None
+    return out, probabilities.mean(dim=1) if average_attn_weights else probabilities
 
 
 _DECOMPOSITIONS: dict[Callable[..., Any], Callable[..., Any]] = {

@@ -64,10 +64,14 @@ def watching_inputs(layers: Iterable[tuple[nn.Module, InputAction]]) -> Iterator
 
     def registration(module: nn.Module, action: InputAction) -> _Registration:
         def register(in_this_call: Callable[[], bool]) -> RemovableHandle:
+            # torch notes apart that a hook takes kwargs; while another thread registers or removes
+            # its hook, this one may see it without the note. Its own hooks are complete.
             def hook(
-                module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+                module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
             ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-                return action(module, args, kwargs) if in_this_call() else None
+                if kwargs is None or not in_this_call():
+                    return None
+                return action(module, args, kwargs)
 
             return module.register_forward_pre_hook(hook, with_kwargs=True)
 

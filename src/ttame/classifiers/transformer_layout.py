@@ -42,6 +42,26 @@ class TransformerLayout:
         """T: prefix tokens and patches."""
         return self.tokens.prefix_tokens + self.tokens.grid[0] * self.tokens.grid[1]
 
+    def at(self, image_size: tuple[int, int], number_of_tokens: int) -> TransformerLayout:
+        """The layout for images of another size, for networks that take them.
+
+        Args:
+            image_size: (H, W) in pixels.
+            number_of_tokens: T at that size.
+
+        Raises:
+            TapError: the patches do not fill a grid of the image's aspect ratio.
+        """
+        if number_of_tokens == self.number_of_tokens and image_size == self.tokens.image_size:
+            return self
+        prefix = self.tokens.prefix_tokens
+        grid = self.tokens.grid_at(image_size, number_of_tokens - prefix)
+        rows = [row for row in self.read_rows if row < prefix]
+        if len(rows) < len(self.read_rows):
+            rows += range(prefix, number_of_tokens)
+        tokens = dataclasses.replace(self.tokens, grid=grid, image_size=image_size)
+        return dataclasses.replace(self, tokens=tokens, read_rows=tuple(rows))
+
     @property
     def pooling(self) -> Pooling:
         """Which tokens the head reads, in words."""
@@ -53,6 +73,16 @@ class TransformerLayout:
         if self.read_rows == tuple(range(prefix, self.number_of_tokens)):
             return "patch tokens"
         return "all tokens"
+
+    @property
+    def rows_for_head(self) -> int:
+        """How many rows, from the first, the rest of the network needs after the last block.
+
+        The prefix tokens where it reads nothing else, so that many variants of an image stay
+        small; else all.
+        """
+        prefix = self.tokens.prefix_tokens
+        return prefix if max(self.read_rows) < prefix else self.number_of_tokens
 
     def read_out(self, relevance: Tensor) -> Tensor:
         """Read a map out of a token-to-token matrix: the rows that the head reads, on average.
@@ -166,3 +196,20 @@ def put_first_tensor(output: Any, tensor: Tensor) -> Any:
     if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
         return type(output)([tensor, *output[1:]])  # type: ignore[call-arg]
     raise TapError(f"a layer that returns a {type(output).__name__}", allowed="tokens, or a tuple")
+
+
+def replace_first_tensor(
+    args: tuple[Any, ...], kwargs: dict[str, Any], tokens: Tensor
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a block with its tokens exchanged: the first tensor among them.
+
+    Raises:
+        TapError: there is no tensor among them.
+    """
+    for index, value in enumerate(args):
+        if isinstance(value, Tensor):
+            return (*args[:index], tokens, *args[index + 1 :]), kwargs
+    for name, value in kwargs.items():
+        if isinstance(value, Tensor):
+            return args, {**kwargs, name: tokens}
+    raise TapError("a block that is called without tokens")

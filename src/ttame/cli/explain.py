@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ttame.cli.network_options import Device, choose_device
+from ttame.cli.network_options import (
+    ClassNames,
+    Device,
+    ImageSize,
+    NetworkOption,
+    OptionalModelName,
+    Taps,
+    Weights,
+    choose_device,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
     from ttame.classifiers.classifier import Classifier
-    from ttame.explainers.explainer import Explainer
+    from ttame.cli.chosen_explainers import ChosenExplainers
+    from ttame.cli.explanation_display import ExplanationProgress
     from ttame.reporting.explanation_report import ExplanationReportWriter
     from ttame.results.explanation import Explanation
+
+_METHODS = "The methods"
 
 _SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
 """Real photos among scikit-image's data."""
@@ -31,51 +44,120 @@ def explain(
             show_default=False,
         ),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Methods separated by commas, or all; `ttame methods` lists them. "
+            "If not given, the trained explainer.",
+            rich_help_panel=_METHODS,
+            show_default=False,
+        ),
+    ] = None,
     explainer: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--explainer", "-e", help="A bundled explainer, a folder, or a hub repository."
+            "--explainer",
+            "-e",
+            help="A trained explainer, which brings its classifier: bundled, a folder, or a hub "
+            "repository. If not given, efficientnet_lite0.",
+            rich_help_panel=_METHODS,
+            show_default=False,
         ),
-    ] = "efficientnet_lite0",
+    ] = None,
     classes: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--classes", "-c", help="top1, top3, all, or names or indices separated by commas."
+            "--classes",
+            "-c",
+            help="top1, top3, all, or names or indices separated by commas. If not given, top3, "
+            "and top1 with several methods.",
+            show_default=False,
         ),
-    ] = "top3",
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pictures and page.")] = Path(
         "explanations"
     ),
-    overwrite: Annotated[bool, typer.Option(help="Replace --out if it exists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace --out if it exists.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(help="Photos at a time.", min=1)] = 8,
+    memory_budget: Annotated[
+        str,
+        typer.Option(
+            help="Activations that a method with many passes may hold at a time.",
+            rich_help_panel=_METHODS,
+        ),
+    ] = "2GiB",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="METHOD.NAME=VALUE; may be given several times. `ttame methods METHOD` shows "
+            "a method's options.",
+            rich_help_panel=_METHODS,
+            show_default=False,
+        ),
+    ] = None,
     allow_other_weights: Annotated[
         bool,
-        typer.Option(help="Explain a classifier with other weights than the head was trained for."),
+        typer.Option(
+            "--allow-other-weights",
+            help="Explain a classifier with other weights than the head was trained for.",
+            rich_help_panel=_METHODS,
+        ),
     ] = False,
+    model: OptionalModelName = None,
+    weights: Weights = "default",
+    image_size: ImageSize = None,
+    taps: Taps = None,
+    class_names: ClassNames = None,
+    network_option: NetworkOption = None,
     device: Device = "auto",
 ) -> None:
-    """Explain photos: one picture each, the maps, and a page to look at.
+    """Explain photos: pictures, the maps, and a page to look at.
 
-    Example: ttame explain photo.jpg --classes "tabby,Egyptian cat" --out why
+    Example: ttame explain photo.jpg --method grad_cam,t_tame --classes "tabby,Egyptian cat"
     """
     from ttame.atomic_writing import refuse_existing
-    from ttame.explainers.attention.explainer_folder import load_explainer
-    from ttame.reporting.explanation_report import ExplanationReportWriter
+    from ttame.cli.chosen_explainers import (
+        NamedClassifier,
+        choose_explainers,
+        parse_method_options,
+        parse_methods,
+    )
+    from ttame.cli.explanation_display import ExplanationProgress, summarise
+    from ttame.cli.methods import short_reasons
+    from ttame.explainers.memory_budget import parse_memory
 
     refuse_existing(out, overwrite=overwrite)
     named, found = _photo_paths(images or _sample_photos())
     _refuse_unreadable(named)
-    loaded = load_explainer(
-        explainer, allow_other_weights=allow_other_weights, device=choose_device(device)
+    budget = parse_memory(memory_budget)
+    methods = parse_methods(method)
+    options = parse_method_options(option or (), methods)
+    details = {
+        "image_size": image_size,
+        "taps": taps,
+        "class_names": class_names,
+        "network_option": network_option or None,
+    }
+    chosen = choose_explainers(
+        methods,
+        explainer,
+        NamedClassifier(model, weights, details, choose_device(device)),
+        options,
+        memory_budget=budget,
+        allow_other_weights=allow_other_weights,
     )
-    wanted = parse_classes(classes, loaded.classifier)
-    title = f"Why did {loaded.classifier.name} say that?"
-    preprocessing = loaded.classifier.preprocessing
-    with ExplanationReportWriter(
-        out, overwrite=overwrite, title=title, preprocessing=preprocessing
-    ) as report:
-        explained = _explain_all(loaded, [*named, *found], wanted, batch_size, report)
-    _summarise(explained, out)
+    one = len(chosen.explainers) == 1
+    wanted = parse_classes(classes or ("top3" if one else "top1"), chosen.classifier)
+    left_out = short_reasons(chosen.left_out, chosen.classifier.name)
+    paths = [*named, *found]
+    with (
+        _report(out, chosen, left_out, overwrite=overwrite) as report,
+        ExplanationProgress(list(chosen.explainers), len(paths)) as progress,
+    ):
+        explained = _explain_all(chosen, paths, wanted, batch_size, report, progress)
+    summarise(explained.rows, explained.no_evidence, left_out, out)
 
 
 def parse_classes(text: str, classifier: Classifier) -> str | list[str] | int:
@@ -98,39 +180,101 @@ def parse_classes(text: str, classifier: Classifier) -> str | list[str] | int:
     return selection
 
 
+@dataclasses.dataclass(frozen=True)
+class _Explained:
+    """What the terminal says in the end: (photo, prediction, explained classes), and remarks."""
+
+    rows: list[tuple[str, str, str]]
+    no_evidence: list[str]
+
+
+def _report(
+    out: Path, chosen: ChosenExplainers, left_out: dict[str, str], *, overwrite: bool
+) -> ExplanationReportWriter:
+    from ttame.reporting.explanation_report import ExplanationReportWriter
+    from ttame.reporting.method_label import MethodLabel
+
+    return ExplanationReportWriter(
+        out,
+        overwrite=overwrite,
+        title=f"Why did {chosen.classifier.name} say that?",
+        preprocessing=chosen.classifier.preprocessing,
+        labels={
+            name: MethodLabel(explainer.card.title, one_map=not explainer.card.class_specific)
+            for name, explainer in chosen.explainers.items()
+        },
+        left_out=left_out,
+    )
+
+
 def _explain_all(
-    explainer: Explainer,
+    chosen: ChosenExplainers,
     paths: list[Path],
     classes: Any,
     batch_size: int,
     report: ExplanationReportWriter,
-) -> list[tuple[str, str, str]]:
-    """Explain in batches; return (photo, prediction, explained classes) of each."""
+    progress: ExplanationProgress,
+) -> _Explained:
+    """Explain batch by batch, each by every method, and write the report."""
     import torch
-    from rich.progress import track
 
     from ttame.errors import ImageError
 
-    rows: list[tuple[str, str, str]] = []
-    batches = range(0, len(paths), batch_size)
-    show = len(batches) > 1
-    preprocessing = explainer.classifier.preprocessing
-    for start in track(batches, description="explaining", disable=not show, transient=True):
-        opened = list(_open(paths[start : start + batch_size], report))
+    explained = _Explained([], [])
+    preprocessing = chosen.classifier.preprocessing
+    for start in range(0, len(paths), batch_size):
+        batch = paths[start : start + batch_size]
+        opened = list(_open(batch, report))
+        progress.skip(len(batch) - len(opened))
         if not opened:
             continue
         images: Tensor = torch.stack([preprocessing.prepare(photo) for _, photo in opened])
-        explanation = explainer(images, classes)
+        explanations = _explain_batch(chosen, images, classes, start, progress)
         for index, (path, photo) in enumerate(opened):
-            report.add(str(path), photo, explanation, index)
-            top = explanation.logits[index].argmax()[None]
-            prediction = _in_words(explanation, index, top)
-            rows.append((path.name, prediction, _in_words(explanation, index)))
-    if not rows:
+            report.add(str(path), photo, explanations, index)
+            _remember(explained, path, explanations, index)
+    if not explained.rows:
         raise ImageError(
             f"none of the {len(paths)} photos is readable", remedy="JPEG, PNG or WebP files"
         )
-    return rows
+    return explained
+
+
+def _explain_batch(
+    chosen: ChosenExplainers,
+    images: Tensor,
+    classes: Any,
+    start: int,
+    progress: ExplanationProgress,
+) -> list[Explanation]:
+    """Explain the same classes of the same images by every method."""
+    explanations: list[Explanation] = []
+    for name, explainer in chosen.explainers.items():
+        progress.begin(name, start + 1, len(images))
+        explainer.progress = progress.step
+        # The first method chooses: "top3" must mean the same three classes for all of them.
+        wanted = explanations[0].classes if explanations else classes
+        # The maps wait on the CPU, so that many methods need no more of a GPU than one.
+        explanations.append(explainer(images, wanted).to("cpu"))
+        progress.finish()
+    return explanations
+
+
+def _remember(
+    explained: _Explained, path: Path, explanations: list[Explanation], index: int
+) -> None:
+    first = explanations[0]
+    top = first.logits[index].argmax()[None]
+    explained.rows.append((path.name, _in_words(first, index, top), _in_words(first, index)))
+    for explanation in explanations:
+        # One remark a photo and method, however many classes it is about.
+        blank = [
+            explanation.class_label(int(explanation.classes[index, place]))
+            for place in (~explanation.has_evidence[index]).nonzero().flatten()
+        ]
+        if blank:
+            shown = ", ".join(blank[:3]) + (f" and {len(blank) - 3} more" if blank[3:] else "")
+            explained.no_evidence.append(f"{explanation.method} in {path.name} for {shown}")
 
 
 def _in_words(explanation: Explanation, index: int, classes: Tensor | None = None) -> str:
@@ -193,21 +337,3 @@ def _sample_photos() -> list[Path]:
         raise MissingExtraError.of("scikit-image", "bundled", "sample photos")
     folder = Path(spec.origin).parent / "data"
     return [folder / name for name in _SAMPLE_PHOTOS if (folder / name).is_file()]
-
-
-def _summarise(rows: list[tuple[str, str, str]], out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("photo", style="bold", overflow="fold")
-    table.add_column("prediction")
-    table.add_column("explained")
-    for row in rows[:20]:
-        table.add_row(*row)
-    console = Console()
-    console.print(table)
-    if len(rows) > 20:
-        console.print(f"… and {len(rows) - 20} more")
-    # Not through rich: a path must not be wrapped or highlighted.
-    typer.echo(f"open {(out / 'index.html').resolve()}")

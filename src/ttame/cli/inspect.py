@@ -43,6 +43,8 @@ def inspect(
         model, weights, image_size, taps, class_names, network_option, device
     )
     _print_classifier(classifier, weights)
+    _print_transformer(classifier)
+    _print_methods(classifier)
     if layers:
         _print_layers(classifier)
 
@@ -58,13 +60,13 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()
     parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
-    named = f"{classifier.class_names[0]} … {classifier.class_names[-1]}"
+    names = classifier.class_names
     kind = "random" if weights == "none" else weights
     facts.add_row("classifier", f"{classifier.name} ({kind} weights)")
     facts.add_row("family", classifier.family)
     facts.add_row("parameters", f"{parameters:,}")
     classes = f"{classifier.number_of_classes}"
-    facts.add_row("classes", f"{classes} ({named})" if classifier.class_names else classes)
+    facts.add_row("classes", f"{classes} ({names[0]} … {names[-1]})" if names else classes)
     facts.add_row("preprocessing", classifier.preprocessing.in_words())
     channels_last = "channels_last" in str(classifier.memory_format)
     facts.add_row("memory format", "channels last" if channels_last else "contiguous")
@@ -90,6 +92,54 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
             str(tap.prefix_tokens),
         )
     console.print(table)
+
+
+def _print_transformer(classifier: Classifier) -> None:
+    """What the attention methods know about a Vision Transformer; nothing for other networks."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ttame.classifiers.transformer_layout import transformer_layout
+
+    layout = transformer_layout(classifier)
+    if layout is None:
+        return
+    prefix, (height, width) = layout.tokens.prefix_tokens, layout.tokens.grid
+    table = Table(box=None, show_header=False, pad_edge=False, title="transformer layout")
+    table.title_justify = "left"
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    first, last = layout.blocks[0], layout.blocks[-1]
+    named = first if first == last else f"{first} … {last}"
+    table.add_row("blocks", f"{len(layout.blocks)} ({named})")
+    table.add_row("tokens", f"{layout.number_of_tokens}: {prefix} prefix, {height}x{width} patches")
+    table.add_row("the head reads", f"the {layout.pooling}")
+    console = Console()
+    console.print()
+    console.print(table)
+
+
+def _print_methods(classifier: Classifier) -> None:
+    from rich.table import Table
+
+    from ttame.cli.methods import wide_console
+    from ttame.explainers.known_explainers import EXPLAINERS, methods_for
+
+    applicable, _ = methods_for(classifier)
+    by_family: dict[str, list[str]] = {}
+    for name in applicable:
+        by_family.setdefault(EXPLAINERS[name].card.family, []).append(name)
+    title = f"methods that apply: {len(applicable)} of {len(EXPLAINERS)}"
+    table = Table(box=None, show_header=False, pad_edge=False, title=title)
+    table.title_justify = "left"
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for family, names in by_family.items():
+        table.add_row(family, ", ".join(names))
+    console = wide_console()
+    console.print()
+    console.print(table)
+    console.print(f"why not the others: ttame methods --model {classifier.name}")
 
 
 def _print_layers(classifier: Classifier) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from ttame.cli.explain import explain
 from ttame.cli.inspect import inspect
+from ttame.cli.methods import methods
 from ttame.cli.train import train
 from ttame.errors import TtameError
 from ttame.version import __version__
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(explain)
 app.command()(train)
+app.command()(methods)
 app.command()(inspect)
 
 

@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 
 _PANEL = "The classifier"
 
-ModelName = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        help="torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER or efficientnet_lite0 (bundled).",
-        rich_help_panel=_PANEL,
-    ),
+_MODEL_HELP = "torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER or efficientnet_lite0 (bundled)."
+
+ModelName = Annotated[str, typer.Option("--model", "-m", help=_MODEL_HELP, rich_help_panel=_PANEL)]
+OptionalModelName = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help=_MODEL_HELP, rich_help_panel=_PANEL, show_default=False),
 ]
 Weights = Annotated[
     str,

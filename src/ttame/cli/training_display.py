@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from ttame.cli.durations import duration_in_words
+
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.training.learning_rate_test import LearningRateTest
@@ -83,7 +85,8 @@ class TrainingDisplay:
             epoch=f"{state.epoch + 1}/{state.epochs}",
             parts=f"loss {parts['loss']:.3f} = ce {parts['cross_entropy']:.3f} + area "
             f"{parts['area']:.3f} + smooth {parts['smoothness']:.3f}",
-            speed=f"{state.images_per_second:.1f} images/s, {_duration(state.seconds_left)} left",
+            speed=f"{state.images_per_second:.1f} images/s, "
+            f"{duration_in_words(state.seconds_left)} left",
         )
         if state.validation is not None:
             self._progress.console.print(_figures(state.epoch, state.validation), highlight=False)
@@ -149,9 +152,3 @@ def _figures(epoch: int, figures: Mapping[str, float]) -> str:
         f"AD {figures['average_drop']:.1f} %, IC {figures['increase_in_confidence']:.1f} %, "
         f"mean map {figures['mean_map_value']:.2f}"
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""One picture per image: the photo, and beside it an overlay for every explained class."""
+"""One picture per image: the photo, and beside it an overlay for every class or every method."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ LARGEST_TILE = 640
 SMALLEST_TILE = 320
 """Pixels of a tile's longer side; smaller photos are scaled up, so that captions fit beside."""
 
+MOST_LARGE_TILES = 13
+"""More tiles than these all have the smallest size, or the picture would be too large to open."""
+
 NARROWEST_CELL = 240
 """Pixels of a column's width: what a caption needs beside a tall, narrow photo."""
 
@@ -43,7 +46,7 @@ _LINE_SPACING = 1.35
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassHeatmap:
-    """What one tile of a panel shows.
+    """What one tile of a panel shows, where the tiles differ in their class.
 
     Attributes:
         label: the name of the class.
@@ -59,6 +62,36 @@ class ClassHeatmap:
     def has_evidence(self) -> bool:
         """False where the heatmap is constant and so points nowhere."""
         return bool(has_evidence(checked_heatmap(self.heatmap)))
+
+    @property
+    def figures(self) -> str:
+        """What stands below the label."""
+        return percent(self.probability) + ("" if self.has_evidence else " · no evidence")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MethodHeatmap:
+    """What one tile of a panel shows, where the tiles differ in their method.
+
+    Attributes:
+        label: the title of the method.
+        heatmap: (h, w) floating in [0, 1] on the frame of the network's input.
+        remark: stands below the label if the heatmap has evidence.
+    """
+
+    label: str
+    heatmap: Tensor | ArrayLike
+    remark: str = ""
+
+    @property
+    def has_evidence(self) -> bool:
+        """False where the heatmap is constant and so points nowhere."""
+        return bool(has_evidence(checked_heatmap(self.heatmap)))
+
+    @property
+    def figures(self) -> str:
+        """What stands below the label."""
+        return self.remark if self.has_evidence else "no evidence"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,28 +124,30 @@ class _Layout:
 def draw_panel(
     photo: Image.Image,
     region: PhotoRegion,
-    classes: Sequence[ClassHeatmap],
+    heatmaps: Sequence[ClassHeatmap] | Sequence[MethodHeatmap],
     *,
     title: str = "",
     scale: str = DEFAULT_SCALE,
     opacity: float = DEFAULT_OPACITY,
 ) -> Image.Image:
-    """Draw a photo and one captioned overlay per class, with the colour scale below.
+    """Draw a photo and one captioned overlay per heatmap, with the colour scale below.
 
     Args:
         photo: RGB of any size; not changed.
         region: the part of the photo that the network saw, in pixels of the photo.
-        classes: at least one; drawn in this order.
+        heatmaps: at least one, of several classes or of several methods; drawn in this order.
         title: stands above, for example the file's name; nothing if empty.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
         opacity: opacity of the highest value, in [0, 1].
 
     Returns:
-        RGB. Tiles are scaled until their longer side lies between 320 and 640 pixels.
+        RGB. Tiles are scaled until their longer side lies between 320 and 640 pixels; of more
+        than thirteen each has 320.
 
     Raises:
         UnknownNameError: no such colour scale.
-        ImageError: no class, or what :func:`ttame.drawing.heatmap_overlay.overlay_heatmap` refuses.
+        ImageError: no heatmap, or what
+            :func:`ttame.drawing.heatmap_overlay.overlay_heatmap` refuses.
 
     Example:
         >>> photo = Image.new("RGB", (64, 48), "grey")
@@ -120,19 +155,19 @@ def draw_panel(
         >>> draw_panel(photo, PhotoRegion(8, 0, 56, 48), [tabby]).mode
         'RGB'
     """
-    if not classes:
-        raise ImageError("a panel without classes", allowed="at least one explained class")
-    layout = _layout(photo.size, [shown.label for shown in classes], bool(title))
+    if not heatmaps:
+        raise ImageError("a panel without heatmaps", allowed="at least one explained class")
+    layout = _layout(photo.size, [shown.label for shown in heatmaps], bool(title))
     tile = photo.convert("RGB").resize(layout.tile, Image.Resampling.LANCZOS)
     tile_region = scaled_region(region, photo.size, layout.tile)
     panel = Image.new("RGB", layout.size, PAPER)
     if title:
         _write(panel, (layout.gap, layout.gap), title, layout.font_size + 3, layout.size[0])
     _place(panel, layout, 0, tile, "Photo", "")
-    for number, shown in enumerate(classes, start=1):
+    tiles: list[ClassHeatmap | MethodHeatmap] = list(heatmaps)
+    for number, shown in enumerate(tiles, start=1):
         overlay = overlay_heatmap(tile, shown.heatmap, tile_region, scale=scale, opacity=opacity)
-        figures = percent(shown.probability) + ("" if shown.has_evidence else " · no evidence")
-        _place(panel, layout, number, overlay, shown.label, figures)
+        _place(panel, layout, number, overlay, shown.label, shown.figures)
     remark = "" if covers_photo(region, photo.size) else "frame: what the network saw"
     _draw_legend(panel, layout, _colour_bar(layout, scale, opacity), remark)
     return panel
@@ -171,7 +206,8 @@ def fitted_size(size: tuple[int, int], smallest: int, largest: int) -> tuple[int
 
 
 def _layout(photo_size: tuple[int, int], labels: Sequence[str], has_title: bool) -> _Layout:
-    tile = fitted_size(photo_size, SMALLEST_TILE, LARGEST_TILE)
+    largest = LARGEST_TILE if 1 + len(labels) <= MOST_LARGE_TILES else SMALLEST_TILE
+    tile = fitted_size(photo_size, SMALLEST_TILE, largest)
     cell_width = max(tile[0], NARROWEST_CELL)
     font_size = min(22, max(15, round(cell_width / 26)))
     line = round(font_size * _LINE_SPACING)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection, select_classes
 from ttame.classifiers.classifier import Classifier, Photo
-from ttame.errors import NonFiniteMapError
+from ttame.errors import ClassSelectionError, NonFiniteMapError
 from ttame.explainers.memory_budget import DEFAULT_BUDGET, Progress
 from ttame.explainers.method_card import MethodCard
 from ttame.memory_limit import naming_the_setting
 from ttame.results.explanation import Explanation
+from ttame.saliency_maps import resize_maps
 
 
 class RawMaps(NamedTuple):
@@ -96,6 +97,57 @@ class Explainer(ABC):
             method=self.method,
             provenance=self.provenance(),
         )
+
+    @overload
+    def attribute(self, inputs: Tensor, target: ClassSelection = None) -> Tensor: ...
+
+    @overload
+    def attribute(self, inputs: tuple[Tensor], target: ClassSelection = None) -> tuple[Tensor]: ...
+
+    def attribute(
+        self, inputs: Tensor | tuple[Tensor], target: ClassSelection = None
+    ) -> Tensor | tuple[Tensor]:
+        """Explain a batch of images in the way of Captum, for code and metrics written for it.
+
+        Args:
+            inputs: (B, 3, H, W) float, normalised; or a tuple of that one tensor, as Captum's
+                metrics pass it.
+            target: one class for all images, (B,) classes, or ``None`` for each image's top-1.
+                A tensor of one element counts for all images.
+
+        Returns:
+            Float32 without a graph, on the classifier's device, in the shape of the inputs, as
+            Captum's metrics demand: the raw, signed map at the size of the image, each place's
+            value in equal parts on its colours, so that their sum is the map. A tuple for a tuple.
+
+        Raises:
+            ClassSelectionError: several classes an image; otherwise the errors of a call.
+
+        Example:
+            >>> from torch import nn
+            >>> from ttame.explainers.posthoc.grad_cam import GradCam
+            >>> from ttame.preprocessing import Preprocessing
+            >>> network = nn.Sequential(
+            ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+            ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+            >>> grad_cam = GradCam(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+            >>> grad_cam.attribute(torch.zeros(2, 3, 16, 16), target=4).shape
+            torch.Size([2, 3, 16, 16])
+        """
+        if isinstance(inputs, tuple):
+            (images,) = inputs
+            return (self.attribute(images, target),)
+        if isinstance(target, Tensor) and target.numel() == 1:
+            target = int(target)
+        explanation = self(inputs, target)
+        if explanation.maps.shape[1] > 1:
+            raise ClassSelectionError(
+                f"{explanation.maps.shape[1]} classes an image to attribute",
+                allowed="one; calling the explainer gives the maps of several",
+            )
+        maps = resize_maps(explanation.maps, explanation.image_size)
+        colours = inputs.shape[1]
+        return (maps / colours).repeat(1, colours, 1, 1)
 
     def provenance(self) -> dict[str, Any]:
         """What the maps depend on besides the images, as strings and numbers."""

@@ -13,8 +13,36 @@ from ttame.explainers.attention.trained_method import TrainedMethod
 from ttame.explainers.explainer import Explainer
 from ttame.explainers.memory_budget import DEFAULT_BUDGET, Progress, parse_memory
 from ttame.explainers.method_card import MethodCard
+from ttame.explainers.posthoc.ablation_cam import AblationCam
+from ttame.explainers.posthoc.agf import Agf
+from ttame.explainers.posthoc.attention_rollout import AttentionRollout
+from ttame.explainers.posthoc.attn_lrp import AttnLrp
 from ttame.explainers.posthoc.cam import Cam
+from ttame.explainers.posthoc.centre_gaussian import CentreGaussian
+from ttame.explainers.posthoc.class_embedding import ClassEmbedding
+from ttame.explainers.posthoc.eigen_cam import EigenCam
+from ttame.explainers.posthoc.full_lrp import FullLrp
+from ttame.explainers.posthoc.generic_attention import GenericAttention
 from ttame.explainers.posthoc.grad_cam import GradCam
+from ttame.explainers.posthoc.grad_cam_plus_plus import GradCamPlusPlus
+from ttame.explainers.posthoc.hires_cam import HiResCam
+from ttame.explainers.posthoc.iia import Iia
+from ttame.explainers.posthoc.input_x_gradient import InputXGradient
+from ttame.explainers.posthoc.integrated_gradients import IntegratedGradients
+from ttame.explainers.posthoc.layer_cam import LayerCam
+from ttame.explainers.posthoc.legrad import LeGrad
+from ttame.explainers.posthoc.occlusion import Occlusion
+from ttame.explainers.posthoc.partial_lrp import PartialLrp
+from ttame.explainers.posthoc.random_map import RandomMap
+from ttame.explainers.posthoc.raw_attention import RawAttention
+from ttame.explainers.posthoc.recipro_cam import ReciproCam
+from ttame.explainers.posthoc.rise import Rise
+from ttame.explainers.posthoc.score_cam import ScoreCam
+from ttame.explainers.posthoc.smooth_grad import SmoothGrad
+from ttame.explainers.posthoc.transformer_attribution import TransformerAttribution
+from ttame.explainers.posthoc.vit_cx import VitCx
+from ttame.explainers.posthoc.vit_recipro_cam import ViTReciproCam
+from ttame.explainers.posthoc.xgrad_cam import XGradCam
 
 
 class Method(Protocol):
@@ -29,8 +57,36 @@ class Method(Protocol):
 
 
 EXPLAINERS: dict[str, Method] = {
+    "input_x_gradient": InputXGradient,
+    "integrated_gradients": IntegratedGradients,
+    "smooth_grad": SmoothGrad,
+    "rise": Rise,
+    "occlusion": Occlusion,
+    "vit_cx": VitCx,
     "cam": Cam,
     "grad_cam": GradCam,
+    "grad_cam_plus_plus": GradCamPlusPlus,
+    "xgrad_cam": XGradCam,
+    "hires_cam": HiResCam,
+    "layer_cam": LayerCam,
+    "eigen_cam": EigenCam,
+    "score_cam": ScoreCam,
+    "ablation_cam": AblationCam,
+    "recipro_cam": ReciproCam,
+    "raw_attention": RawAttention,
+    "attention_rollout": AttentionRollout,
+    "generic_attention": GenericAttention,
+    "transformer_attribution": TransformerAttribution,
+    "partial_lrp": PartialLrp,
+    "full_lrp": FullLrp,
+    "attn_lrp": AttnLrp,
+    "agf": Agf,
+    "legrad": LeGrad,
+    "class_embedding": ClassEmbedding,
+    "iia": Iia,
+    "vit_recipro_cam": ViTReciproCam,
+    "random": RandomMap,
+    "centre_gaussian": CentreGaussian,
     **{name: TrainedMethod(card) for name, card in TRAINED_CARDS.items()},
 }
 """Name to method. A new method is one file and one line."""

@@ -1,9 +1,22 @@
-"""How much of a long computation runs at once."""
+"""How much of a long computation runs at once.
+
+A method with many passes measures what one of its items needs, by running it under
+:class:`ActivationMeter`, and then runs as many at a time as fit into the budget. The measure is of
+tensors, so the same on every device. Kernels allocate some more inside, and allocators keep what is
+free: ``MARGIN`` is for them.
+"""
 
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import MemoryLimitError
@@ -13,6 +26,12 @@ DEFAULT_BUDGET = 2 * 1024**3
 
 MOST_AT_ONCE = 64
 """More images at a time make no pass faster, also where the memory would allow them."""
+
+MOST_AT_ONCE_ON_CPU = 8
+"""On a CPU larger batches only leave its caches, and their memory is mapped anew in every pass."""
+
+MARGIN = 1.5
+"""What a pass takes from the machine, over what its tensors hold."""
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 
@@ -41,26 +60,99 @@ def parse_memory(text: str | int) -> int:
     return size
 
 
-def bytes_per_image(classifier: Classifier, *, gradients: bool = False) -> int:
-    """A cautious estimate of the activations of one image in a pass of the classifier.
+class ActivationMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Measures the bytes of tensors that are alive together while the block runs in this thread.
 
-    Without gradients the input and the output of the widest layer are alive together with a
-    residual stream and a scratch copy; with gradients every layer's output is.
+    Tensors that existed before, such as weights, are not counted.
+
+    Attributes:
+        live: bytes of the tensors that were made in the block and still exist.
+        peak: the largest ``live`` so far.
+
+    Example:
+        >>> with ActivationMeter() as meter:
+        ...     total = (torch.zeros(10) + torch.ones(10)).sum()
+        >>> meter.live, meter.peak
+        (4, 120)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live = 0
+        self.peak = 0
+        self._counted: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def restart(self) -> None:
+        """Forget the peak so far; what is alive stays counted."""
+        self.peak = self.live
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {_storage_of(leaf) for leaf in tree_leaves((args, kwargs)) if _is_plain(leaf)}
+        for leaf in tree_leaves(result):
+            # A view of a weight, or a weight returned as it came, takes no memory.
+            if _is_plain(leaf) and _storage_of(leaf) not in given:
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._counted:
+            return
+
+        def forget(_: object) -> None:
+            self._counted.pop(key, None)
+            self.live -= size
+
+        self._counted[key] = weakref.ref(storage, forget)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+
+def _is_plain(leaf: object) -> bool:
+    return isinstance(leaf, Tensor) and leaf.layout == torch.strided
+
+
+def _storage_of(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def bytes_needed(run: Callable[[], object]) -> int:
+    """The memory that a computation needs, with a margin: run it once on a single item.
+
+    Example:
+        >>> bytes_needed(lambda: torch.zeros(1000))
+        6000
+    """
+    with ActivationMeter() as meter:
+        run()
+    return int(MARGIN * meter.peak)
+
+
+def bytes_per_image(classifier: Classifier, images: Tensor, *, gradients: bool = False) -> int:
+    """The memory that one image needs in a pass of the classifier, with a margin.
 
     Args:
-        classifier: its trace knows the shape of every layer's output.
+        classifier: runs once on the first image.
+        images: (B, 3, H, W), of the size that is meant.
         gradients: whether a graph is kept for a backward pass.
     """
-    sizes = [_elements(layer.shape) for layer in classifier.trace.layers if layer.is_leaf]
-    elements = 2 * sum(sizes) if gradients else 4 * max(sizes, default=1)
-    return max(elements, 1) * classifier.dtype.itemsize
+    image = images[:1].detach()
+
+    def run() -> object:
+        with torch.set_grad_enabled(gradients):
+            leaf = image.clone().requires_grad_(gradients)
+            logits = classifier.logits(leaf)
+            return torch.autograd.grad(logits.sum(), leaf) if gradients else logits
+
+    return bytes_needed(run)
 
 
-def _elements(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape[1:]:
-        product *= size
-    return product
+def most_at_once(device: torch.device) -> int:
+    """The number of images a pass beyond which nothing is gained."""
+    return MOST_AT_ONCE_ON_CPU if device.type == "cpu" else MOST_AT_ONCE
 
 
 def items_at_once(bytes_per_item: int, budget: int, most: int = MOST_AT_ONCE) -> int:
@@ -85,3 +177,21 @@ def in_chunks(total: int, size: int, progress: Progress | None = None) -> Iterat
         yield slice(start, stop)
         if progress is not None:
             progress(stop, total)
+
+
+def part_of(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Progress of one part of a method's work, reported as progress of all of it.
+
+    Args:
+        progress: told about all of the work.
+        before: steps that earlier parts did.
+        total: steps of all parts.
+
+    Example:
+        >>> report = part_of(lambda done, total: print(f"{done} of {total}"), 5, 10)
+        >>> report(2, 5)
+        7 of 10
+    """
+    if progress is None:
+        return None
+    return lambda done, _: progress(before + done, total)

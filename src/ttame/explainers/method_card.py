@@ -49,3 +49,15 @@ class MethodCard:
     random: bool = False
     map_is: Literal["grid", "pixels"] = "grid"
     licence_note: str = ""
+
+    @property
+    def maps_in_words(self) -> str:
+        """What kind of maps come out.
+
+        Example:
+            >>> MethodCard("m", "M", "gradient", "any", "1 forward", "A, 2020").maps_in_words
+            'one for each class, on the features\' grid'
+        """
+        which = "one for each class" if self.class_specific else "one for all classes"
+        where = "of the input's pixels" if self.map_is == "pixels" else "on the features' grid"
+        return f"{which}, {where}" + (", random: has a seed" if self.random else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.drawing.captions import percent
-from ttame.drawing.explanation_panel import ClassHeatmap
+from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap
 from ttame.drawing.heatmap_overlay import covers_photo
 from ttame.errors import ClassSelectionError, ImageError, NonFiniteMapError
 from ttame.preprocessing import PhotoRegion
 from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
+from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import Explanation
 
 MOST_DRAWN_CLASSES = 12
@@ -24,19 +26,24 @@ MOST_DRAWN_CLASSES = 12
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ExplainedImage:
-    """A photo with the explanation of just this photo.
+    """A photo with the explanations of just this photo, of the same classes by each method.
 
     Attributes:
         name: what the user calls the image, usually its path.
         photo: RGB, as it was opened.
         region: the part of it that the network saw.
-        explanation: of a batch of one image.
+        explanations: one per method, each of a batch of one image; all of the same classes.
     """
 
     name: str
     photo: Image.Image
     region: PhotoRegion
-    explanation: Explanation
+    explanations: tuple[Explanation, ...]
+
+    @property
+    def explanation(self) -> Explanation:
+        """The first method's, which stands for the prediction."""
+        return self.explanations[0]
 
     @property
     def heading(self) -> str:
@@ -47,7 +54,7 @@ class ExplainedImage:
             >>> blank = Explanation(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, dtype=torch.int64),
             ...     torch.zeros(1, 2), (8, 8))
             >>> region = PhotoRegion(0, 0, 8, 8)
-            >>> ExplainedImage("cats/tabby.png", Image.new("RGB", (8, 8)), region, blank).heading
+            >>> ExplainedImage("cats/tabby.png", Image.new("RGB", (8, 8)), region, (blank,)).heading
             'tabby.png'
         """
         return last_part(self.name)
@@ -68,56 +75,91 @@ class ExplainedImage:
         return f"the {n_drawn} most probable of {n_explained} explained classes"
 
     def class_heatmaps(self) -> list[ClassHeatmap]:
-        """What a panel draws. The maps stay on their own grid: drawing stretches them once."""
-        heatmaps = self.explanation.heatmaps(_grid(self.explanation.maps))[0]
+        """What a panel about one method draws: a tile for each class.
+
+        The maps stay on their own grid: drawing stretches them once.
+        """
+        heatmaps = _own_heatmaps(self.explanation)
         classes = _class_records(self.explanation)
         return [
             ClassHeatmap(classes[place]["name"], classes[place]["probability"], heatmaps[place])
             for place in self.drawn()
         ]
 
-    def record(self, files: dict[str, str], overlays: list[str]) -> dict[str, Any]:
+    def method_heatmaps(self, place: int, labels: Mapping[str, MethodLabel]) -> list[MethodHeatmap]:
+        """What a panel about one class draws: a tile for each method.
+
+        Args:
+            place: of the class among the explained ones.
+            labels: method to label.
+        """
+        return [
+            MethodHeatmap(
+                labels[explanation.method].title,
+                _own_heatmaps(explanation)[place],
+                labels[explanation.method].remark,
+            )
+            for explanation in self.explanations
+        ]
+
+    def class_title(self, place: int) -> str:
+        """Name and probability of an explained class."""
+        described = _class_records(self.explanation)[place]
+        return f"{described['name']}, {percent(described['probability'])}"
+
+    def record(
+        self, files: Mapping[str, Any], overlays: Sequence[Mapping[str, str]]
+    ) -> dict[str, Any]:
         """Return what ``explanations.json`` says about this image.
 
         Args:
-            files: purpose to path within the report's folder.
-            overlays: one path for each of :meth:`drawn`.
+            files: purpose to paths within the report's folder.
+            overlays: for each of :meth:`drawn`, method to path.
         """
         classes = _class_records(self.explanation)
-        overlay_of = dict(zip(self.drawn(), overlays, strict=True))
+        overlays_of = dict(zip(self.drawn(), overlays, strict=True))
+        figures = {one.method: _map_records(one) for one in self.explanations}
         for place, described in enumerate(classes):
-            described["overlay"] = overlay_of.get(place)
+            described["maps"] = {
+                method: {**maps[place], "overlay": overlays_of.get(place, {}).get(method)}
+                for method, maps in figures.items()
+            }
         return {
             "name": self.name,
-            "files": files,
+            "files": dict(files),
             "width": self.photo.width,
             "height": self.photo.height,
             "region": dataclasses.asdict(self.region),
             "classes": classes,
         }
 
-    def page_entry(self, files: dict[str, str], scale: str) -> dict[str, Any]:
+    def page_entry(
+        self, files: Mapping[str, Any], scale: str, labels: Mapping[str, MethodLabel]
+    ) -> dict[str, Any]:
         """Return what the page's template shows of this image.
 
         Args:
-            files: purpose to path within the report's folder.
+            files: purpose to paths within the report's folder.
             scale: name of the colour scale.
+            labels: method to label.
         """
-        heatmaps = self.explanation.heatmaps(_page_grid(self.explanation.image_size))[0].cpu()
         classes = _class_records(self.explanation)
+        drawn = self.drawn()
+        tiles = [_page_tiles(one, drawn, scale, labels[one.method]) for one in self.explanations]
         width, height = self.photo.size
         return {
             "name": self.name,
             "heading": self.heading,
             "remark": self.remark(),
-            "files": files,
+            "files": dict(files),
             "photo": photo_address(self.photo),
             "aspect": f"{width} / {height}",
             "wide": width > 2.2 * height,
             "inset": _inset(self.region, self.photo.size),
             "framed": not covers_photo(self.region, self.photo.size),
             "classes": [
-                _page_class(classes[place], heatmaps[place], scale) for place in self.drawn()
+                _page_class(classes[place], [row[number] for row in tiles])
+                for number, place in enumerate(drawn)
             ],
         }
 
@@ -175,39 +217,63 @@ def last_part(name: str) -> str:
 
 
 def _class_records(explanation: Explanation) -> list[dict[str, Any]]:
-    """One record per explained class of the first image; figures of the raw maps."""
-    maps, logits = explanation.maps[0], explanation.logits[0]
+    """One record per explained class of the first image."""
+    logits = explanation.logits[0]
     probabilities = explanation.class_probabilities[0].tolist()
-    evidence = explanation.has_evidence[0].tolist()
-    figures = zip(
-        maps.amin((-2, -1)).tolist(),
-        maps.amax((-2, -1)).tolist(),
-        maps.mean((-2, -1)).tolist(),
-        strict=True,
-    )
     return [
         {
             "index": index,
             "name": explanation.class_label(index),
             "probability": probabilities[place],
             "rank": 1 + int((logits > logits[index]).sum()),
-            "map": {"minimum": minimum, "maximum": maximum, "mean": mean},
-            "has_evidence": evidence[place],
         }
-        for place, (index, (minimum, maximum, mean)) in enumerate(
-            zip(explanation.classes[0].tolist(), figures, strict=True)
-        )
+        for place, index in enumerate(explanation.classes[0].tolist())
     ]
 
 
-def _page_class(described: dict[str, Any], heatmap: Tensor, scale: str) -> dict[str, Any]:
+def _map_records(explanation: Explanation) -> list[dict[str, Any]]:
+    """Figures of the raw map of every explained class of the first image."""
+    maps = explanation.maps[0]
+    figures = zip(
+        maps.amin((-2, -1)).tolist(),
+        maps.amax((-2, -1)).tolist(),
+        maps.mean((-2, -1)).tolist(),
+        explanation.has_evidence[0].tolist(),
+        strict=True,
+    )
+    names = ("minimum", "maximum", "mean", "has_evidence")
+    return [dict(zip(names, values, strict=True)) for values in figures]
+
+
+def _page_class(described: dict[str, Any], tiles: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "name": described["name"],
         "percent": percent(described["probability"]),
         "width": f"{100 * described['probability']:.2f}%",
         "rank": described["rank"],
-        "heat": heat_address(heatmap.numpy(), scale) if described["has_evidence"] else "",
+        "tiles": tiles,
     }
+
+
+def _page_tiles(
+    explanation: Explanation, drawn: list[int], scale: str, label: MethodLabel
+) -> list[dict[str, str]]:
+    """One method's picture of each drawn class."""
+    heatmaps = explanation.heatmaps(_page_grid(explanation.image_size))[0].cpu()
+    evidence = explanation.has_evidence[0].tolist()
+    return [
+        {
+            "title": label.title,
+            "remark": label.remark,
+            "heat": heat_address(heatmaps[place].numpy(), scale) if evidence[place] else "",
+        }
+        for place in drawn
+    ]
+
+
+def _own_heatmaps(explanation: Explanation) -> Tensor:
+    """(K, h, w) in [0, 1] on the maps' own grid."""
+    return explanation.heatmaps(_grid(explanation.maps))[0]
 
 
 def _grid(maps: Tensor) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import jinja2
@@ -26,17 +26,28 @@ def write_page(
 
     Args:
         file: open for writing.
-        about: title, method, provenance and colour scale, as in ``explanations.json``.
+        about: title, methods and colour scale, as in ``explanations.json``.
         preprocessing: of the classifier, for the footer.
         opacity: where the opacity slider starts, in [0, 1].
         entries: one record per image, from ``ExplainedImage.page_entry``.
         skipped: name, heading and reason of each image that was not explained.
     """
+    methods = about["methods"]
+    shared = _shared_facts([method["provenance"] for method in methods])
     pieces = _template().generate(
         title=about["title"],
-        classifier=_classifier_name(about["provenance"]),
-        method=about["method"] or "not named",
-        provenance=_facts(about["provenance"]),
+        classifier=_classifier_name(shared),
+        methods=[
+            {
+                "name": method["name"] or "not named",
+                "title": method["title"] or "not named",
+                "facts": _own_facts(method["provenance"], shared),
+            }
+            for method in methods
+        ],
+        several=len(methods) > 1,
+        left_out=[(name, reason) for name, reason in about["methods_left_out"].items()],
+        provenance=_facts(shared),
         preprocessing=preprocessing.in_words(),
         gradient=legend_gradient(about["colour_scale"]),
         opacity=round(100 * opacity),
@@ -48,6 +59,24 @@ def write_page(
     )
     for piece in pieces:
         file.write(piece)
+
+
+def _shared_facts(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is the same for all methods, in the order of the first one."""
+    if not provenances:
+        return {}
+    first, *others = provenances
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in others)
+    }
+
+
+def _own_facts(provenance: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
+    """What is set for one method, on one line."""
+    own = {name: value for name, value in provenance.items() if name not in shared}
+    return ", ".join(f"{name} {value}" for name, value in _facts(own))
 
 
 def _classifier_name(provenance: Mapping[str, Any]) -> str:

@@ -4,38 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+import torch
+from numpy.typing import ArrayLike
 from PIL import Image
+from torch import Tensor
 
 from ttame.atomic_writing import whole_folder
 from ttame.drawing.colour_scales import DEFAULT_SCALE, colour_scale
-from ttame.drawing.explanation_panel import draw_panel
+from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap, draw_panel
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, opacity_scale, overlay_heatmap
 from ttame.errors import ExplainerError
 from ttame.preprocessing import Preprocessing
 from ttame.reporting.explained_image import ExplainedImage, last_part, of_one_image
 from ttame.reporting.explanation_page import write_page
 from ttame.reporting.file_names import UniqueStems, safe_label
+from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.record_spool import RecordSpool
 from ttame.results.explanation import Explanation
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of ``explanations.json``. Version 1 knew one method: each class had ``map`` and ``overlay``."""
 
 
 class ExplanationReportWriter:
     """Writes a report image by image; the folder appears whole when the block succeeds.
 
-    ::
+    By one method::
 
         index.html                  one page that opens offline and can be sent alone
-        explanations.json           schema_version, method, provenance, preprocessing, images
+        explanations.json           schema_version, methods, preprocessing, images
         pictures/NAME.png           photo and overlays side by side
         overlays/NAME/1-CLASS.png   each overlay at the photo's own size
         maps/NAME.safetensors       the raw maps, for Explanation.load
+
+    By several methods, which the page shows side by side for each class::
+
+        pictures/NAME/1-CLASS.png          photo and every method's overlay side by side
+        overlays/NAME/1-CLASS/METHOD.png   each overlay at the photo's own size
+        maps/NAME/METHOD.safetensors       the raw maps, for Explanation.load
 
     Memory does not grow with the number of images, but for their file names.
 
@@ -46,6 +57,8 @@ class ExplanationReportWriter:
         overwrite: replace an existing folder, once the new report is complete.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
         opacity: opacity of the highest value in the pictures, in [0, 1].
+        labels: method to what stands below its pictures; a method without one goes by its name.
+        left_out: methods that do not take part, to the reason why; the page says so.
 
     Raises:
         UnknownNameError: no such colour scale.
@@ -76,6 +89,8 @@ class ExplanationReportWriter:
         overwrite: bool = False,
         scale: str = DEFAULT_SCALE,
         opacity: float = DEFAULT_OPACITY,
+        labels: Mapping[str, MethodLabel] | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> None:
         # Asked here, because a wrong name must not surface after the first long batch.
         colour_scale(scale)
@@ -88,7 +103,9 @@ class ExplanationReportWriter:
         self._place = whole_folder(self.folder, overwrite=overwrite)
         self._spools = contextlib.ExitStack()
         self._stems = UniqueStems()
-        self._first: dict[str, Any] | None = None
+        self._labels = dict(labels or {})
+        self._left_out = dict(left_out or {})
+        self._methods: list[dict[str, Any]] = []
 
     def __enter__(self) -> ExplanationReportWriter:
         self._temporary = self._place.__enter__()
@@ -111,32 +128,42 @@ class ExplanationReportWriter:
                 raise problem
             self._finish()
 
-    def add(self, name: str, photo: Image.Image, explanation: Explanation, index: int = 0) -> None:
+    def add(
+        self,
+        name: str,
+        photo: Image.Image,
+        explanations: Explanation | Sequence[Explanation],
+        index: int = 0,
+    ) -> None:
         """Write everything about one image.
 
         Args:
             name: what the user calls the image, usually its path.
             photo: RGB, as it was opened, before any preprocessing; not changed.
-            explanation: of a batch that holds this image.
+            explanations: of a batch that holds this image; one per method, of the same classes,
+                to show methods side by side.
             index: of the image in the batch.
 
         Raises:
-            ExplainerError: the explanation comes from another method than those before.
+            ExplainerError: the explanations come from other methods than those before, or are
+                about different classes.
             ImageError: no such image in the batch.
             ClassSelectionError: no class was explained.
             NonFiniteMapError: a map holds NaN or infinity.
             OutputError: the disk is full.
         """
-        region = self.preprocessing.region(photo.size)
-        image = ExplainedImage(name, photo, region, of_one_image(explanation, index))
-        self._remember(explanation)
+        given = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+        cut = tuple(of_one_image(explanation, index) for explanation in given)
+        _refuse_different_classes(cut)
+        image = ExplainedImage(name, photo, self.preprocessing.region(photo.size), cut)
+        self._remember(given)
         stem = self._stems.take(name)
-        files = {"picture": f"pictures/{stem}.png", "maps": f"maps/{stem}.safetensors"}
-        self._write_panel(image, files["picture"])
-        overlays = self._write_overlays(image, f"overlays/{stem}")
-        image.explanation.save(self._temporary / files["maps"])
+        if len(cut) == 1:
+            files, overlays = self._write_one_method(image, stem)
+        else:
+            files, overlays = self._write_several_methods(image, stem)
         self._records.append(image.record(files, overlays))
-        self._page_entries.append(image.page_entry(files, self.scale))
+        self._page_entries.append(image.page_entry(files, self.scale, self._labels))
 
     def skip(self, name: str, reason: str) -> None:
         """Name an image that could not be explained.
@@ -157,54 +184,105 @@ class ExplanationReportWriter:
         """Images skipped so far."""
         return len(self._skipped)
 
-    def _remember(self, explanation: Explanation) -> None:
-        if self._first is None:
-            self._first = {
-                "method": explanation.method,
-                "provenance": dict(explanation.provenance),
-            }
-        if explanation.method != self._first["method"]:
+    def _remember(self, explanations: Sequence[Explanation]) -> None:
+        methods = [explanation.method for explanation in explanations]
+        if not self._methods:
+            repeated = {method for method in methods if methods.count(method) > 1}
+            if repeated or not methods:
+                raise ExplainerError(
+                    f"explanations by {', '.join(methods) or 'no method'} of one image",
+                    allowed="one explanation per method",
+                )
+            self._methods = [
+                {"name": explanation.method, "provenance": dict(explanation.provenance)}
+                for explanation in explanations
+            ]
+            for method in methods:
+                self._labels.setdefault(method, MethodLabel(method))
+        before = [described["name"] for described in self._methods]
+        if methods != before:
             raise ExplainerError(
-                f"an explanation by {explanation.method!r} in a report about "
-                f"{self._first['method']!r}",
-                allowed="one explainer in a report",
+                f"an explanation by {', '.join(map(repr, methods))} in a report about "
+                f"{', '.join(map(repr, before))}",
+                allowed="the same methods for every image",
                 remedy="an ExplanationReportWriter for each",
             )
 
-    def _write_panel(self, image: ExplainedImage, path: str) -> None:
+    def _write_one_method(
+        self, image: ExplainedImage, stem: str
+    ) -> tuple[dict[str, Any], list[dict[str, str]]]:
+        """Write the files of an image; return their paths, and those of each class's overlay."""
+        method = image.explanation.method
+        picture, maps = f"pictures/{stem}.png", f"maps/{stem}.safetensors"
         remark = image.remark()
+        title = image.heading + (f" – {remark}" if remark else "")
+        self._write_panel(image, image.class_heatmaps(), title, picture)
+        image.explanation.save(self._temporary / maps)
+        overlays = []
+        for number, shown in enumerate(image.class_heatmaps(), start=1):
+            path = f"overlays/{stem}/{number}-{safe_label(shown.label)}.png"
+            self._write_overlay(image, shown.heatmap, path)
+            overlays.append({method: path})
+        return {"pictures": [picture], "maps": {method: maps}}, overlays
+
+    def _write_several_methods(
+        self, image: ExplainedImage, stem: str
+    ) -> tuple[dict[str, Any], list[dict[str, str]]]:
+        """Write the files of an image; return their paths, and those of each class's overlays."""
+        maps, pictures, overlays = {}, [], []
+        for explanation in image.explanations:
+            path = f"maps/{stem}/{safe_label(explanation.method)}.safetensors"
+            explanation.save(self._temporary / path)
+            maps[explanation.method] = path
+        for number, place in enumerate(image.drawn(), start=1):
+            shown = image.method_heatmaps(place, self._labels)
+            label = image.explanation.class_label(int(image.explanation.classes[0, place]))
+            folder = f"{stem}/{number}-{safe_label(label)}"
+            title = f"{image.heading} – {image.class_title(place)}"
+            self._write_panel(image, shown, title, f"pictures/{folder}.png")
+            pictures.append(f"pictures/{folder}.png")
+            paths = {method: f"overlays/{folder}/{safe_label(method)}.png" for method in maps}
+            for tile, path in zip(shown, paths.values(), strict=True):
+                self._write_overlay(image, tile.heatmap, path)
+            overlays.append(paths)
+        return {"pictures": pictures, "maps": maps}, overlays
+
+    def _write_panel(
+        self,
+        image: ExplainedImage,
+        heatmaps: Sequence[ClassHeatmap] | Sequence[MethodHeatmap],
+        title: str,
+        path: str,
+    ) -> None:
         panel = draw_panel(
             image.photo,
             image.region,
-            image.class_heatmaps(),
-            title=image.heading + (f" – {remark}" if remark else ""),
+            heatmaps,
+            title=title,
             scale=self.scale,
             opacity=self.opacity,
         )
         _save_picture(panel, self._temporary / path)
 
-    def _write_overlays(self, image: ExplainedImage, folder: str) -> list[str]:
-        """Write one overlay per drawn class; return their paths within the report."""
-        paths = []
-        for number, shown in enumerate(image.class_heatmaps(), start=1):
-            overlay = overlay_heatmap(
-                image.photo,
-                shown.heatmap,
-                image.region,
-                scale=self.scale,
-                opacity=self.opacity,
-            )
-            paths.append(f"{folder}/{number}-{safe_label(shown.label)}.png")
-            _save_picture(overlay, self._temporary / paths[-1])
-        return paths
+    def _write_overlay(self, image: ExplainedImage, heatmap: Tensor | ArrayLike, path: str) -> None:
+        overlay = overlay_heatmap(
+            image.photo, heatmap, image.region, scale=self.scale, opacity=self.opacity
+        )
+        _save_picture(overlay, self._temporary / path)
 
     def _finish(self) -> None:
         about = {
             "schema_version": SCHEMA_VERSION,
             "title": self.title,
-            "method": "",
-            "provenance": {},
-            **(self._first or {}),
+            "methods": [
+                {
+                    "name": described["name"],
+                    "title": self._labels[described["name"]].title,
+                    "provenance": described["provenance"],
+                }
+                for described in self._methods
+            ],
+            "methods_left_out": self._left_out,
             "preprocessing": self.preprocessing.as_json(),
             "colour_scale": self.scale,
         }
@@ -213,6 +291,16 @@ class ExplanationReportWriter:
         with (self._temporary / "index.html").open("w", encoding="utf-8") as file:
             write_page(
                 file, about, self.preprocessing, self.opacity, self._page_entries, self._skipped
+            )
+
+
+def _refuse_different_classes(explanations: Sequence[Explanation]) -> None:
+    for explanation in explanations[1:]:
+        if not torch.equal(explanation.classes, explanations[0].classes):
+            raise ExplainerError(
+                f"{explanation.method} explains other classes than {explanations[0].method}",
+                allowed="the same classes by every method",
+                remedy="passing the first explanation's classes to the other explainers",
             )
 
 

@@ -81,7 +81,8 @@ class Explanation:
             >>> explanation.heatmaps().flatten().tolist()
             [0.0, 0.25, 0.5, 1.0]
         """
-        return resize_maps(to_unit_range(self.maps), size or self.image_size)
+        # Interpolation may leave the range by a rounding.
+        return resize_maps(to_unit_range(self.maps), size or self.image_size).clamp(0, 1)
 
     def class_label(self, index: int) -> str:
         """The name of class ``index``, or ``"class 7"`` if the classifier has no names."""

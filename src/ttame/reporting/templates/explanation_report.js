@@ -33,6 +33,16 @@
     if (!dialog.open) dialog.showModal();
   };
 
+  // Up and down lead to the same place in the next row: the same method, another class or photo.
+  const below = (index, step) => {
+    const rows = [...document.querySelectorAll("main .tiles")];
+    const row = stages[index].closest(".tiles");
+    const next = rows[(rows.indexOf(row) + step + rows.length) % rows.length];
+    const column = [...row.querySelectorAll(".stage")].indexOf(stages[index]);
+    const found = next.querySelectorAll(".stage");
+    return stages.indexOf(found[Math.min(column, found.length - 1)]);
+  };
+
   stages.forEach((stage, index) => stage.addEventListener("click", () => enlarge(index)));
   dialog.addEventListener("click", (event) => {
     const step = event.target.dataset.step;
@@ -42,6 +52,10 @@
   dialog.addEventListener("keydown", (event) => {
     if (event.key === "ArrowLeft") enlarge(current - 1);
     if (event.key === "ArrowRight") enlarge(current + 1);
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      enlarge(below(current, event.key === "ArrowDown" ? 1 : -1));
+    }
   });
   dialog.addEventListener("close", () => {
     place.replaceChildren();

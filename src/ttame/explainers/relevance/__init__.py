@@ -1,0 +1,1 @@
+"""Relevance propagation through a network's own modules."""

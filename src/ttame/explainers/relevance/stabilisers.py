@@ -1,0 +1,46 @@
+"""Division of relevance by numbers that may be zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Stabiliser = Literal["sign-aware", "published"]
+
+Divide = Callable[[Tensor, Tensor], Tensor]
+
+EPSILON = 1e-9
+
+
+def divide_sign_aware(relevance: Tensor, total: Tensor) -> Tensor:
+    """``a / (b + sign(b)·ε)``, and 0 where b = 0: a division never grows by its stabiliser.
+
+    Example:
+        >>> divide_sign_aware(torch.ones(3), torch.tensor([2.0, 0.0, -2.0])).tolist()
+        [0.5, 0.0, -0.5]
+    """
+    stabilised = total + EPSILON * total.sign()
+    return _quotient(relevance, stabilised, total)
+
+
+def divide_as_published(relevance: Tensor, total: Tensor) -> Tensor:
+    """``a / (b + ε)``, and 0 where b = 0: for negative b the stabiliser brings b nearer to 0.
+
+    Where b + ε happens to be 0, the divisor is ε.
+    """
+    stabilised = total + EPSILON
+    stabilised = torch.where(stabilised == 0, torch.full_like(stabilised, EPSILON), stabilised)
+    return _quotient(relevance, stabilised, total)
+
+
+DIVISIONS: dict[Stabiliser, Divide] = {
+    "sign-aware": divide_sign_aware,
+    "published": divide_as_published,
+}
+
+
+def _quotient(relevance: Tensor, stabilised: Tensor, total: Tensor) -> Tensor:
+    return torch.where(total == 0, torch.zeros_like(total), relevance / stabilised)

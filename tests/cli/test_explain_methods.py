@@ -1,0 +1,253 @@
+"""``ttame explain --method``: which classifier, which methods, what is written and what is said."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.cli.test_commands import run
+from tests.tiny_networks import tiny_cnn
+from ttame.cli.chosen_explainers import parse_method_options, parse_methods
+from ttame.cli.explanation_display import ExplanationProgress
+from ttame.cli.network_options import load_named_classifier
+from ttame.errors import ExplainerError, UnknownNameError
+from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.explainers.known_explainers import EXPLAINERS
+from ttame.results.explanation import Explanation
+
+TINY = ["--model", "timm/resnet10t", "--weights", "none", "--image-size", "64", "--device", "cpu",
+        "--network-option", "num_classes=5"]  # fmt: skip
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    pixels = torch.randint(0, 255, (40, 48, 3), generator=torch.manual_seed(0)).byte()
+    Image.fromarray(pixels.numpy()).save(path)
+    return path
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A saved explainer of a tiny classifier that the folder can be loaded with."""
+    classifier = tiny_cnn()
+    folder = tmp_path / "trained"
+    new_attention_explainer(classifier).save(folder)
+    monkeypatch.setattr(
+        "ttame.explainers.attention.explainer_folder.load_classifier", lambda *a, **o: classifier
+    )
+    config = json.loads((folder / "config.json").read_text())
+    config["classifier"]["recipe"] = {
+        "name": "tiny", "weights": "default", "image_size": None, "network_options": {}
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def described(folder: Path) -> dict:  # type: ignore[type-arg]
+    content: dict = json.loads((folder / "explanations.json").read_text())  # type: ignore[type-arg]
+    return content
+
+
+def test_several_methods_explain_the_same_classes_of_a_named_model(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "why"
+    arguments = ["explain", str(photo), *TINY, "--method", "cam,grad_cam", "-o", str(out)]
+    assert run([*arguments, "-c", "top2"], monkeypatch) == 0
+    content = described(out)
+    assert [method["title"] for method in content["methods"]] == ["CAM", "Grad-CAM"]
+    (image,) = content["images"]
+    assert len(image["classes"]) == 2
+    loaded = {name: Explanation.load(out / path) for name, path in image["files"]["maps"].items()}
+    assert [one.method for one in loaded.values()] == ["cam", "grad_cam"]
+    assert torch.equal(loaded["cam"].classes, loaded["grad_cam"].classes)
+    assert len(image["files"]["pictures"]) == 2
+    assert "photo.png" in capsys.readouterr().out
+
+    # Of several methods one class is explained if nothing else is asked for; of one, three.
+    assert run([*arguments, "--overwrite"], monkeypatch) == 0
+    assert len(described(out)["images"][0]["classes"]) == 1
+    arguments[arguments.index("cam,grad_cam")] = "cam"
+    assert run([*arguments, "--overwrite"], monkeypatch) == 0
+    assert len(described(out)["images"][0]["classes"]) == 3
+
+
+def test_all_takes_what_is_defined_and_says_what_is_not(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = {name: EXPLAINERS[name] for name in ("cam", "grad_cam", "tame")}
+    monkeypatch.setattr("ttame.explainers.known_explainers.EXPLAINERS", few)
+    out = tmp_path / "why"
+    assert run(["explain", str(photo), *TINY, "--method", "all", "-o", str(out)], monkeypatch) == 0
+    content = described(out)
+    assert [method["name"] for method in content["methods"]] == ["cam", "grad_cam"]
+    assert content["methods_left_out"] == {"tame": "before it is trained"}
+    printed = capsys.readouterr().out
+    assert "left out" in printed
+    assert "before it is trained" in printed
+    assert 'id="left-out"' in (out / "index.html").read_text()
+
+
+def test_trained_and_computed_methods_share_the_explainers_own_classifier(
+    photo: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "why"
+    start = ["explain", str(photo), "--explainer", str(trained), "-o", str(out), "--overwrite"]
+    for methods in ("grad_cam,t_tame", "grad_cam"):
+        assert run([*start, "--method", methods], monkeypatch) == 0
+        content = described(out)
+        assert [method["name"] for method in content["methods"]] == methods.split(",")
+        assert content["images"][0]["classes"][0]["name"].startswith("kind")
+        assert "photo.png" in content["images"][0]["name"]
+    assert run(start, monkeypatch) == 0
+    assert [method["name"] for method in described(out)["methods"]] == ["t_tame"]
+
+
+def test_an_explainer_of_another_method_is_named(
+    photo: Path,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["explain", str(photo), "-e", str(trained), "-o", str(tmp_path / "why")]
+    assert run([*arguments, "--method", "tame"], monkeypatch) == 2
+    assert "trained as t_tame, not tame" in capsys.readouterr().err
+    assert run([*arguments, "--image-size", "96"], monkeypatch) == 2
+    assert "--image-size without --model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--method", "grad_cm"], "try: grad_cam"),
+        (["--method", " , "], "empty --method"),
+        (["--method", "tame"], "tame is not defined for timm/resnet10t before it is trained"),
+        (["--method", "cam", "--option", "power=2"], "option power of cam, which has no options"),
+        (["--method", "t_tame", "--option", "t_tame.foldr=x"], "try: folder"),
+        (["--method", "cam", "--option", "t_tame.folder=x"], "t_tame, which is not asked for"),
+        (["--method", "cam,grad_cam", "--option", "layer=x"], "METHOD.NAME=VALUE"),
+        (["--method", "all", "--option", "layer=x"], "option layer of all methods"),
+        (["--method", "cam", "--memory-budget", "lots"], "512MiB"),
+        ([], "no trained explainer for timm/resnet10t; try: --method grad_cam"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_leaves_nothing(
+    arguments: list[str],
+    expected: str,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["explain", str(photo), *TINY, "-o", str(tmp_path / "why"), *arguments]
+    assert run(command, monkeypatch) == 2
+    error = capsys.readouterr().err.strip()
+    assert expected in error
+    assert "\n" not in error
+    assert not (tmp_path / "why").exists()
+
+
+def test_no_evidence_is_said_by_photo_and_method(
+    tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier = load_named_classifier(
+        "timm/resnet10t", "none", "64", None, None, ["num_classes=5"], "cpu"
+    )
+    # All classes have the logit 0, so that no place speaks for any class.
+    linear = classifier.network.get_submodule("fc")
+    torch.nn.init.zeros_(linear.weight)  # type: ignore[arg-type]
+    torch.nn.init.zeros_(linear.bias)  # type: ignore[arg-type]
+    monkeypatch.setattr(
+        "ttame.cli.network_options.load_named_classifier", lambda *a, **o: classifier
+    )
+    out = tmp_path / "why"
+    arguments = ["explain", str(photo), *TINY, "--method", "cam,random", "-o", str(out)]
+    assert run([*arguments, "-c", "2"], monkeypatch) == 0
+    assert "no evidence: cam in photo.png for class 2" in capsys.readouterr().out
+    (image,) = described(out)["images"]
+    maps = image["classes"][0]["maps"]
+    assert [maps[name]["has_evidence"] for name in ("cam", "random")] == [False, True]
+    page = (out / "index.html").read_text()
+    assert "CAM for class 2, 20.0%, no evidence, in photo.png" in page
+
+
+def test_the_memory_budget_and_options_reach_the_method(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ttame.explainers.posthoc.cam import Cam
+
+    seen = []
+
+    class Watched(Cam):
+        def __init__(self, classifier, *, power: int = 1):  # type: ignore[no-untyped-def]
+            super().__init__(classifier)
+            self.options = {"power": power}
+
+        def __call__(self, *arguments, **options):  # type: ignore[no-untyped-def]
+            self.progress(1, 4)  # type: ignore[misc]
+            seen.append(self.memory_budget)
+            return super().__call__(*arguments, **options)
+
+    monkeypatch.setitem(EXPLAINERS, "cam", Watched)
+    out = tmp_path / "why"
+    arguments = ["explain", str(photo), *TINY, "--method", "cam,grad_cam", "-o", str(out)]
+    limits = ["--memory-budget", "1MiB", "--option", "cam.power=3"]
+    assert run([*arguments, *limits], monkeypatch) == 0
+    assert seen == [2**20]
+    assert described(out)["methods"][0]["provenance"]["power"] == 3
+
+
+def test_method_names_are_read_once_each() -> None:
+    assert parse_methods(None) == []
+    assert parse_methods("grad_cam, cam,grad_cam") == ["grad_cam", "cam"]
+    with pytest.raises(UnknownNameError, match="try: all"):
+        parse_methods("al")
+
+
+def test_option_values_are_json_or_text_and_checked_against_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def made(classifier, *, steps=5, share=0.5, mode="mean", on=True, layer=None):  # type: ignore[no-untyped-def]
+        raise AssertionError
+
+    monkeypatch.setitem(EXPLAINERS, "cam", made)  # type: ignore[arg-type]
+    good = ["cam.steps=7", "cam.share=1", "cam.mode=max", "cam.on=false", "layer=a.b"]
+    assert parse_method_options(good, ["cam"]) == {
+        "cam": {"steps": 7, "share": 1, "mode": "max", "on": False, "layer": "a.b"}
+    }
+    for bad in ("cam.steps=many", "cam.steps=true", "cam.on=1", "cam.share=half"):
+        with pytest.raises(ExplainerError, match="as the default"):
+            parse_method_options([bad], ["cam"])
+    for bad in ("cam.steps", "steps=", ".steps=1", "=1"):
+        if bad != "steps=":
+            with pytest.raises(ExplainerError, match=r"METHOD\.NAME=VALUE"):
+                parse_method_options([bad], ["cam"])
+
+
+def test_the_time_left_is_what_each_method_took_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    progress = ExplanationProgress(["fast", "slow"], 10)
+    assert progress.seconds_left() is None
+    progress.begin("fast", 1, 5)
+    now[0] = 5.0
+    progress.finish()
+    # The slow one is not known yet: as fast as the other, ten photos of it and five of the fast.
+    assert progress.seconds_left() == pytest.approx(15)
+    progress.begin("slow", 1, 5)
+    now[0] = 15.0
+    progress.step(1, 5)
+    # A fifth of five photos in ten seconds: ten a photo, 9 left of 10 photos; one a photo fast.
+    assert progress.seconds_left(0.2) == pytest.approx(5 + 90)
+    now[0] = 55.0
+    progress.finish()
+    assert progress.seconds_left() == pytest.approx(5 + 50)
+    progress.skip(5)
+    assert progress.seconds_left() == pytest.approx(0)
