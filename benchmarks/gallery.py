@@ -21,11 +21,13 @@ from PIL import Image, ImageOps
 import ttame
 from ttame.cli.methods import short_reasons
 from ttame.drawing.heatmap_overlay import overlay_heatmap
+from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.explainers.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.method_card import MethodFamily
 from ttame.photos import read_photo
 from ttame.preprocessing import PhotoRegion
+from ttame.saliency_maps import to_unit_range
 
 DOCS = Path(__file__).parent.parent / "docs"
 PHOTOS = {
@@ -57,7 +59,9 @@ def main() -> None:
     for name, explainer in explainers.items():
         began = time.perf_counter()
         explanation = explainer(images, predicted.classes)
-        heatmaps = explanation.heatmaps()[:, 0]
+        of_pixels = EXPLAINERS[name].card.map_is == "pixels"
+        draw = pixel_heatmaps if of_pixels else to_unit_range
+        heatmaps = draw(explanation.maps[:, 0])
         whole = PhotoRegion(0, 0, TILE, TILE)
         tiles = [overlay_heatmap(p, m, whole) for p, m in zip(seen, heatmaps, strict=True)]
         save(strip(tiles), folder / f"gallery-{name}.jpg")
@@ -120,7 +124,10 @@ def gallery_page(
         "every method's default options. The explained class is the classifier's own top-1: "
         + ", ".join(top)
         + ".",
-        "Each map has its own scale: compare places, not brightness.",
+        "Each map has its own scale: compare places, not brightness. Maps of single pixels are "
+        "drawn by what",
+        "speaks for the class only, averaged over neighbours, with the brightest 1 % all at the "
+        "top.",
         "",
         "![The three photos as the network saw them](images/gallery-photos.jpg)",
         "",

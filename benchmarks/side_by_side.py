@@ -1,6 +1,7 @@
 """Our methods beside other libraries': the same network, images and batch, in turns.
 
-Needs what ``pip install "ttame[comparison]"`` brings.
+Needs what ``pip install "ttame[comparison]"`` brings; it is no part of the other extras, because
+pytorch-grad-cam brings OpenCV and scikit-learn along.
 
 python -m benchmarks.side_by_side
 """
@@ -43,14 +44,14 @@ class Case:
 
 
 CASES = (
-    Case("grad_cam", "pytorch-grad-cam", "resnet50", 8, 9, 1.0),
-    Case("grad_cam_plus_plus", "pytorch-grad-cam", "resnet50", 8, 9, 1.0),
-    Case("score_cam", "pytorch-grad-cam", "resnet18", 2, 3, 1.5),
-    Case("ablation_cam", "pytorch-grad-cam", "resnet18", 2, 3, 1.5),
-    Case("integrated_gradients", "Captum", "resnet50", 2, 3, 1.0),
-    Case("occlusion", "Captum", "resnet50", 2, 3, 1.5),
-    Case("transformer_attribution", "one image at a time", "vit_b_16", 8, 5, 1.0),
-    Case("attn_lrp", "one image at a time", "vit_b_16", 8, 5, 1.0),
+    Case("grad_cam", "pytorch-grad-cam", "resnet50", 8, 5, 1.0),
+    Case("grad_cam_plus_plus", "pytorch-grad-cam", "resnet50", 8, 5, 1.0),
+    Case("score_cam", "pytorch-grad-cam", "resnet18", 2, 2, 1.5),
+    Case("ablation_cam", "pytorch-grad-cam", "resnet18", 2, 2, 1.5),
+    Case("integrated_gradients", "Captum", "resnet50", 2, 2, 1.0),
+    Case("occlusion", "Captum", "resnet50", 2, 2, 1.5),
+    Case("transformer_attribution", "one image at a time", "vit_b_16", 8, 3, 1.0),
+    Case("attn_lrp", "one image at a time", "vit_b_16", 8, 3, 1.0),
 )
 STEPS = 50
 """Of integrated gradients."""
@@ -179,7 +180,7 @@ RIVALS: dict[str, Callable[[Case], Callable[[], object]]] = {
 def _options(case: Case) -> dict[str, Any]:
     return {
         "integrated_gradients": {"steps": STEPS},
-        "occlusion": {"window": WINDOW, "stride": STRIDE},
+        "occlusion": {"window": (WINDOW, WINDOW), "stride": (STRIDE, STRIDE)},
     }.get(case.method, {})
 
 

@@ -22,7 +22,7 @@ PLAIN = "plain forward"
 VARIANTS: dict[str, tuple[str, dict[str, Any], int, float | None, int | None]] = {
     "transformer_attribution": ("transformer_attribution", {}, 8, 9.0, None),
     "vit_recipro_cam, 196 mosaics": (
-        "vit_recipro_cam", {"shortcut": "never"}, 1, 25.0, 2048,
+        "vit_recipro_cam", {"way": "whole"}, 1, 25.0, 2048,
     ),
     "vit_recipro_cam, second block from the end": (
         "vit_recipro_cam", {"block": -2}, 1, None, 2048,
@@ -44,7 +44,7 @@ def main() -> None:
     note = (
         "\n\nViT-B/16 of torchvision at 224x224, random weights, the top-1 classes. A forward "
         "pass is a plain `network(images)` of the same batch in a process of its own, run in "
-        "turns; medians of 5 rounds. Peak is how far the resident memory rose during a run."
+        "turns; medians of 3 rounds. Peak is how far the resident memory rose during a run."
     )
     title = "Transformer methods in forward passes"
     write_section(
@@ -61,7 +61,7 @@ def measure(title: str) -> list[str]:
             PLAIN: functools.partial(prepare_plain, batch),
             title: functools.partial(prepare_method, method, options, batch),
         },
-        repeats=5,
+        repeats=3,
     )
     plain, ours = ([run.seconds for run in runs[name]] for name in (PLAIN, title))
     row = [

@@ -136,6 +136,7 @@ def test_json_says_everything_about_every_image(tmp_path):
             {
                 "name": "t_tame",
                 "title": "t_tame",
+                "drawn_as": "grid",
                 "provenance": {"classifier": "tiny", "taps": ["a", "b"]},
             }
         ],

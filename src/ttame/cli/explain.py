@@ -200,7 +200,11 @@ def _report(
         title=f"Why did {chosen.classifier.name} say that?",
         preprocessing=chosen.classifier.preprocessing,
         labels={
-            name: MethodLabel(explainer.card.title, one_map=not explainer.card.class_specific)
+            name: MethodLabel(
+                explainer.card.title,
+                one_map=not explainer.card.class_specific,
+                of_pixels=explainer.card.map_is == "pixels",
+            )
             for name, explainer in chosen.explainers.items()
         },
         left_out=left_out,

@@ -94,8 +94,8 @@ def short_reasons(reasons: dict[str, str], classifier: str) -> dict[str, str]:
     """
     shortened = {}
     for name, reason in reasons.items():
-        rest = reason.removeprefix(f"{name} is not defined for {classifier}")
-        shortened[name] = rest.lstrip(": ") or reason
+        repeated = rf"{re.escape(name)} is not defined for {re.escape(classifier)}(, an? [^:]*)?:? "
+        shortened[name] = re.sub(f"^{repeated}", "", reason)
     return shortened
 
 

@@ -14,11 +14,13 @@ from torch import Tensor
 from ttame.drawing.captions import percent
 from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap
 from ttame.drawing.heatmap_overlay import covers_photo
+from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.errors import ClassSelectionError, ImageError, NonFiniteMapError
 from ttame.preprocessing import PhotoRegion
 from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
 from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import Explanation
+from ttame.saliency_maps import resize_maps, to_unit_range
 
 MOST_DRAWN_CLASSES = 12
 """Of more explained classes only so many are drawn, the most probable ones."""
@@ -74,12 +76,15 @@ class ExplainedImage:
             return ""
         return f"the {n_drawn} most probable of {n_explained} explained classes"
 
-    def class_heatmaps(self) -> list[ClassHeatmap]:
+    def class_heatmaps(self, label: MethodLabel) -> list[ClassHeatmap]:
         """What a panel about one method draws: a tile for each class.
 
         The maps stay on their own grid: drawing stretches them once.
+
+        Args:
+            label: of the method.
         """
-        heatmaps = _own_heatmaps(self.explanation)
+        heatmaps = _own_heatmaps(self.explanation, label)
         classes = _class_records(self.explanation)
         return [
             ClassHeatmap(classes[place]["name"], classes[place]["probability"], heatmaps[place])
@@ -96,7 +101,7 @@ class ExplainedImage:
         return [
             MethodHeatmap(
                 labels[explanation.method].title,
-                _own_heatmaps(explanation)[place],
+                _own_heatmaps(explanation, labels[explanation.method])[place],
                 labels[explanation.method].remark,
             )
             for explanation in self.explanations
@@ -259,7 +264,9 @@ def _page_tiles(
     explanation: Explanation, drawn: list[int], scale: str, label: MethodLabel
 ) -> list[dict[str, str]]:
     """One method's picture of each drawn class."""
-    heatmaps = explanation.heatmaps(_page_grid(explanation.image_size))[0].cpu()
+    heatmaps = resize_maps(
+        _own_heatmaps(explanation, label)[None], _page_grid(explanation.image_size)
+    )[0]
     evidence = explanation.has_evidence[0].tolist()
     return [
         {
@@ -271,13 +278,10 @@ def _page_tiles(
     ]
 
 
-def _own_heatmaps(explanation: Explanation) -> Tensor:
-    """(K, h, w) in [0, 1] on the maps' own grid."""
-    return explanation.heatmaps(_grid(explanation.maps))[0]
-
-
-def _grid(maps: Tensor) -> tuple[int, int]:
-    return int(maps.shape[-2]), int(maps.shape[-1])
+def _own_heatmaps(explanation: Explanation, label: MethodLabel) -> Tensor:
+    """(K, h, w) in [0, 1] on the maps' own grid, or a coarser one for maps of pixels."""
+    maps = explanation.maps[0].cpu()
+    return pixel_heatmaps(maps) if label.of_pixels else to_unit_range(maps)
 
 
 def _page_grid(image_size: tuple[int, int]) -> tuple[int, int]:

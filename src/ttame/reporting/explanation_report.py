@@ -216,10 +216,11 @@ class ExplanationReportWriter:
         picture, maps = f"pictures/{stem}.png", f"maps/{stem}.safetensors"
         remark = image.remark()
         title = image.heading + (f" – {remark}" if remark else "")
-        self._write_panel(image, image.class_heatmaps(), title, picture)
+        heatmaps = image.class_heatmaps(self._labels[method])
+        self._write_panel(image, heatmaps, title, picture)
         image.explanation.save(self._temporary / maps)
         overlays = []
-        for number, shown in enumerate(image.class_heatmaps(), start=1):
+        for number, shown in enumerate(heatmaps, start=1):
             path = f"overlays/{stem}/{number}-{safe_label(shown.label)}.png"
             self._write_overlay(image, shown.heatmap, path)
             overlays.append({method: path})
@@ -278,6 +279,7 @@ class ExplanationReportWriter:
                 {
                     "name": described["name"],
                     "title": self._labels[described["name"]].title,
+                    "drawn_as": "pixels" if self._labels[described["name"]].of_pixels else "grid",
                     "provenance": described["provenance"],
                 }
                 for described in self._methods

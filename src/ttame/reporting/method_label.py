@@ -13,10 +13,13 @@ class MethodLabel:
         title: as people know the method, e.g. ``"Grad-CAM"``.
         one_map: whether the method gives one map for all classes, which must be said where maps
             of several classes stand side by side.
+        of_pixels: whether the maps' values belong to single pixels, which are drawn by
+            :func:`ttame.drawing.pixel_heatmaps.pixel_heatmaps`.
     """
 
     title: str
     one_map: bool = False
+    of_pixels: bool = False
 
     @property
     def remark(self) -> str:
