@@ -123,6 +123,27 @@ def test_an_explainer_of_another_method_is_named(
     assert "--image-size without --model" in capsys.readouterr().err
 
 
+def test_other_weights_are_allowed_to_a_named_trained_method_too(
+    photo: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads((trained / "config.json").read_text())
+    config["classifier"]["fingerprint"] = "0" * 64
+    (trained / "config.json").write_text(json.dumps(config))
+    out = tmp_path / "why"
+    start = ["explain", str(photo), "-e", str(trained), "-o", str(out), "--method", "t_tame"]
+    assert run(start, monkeypatch) == 2
+    assert run([*start, "--allow-other-weights"], monkeypatch) == 0
+
+
+def test_maps_of_pixels_are_marked_as_such(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "why"
+    methods = ["--method", "input_x_gradient,grad_cam", "-o", str(out)]
+    assert run(["explain", str(photo), *TINY, *methods], monkeypatch) == 0
+    assert [method["drawn_as"] for method in described(out)["methods"]] == ["pixels", "grid"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -193,15 +214,17 @@ def test_the_memory_budget_and_options_reach_the_method(
         def __call__(self, *arguments, **options):  # type: ignore[no-untyped-def]
             self.progress(1, 4)  # type: ignore[misc]
             seen.append(self.memory_budget)
+            # The first method has chosen, so that "top1" is one class for all of them.
+            assert isinstance(arguments[1], torch.Tensor)
             return super().__call__(*arguments, **options)
 
     monkeypatch.setitem(EXPLAINERS, "cam", Watched)
     out = tmp_path / "why"
-    arguments = ["explain", str(photo), *TINY, "--method", "cam,grad_cam", "-o", str(out)]
+    arguments = ["explain", str(photo), *TINY, "--method", "grad_cam,cam", "-o", str(out)]
     limits = ["--memory-budget", "1MiB", "--option", "cam.power=3"]
     assert run([*arguments, *limits], monkeypatch) == 0
     assert seen == [2**20]
-    assert described(out)["methods"][0]["provenance"]["power"] == 3
+    assert described(out)["methods"][1]["provenance"]["power"] == 3
 
 
 def test_method_names_are_read_once_each() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.test_commands import run
+from ttame.cli.methods import short_reasons
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.method_description import describe_method
 
@@ -58,6 +59,21 @@ def test_a_model_divides_the_methods_and_says_why(
     assert "cam does not apply to timm/vit_tiny" in " ".join(capsys.readouterr().out.split())
     assert run(["methods", "grad_cm"], monkeypatch) == 2
     assert "try: grad_cam" in capsys.readouterr().err
+
+
+def test_reasons_are_printed_without_what_each_of_them_repeats() -> None:
+    reasons = {
+        "cam": "cam is not defined for timm/net: it has no head",
+        "agf": "agf is not defined for timm/net, a Vision Transformer: it is no CNN",
+        "tame": "tame is not defined for timm/net before it is trained",
+        "odd": "weights of another network",
+    }
+    assert short_reasons(reasons, "timm/net") == {
+        "cam": "it has no head",
+        "agf": "it is no CNN",
+        "tame": "before it is trained",
+        "odd": "weights of another network",
+    }
 
 
 def test_inspect_shows_the_layout_of_a_transformer_and_what_applies(

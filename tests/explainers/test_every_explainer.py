@@ -45,8 +45,14 @@ QUICK_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Options that make the slow methods quick enough for a contract."""
 
-ROUNDING = {"xgrad_cam": 5e-4}
-"""Methods that enlarge rounding; XGrad-CAM divides by nearly cancelling sums of signed tokens."""
+ROUNDING = {
+    "xgrad_cam": 5e-4,
+    "transformer_attribution": 1e-3,
+    "partial_lrp": 1e-3,
+    "full_lrp": 1e-3,
+}
+"""Methods that enlarge rounding: XGrad-CAM divides by nearly cancelling sums of signed tokens,
+relevance propagation by nearly cancelling residual sums and attention scores."""
 
 
 def quick(method: str) -> Callable[[Classifier], Explainer]:

@@ -29,6 +29,19 @@ def test_every_method_says_what_it_does_and_what_its_options_mean(name: str) -> 
         assert option.meaning, f"{name}.{option.name} is not in the docstring's Args"
 
 
+def test_the_gallery_shows_every_method_or_says_why_not() -> None:
+    gallery = (PAGE.parent / "gallery.md").read_text(encoding="utf-8")
+    shown, _, left_out = gallery.partition("## Not shown")
+    for name in EXPLAINERS:
+        if f"images/gallery-{name}.jpg" in shown:
+            assert (PAGE.parent / "images" / f"gallery-{name}.jpg").is_file()
+        else:
+            assert f"- `{name}`: " in left_out, "write it again: python -m benchmarks.gallery"
+    pictures = list((PAGE.parent / "images").glob("gallery-*.jpg"))
+    assert len(pictures) == shown.count("](images/gallery-")
+    assert sum(path.stat().st_size for path in pictures) < 1_500_000
+
+
 def test_meanings_are_read_entry_by_entry() -> None:
     documented = """Sum up.
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ttame.drawing.heatmap_overlay import overlay_heatmap
+from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.errors import (
     ClassSelectionError,
     ExplainerError,
@@ -376,7 +378,7 @@ def two_methods(n_images=1, **changes):
     first = explanation(n_images, method="grad_cam", **changes)
     other = explanation(n_images, method="eigen_cam", **changes)
     provenance = {"classifier": "tiny", "taps": ["b"], "centre": True}
-    maps = other.maps.roll(1, dims=-1)
+    maps = 2 * other.maps.roll(1, dims=-1)
     return [first, dataclasses.replace(other, maps=maps, provenance=provenance)]
 
 
@@ -478,3 +480,36 @@ def test_methods_must_be_the_same_for_every_image_and_about_the_same_classes(tmp
 def test_an_empty_list_of_explanations_is_refused(tmp_path):
     with writer(tmp_path / "out") as report, pytest.raises(ExplainerError, match="no method"):
         report.add("a.png", photo(), [])
+
+
+def test_overlays_show_the_map_of_their_own_class_and_method(tmp_path):
+    methods = two_methods()
+    with writer(tmp_path / "out", labels=LABELS) as report:
+        report.add("a.png", photo(), methods)
+    overlays = sorted((tmp_path / "out/overlays").rglob("*.png"))
+    assert len(overlays) == len({path.read_bytes() for path in overlays}) == 4
+    region = PREPROCESSING.region((48, 36))
+    heatmap = methods[1].heatmaps((4, 4))[0, 1]
+    expected = overlay_heatmap(photo(), heatmap, region)
+    with Image.open(tmp_path / "out/overlays/a/2-lynx/eigen_cam.png") as drawn:
+        assert drawn.tobytes() == expected.tobytes()
+
+
+def test_maps_of_pixels_are_drawn_by_what_speaks_for_the_class(tmp_path):
+    one = explanation()
+    label = {"t_tame": MethodLabel("Gradient", of_pixels=True)}
+    with writer(tmp_path / "out", labels=label) as report:
+        report.add("a.png", photo(), one)
+    expected = overlay_heatmap(
+        photo(), pixel_heatmaps(one.maps[0, 0]), PREPROCESSING.region((48, 36))
+    )
+    with Image.open(tmp_path / "out/overlays/a/1-tabby.png") as drawn:
+        assert drawn.tobytes() == expected.tobytes()
+    page = " ".join(" ".join(Page(tmp_path / "out").text).split())
+    assert "Maps of pixels (Gradient) are drawn by" in page
+    # What is saved and counted is the raw map.
+    assert torch.equal(Explanation.load(tmp_path / "out/maps/a.safetensors").maps, one.maps)
+    content = json.loads((tmp_path / "out/explanations.json").read_text())
+    figures = content["images"][0]["classes"][0]["maps"]["t_tame"]
+    assert figures["minimum"] == pytest.approx(float(one.maps[0, 0].min()))
+    assert content["methods"][0]["drawn_as"] == "pixels"

@@ -108,23 +108,35 @@ def test_the_short_way_equals_the_whole_one(network: str, kernel: Any, class_tok
 SIZES = {"embed_dim": 24, "depth": 3, "num_heads": 3}
 
 
-def test_the_whole_way_is_taken_where_positions_act_inside_the_block() -> None:
-    biased = tiny_timm("beit_base_patch16_224", 64, global_pool="token", **SIZES)
-    unbiased = ViTReciproCam(biased)
-    assert unbiased.options["way"] == "short", "a new network's bias is zero: no position at all"
-    for name, parameter in biased.network.named_parameters():
-        if "relative_position_bias" in name:
-            nn.init.normal_(parameter, std=0.1)
-    rotary = tiny_timm("eva02_tiny_patch14_224", 56, global_pool="token", **SIZES)
-    for classifier in (biased, rotary):
-        explainer = ViTReciproCam(classifier)
-        assert explainer.layout.pooling == "class token"
-        assert explainer.options["way"] == "whole"
-        assert torch.isfinite(
-            explainer(
-                torch.randn(2, 3, 56, 56) if classifier is rotary else torch.randn(2, 3, 64, 64)
-            ).maps
-        ).all()
+class PlacedAttention(nn.Module):
+    """Attention to tokens that are told their places, as relative and rotary positions do."""
+
+    def __init__(self, attention: nn.Module, strength: float) -> None:
+        super().__init__()
+        self.attention = attention
+        self.places = nn.Parameter(torch.randn(17, 24) * strength)
+
+    def forward(self, tokens: Tensor, **options: Any) -> Any:
+        return self.attention(tokens + self.places[: tokens.shape[1]], **options)
+
+
+@pytest.mark.parametrize(("strength", "way"), [(0.0, "short"), (0.05, "whole"), (1.0, "whole")])
+def test_the_whole_way_is_taken_where_a_block_knows_places(strength: float, way: str) -> None:
+    classifier = TINY["timm vit"]()
+    block = classifier.network.get_submodule("blocks.3")
+    block.attn = PlacedAttention(block.attn, strength)  # type: ignore[arg-type]
+    assert ViTReciproCam(classifier).options["way"] == way
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("beit_base_patch16_224", 64), ("eva02_tiny_patch14_224", 56)]
+)
+def test_the_whole_way_is_taken_where_a_block_has_a_fixed_length(name: str, size: int) -> None:
+    """Relative position biases and rotary angles are tables for all T tokens."""
+    explainer = ViTReciproCam(tiny_timm(name, size, global_pool="token", **SIZES))
+    assert explainer.layout.pooling == "class token"
+    assert explainer.options["way"] == "whole"
+    assert explainer(torch.randn(2, 3, size, size)).maps.shape == (2, 1, 4, 4)
 
 
 def test_the_whole_way_is_taken_where_patches_are_pooled() -> None:

@@ -121,7 +121,6 @@ class TailRecorder:
         self.layout = layout
         self.calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         self.normalised: Any = None
-        self.paused = False
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -129,28 +128,21 @@ class TailRecorder:
 
         def noting(index: int) -> InputAction:
             def note(_block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                if not self.paused:
-                    self.calls[index] = (args, kwargs)
+                self.calls[index] = (args, kwargs)
 
             return note
 
         def keep(_norm: nn.Module, output: Any) -> None:
-            if not self.paused:
-                self.normalised = output
+            self.normalised = output
 
         inputs = [(block, noting(index)) for index, block in enumerate(self.blocks)]
         with watching_inputs(inputs), watching([(self.norm, keep)]):
             yield
 
-    @contextlib.contextmanager
-    def tail(self) -> Iterator[Tail]:
-        """What was recorded last; runs inside the block are not recorded."""
+    def tail(self) -> Tail:
+        """What was recorded last. Running it is recorded too, but leaves the tail as it is."""
         calls = [self.calls[index] for index in range(len(self.blocks))]
-        self.paused = True
-        try:
-            yield Tail(self.blocks, self.norm, calls, self.normalised, self.layout)
-        finally:
-            self.paused = False
+        return Tail(self.blocks, self.norm, calls, self.normalised, self.layout)
 
 
 def _float(value: Any) -> Any:

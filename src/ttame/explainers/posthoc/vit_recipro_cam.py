@@ -141,13 +141,12 @@ class ViTReciproCam(Explainer):
         steps = self._steps(len(images) * (layout.number_of_tokens - layout.tokens.prefix_tokens))
 
         def mosaics(last: Tensor, patches: slice) -> Tensor:
-            rows = []
-            with recorder.tail() as tail:
-                for image in range(len(last)):
-                    for masks in self._masks(patches, layout):
-                        masks = masks.to(last.device)
-                        rows.append(self.run_mosaics(tail, image, masks, self.rules))
-                        steps(len(masks))
+            tail, rows = recorder.tail(), []
+            for image in range(len(last)):
+                for masks in self._masks(patches, layout):
+                    on_device = masks.to(last.device)
+                    rows.append(self.run_mosaics(tail, image, on_device, self.rules))
+                    steps(len(masks))
             return torch.cat(rows)
 
         with recorder.recording():
@@ -206,7 +205,8 @@ class ViTReciproCam(Explainer):
         with recorder.recording(), reading({name: recorder.blocks[-1]}) as outputs:
             self.classifier.logits(noise)
         last = layout.tokens.tensor(outputs[name])
-        with self.classifier.frozen(), recorder.tail() as tail:
+        tail = recorder.tail()
+        with self.classifier.frozen():
             again = tail.run(*(tokens[None] for tokens in tail.tokens_of(0)))
             if not torch.allclose(again, last, atol=0.02 * float(last.abs().max())):
                 raise ExplainerError(
@@ -228,6 +228,11 @@ def _ways_agree(tail: Tail, rules: MosaicRules) -> bool:
     masks = masks.to(tail.tokens_of(0)[0].device)
     read = list(layout.read_rows)
     whole = run_whole_mosaics(tail, 0, masks, rules)[:, read]
-    short = run_short_mosaics(tail, 0, masks, rules)[:, read]
+    try:
+        short = run_short_mosaics(tail, 0, masks, rules)[:, read]
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # a block made for one number of tokens may raise anything for another
+        return False
     differences = (whole - whole.mean(dim=0)).abs().max()
     return bool((whole - short).abs().max() <= SHORT_IS_EXACT * differences)
