@@ -24,16 +24,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], int, float | None, int | None]] =
     "vit_recipro_cam, 196 mosaics": (
         "vit_recipro_cam", {"way": "whole"}, 1, 25.0, 2048,
     ),
-    "vit_recipro_cam, second block from the end": (
-        "vit_recipro_cam", {"block": -2}, 1, None, 2048,
-    ),
     "vit_recipro_cam, short way": ("vit_recipro_cam", {}, 1, 3.0, 2048),
     "vit_recipro_cam, short way, batch 8": ("vit_recipro_cam", {}, 8, 3.0, 2048),
-    "generic_attention": ("generic_attention", {}, 8, None, None),
-    "attention_rollout": ("attention_rollout", {}, 8, None, None),
-    "attn_lrp": ("attn_lrp", {}, 8, None, None),
-    "legrad": ("legrad", {}, 8, None, None),
-    "class_embedding": ("class_embedding", {}, 8, None, None),
 }  # fmt: skip
 """Title: method, options, batch, most forward passes an image, most MB above the start."""
 
