@@ -131,6 +131,13 @@ def reading(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
         yield outputs
 
 
+@contextlib.contextmanager
+def hooks_at_rest() -> Iterator[None]:
+    """Keep other threads from adding or removing hooks here, while modules are being copied."""
+    with _registration_lock:
+        yield
+
+
 def uncompiled(network: nn.Module) -> nn.Module:
     """The module behind ``torch.compile``, whose graph would not call hooks; else ``network``."""
     return getattr(network, "_orig_mod", network)

@@ -43,6 +43,10 @@ def noise_images(classifier: Classifier, count: int = 2) -> Tensor:
     return torch.randn(count, 3, *size, generator=generator)
 
 
+IMAGES_OF_FOLDING = 6
+"""Three runs of two images of noise find and check what ``for_many_passes`` folds."""
+
+
 def runs_of(module: nn.Module, **_: Any) -> list[int]:
     """The batch sizes that a module is called with, from now on."""
     sizes: list[int] = []

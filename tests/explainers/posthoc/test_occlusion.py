@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 
 from tests.conftest import assert_close
-from tests.explainers.posthoc.perturbation_material import noise_images, runs_of
+from tests.explainers.posthoc.perturbation_material import (
+    IMAGES_OF_FOLDING,
+    noise_images,
+    runs_of,
+)
 from tests.tiny_networks import TINY, tiny_cnn
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
@@ -96,7 +100,7 @@ def test_windows_follow_the_image_where_none_are_given() -> None:
     maps = Occlusion(classifier)(noise_images(classifier, count=1)).maps
     assert maps.shape == (1, 1, 56, 56)
     # 8 pixels every 4: 13 places along each side; the image itself; the one that is measured.
-    assert sum(sizes) == 13 * 13 + 1 + 1
+    assert sum(sizes) == 13 * 13 + 1 + 1 + IMAGES_OF_FOLDING
 
 
 @pytest.mark.parametrize(

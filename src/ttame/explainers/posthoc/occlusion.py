@@ -109,6 +109,7 @@ class Occlusion(Explainer):
         self, images: Tensor, logits: Tensor, classes: Tensor, rows: Tensor, columns: Tensor
     ) -> Tensor:
         """What every window's covering costs: (B, K, windows down, windows across) float32."""
+        classifier = self.classifier.for_many_passes()
         before = class_scores(logits, classes, self.score)
         windows = len(rows) * len(columns)
         drops = torch.empty(*classes.shape, windows, device=classes.device)
@@ -123,7 +124,7 @@ class Occlusion(Explainer):
             of_image, window = items // windows, items % windows
             row, column = rows[window // len(columns)], columns[window % len(columns)]
             covered = (row[:, :, None] * column[:, None, :])[:, None].bool()
-            after = self.classifier.logits(torch.where(covered, cover, images[of_image]))
+            after = classifier.logits(torch.where(covered, cover, images[of_image]))
             after = class_scores(after, classes[of_image], self.score)
             drops[of_image, :, window] = before[of_image] - after
 

@@ -96,6 +96,7 @@ class Rise(Explainer):
 
     @torch.no_grad()
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        classifier = self.classifier.for_many_passes()
         logits = self.classifier.logits(images)
         classes = choose_classes(logits)
         masks = RandomMasks(
@@ -104,14 +105,14 @@ class Rise(Explainer):
 
         def one_masked_image() -> Tensor:
             mask = masks[0:1].to(images.device)
-            masked = mask_images(images[:1], mask, self.classifier.preprocessing, self.space)
-            return self.classifier.logits(masked)
+            masked = mask_images(images[:1], mask, classifier.preprocessing, self.space)
+            return classifier.logits(masked)
 
         item = bytes_needed(one_masked_image)
         size = items_at_once(item, self.memory_budget, most_at_once(logits.device))
         chunks = (masks[part] for part in in_chunks(self.masks, size, self.progress))
         maps = rise_maps(
-            self.classifier,
+            classifier,
             images,
             classes,
             chunks,

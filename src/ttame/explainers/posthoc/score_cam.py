@@ -95,7 +95,8 @@ class ScoreCam(Explainer):
     def _scores(self, images: Tensor, features: Tensor, classes: Tensor) -> Tensor:
         """Of every class and channel: (B, K, C) float32."""
         images = images.to(features.device)
-        empty = self.classifier.logits(torch.zeros_like(images[:1])).expand(len(images), -1)
+        classifier = self.classifier.for_many_passes()
+        empty = classifier.logits(torch.zeros_like(images[:1])).expand(len(images), -1)
         scores = class_scores(empty, classes, self.score)[..., None].repeat(1, 1, features.shape[1])
         varies = features.amax(dim=(2, 3)) > features.amin(dim=(2, 3))
         of_image, channels = varies.nonzero(as_tuple=True)
@@ -103,7 +104,7 @@ class ScoreCam(Explainer):
         def score(part: slice) -> None:
             rows, channel = of_image[part], channels[part]
             masks = self._masks(features[rows, channel], (images.shape[2], images.shape[3]))
-            logits = self.classifier.logits(images[rows] * masks.to(images.dtype))
+            logits = classifier.logits(images[rows] * masks.to(images.dtype))
             scores[rows, :, channel] = class_scores(logits, classes[rows], self.score)
 
         if len(channels):
