@@ -46,11 +46,11 @@ class Case:
 CASES = (
     Case("grad_cam", "pytorch-grad-cam", "resnet50", 8, 5, 1.0),
     Case("grad_cam_plus_plus", "pytorch-grad-cam", "resnet50", 8, 5, 1.0),
-    Case("score_cam", "pytorch-grad-cam", "resnet18", 2, 1, 1.5),
-    Case("ablation_cam", "pytorch-grad-cam", "resnet18", 2, 1, 1.5),
-    Case("integrated_gradients", "Captum", "resnet50", 2, 1, 1.0),
-    Case("occlusion", "Captum", "resnet50", 2, 1, 1.5),
-    Case("transformer_attribution", "one image at a time", "vit_b_16", 4, 1, 1.0),
+    Case("score_cam", "pytorch-grad-cam", "resnet18", 2, 3, 1.5),
+    Case("ablation_cam", "pytorch-grad-cam", "resnet18", 2, 3, 1.5),
+    Case("integrated_gradients", "Captum", "resnet50", 2, 3, 1.0),
+    Case("occlusion", "Captum", "resnet50", 2, 3, 1.5),
+    Case("transformer_attribution", "one image at a time", "vit_b_16", 4, 3, 1.0),
 )
 STEPS = 50
 """Of integrated gradients."""
