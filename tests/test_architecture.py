@@ -21,6 +21,7 @@ LEAVES = {
     "atomic_writing",
     "memory_limit",
     "photos",
+    "processes",
     "preprocessing",
     "saliency_maps",
     "pixel_masking",
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     "compat": LEAVES | {"classifiers", "explainers"},
     "training": LEAVES | {"classifiers", "explainers", "datasets", "metrics"},
     "reporting": LEAVES | {"drawing"},
+    "evaluation": LEAVES | {"classifiers", "explainers", "datasets", "metrics"},
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "base", "core"}
 

@@ -17,6 +17,7 @@
     ├── TrainingError            settings that cannot work
     │   ├── NonFiniteLossError   the loss became NaN or infinite
     │   └── ResumeError          a checkpoint that does not fit this run
+    ├── EvaluationError          results that do not fit together, numbers that are none
     ├── OutputError              a folder that exists, a full disk
     ├── MemoryLimitError         a batch that does not fit into memory
     └── MissingExtraError        an optional package that is not installed
@@ -127,6 +128,10 @@ class NonFiniteLossError(TrainingError):
 
 class ResumeError(TrainingError):
     """A checkpoint that does not fit the run that wants to continue from it."""
+
+
+class EvaluationError(TtameError):
+    """Results that do not fit together, or a network whose probabilities are no numbers."""
 
 
 class OutputError(TtameError):

@@ -19,6 +19,7 @@ from ttame.classifiers.feature_taps import FeatureTap
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.layer_outputs import reading, uncompiled
 from ttame.classifiers.network_trace import blank_image, run_network, trace_network
+from ttame.classifiers.pass_counter import note_pass
 from ttame.classifiers.tap_choice import Family, TapChoice, choose_taps, named_taps
 from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.errors import ClassifierError, ImageError
@@ -279,8 +280,11 @@ class Classifier:
         network = uncompiled(self.network)
         if images.requires_grad and torch.is_grad_enabled():
             with one_product_attention(network):
-                return run_network(network, images, rows)
-        return run_network(network, images, rows)
+                logits = run_network(network, images, rows)
+        else:
+            logits = run_network(network, images, rows)
+        note_pass(len(images), logits)
+        return logits
 
     def _checked_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         if isinstance(names, str):

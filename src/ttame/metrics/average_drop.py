@@ -1,4 +1,4 @@
-"""Average Drop and Increase in Confidence on soft-masked images."""
+"""Average Drop, Increase in Confidence and Average Gain on soft-masked images."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ttame.errors import TtameError
+from ttame.metrics.map_masks import map_values, masked_confidence
+from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities
+from ttame.metrics.metric import Column, Metric
+from ttame.metrics.protocol import Protocol, percent
 from ttame.pixel_masking import MaskingSpace, mask_images
 from ttame.preprocessing import Preprocessing
 from ttame.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
-
-Probabilities = Callable[[Tensor], Tensor]
-"""(B, 3, H, W) normalised images to (B, C) probabilities."""
 
 
 def average_drop(
@@ -138,3 +139,117 @@ def published_masks(maps: Tensor, size: tuple[int, int], kept_share: float = 1.0
     if not 0 < kept_share <= 1:
         raise TtameError(f"kept share {kept_share}", allowed="above 0, at most 1", remedy="0.15")
     return keep_above_quantile(resize_maps(to_unit_range(maps), size), 1 - kept_share)
+
+
+def average_gain(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    *,
+    kept_share: float = 1.0,
+    space: MaskingSpace = "raw",
+) -> Tensor:
+    """How much of what was missing to certainty is gained when only what the map shows is left.
+
+    ``100 · max(0, p′ − p) / (1 − p)`` (Opti-CAM, Zhang et al., arXiv 2301.07002), the other half
+    of Average Drop. Higher is better. Arguments as for :func:`average_drop`.
+
+    Returns:
+        (B,) float32 in percent, in [0, 100]. Where p is 1 nothing can be gained: 0.
+    """
+    before, after = confidences(
+        probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space
+    )
+    return gain_of(before, after)
+
+
+def gain_of(before: Tensor, after: Tensor) -> Tensor:
+    """``100 · max(0, after − before) / (1 − before)``, 0 where ``before`` is 1.
+
+    Example:
+        >>> import torch
+        >>> gain_of(torch.tensor([0.5, 0.5, 1.0]), torch.tensor([0.75, 0.4, 1.0]))
+        tensor([50.,  0.,  0.])
+    """
+    missing = 1 - before
+    return 100 * (after - before).clamp_min(0) / missing.masked_fill(missing <= 0, 1)
+
+
+def _at_each_share(
+    name: str, compare: Callable[[Tensor, Tensor], Tensor]
+) -> Callable[[MeasuringBatch, Protocol], dict[str, Tensor]]:
+    def measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
+        return {
+            f"{name}@{percent(kept)}": compare(
+                batch.before, masked_confidence(batch, kept, protocol)
+            )
+            for kept in protocol.kept_shares
+        }
+
+    return measure
+
+
+def _column_of_each_share(metric: Metric, protocol: Protocol) -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{metric.name}@{percent(kept)}", f"{metric.title} {percent(kept)} %")
+        for kept in protocol.kept_shares
+    )
+
+
+AVERAGE_DROP = Metric(
+    name="average_drop",
+    title="Average Drop",
+    better="lower",
+    unit="%",
+    paper="Chattopadhyay et al., arXiv 1710.11063",
+    measures="the share of the class's probability that is lost when only the most relevant "
+    "share of the picture is left",
+    cost="1 forward a share",
+    measure=_at_each_share("average_drop", drop_of),
+    columns=_column_of_each_share,
+)
+
+INCREASE_IN_CONFIDENCE = Metric(
+    name="increase_in_confidence",
+    title="Increase in Confidence",
+    better="higher",
+    unit="%",
+    paper="Chattopadhyay et al., arXiv 1710.11063",
+    measures="the share of images whose class becomes more probable when only the most relevant "
+    "share of the picture is left",
+    cost="none beyond Average Drop",
+    measure=_at_each_share("increase_in_confidence", increase_of),
+    columns=_column_of_each_share,
+)
+
+AVERAGE_GAIN = Metric(
+    name="average_gain",
+    title="Average Gain",
+    better="higher",
+    unit="%",
+    paper="Zhang et al., arXiv 2301.07002",
+    measures="how much of what was missing to certainty is gained when only the most relevant "
+    "share of the picture is left",
+    cost="none beyond Average Drop",
+    measure=_at_each_share("average_gain", gain_of),
+    columns=_column_of_each_share,
+)
+
+
+def _mean_map(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
+    return {"mean_map": 100 * map_values(batch.maps, batch.size, protocol).mean(dim=(1, 2))}
+
+
+MEAN_MAP = Metric(
+    name="mean_map",
+    title="Mean map",
+    better="neither",
+    unit="%",
+    paper="METHODS: a constant map has an Average Drop near 0",
+    measures="how much of the picture the map keeps as a soft mask; a method that hides nothing "
+    "loses nothing, so read Average Drop at 100 % beside it",
+    cost="none",
+    measure=_mean_map,
+)

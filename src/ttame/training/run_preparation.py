@@ -24,7 +24,7 @@ from ttame.explainers.attention.attention_explainer import new_attention_explain
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import RunIdentity, load_checkpoint
 from ttame.training.optimisation import make_optimiser, make_schedule
-from ttame.training.processes import on_main_process, together
+from ttame.processes import on_main_process, together
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_run import TrainingRun
 from ttame.training.training_settings import TrainingSettings

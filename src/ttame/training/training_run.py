@@ -25,7 +25,7 @@ from ttame.explainers.attention.explainer_folder import write_explainer_files
 from ttame.training.attention_objective import ObjectiveParts
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import Checkpoint, RunIdentity, save_checkpoint
-from ttame.training.processes import on_main_process
+from ttame.processes import on_main_process
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_settings import TrainingSettings, train_command
 from ttame.training.validation import mean_figures, measure_batches

@@ -1,0 +1,69 @@
+"""How many passes of a network a method takes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+
+from torch import Tensor
+
+
+@dataclasses.dataclass
+class PassCount:
+    """Images that went through a classifier.
+
+    Attributes:
+        forward: through the whole network, or its beginning.
+        backward: back from the logits.
+        tail: variants that only went through the end of the network.
+    """
+
+    forward: int = 0
+    backward: int = 0
+    tail: int = 0
+
+
+_counting: ContextVar[tuple[PassCount, ...]] = ContextVar("ttame_pass_counts", default=())
+
+
+@contextlib.contextmanager
+def counting_passes() -> Iterator[PassCount]:
+    """Count the passes of all classifiers while the block runs in this thread.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from ttame.classifiers.classifier import Classifier
+        >>> from ttame.preprocessing import Preprocessing
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(),
+        ...                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> with counting_passes() as count:
+        ...     _ = classifier.logits(torch.zeros(2, 3, 16, 16))
+        >>> count
+        PassCount(forward=2, backward=0, tail=0)
+    """
+    count = PassCount()
+    token = _counting.set((*_counting.get(), count))
+    try:
+        yield count
+    finally:
+        _counting.reset(token)
+
+
+def note_pass(images: int, logits: Tensor) -> None:
+    """A classifier ran; called by :class:`ttame.classifiers.classifier.Classifier`."""
+    for count in _counting.get():
+        count.forward += images
+        count.tail += max(0, len(logits) - images)
+        if logits.requires_grad:
+            logits.register_hook(_backward_noter(count, len(logits)))
+
+
+def _backward_noter(count: PassCount, rows: int) -> Callable[[Tensor], None]:
+    def note(_gradient: Tensor) -> None:
+        count.backward += rows
+
+    return note

@@ -1,0 +1,1 @@
+"""Which method is faithful: many images, many methods, one table."""

@@ -1,0 +1,281 @@
+"""One call from photos and methods to a table."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ttame.atomic_writing import whole_file
+from ttame.classifiers.classifier import Classifier
+from ttame.datasets.open_photos import open_photos
+from ttame.errors import EvaluationError, UnknownNameError
+from ttame.evaluation.evaluation_run import (
+    Listener,
+    Measuring,
+    Share,
+    Targets,
+    measure_methods,
+    spread,
+)
+from ttame.evaluation.protocol_words import protocol_in_words
+from ttame.evaluation.row_store import RowStore
+from ttame.evaluation.run_identity import check_identity, check_methods
+from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
+from ttame.explainers.explainer import Explainer
+from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
+from ttame.metrics.known_protocols import known_protocol
+from ttame.metrics.metric import Metric
+from ttame.metrics.protocol import Protocol
+from ttame.results.evaluation import Evaluation, MethodScores, RandomisationScore
+
+
+class Silence:
+    """A listener that says nothing."""
+
+    def begin(self, method: str, images: int, finished: int) -> None:
+        """Nothing."""
+
+    def step(self, finished: int, total: int) -> None:
+        """Nothing."""
+
+    def measured(self, images: int) -> None:
+        """Nothing."""
+
+
+def evaluate(
+    classifier: Classifier,
+    data: Any,
+    methods: Mapping[str, Explainer],
+    out: Path | str,
+    *,
+    protocol: str | Protocol = "t-tame",
+    metrics: Sequence[str] | None = None,
+    limit: int | None = None,
+    batch_size: int = 8,
+    targets: Targets | None = None,
+    annotations: str = "",
+    resume: bool = False,
+    listener: Listener | None = None,
+    left_out: Mapping[str, str] | None = None,
+    published: Mapping[str, Mapping[str, float]] | None = None,
+    notes: Sequence[str] = (),
+    sanity: Mapping[str, RandomisationScore] | None = None,
+) -> Evaluation:
+    """Find out which method is most faithful on your network and your images.
+
+    Every method explains the same class of the same images of the same network. Rows appear batch
+    by batch in ``out/rows``; a killed call goes on with ``resume=True``. In the end ``out`` holds
+    ``results.json`` and ``rows.parquet``. Memory does not grow with the number of images, up to
+    the numbers of one method, read back for the table.
+
+    Args:
+        classifier: the explained network.
+        data: whatever :func:`ttame.datasets.open_photos.open_photos` takes.
+        methods: label to explainer, of this classifier.
+        out: a new folder, or with ``resume`` the one of an earlier run with the same data,
+            protocol and metrics; methods may be added.
+        protocol: a preset's name, or your own.
+        metrics: names; the protocol's if not given.
+        limit: how many images, evenly spread over the data; all if not given.
+        batch_size: images at a time.
+        targets: where annotated objects are; see ``evaluation_run.Targets``.
+        annotations: what the targets come from, so that a resumed run uses the same.
+        resume: whether ``out`` may hold results.
+        listener: told how far it is.
+        left_out: methods that are not defined for this classifier, with the reason.
+        published: label to column to a published number.
+        notes: sentences for the reader.
+        sanity: label to result of the randomisation check.
+
+    Raises:
+        UnknownNameError: no such protocol or metric.
+        EvaluationError: ``out`` holds other results; a metric needs annotations and there are
+            none; probabilities that are no numbers. What was measured before is kept.
+        DatasetError: no photos.
+    """
+    if not methods:
+        raise EvaluationError("no method to evaluate", remedy="--methods grad_cam,rise")
+    chosen = known_protocol(protocol) if isinstance(protocol, str) else protocol
+    measured_metrics = known_metrics(chosen.metrics if metrics is None else metrics)
+    _check_metrics(measured_metrics, targets)
+    photos = open_photos(data)
+    out = Path(out)
+    measuring = Measuring(
+        classifier=classifier,
+        photos=photos,
+        numbers=spread(len(photos), limit),
+        protocol=chosen,
+        metrics=measured_metrics,
+        batch_size=batch_size,
+        folder=out,
+        targets=targets,
+    )
+    identity = {
+        "classifier": classifier.name,
+        "classifier_fingerprint": classifier.fingerprint(),
+        "data": photos.fingerprint(),
+        "images": len(measuring.numbers),
+        "protocol": chosen.hash,
+        "metrics": sorted(metric.name for metric in measured_metrics),
+        "batch_size": batch_size,
+        "annotations": annotations,
+    }
+    described = {label: dict(method.provenance()) for label, method in methods.items()}
+    process = _Processes()
+    process.first(lambda: check_identity(out, identity, resume=resume))
+    process.first(lambda: check_methods(out, described))
+    process.all(
+        lambda: measure_methods(
+            measuring, methods, listener=listener or Silence(), share=process.share
+        )
+    )
+    evaluation = _summarise(
+        measuring,
+        methods,
+        data=_words_of(data),
+        fingerprint=photos.fingerprint(),
+        left_out=left_out or {},
+        published=published or {},
+        notes=notes,
+        sanity=sanity or {},
+    )
+    process.first(lambda: _write(out, evaluation, list(methods)))
+    return evaluation
+
+
+def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
+    if not metrics:
+        raise UnknownNameError("no metric to measure", allowed=", ".join(METRICS))
+    needing = [metric.name for metric in metrics if "targets" in metric.needs]
+    if needing and targets is None:
+        raise EvaluationError(
+            f"{', '.join(needing)} without annotations",
+            remedy="--annotations with a COCO JSON file, a folder of VOC XML files or of masks",
+        )
+
+
+class _Processes:
+    """This process among those that ``accelerate launch`` started, if it did."""
+
+    def __init__(self) -> None:
+        launched = int(os.environ.get("WORLD_SIZE", "1"))
+        self._accelerator: Any = None
+        if launched > 1:
+            from accelerate import Accelerator
+
+            self._accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+        self.share = (
+            Share(self._accelerator.process_index, self._accelerator.num_processes)
+            if self._accelerator
+            else Share()
+        )
+
+    def all(self, action: Any) -> None:
+        """Do something in every process; they fail together."""
+        if self._accelerator is None:
+            action()
+            return
+        from ttame.processes import together
+
+        together(self._accelerator, action)
+
+    def first(self, action: Any) -> None:
+        """Do something in the first process while the others wait."""
+        if self._accelerator is None:
+            action()
+            return
+        from ttame.processes import on_main_process
+
+        on_main_process(self._accelerator, action)
+
+
+def _summarise(
+    measuring: Measuring,
+    methods: Mapping[str, Explainer],
+    *,
+    data: str,
+    fingerprint: str,
+    left_out: Mapping[str, str],
+    published: Mapping[str, Mapping[str, float]],
+    notes: Sequence[str],
+    sanity: Mapping[str, RandomisationScore],
+) -> Evaluation:
+    store = RowStore(measuring.folder)
+    measured = [MeasuredMethod(store, label) for label in methods]
+    columns = columns_of(measuring.metrics, measuring.protocol)
+    scores = {
+        key: scores_of(measured, metric, column) for key, (metric, column) in columns.items()
+    }
+    rows = tuple(
+        MethodScores(
+            name=method.label,
+            title=methods[method.label].card.title,
+            family=methods[method.label].card.family,
+            scores={key: scores[key][method.label] for key in columns if method.label in scores[key]},
+            curves=method.curves(),
+            cost=method.cost(),
+            options=_plain(methods[method.label].provenance()),
+            published=published.get(method.label, {}),
+            no_evidence=method.no_evidence,
+            sanity=sanity.get(method.label),
+        )
+        for method in measured
+    )
+    skipped = dict(pair for method in measured for fact in method.facts for pair in fact.skipped)
+    images = max(len(method.images) for method in measured)
+    if not images:
+        raise EvaluationError(f"none of the {len(measuring.numbers)} photos is readable")
+    return Evaluation(
+        classifier=measuring.classifier.name,
+        classifier_fingerprint=measuring.classifier.fingerprint(),
+        data=data,
+        data_fingerprint=fingerprint,
+        images=images,
+        skipped=tuple(skipped.items()),
+        protocol=measuring.protocol.name,
+        protocol_hash=measuring.protocol.hash,
+        protocol_settings=measuring.protocol.settings(),
+        protocol_words=protocol_in_words(measuring.protocol, measuring.metrics),
+        columns=tuple(fact for fact in column_facts(columns) if any(scores[fact.key])),
+        methods=rows,
+        left_out=dict(left_out),
+        notes=tuple(notes),
+        machine=machine_in_words(),
+        date=datetime.date.today().isoformat(),
+    )
+
+
+def _write(out: Path, evaluation: Evaluation, labels: Sequence[str]) -> None:
+    RowStore(out).join(labels)
+    with whole_file(out / "results.json") as temporary:
+        temporary.write_text(evaluation.to_json() + "\n", encoding="utf-8")
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, int | float | str | bool) or value is None else str(value)
+        for name, value in options.items()
+    }
+
+
+def _words_of(data: Any) -> str:
+    if isinstance(data, str | Path):
+        return Path(data).name or str(data)
+    if isinstance(data, list | tuple) and all(isinstance(place, str | Path) for place in data):
+        return ", ".join(Path(place).name for place in data)
+    return type(data).__name__
+
+
+def machine_in_words() -> str:
+    """Processor, cores and versions, for whoever compares times."""
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    else:
+        device = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{device}; torch {torch.__version__}, Python {platform.python_version()}"

@@ -1,0 +1,300 @@
+"""Explaining and measuring image after image, method after method."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol as TypingProtocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ttame.atomic_writing import write_tensors
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.pass_counter import counting_passes
+from ttame.datasets.photo_source import PhotoSource
+from ttame.errors import EvaluationError, ImageError
+from ttame.evaluation.row_store import BatchFacts, RowStore, folder_name
+from ttame.explainers.explainer import Explainer
+from ttame.explainers.memory_budget import ActivationMeter, in_chunks, most_at_once
+from ttame.metrics.measuring_batch import MeasuringBatch
+from ttame.metrics.metric import Metric
+from ttame.metrics.protocol import Protocol
+from ttame.saliency_maps import has_evidence, to_unit_range
+
+HAS_EVIDENCE = "has_evidence"
+"""Key of the rows that say whether a map is more than a constant."""
+
+LARGEST_KEPT_MAP = 56
+"""Side of the maps that are kept for pictures."""
+
+Targets = Callable[[str, int, Image.Image], Tensor | None]
+"""Key of a photo, class, and the photo, to the (H, W) bool target in the network's view."""
+
+
+class Listener(TypingProtocol):
+    """Told how far an evaluation is."""
+
+    def begin(self, method: str, images: int, finished: int) -> None:
+        """A method starts on all ``images``, of which some were finished in an earlier run."""
+
+    def step(self, finished: int, total: int) -> None:
+        """A method with many passes has finished some of them."""
+
+    def measured(self, images: int) -> None:
+        """A batch of images is explained, measured and written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which batches this process measures: every ``of``-th, from ``process`` on."""
+
+    process: int = 0
+    of: int = 1
+
+
+def spread(total: int, limit: int | None) -> list[int]:
+    """The numbers of the images that are evaluated: all, or as many as wanted, evenly spread.
+
+    A sorted folder has its classes one after the other; its first images would be of one class.
+
+    Example:
+        >>> spread(10, 4), spread(3, 100)
+        ([0, 2, 5, 7], [0, 1, 2])
+    """
+    count = total if limit is None else min(limit, total)
+    return [index * total // count for index in range(count)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measuring:
+    """Everything that is the same for all methods of an evaluation.
+
+    Attributes:
+        classifier: the explained network.
+        photos: the data.
+        numbers: of the images that are evaluated.
+        protocol: how to measure.
+        metrics: what to measure.
+        batch_size: images at a time.
+        folder: where rows and maps go.
+        targets: where the annotated objects are, if the data are annotated.
+    """
+
+    classifier: Classifier
+    photos: PhotoSource
+    numbers: Sequence[int]
+    protocol: Protocol
+    metrics: Sequence[Metric]
+    batch_size: int
+    folder: Path
+    targets: Targets | None = None
+
+
+def measure_methods(
+    measuring: Measuring,
+    explainers: Mapping[str, Explainer],
+    *,
+    listener: Listener,
+    share: Share | None = None,
+) -> None:
+    """Explain and measure whatever is not finished yet.
+
+    Args:
+        measuring: what is the same for all methods.
+        explainers: label to explainer, of the same classifier.
+        listener: told how far it is.
+        share: of this process.
+
+    Raises:
+        EvaluationError: a probability that is no number, a label that is missing.
+        NonFiniteMapError: a map that is no map. What was measured before is kept.
+    """
+    share = share or Share()
+    store = RowStore(measuring.folder)
+    quick = measuring.classifier.for_many_passes()
+    chunks = list(in_chunks(len(measuring.numbers), measuring.batch_size))
+    for label, explainer in explainers.items():
+        finished = store.finished(label)
+        before = sum(part.stop - part.start for i, part in enumerate(chunks) if i in finished)
+        listener.begin(label, len(measuring.numbers), before)
+        explainer.progress = listener.step
+        for batch, part in enumerate(chunks):
+            if batch in finished or batch % share.of != share.process:
+                continue
+            # The first batch warms up, so it is the one that the memory is measured on.
+            meter = batch == 0
+            _measure(measuring, store, quick, label, explainer, batch, part, meter=meter)
+            listener.measured(part.stop - part.start)
+
+
+def _measure(
+    measuring: Measuring,
+    store: RowStore,
+    quick: Classifier,
+    label: str,
+    explainer: Explainer,
+    batch: int,
+    part: slice,
+    *,
+    meter: bool,
+) -> None:
+    opened, skipped = _open(measuring, measuring.numbers[part])
+    if not opened:
+        store.write(label, batch, [], [], [], {}, BatchFacts(0, 0, False, 0, 0, 0, None, skipped))
+        return
+    classifier = measuring.classifier
+    numbers = [number for number, _ in opened]
+    images = torch.stack([classifier.preprocessing.prepare(photo) for _, photo in opened])
+    images = images.to(classifier.device)
+    probabilities = _checked_probabilities(quick, [measuring.photos.name(n) for n in numbers])
+    before = probabilities(images)
+    classes = _classes(measuring, numbers, before)
+    maps, facts = _explain(explainer, images, classes, skipped, meter=meter)
+    measured = MeasuringBatch(
+        probabilities=probabilities,
+        images=images,
+        maps=maps,
+        classes=classes,
+        preprocessing=classifier.preprocessing,
+        explain=lambda changed, of: explainer(changed, of[:, None]).maps[:, 0],
+        numbers=tuple(numbers),
+        targets=_targets(measuring, opened, classes),
+    )
+    measured.once("before", lambda: before)
+    values: dict[str, Tensor] = {HAS_EVIDENCE: has_evidence(maps).float()}
+    with torch.no_grad():
+        for metric in measuring.metrics:
+            values |= metric.measure(measured, measuring.protocol)
+    keys = [measuring.photos.key(number) for number in numbers]
+    _keep_maps(measuring.folder, label, batch, numbers, maps)
+    rows = {name: value.double().cpu().numpy() for name, value in values.items()}
+    store.write(label, batch, numbers, keys, classes.tolist(), rows, facts)
+
+
+def _explain(
+    explainer: Explainer,
+    images: Tensor,
+    classes: Tensor,
+    skipped: tuple[tuple[str, str], ...],
+    *,
+    meter: bool,
+) -> tuple[Tensor, BatchFacts]:
+    count = len(images)
+    peak: float | None = None
+    with counting_passes() as passes:
+        start = time.perf_counter()
+        if meter:
+            with ActivationMeter() as memory:
+                maps = explainer(images, classes[:, None]).maps[:, 0]
+            peak = memory.peak / 1e6
+        else:
+            maps = explainer(images, classes[:, None]).maps[:, 0]
+        if maps.is_cuda:
+            torch.cuda.synchronize()
+        milliseconds = 1000 * (time.perf_counter() - start) / count
+    return maps, BatchFacts(
+        images=count,
+        milliseconds=milliseconds,
+        metered=meter,
+        forward=passes.forward / count,
+        backward=passes.backward / count,
+        tail=passes.tail / count,
+        peak_megabytes=peak,
+        skipped=skipped,
+    )
+
+
+def _checked_probabilities(
+    classifier: Classifier, names: Sequence[str]
+) -> Callable[[Tensor], Tensor]:
+    """The classifier's probabilities, asked in chunks, refused where they are no numbers."""
+    size = most_at_once(classifier.device)
+
+    def probabilities(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            found = torch.cat([classifier.probabilities(part) for part in images.split(size)])
+        if not torch.isfinite(found).all():
+            raise EvaluationError(
+                f"{classifier.name} gave probabilities that are no numbers for {names[0]}"
+                + (f" or one of the {len(names) - 1} after it" if names[1:] else ""),
+                remedy="looking for NaN in its weights, or float32 instead of half precision",
+            )
+        return found
+
+    return probabilities
+
+
+def _classes(measuring: Measuring, numbers: Sequence[int], before: Tensor) -> Tensor:
+    """(B,) the class that is explained of each image."""
+    if measuring.protocol.explained_class == "top-1":
+        return before.argmax(dim=1)
+    count = before.shape[1]
+    classes = []
+    for number in numbers:
+        label = measuring.photos.label(number)
+        if label is None or not 0 <= label < count:
+            raise EvaluationError(
+                f"{measuring.photos.name(number)} has "
+                + ("no label" if label is None else f"label {label}")
+                + f", and protocol {measuring.protocol.name} explains the labelled class",
+                allowed=f"0 to {count - 1}",
+                remedy="a list file of 'path label' lines",
+            )
+        classes.append(label)
+    return torch.tensor(classes, device=before.device)
+
+
+def _targets(
+    measuring: Measuring, opened: Sequence[tuple[int, Image.Image]], classes: Tensor
+) -> Tensor | None:
+    if measuring.targets is None:
+        return None
+    size = measuring.classifier.preprocessing.input_size
+    found = []
+    for (number, photo), index in zip(opened, classes.tolist(), strict=True):
+        target = measuring.targets(measuring.photos.key(number), index, photo)
+        found.append(torch.zeros(size, dtype=torch.bool) if target is None else target)
+    return torch.stack(found).to(classes.device)
+
+
+def _open(
+    measuring: Measuring, numbers: Sequence[int]
+) -> tuple[list[tuple[int, Image.Image]], tuple[tuple[str, str], ...]]:
+    opened: list[tuple[int, Image.Image]] = []
+    skipped: list[tuple[str, str]] = []
+    for number in numbers:
+        try:
+            opened.append((number, measuring.photos.read(number)))
+        except ImageError as problem:
+            skipped.append((measuring.photos.name(number), problem.problem))
+    return opened, tuple(skipped)
+
+
+def _keep_maps(folder: Path, label: str, batch: int, numbers: Sequence[int], maps: Tensor) -> None:
+    """Small maps, for the pictures of the report."""
+    heights = to_unit_range(maps.float())
+    if max(heights.shape[-2:]) > LARGEST_KEPT_MAP:
+        ratio = LARGEST_KEPT_MAP / max(heights.shape[-2:])
+        size = [max(1, round(length * ratio)) for length in heights.shape[-2:]]
+        heights = F.adaptive_avg_pool2d(heights[:, None], size)[:, 0]
+    target = folder / "maps" / folder_name(label) / f"{batch:06d}.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(target, {"maps": heights.half(), "images": torch.tensor(list(numbers))})
+
+
+def kept_maps(folder: Path, label: str, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """The small maps of some images: number of the image and (h, w) float in [0, 1]."""
+    from safetensors.torch import load_file
+
+    wanted = set(numbers)
+    for path in sorted((folder / "maps" / folder_name(label)).glob("*.safetensors")):
+        tensors = load_file(path)
+        for place, number in enumerate(tensors["images"].tolist()):
+            if number in wanted:
+                yield number, tensors["maps"][place].float().numpy()

@@ -1,0 +1,161 @@
+"""Intervals and tests for methods that were measured on the same images.
+
+Values stand in arrays of (images, methods). A number of the table may be more than a mean: it is
+``combine`` of the means of several parts. Resampling images gives its interval, exchanging two
+methods' values image by image its test, whatever ``combine`` is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Values = Sequence[np.ndarray]
+"""One (n,) array for each part of a column."""
+
+CombineMeans = Callable[[Sequence[np.ndarray]], np.ndarray]
+"""(R,) means of each part to (R,) numbers."""
+
+RESAMPLES = 2000
+PERMUTATIONS = 5000
+LEVEL = 0.95
+_AT_ONCE = 4_000_000
+"""Numbers of a random matrix held at a time."""
+
+
+def the_mean(means: Sequence[np.ndarray]) -> np.ndarray:
+    """The number of a column with a single part."""
+    return means[0]
+
+
+def bootstrap_interval(
+    parts: Values,
+    combine: CombineMeans = the_mean,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The percentile interval of a number over resampled images.
+
+    Args:
+        parts: (n,) values of the images that have one.
+        combine: means to the number.
+        resamples: how many.
+        level: of confidence.
+        seed: of the resampling.
+
+    Returns:
+        Its ends; both are the number itself where there is a single image.
+
+    Example:
+        >>> low, high = bootstrap_interval([np.array([0.0, 1.0] * 50)])
+        >>> 0.39 < low < 0.43 and 0.57 < high < 0.61
+        True
+    """
+    count = len(parts[0])
+    numbers: list[np.ndarray] = []
+    for chunk, size in enumerate(_chunks(resamples, count)):
+        weights = _resampling(count, size, seed + chunk)
+        numbers.append(combine([weights @ part for part in parts]))
+    low, high = np.quantile(np.concatenate(numbers), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def permutation_p_value(
+    first: Values,
+    second: Values,
+    combine: CombineMeans = the_mean,
+    *,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> float:
+    """How often a difference this large comes about if the two methods are exchangeable.
+
+    Two-sided. The methods' values are exchanged on a random half of the images. The observed
+    arrangement counts as one of the permutations, so that p is never 0.
+
+    Args:
+        first: (n,) values of one method for each part.
+        second: of the other method, on the same images.
+        combine: means to the number.
+        permutations: how many.
+        seed: of the exchanges.
+
+    Example:
+        >>> values = np.arange(20.0)
+        >>> permutation_p_value([values], [values])
+        1.0
+        >>> permutation_p_value([values], [values + 1]) < 0.001
+        True
+    """
+    count = len(first[0])
+    means = [np.array([part.mean()]) for part in first], [np.array([p.mean()]) for p in second]
+    observed = abs(combine(means[0]) - combine(means[1]))[0]
+    # Rounding must not make a difference of its own.
+    scale = max(abs(combine(means[0])[0]), abs(combine(means[1])[0]), 1e-300)
+    threshold = observed - 1e-9 * scale
+    generator = np.random.default_rng(seed)
+    as_large = 0
+    for chosen in _chunks(permutations, count):
+        exchanged = generator.integers(0, 2, size=(chosen, count)).astype(float)
+        numbers = []
+        for ours, theirs in ((first, second), (second, first)):
+            numbers.append(
+                combine(
+                    [
+                        a.mean() + exchanged @ (b - a) / count
+                        for a, b in zip(ours, theirs, strict=True)
+                    ]
+                )
+            )
+        as_large += int((abs(numbers[0] - numbers[1]) >= threshold).sum())
+    return (as_large + 1) / (permutations + 1)
+
+
+def corrected(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction for several tests at once.
+
+    Example:
+        >>> corrected([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    result = [1.0] * len(p_values)
+    running = 0.0
+    for place, index in enumerate(order):
+        running = max(running, (len(p_values) - place) * p_values[index])
+        result[index] = min(1.0, running)
+    return result
+
+
+def ranks(numbers: Sequence[float], better: str) -> list[int]:
+    """1 for the best; equal numbers share a rank; NaN comes last; 0 where none is better.
+
+    Example:
+        >>> ranks([3.0, 1.0, 3.0], "higher")
+        [1, 3, 1]
+    """
+    if better == "neither":
+        return [0] * len(numbers)
+    sign = -1 if better == "higher" else 1
+    keys = [np.inf if np.isnan(number) else sign * number for number in numbers]
+    return [1 + sum(other < key for other in keys) for key in keys]
+
+
+@functools.lru_cache(maxsize=1)
+def _resampling(count: int, resamples: int, seed: int) -> np.ndarray:
+    """(R, n) how often each image is drawn, over n: a resample's mean is then a product.
+
+    All methods are resampled alike, so drawing it once serves a whole table.
+    """
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+
+
+def _chunks(total: int, width: int) -> list[int]:
+    """How many rows of a matrix of that width to draw at a time."""
+    size = max(1, _AT_ONCE // max(1, width))
+    return [min(size, total - start) for start in range(0, total, size)]

@@ -1,0 +1,224 @@
+"""One row for each image, method and metric, in Parquet files that appear whole or not at all.
+
+``rows/METHOD/000012.parquet`` holds what one method got on one batch of images. A file that exists
+is finished work: killing a run loses the batch in flight and nothing else, and several processes
+never write to the same file. ``rows.parquet`` is all of them in one, for other programs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ttame.atomic_writing import whole_file
+from ttame.errors import EvaluationError, MissingExtraError
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchFacts:
+    """What is known of a batch besides its rows.
+
+    Attributes:
+        images: how many were measured.
+        milliseconds: of explaining one image.
+        metered: whether measuring its memory slowed the batch down.
+        forward: passes an image; so are ``backward`` and ``tail``.
+        peak_megabytes: ``None`` where it was not measured.
+        skipped: name and reason of each unreadable photo.
+    """
+
+    images: int
+    milliseconds: float
+    metered: bool
+    forward: float
+    backward: float
+    tail: float
+    peak_megabytes: float | None
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+class RowStore:
+    """The rows of an evaluation below a folder.
+
+    Args:
+        folder: of the evaluation.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as problem:
+            raise MissingExtraError.of("pyarrow", "evaluate", "evaluations") from problem
+        self._arrow = pyarrow
+        self._parquet = pyarrow.parquet
+        self._folder = Path(folder)
+        self._schema = pyarrow.schema(
+            [
+                ("image", pyarrow.int32()),
+                ("photo", pyarrow.dictionary(pyarrow.int32(), pyarrow.string())),
+                ("class", pyarrow.int32()),
+                ("method", pyarrow.dictionary(pyarrow.int32(), pyarrow.string())),
+                ("metric", pyarrow.dictionary(pyarrow.int32(), pyarrow.string())),
+                ("value", pyarrow.float64()),
+            ]
+        )
+
+    def finished(self, method: str) -> set[int]:
+        """The batches of a method that need not be measured again."""
+        return {int(path.stem) for path in self._of(method).glob("[0-9]*.parquet")}
+
+    def write(
+        self,
+        method: str,
+        batch: int,
+        images: Sequence[int],
+        photos: Sequence[str],
+        classes: Sequence[int],
+        values: Mapping[str, np.ndarray],
+        facts: BatchFacts,
+    ) -> None:
+        """Write the rows of one batch.
+
+        Args:
+            method: its label.
+            batch: its number.
+            images: (B,) numbers of the images in the data.
+            photos: (B,) their keys.
+            classes: (B,) explained classes.
+            values: metric to (B,) values.
+            facts: about the batch.
+        """
+        names = list(values)
+        columns = {
+            "image": np.tile(np.asarray(images, dtype=np.int32), len(names)),
+            "photo": [*photos] * len(names),
+            "class": np.tile(np.asarray(classes, dtype=np.int32), len(names)),
+            "method": [method] * (len(names) * len(images)),
+            "metric": [name for name in names for _ in images],
+            "value": np.concatenate([np.asarray(values[name], dtype=np.float64) for name in names])
+            if names
+            else np.zeros(0),
+        }
+        table = self._arrow.table(columns, schema=self._schema).replace_schema_metadata(
+            {"ttame_batch": json.dumps(dataclasses.asdict(facts))}
+        )
+        folder = self._of(method)
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / f"{batch:06d}.parquet") as temporary:
+            self._parquet.write_table(table, temporary)
+
+    def facts(self, method: str) -> list[BatchFacts]:
+        """What is known of a method's batches, in their order."""
+        found = []
+        for path in self._parts(method):
+            raw = json.loads(self._metadata(path)[b"ttame_batch"])
+            skipped = tuple((name, reason) for name, reason in raw.pop("skipped"))
+            found.append(BatchFacts(**raw, skipped=skipped))
+        return found
+
+    def values(self, method: str) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Everything that was measured of a method.
+
+        Returns:
+            (n,) numbers of the images, ascending; (n,) explained classes; metric to (n,) values.
+        """
+        images: list[np.ndarray] = []
+        classes: list[np.ndarray] = []
+        values: dict[str, list[np.ndarray]] = {}
+        for path in self._parts(method):
+            table = self._read(path)
+            names = table["metric"].to_pylist()
+            rows = {name: index for index, name in reversed(list(enumerate(names)))}
+            count = self._count(names)
+            for name, start in rows.items():
+                values.setdefault(name, []).append(
+                    table["value"].to_numpy()[start : start + count]
+                )
+            images.append(table["image"].to_numpy()[:count])
+            classes.append(table["class"].to_numpy()[:count])
+        if not images:
+            return np.zeros(0, int), np.zeros(0, int), {}
+        return (
+            np.concatenate(images),
+            np.concatenate(classes),
+            {name: np.concatenate(parts) for name, parts in values.items()},
+        )
+
+    def photos(self, method: str) -> dict[int, str]:
+        """Number of each measured image to its key."""
+        found: dict[int, str] = {}
+        for path in self._parts(method):
+            table = self._read(path, ["image", "photo"])
+            found.update(zip(table["image"].to_pylist(), table["photo"].to_pylist(), strict=True))
+        return found
+
+    def join(self, methods: Sequence[str]) -> Path:
+        """Write all rows of some methods into ``rows.parquet``, one part in memory at a time."""
+        target = self._folder / "rows.parquet"
+        with (
+            whole_file(target) as temporary,
+            self._parquet.ParquetWriter(temporary, self._schema) as writer,
+        ):
+            for table in self._tables(methods):
+                writer.write_table(table)
+        return target
+
+    def _tables(self, methods: Sequence[str]) -> Iterator[Any]:
+        for method in methods:
+            for path in self._parts(method):
+                yield self._read(path).replace_schema_metadata(None)
+
+    def _count(self, names: Sequence[str]) -> int:
+        """How many images a part holds: its rows come metric by metric."""
+        return next((i for i, name in enumerate(names) if name != names[0]), len(names))
+
+    def _of(self, method: str) -> Path:
+        return self._folder / "rows" / folder_name(method)
+
+    def _parts(self, method: str) -> list[Path]:
+        return sorted(self._of(method).glob("[0-9]*.parquet"))
+
+    def _read(self, path: Path, columns: list[str] | None = None) -> Any:
+        try:
+            return self._parquet.read_table(path, columns=columns)
+        except (OSError, self._arrow.ArrowException) as problem:
+            raise _broken(path, problem) from problem
+
+    def _metadata(self, path: Path) -> dict[bytes, bytes]:
+        try:
+            metadata: dict[bytes, bytes] = self._parquet.read_schema(path).metadata
+        except (OSError, self._arrow.ArrowException) as problem:
+            raise _broken(path, problem) from problem
+        return metadata
+
+
+def _broken(path: Path, problem: Exception) -> EvaluationError:
+    reason = (str(problem).splitlines() or ["unreadable"])[0]
+    return EvaluationError(
+        f"{path} is damaged ({reason})", remedy="deleting it, then --resume to measure it again"
+    )
+
+
+def folder_name(label: str) -> str:
+    """A method's label as the name of a folder; different labels stay different.
+
+    Example:
+        >>> folder_name("grad_cam"), folder_name("runs/mine")
+        ('grad_cam', 'runs_mine-8e76d4')
+    """
+    import hashlib
+
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", label)[:80].lstrip(".")
+    if plain == label:
+        return plain
+    return f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"

@@ -1,0 +1,168 @@
+"""From rows to the table: numbers, intervals, ranks, tests, curves and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ttame.evaluation.evaluation_run import HAS_EVIDENCE
+from ttame.evaluation.paired_statistics import (
+    CombineMeans,
+    bootstrap_interval,
+    corrected,
+    permutation_p_value,
+    ranks,
+    the_mean,
+)
+from ttame.evaluation.row_store import BatchFacts, RowStore
+from ttame.metrics.metric import Column, Metric
+from ttame.results.evaluation import ColumnFacts, CurvePoint, MethodCost, Score
+
+
+class MeasuredMethod:
+    """The rows of one method in memory.
+
+    Args:
+        store: has them.
+        label: of the method.
+    """
+
+    def __init__(self, store: RowStore, label: str) -> None:
+        self.label = label
+        self.images, self.classes, self.values = store.values(label)
+        self.facts = store.facts(label)
+
+    @property
+    def no_evidence(self) -> int:
+        """How many of its maps are constant."""
+        return int((self.values.get(HAS_EVIDENCE, np.ones(0)) == 0).sum())
+
+    def cost(self) -> MethodCost:
+        """What its maps cost an image."""
+        return cost_of(self.facts)
+
+    def curves(self, prefix: str = "") -> dict[str, tuple[CurvePoint, ...]]:
+        """The points that were measured along curves, with their intervals."""
+        found: dict[str, list[CurvePoint]] = {}
+        for key, values in self.values.items():
+            metric, _, x = key.partition(".curve@")
+            present = values[~np.isnan(values)]
+            if not x or not len(present):
+                continue
+            low, high = bootstrap_interval([present], resamples=500)
+            point = CurvePoint(float(x), float(present.mean()), low, high)
+            found.setdefault(metric, []).append(point)
+        return {
+            metric: tuple(sorted(points, key=lambda point: point.x))
+            for metric, points in found.items()
+        }
+
+
+def cost_of(facts: Sequence[BatchFacts]) -> MethodCost:
+    """What a method's maps cost an image, over its batches."""
+    measured = [fact for fact in facts if fact.images]
+    images = sum(fact.images for fact in measured) or 1
+    undisturbed = [fact.milliseconds for fact in measured if not fact.metered]
+    times = undisturbed or [fact.milliseconds for fact in measured]
+    peaks = [fact.peak_megabytes for fact in measured if fact.peak_megabytes is not None]
+    return MethodCost(
+        forward=sum(fact.images * fact.forward for fact in measured) / images,
+        backward=sum(fact.images * fact.backward for fact in measured) / images,
+        tail=sum(fact.images * fact.tail for fact in measured) / images,
+        milliseconds=float(np.median(times)) if times else 0.0,
+        peak_megabytes=max(peaks, default=0.0),
+    )
+
+
+def column_facts(columns: Mapping[str, tuple[Metric, Column]]) -> tuple[ColumnFacts, ...]:
+    """What readers must know of the columns."""
+    return tuple(
+        ColumnFacts(
+            key=key,
+            title=column.title,
+            metric=metric.name,
+            better=metric.better,
+            unit=metric.unit,
+            paper=metric.paper,
+            measures=metric.measures,
+        )
+        for key, (metric, column) in columns.items()
+    )
+
+
+def scores_of(
+    methods: Sequence[MeasuredMethod], metric: Metric, column: Column
+) -> dict[str, Score]:
+    """One column of the table: label to score, for the methods that have it.
+
+    Every method is tested against the best one on the images that both have, and the p-values are
+    corrected for the number of methods.
+    """
+    parts = column.parts or (column.key,)
+    combine = _combination(column, parts)
+    tables: dict[str, tuple[np.ndarray, list[np.ndarray]]] = {}
+    for method in methods:
+        found = _values(method, metric, parts)
+        if found is not None:
+            tables[method.label] = found
+    labels = list(tables)
+    numbers = [_number(tables[label][1], combine) for label in labels]
+    order = ranks(numbers, metric.better)
+    best = labels[order.index(1)] if 1 in order else None
+    p_values = dict.fromkeys(labels, 1.0)
+    if best is not None:
+        others = [label for label in labels if label != best]
+        raw = [_p_value(tables[best], tables[label], combine) for label in others]
+        p_values |= dict(zip(others, corrected(raw), strict=True))
+    scores = {}
+    for label, number, rank in zip(labels, numbers, order, strict=True):
+        low, high = bootstrap_interval(tables[label][1], combine)
+        images = len(tables[label][0])
+        scores[label] = Score(number, low, high, rank, p_values[label], images)
+    return scores
+
+
+def _combination(column: Column, parts: Sequence[str]) -> CombineMeans:
+    if column.combine is None:
+        return the_mean
+    combine = column.combine
+    return lambda means: combine(dict(zip(parts, means, strict=True)))
+
+
+def _number(values: Sequence[np.ndarray], combine: CombineMeans) -> float:
+    return float(combine([np.array([part.mean()]) for part in values])[0])
+
+
+def _values(
+    method: MeasuredMethod, metric: Metric, parts: Sequence[str]
+) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    """Numbers of the images that have a value, and the values of each part."""
+    if any(part not in method.values for part in parts):
+        return None
+    values = [method.values[part] for part in parts]
+    present = ~np.isnan(np.stack(values)).any(axis=0)
+    if not present.any():
+        return None
+    values = [part[present] for part in values]
+    if metric.per_class:
+        # With these weights the mean over images is the mean over classes of their images' means.
+        _, of_image, counts = np.unique(
+            method.classes[present], return_inverse=True, return_counts=True
+        )
+        weights = present.sum() / (len(counts) * counts[of_image])
+        values = [part * weights for part in values]
+    return method.images[present], values
+
+
+def _p_value(
+    best: tuple[np.ndarray, list[np.ndarray]],
+    other: tuple[np.ndarray, list[np.ndarray]],
+    combine: CombineMeans,
+) -> float:
+    _, first, second = np.intersect1d(best[0], other[0], return_indices=True)
+    if not len(first):
+        return 1.0
+    return permutation_p_value(
+        [part[first] for part in best[1]], [part[second] for part in other[1]], combine
+    )

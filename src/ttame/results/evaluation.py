@@ -1,0 +1,224 @@
+"""What an evaluation found: frozen numbers that something else draws."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ttame.errors import TtameError
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One cell of the table.
+
+    Attributes:
+        value: over all images that have one.
+        low: lower end of the 95 % bootstrap interval.
+        high: its upper end.
+        rank: 1 for the best; equal values share a rank; 0 where nothing is better or worse.
+        p_value: of the paired test against the best method, corrected for the number of methods;
+            1 for the best itself.
+        images: how many images have a value.
+    """
+
+    value: float
+    low: float
+    high: float
+    rank: int
+    p_value: float
+    images: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnFacts:
+    """A column of the table: key, heading, direction, unit, paper and what it means."""
+
+    key: str
+    title: str
+    metric: str
+    better: Literal["higher", "lower", "neither"]
+    unit: str
+    paper: str
+    measures: str
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodCost:
+    """What a method's maps cost, an image.
+
+    Attributes:
+        forward: passes of the whole network.
+        backward: backward passes.
+        tail: runs of only the end of the network.
+        milliseconds: wall-clock time of the maps alone, the median of the batches.
+        peak_megabytes: of tensors alive at once beyond weights and images, for one batch.
+    """
+
+    forward: float
+    backward: float
+    tail: float
+    milliseconds: float
+    peak_megabytes: float
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvePoint:
+    """One point of a curve: x in percent of pixels, mean, and 95 % bootstrap interval."""
+
+    x: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodScores:
+    """One row of the table.
+
+    Attributes:
+        name: as it was asked for: a method's name or an explainer folder.
+        title: for people.
+        family: of the method, e.g. ``"gradient"``.
+        scores: column key to score.
+        curves: metric name to its points.
+        cost: of the maps.
+        options: of the method.
+        published: column key to a published number of the same protocol, where one is known.
+        no_evidence: how many maps were constant.
+        sanity: of the randomisation check, where it was run: see ``RandomisationScore``.
+    """
+
+    name: str
+    title: str
+    family: str
+    scores: Mapping[str, Score]
+    curves: Mapping[str, tuple[CurvePoint, ...]]
+    cost: MethodCost
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    no_evidence: int = 0
+    sanity: RandomisationScore | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomisationScore:
+    """How much maps change when the classifier's layers are re-initialised, from the end on.
+
+    Attributes:
+        similarity: Spearman rank correlation with the original map after all layers are random,
+            mean over images; 1 means that the map does not depend on the weights.
+        steps: (layers randomised so far, similarity), in order.
+        passed: whether the similarity stays below the threshold.
+    """
+
+    similarity: float
+    steps: tuple[tuple[int, float], ...]
+    passed: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The table of one run.
+
+    Attributes:
+        classifier: its name.
+        classifier_fingerprint: SHA-256 of its weights.
+        data: where the images came from.
+        data_fingerprint: over the names of the images.
+        images: how many were evaluated.
+        skipped: name of each photo that was not readable, with the reason.
+        protocol: name of the preset.
+        protocol_hash: of the settings; tables of different hashes must not be joined.
+        protocol_settings: all of them.
+        protocol_words: the protocol in sentences: (what, how).
+        columns: of the table, in order.
+        methods: the rows, in the order they were asked for.
+        left_out: method to the reason why it is not defined for this classifier.
+        notes: sentences a reader must know, such as what a reproduction differs in.
+        machine: processor and versions.
+        date: ISO 8601.
+    """
+
+    classifier: str
+    classifier_fingerprint: str
+    data: str
+    data_fingerprint: str
+    images: int
+    skipped: tuple[tuple[str, str], ...]
+    protocol: str
+    protocol_hash: str
+    protocol_settings: Mapping[str, Any]
+    protocol_words: tuple[tuple[str, str], ...]
+    columns: tuple[ColumnFacts, ...]
+    methods: tuple[MethodScores, ...]
+    left_out: Mapping[str, str]
+    notes: tuple[str, ...]
+    machine: str
+    date: str
+
+    def to_json(self) -> str:
+        """Everything, readable by people and by :meth:`from_json`."""
+        return json.dumps(
+            {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=1
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Evaluation:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            TtameError: it is no evaluation of this schema version.
+        """
+        try:
+            raw = json.loads(text)
+            if raw.pop("schema_version") != SCHEMA_VERSION:
+                raise TtameError("results of another schema", allowed=f"schema {SCHEMA_VERSION}")
+            raw["columns"] = tuple(ColumnFacts(**column) for column in raw["columns"])
+            raw["methods"] = tuple(_method(method) for method in raw["methods"])
+            for name in ("skipped", "protocol_words"):
+                raw[name] = tuple((first, second) for first, second in raw[name])
+            raw["notes"] = tuple(raw["notes"])
+            return cls(**raw)
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise TtameError(
+                f"no results of an evaluation ({problem})", allowed="a results.json of ttame"
+            ) from problem
+
+    @classmethod
+    def load(cls, path: Path | str) -> Evaluation:
+        """Read a ``results.json``.
+
+        Raises:
+            TtameError: it cannot be read.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except OSError as problem:
+            raise TtameError(
+                f"cannot read {path} ({problem.strerror})", allowed="a results.json of ttame"
+            ) from problem
+
+
+def _method(raw: dict[str, Any]) -> MethodScores:
+    sanity = raw["sanity"]
+    if sanity is not None:
+        steps = tuple((layers, similarity) for layers, similarity in sanity["steps"])
+        sanity = RandomisationScore(sanity["similarity"], steps, sanity["passed"])
+    return MethodScores(
+        **{
+            **raw,
+            "scores": {key: Score(**score) for key, score in raw["scores"].items()},
+            "curves": {
+                name: tuple(CurvePoint(**point) for point in points)
+                for name, points in raw["curves"].items()
+            },
+            "cost": MethodCost(**raw["cost"]),
+            "sanity": sanity,
+        }
+    )
