@@ -133,6 +133,29 @@ class Preprocessing:
         pixels = torch.from_numpy(np.array(cropped, dtype=np.uint8))
         return pixels.permute(2, 0, 1).float() / 255
 
+    def crop_mask(self, mask: np.ndarray) -> Tensor:
+        """Resize and centre-crop what is marked in a photo, as :meth:`prepare` does the photo.
+
+        Args:
+            mask: (height, width) bool, in pixels of the photo.
+
+        Returns:
+            (H, W) bool; False where the network sees black padding.
+
+        Example:
+            >>> mask = np.zeros((256, 512), dtype=bool)
+            >>> mask[:, 256:] = True
+            >>> Preprocessing.imagenet(224).crop_mask(mask)[0, 110:114]
+            tensor([False, False,  True,  True])
+        """
+        height, width = mask.shape
+        left, top = self._crop_corner((width, height), (0.5, 0.5))
+        picture = Image.fromarray(mask.astype(np.uint8))
+        resized = picture.resize(self._resized_size(picture.size), Image.Resampling.NEAREST)
+        crop_height, crop_width = self.input_size
+        cropped = resized.crop((left, top, left + crop_width, top + crop_height))
+        return torch.from_numpy(np.array(cropped, dtype=bool))
+
     def region(self, photo_size: tuple[int, int]) -> PhotoRegion:
         """Say which part of a photo the centre-cropped network input shows.
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ttame.cli.evaluate import evaluate
 from ttame.cli.explain import explain
 from ttame.cli.inspect import inspect
 from ttame.cli.methods import methods
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(explain)
 app.command()(train)
+app.command()(evaluate)
 app.command()(methods)
 app.command()(inspect)
 
@@ -57,7 +59,7 @@ def main() -> None:
         _say(f"error: {problem}")
         sys.exit(2)
     except KeyboardInterrupt:
-        _say("interrupted; what was finished is kept, and a training goes on with --resume")
+        _say("interrupted; what was finished is kept, and --resume goes on with it")
         sys.exit(130)
 
 

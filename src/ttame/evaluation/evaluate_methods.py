@@ -66,6 +66,7 @@ def evaluate(
     published: Mapping[str, Mapping[str, float]] | None = None,
     notes: Sequence[str] = (),
     sanity: Mapping[str, RandomisationScore] | None = None,
+    data_name: str | None = None,
 ) -> Evaluation:
     """Find out which method is most faithful on your network and your images.
 
@@ -92,6 +93,7 @@ def evaluate(
         published: label to column to a published number.
         notes: sentences for the reader.
         sanity: label to result of the randomisation check.
+        data_name: how the results call the data; made from ``data`` if not given.
 
     Raises:
         UnknownNameError: no such protocol or metric.
@@ -138,7 +140,7 @@ def evaluate(
     evaluation = _summarise(
         measuring,
         methods,
-        data=_words_of(data),
+        data=data_name or _words_of(data),
         fingerprint=photos.fingerprint(),
         left_out=left_out or {},
         published=published or {},
@@ -209,15 +211,15 @@ def _summarise(
     store = RowStore(measuring.folder)
     measured = [MeasuredMethod(store, label) for label in methods]
     columns = columns_of(measuring.metrics, measuring.protocol)
-    scores = {
-        key: scores_of(measured, metric, column) for key, (metric, column) in columns.items()
-    }
+    scores = {key: scores_of(measured, metric, column) for key, (metric, column) in columns.items()}
     rows = tuple(
         MethodScores(
             name=method.label,
             title=methods[method.label].card.title,
             family=methods[method.label].card.family,
-            scores={key: scores[key][method.label] for key in columns if method.label in scores[key]},
+            scores={
+                key: scores[key][method.label] for key in columns if method.label in scores[key]
+            },
             curves=method.curves(),
             cost=method.cost(),
             options=_plain(methods[method.label].provenance()),

@@ -218,7 +218,8 @@ def _checked_probabilities(
 
     def probabilities(images: Tensor) -> Tensor:
         with torch.no_grad():
-            found = torch.cat([classifier.probabilities(part) for part in images.split(size)])
+            chunks = in_chunks(len(images), size)
+            found = torch.cat([classifier.probabilities(images[part]) for part in chunks])
         if not torch.isfinite(found).all():
             raise EvaluationError(
                 f"{classifier.name} gave probabilities that are no numbers for {names[0]}"
@@ -281,8 +282,8 @@ def _keep_maps(folder: Path, label: str, batch: int, numbers: Sequence[int], map
     heights = to_unit_range(maps.float())
     if max(heights.shape[-2:]) > LARGEST_KEPT_MAP:
         ratio = LARGEST_KEPT_MAP / max(heights.shape[-2:])
-        size = [max(1, round(length * ratio)) for length in heights.shape[-2:]]
-        heights = F.adaptive_avg_pool2d(heights[:, None], size)[:, 0]
+        height, width = (max(1, round(length * ratio)) for length in heights.shape[-2:])
+        heights = F.adaptive_avg_pool2d(heights[:, None], (height, width))[:, 0]
     target = folder / "maps" / folder_name(label) / f"{batch:06d}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(target, {"maps": heights.half(), "images": torch.tensor(list(numbers))})

@@ -141,9 +141,7 @@ class RowStore:
             rows = {name: index for index, name in reversed(list(enumerate(names)))}
             count = self._count(names)
             for name, start in rows.items():
-                values.setdefault(name, []).append(
-                    table["value"].to_numpy()[start : start + count]
-                )
+                values.setdefault(name, []).append(table["value"].to_numpy()[start : start + count])
             images.append(table["image"].to_numpy()[:count])
             classes.append(table["class"].to_numpy()[:count])
         if not images:

@@ -81,7 +81,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
-        raise EvaluationError(f"{path} cannot be read ({problem})", remedy="another --out") from problem
+        raise EvaluationError(
+            f"{path} cannot be read ({problem})", remedy="another --out"
+        ) from problem
     return content
 
 

@@ -60,7 +60,7 @@ class MeasuringBatch:
         """
         if key not in self._remembered:
             self._remembered[key] = compute()
-        return cast(T, self._remembered[key])
+        return cast("T", self._remembered[key])
 
     @property
     def all_before(self) -> Tensor:

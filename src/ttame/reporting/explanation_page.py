@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
-
-import jinja2
 
 from ttame.drawing.heatmap_overlay import UNSEEN_BRIGHTNESS
 from ttame.preprocessing import Preprocessing
 from ttame.reporting.embedded_pictures import legend_gradient
+from ttame.reporting.page_template import page_template
 from ttame.reporting.record_spool import RecordSpool
+from ttame.reporting.written_values import in_words
 
 
 def write_page(
@@ -34,7 +33,7 @@ def write_page(
     """
     methods = about["methods"]
     shared = _shared_facts([method["provenance"] for method in methods])
-    pieces = _template().generate(
+    pieces = page_template("explanation_report.html").generate(
         title=about["title"],
         classifier=_classifier_name(shared),
         methods=[
@@ -89,24 +88,4 @@ def _classifier_name(provenance: Mapping[str, Any]) -> str:
 
 def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Name and value of each entry, as people read them."""
-    return [(name.replace("_", " "), _in_words(value)) for name, value in provenance.items()]
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_in_words(part)}" for name, part in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_in_words(part) for part in value)
-    return str(value)
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ttame.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("explanation_report.html")
+    return [(name.replace("_", " "), in_words(value)) for name, value in provenance.items()]

@@ -164,9 +164,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Everything, readable by people and by :meth:`from_json`."""
-        return json.dumps(
-            {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=1
-        )
+        return json.dumps({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Evaluation:

@@ -21,10 +21,10 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import Augmentation, PreparedImages
 from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
 from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.processes import on_main_process, together
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import RunIdentity, load_checkpoint
 from ttame.training.optimisation import make_optimiser, make_schedule
-from ttame.processes import on_main_process, together
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_run import TrainingRun
 from ttame.training.training_settings import TrainingSettings

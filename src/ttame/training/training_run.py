@@ -22,10 +22,10 @@ from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collat
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.attention.attention_head import AttentionHead
 from ttame.explainers.attention.explainer_folder import write_explainer_files
+from ttame.processes import on_main_process
 from ttame.training.attention_objective import ObjectiveParts
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import Checkpoint, RunIdentity, save_checkpoint
-from ttame.processes import on_main_process
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_settings import TrainingSettings, train_command
 from ttame.training.validation import mean_figures, measure_batches

@@ -1,0 +1,288 @@
+"""``ttame evaluate``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ttame.cli.network_options import (
+    ClassNames,
+    Device,
+    ImageSize,
+    NetworkOption,
+    OptionalModelName,
+    Taps,
+    Weights,
+    choose_device,
+)
+from ttame.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from ttame.classifiers.classifier import Classifier
+    from ttame.datasets.photo_source import PhotoSource
+    from ttame.evaluation.evaluation_run import Targets
+    from ttame.evaluation.reproductions import Reproduction
+    from ttame.explainers.explainer import Explainer
+    from ttame.results.evaluation import RandomisationScore
+
+_MEASURING = "The measuring"
+_QUICK_METHODS = "grad_cam,layer_cam,random,centre_gaussian"
+
+
+def evaluate(
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            help="Folder of photos, list file of 'path label' lines, or tar shards; may be given "
+            "several times.",
+            show_default=False,
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help="Names and folders of trained explainers separated by commas, or all. If not "
+            f"given, {_QUICK_METHODS}, and the bundled explainer if there is one.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for rows, table and page.")] = (
+        Path("evaluation")
+    ),
+    limit: Annotated[
+        int | None,
+        typer.Option(help="How many photos, evenly spread over the data.", min=1),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on where an earlier run into --out stopped, or add to it."
+        ),
+    ] = False,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="t-tame, chefer, adcc, rise or road; t-tame if not given.",
+            rich_help_panel=_MEASURING,
+            show_default=False,
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Metrics separated by commas, or list to see them; the protocol's if not given.",
+            rich_help_panel=_MEASURING,
+            show_default=False,
+        ),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where objects are: a COCO JSON file, a folder of Pascal VOC XML files, or of "
+            "mask images.",
+            rich_help_panel=_MEASURING,
+            show_default=False,
+        ),
+    ] = None,
+    sanity: Annotated[
+        int,
+        typer.Option(
+            help="Photos on which to check that maps change when the network's weights are "
+            "randomised.",
+            rich_help_panel=_MEASURING,
+            min=0,
+        ),
+    ] = 0,
+    reproduce: Annotated[
+        str | None,
+        typer.Option(
+            help="Repeat a published comparison; list to see them. --model, --methods, --protocol "
+            "and --limit change it.",
+            rich_help_panel=_MEASURING,
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Photos at a time.", min=1)] = 8,
+    memory_budget: Annotated[
+        str, typer.Option(help="Activations that a method with many passes may hold at a time.")
+    ] = "2GiB",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="METHOD.NAME=VALUE; may be given several times.", show_default=False),
+    ] = None,
+    model: OptionalModelName = None,
+    weights: Weights = "default",
+    image_size: ImageSize = None,
+    taps: Taps = None,
+    class_names: ClassNames = None,
+    network_option: NetworkOption = None,
+    device: Device = "auto",
+) -> None:
+    """Find out which method is most faithful on your network and photos.
+
+    Example: ttame evaluate --data photos --methods grad_cam,rise,t_tame --limit 100
+    """
+    from ttame.cli.chosen_explainers import DEFAULT_MODEL, NamedClassifier
+    from ttame.cli.evaluation_display import (
+        EvaluationProgress,
+        print_evaluation,
+        print_metrics,
+        print_reproductions,
+    )
+
+    if metrics == "list":
+        print_metrics()
+        return
+    if reproduce == "list":
+        print_reproductions()
+        return
+    from ttame.evaluation.evaluate_methods import evaluate as evaluate_methods
+    from ttame.evaluation.gallery import gallery_of
+    from ttame.explainers.memory_budget import parse_memory
+    from ttame.metrics.known_metrics import known_metrics
+    from ttame.metrics.known_protocols import DEFAULT_PROTOCOL, known_protocol
+    from ttame.reporting.evaluation_report import write_evaluation_report
+
+    setup = _reproduction(reproduce)
+    if not data:
+        raise EvaluationError("no --data", remedy="--data with a folder of photos")
+    measured = _names(metrics) or (list(setup.metrics) if setup and setup.metrics else None)
+    used_protocol = known_protocol(protocol or (setup.protocol if setup else DEFAULT_PROTOCOL))
+    known_metrics(measured or ())
+    budget = parse_memory(memory_budget)
+    photos = _photos(data, setup)
+    classifier = NamedClassifier(
+        model or (setup.model if setup else DEFAULT_MODEL),
+        weights,
+        {
+            "image_size": image_size,
+            "taps": taps,
+            "class_names": class_names,
+            "network_option": network_option or None,
+        },
+        choose_device(device),
+    ).load()
+    asked = _names(methods) or (list(setup.methods) if setup else [])
+    explainers, left_out = choose_methods(asked, classifier, option or (), budget, bool(setup))
+    targets = _targets(annotations, classifier, photos)
+    checked = _check_sanity(sanity, classifier, explainers, photos) if sanity else {}
+    first_process = os.environ.get("RANK", "0") == "0"
+    with EvaluationProgress(list(explainers), shown=first_process) as progress:
+        evaluation = evaluate_methods(
+            classifier,
+            photos,
+            explainers,
+            out,
+            protocol=used_protocol,
+            metrics=measured,
+            limit=limit,
+            batch_size=batch_size,
+            targets=targets,
+            annotations=str(annotations or ""),
+            resume=resume,
+            listener=progress,
+            left_out=left_out,
+            published=setup.published if setup else None,
+            notes=setup.notes if setup else (),
+            sanity=checked,
+            data_name=", ".join(Path(place).name or place for place in data),
+        )
+        if first_process:
+            gallery = gallery_of(evaluation, out, classifier, photos)
+            write_evaluation_report(out / "report.html", evaluation, gallery)
+    if first_process:
+        print_evaluation(evaluation, out)
+
+
+def choose_methods(
+    names: Sequence[str],
+    classifier: Classifier,
+    options: Sequence[str],
+    memory_budget: int,
+    any_will_do: bool,
+) -> tuple[dict[str, Explainer], dict[str, str]]:
+    """Make the explainers that ``--methods`` names.
+
+    Args:
+        names: of methods, folders of trained explainers, or ``all``.
+        classifier: the explained network.
+        options: as typed behind ``--option``.
+        memory_budget: in bytes.
+        any_will_do: whether a method that is not defined for the classifier is left out.
+
+    Returns:
+        Label to explainer, and method to the reason why it is left out.
+
+    Raises:
+        UnknownNameError: neither a method nor a folder; with near matches.
+        ExplainerError: a named method is not defined for the classifier.
+    """
+    from ttame.cli.chosen_explainers import parse_method_options
+    from ttame.errors import ExplainerError, UnknownNameError
+    from ttame.explainers.attention.explainer_folder import bundled_explainers, load_explainer
+    from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
+
+    wanted = list(names) or [
+        *_QUICK_METHODS.split(","),
+        *(["t_tame"] if classifier.name in bundled_explainers() else []),
+    ]
+    lenient = any_will_do or not names
+    expanded = [name for entry in wanted for name in (EXPLAINERS if entry == "all" else [entry])]
+    typed = parse_method_options(options, [name for name in expanded if name in EXPLAINERS])
+    made: dict[str, Explainer] = {}
+    left_out: dict[str, str] = {}
+    for name in dict.fromkeys(expanded):
+        if name in EXPLAINERS:
+            try:
+                explainer: Explainer = make_explainer(name, classifier, **typed.get(name, {}))
+            except ExplainerError as problem:
+                if not lenient and name in wanted:
+                    raise
+                left_out[name] = problem.problem
+                continue
+        elif Path(name).is_dir() or name in bundled_explainers():
+            explainer = load_explainer(name, classifier=classifier)
+        else:
+            raise UnknownNameError.of("method or explainer folder", name, [*EXPLAINERS, "all"])
+        explainer.memory_budget = memory_budget
+        made[name] = explainer
+    return made, left_out
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _reproduction(name: str | None) -> Reproduction | None:
+    from ttame.evaluation.reproductions import known_reproduction
+
+    return known_reproduction(name) if name else None
+
+
+def _photos(data: Sequence[str], setup: Reproduction | None) -> PhotoSource:
+    from ttame.datasets.open_photos import open_photos
+    from ttame.evaluation.reproductions import listed_photos
+
+    photos = open_photos(list(data))
+    return listed_photos(photos, setup.images) if setup else photos
+
+
+def _targets(
+    annotations: Path | None, classifier: Classifier, photos: PhotoSource
+) -> Targets | None:
+    if annotations is None:
+        return None
+    raise EvaluationError("--annotations is not built yet")
+
+
+def _check_sanity(
+    count: int, classifier: Classifier, explainers: Mapping[str, Explainer], photos: PhotoSource
+) -> dict[str, RandomisationScore]:
+    raise EvaluationError("--sanity is not built yet")

@@ -1,0 +1,204 @@
+"""What an evaluation looks like on the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from ttame.cli.durations import duration_in_words
+from ttame.cli.methods import print_reasons, short_reasons, wide_console
+
+if TYPE_CHECKING:
+    from ttame.results.evaluation import ColumnFacts, Evaluation, MethodScores, Score
+
+_TIED = 0.05
+"""Corrected p-value from which a method is not told apart from the best."""
+
+_COLUMN_WIDTH = 13
+"""Characters that a column of numbers takes, to know how many stand side by side."""
+
+
+class EvaluationProgress:
+    """One line: the method, its photos, its own steps, and the time left for it.
+
+    Args:
+        methods: labels, in order.
+        shown: false in all but the first of several processes.
+    """
+
+    def __init__(self, methods: Sequence[str], *, shown: bool = True) -> None:
+        self._methods = list(methods)
+        self._began = time.monotonic()
+        self._finished = 0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} photos"),
+            TextColumn("{task.fields[steps]}"),
+            TextColumn("{task.fields[left]}"),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not shown,
+        )
+        self._task = self._progress.add_task("loading", total=1, steps="", left="")
+
+    def __enter__(self) -> EvaluationProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, method: str, images: int, finished: int) -> None:
+        """A method starts."""
+        place = f"{self._methods.index(method) + 1} of {len(self._methods)}"
+        self._began, self._finished = time.monotonic(), 0
+        self._progress.update(
+            self._task,
+            description=f"{method} ({place})",
+            total=images,
+            completed=finished,
+            steps="",
+            left="",
+        )
+
+    def step(self, finished: int, total: int) -> None:
+        """A method with many passes has finished some of them."""
+        self._progress.update(self._task, steps=f"{finished}/{total} steps")
+
+    def measured(self, images: int) -> None:
+        """A batch is written."""
+        self._finished += images
+        task = self._progress.tasks[0]
+        rest = (task.total or 0) - task.completed - images
+        seconds = (time.monotonic() - self._began) / self._finished * rest
+        left = f"about {duration_in_words(seconds)} left for this method"
+        self._progress.update(self._task, advance=images, steps="", left=left)
+
+
+def print_evaluation(evaluation: Evaluation, out: Path) -> None:
+    """Print the table, what it rests on, and where everything lies."""
+    console = wide_console()
+    console.print(
+        f"{evaluation.classifier} on {evaluation.images} images of {evaluation.data}, "
+        f"protocol {evaluation.protocol} ({evaluation.protocol_hash})"
+    )
+    columns = evaluation.columns
+    longest = max(len(method.name) for method in evaluation.methods)
+    most = max(1, (console.width - min(longest, 30)) // _COLUMN_WIDTH - 1)
+    for start in range(0, len(columns), most):
+        console.print()
+        part = columns[start : start + most]
+        console.print(_table(evaluation, part, costs=start + most >= len(columns)))
+    console.print()
+    console.print(
+        "mean over 95 % bootstrap interval; * best, ~ not told apart from the best "
+        f"(paired test, corrected for {len(evaluation.methods)} methods, p ≥ {_TIED:g})"
+    )
+    for note in evaluation.notes:
+        console.print(f"note: {note}")
+    blank = [f"{m.name} ({m.no_evidence})" for m in evaluation.methods if m.no_evidence]
+    if blank:
+        console.print(f"maps that are constant, no evidence: {', '.join(blank)}")
+    failed = [m.name for m in evaluation.methods if m.sanity and not m.sanity.passed]
+    if failed:
+        console.print(f"maps that do not depend on the network's weights: {', '.join(failed)}")
+    if evaluation.skipped:
+        console.print(f"{len(evaluation.skipped)} photos were skipped as unreadable")
+    print_reasons(console, short_reasons(dict(evaluation.left_out), evaluation.classifier))
+    console.print(f"page: {out / 'report.html'}, numbers: {out / 'results.json'}")
+
+
+def _table(evaluation: Evaluation, columns: Sequence[ColumnFacts], *, costs: bool) -> Table:
+    table = Table(box=None, pad_edge=False)
+    longest = max(len(method.name) for method in evaluation.methods)
+    table.add_column("method", style="bold", overflow="fold", min_width=min(longest, 30))
+    for column in columns:
+        arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[column.better]
+        table.add_column(column.title + arrow, justify="right")
+    if costs:
+        for heading in ("forward", "backward", "ms"):
+            table.add_column(heading, justify="right")
+    for method in _ordered(evaluation, columns):
+        cells = [_cell(method, column) for column in columns]
+        table.add_row(method.name, *cells, *(_costs(method) if costs else ()))
+    return table
+
+
+def _ordered(evaluation: Evaluation, columns: Sequence[ColumnFacts]) -> list[MethodScores]:
+    """The best in the first of the columns comes first."""
+    ranked = [column.key for column in columns if column.better != "neither"]
+
+    def place(method: MethodScores) -> tuple[int, ...]:
+        score = method.scores.get(ranked[0]) if ranked else None
+        return (score.rank,) if score else (len(evaluation.methods) + 1,)
+
+    return sorted(evaluation.methods, key=place)
+
+
+def _cell(method: MethodScores, column: ColumnFacts) -> str:
+    score = method.scores.get(column.key)
+    if score is None:
+        return "–"
+    published = method.published.get(column.key)
+    beside = "" if published is None else f"\n({published:g} published)"
+    interval = f"{_number(score.low)} to {_number(score.high)}"
+    return f"{_mark(score)}{_number(score.value)}\n{interval}{beside}"
+
+
+def _mark(score: Score) -> str:
+    if score.rank == 0:
+        return ""
+    if score.rank == 1:
+        return "* "
+    return "~ " if score.p_value >= _TIED else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.3f}"
+
+
+def _costs(method: MethodScores) -> tuple[str, str, str]:
+    cost = method.cost
+    forward = f"{cost.forward:.3g}" + (f" + {cost.tail:.0f} tails" if cost.tail >= 0.5 else "")
+    return forward, f"{cost.backward:.3g}", f"{cost.milliseconds:.0f}\n"
+
+
+def print_metrics() -> None:
+    """Print every metric: what it means, its direction, cost and paper."""
+    from ttame.metrics.known_metrics import METRICS
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("metric", "better", "what the number says", "cost", "paper"):
+        table.add_column(heading, overflow="fold")
+    for metric in METRICS.values():
+        needs = " (needs --annotations)" if metric.needs else ""
+        better = {"higher": "higher", "lower": "lower", "neither": "–"}[metric.better]
+        table.add_row(metric.name, better, metric.measures + needs, metric.cost, metric.paper)
+    wide_console().print(table)
+
+
+def print_reproductions() -> None:
+    """Print the published comparisons that can be repeated."""
+    from ttame.evaluation.reproductions import REPRODUCTIONS
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "what", "network", "images", "protocol"):
+        table.add_column(heading, overflow="fold")
+    for setup in REPRODUCTIONS.values():
+        table.add_row(
+            setup.name, setup.title, setup.model, f"{setup.images:,} of ImageNet", setup.protocol
+        )
+    wide_console().print(table)

@@ -1,0 +1,90 @@
+"""Objects drawn as pictures, one for each photo."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ttame.datasets.annotated_photo import AnnotatedObject, AnnotatedPhoto, AnnotationSource
+from ttame.datasets.image_folder import ImageFolder
+from ttame.errors import DatasetError
+
+MASK_ENDINGS = ("_mask", "-mask", ".mask")
+"""Endings of stems that tell masks from the photos beside them: ``tom.jpg``, ``tom_mask.png``."""
+
+_VOID = 255
+"""Index of the borders in Pascal VOC's palette pictures that belong to nothing."""
+_LOSSY_THRESHOLD = 128
+
+
+class MaskImages(AnnotationSource):
+    """Pictures that are 0 but on the object, named as their photos.
+
+    If the folder holds files whose stem ends in ``_mask``, ``-mask`` or ``.mask``, only those are
+    masks. Every value but 0 is object, in a JPEG those from 128 on; in a picture with a palette
+    255 is not, because Pascal VOC marks borders with it.
+
+    Args:
+        folder: where to search, subfolders included.
+
+    Raises:
+        DatasetError: the folder holds no pictures.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        pictures = ImageFolder(folder)
+        keys = [pictures.key(index) for index in range(len(pictures))]
+        marked = [key for key in keys if Path(key).stem.lower().endswith(MASK_ENDINGS)]
+        self.folder = pictures.folder
+        self._files = marked or keys
+        self.names = [without_mask_ending(key) for key in self._files] if marked else keys
+
+    def photo(self, number: int) -> AnnotatedPhoto:
+        """See :meth:`AnnotationSource.photo`."""
+        path = self.folder / self._files[number]
+        mask = read_mask(path)
+        height, width = mask.shape
+        return AnnotatedPhoto(
+            (width, height), (AnnotatedObject("", functools.partial(np.copy, mask)),)
+        )
+
+
+def without_mask_ending(name: str) -> str:
+    """The name of the photo that a mask beside it belongs to.
+
+    Example:
+        >>> without_mask_ending("cats/tom_mask.png")
+        'cats/tom.png'
+    """
+    path = Path(name)
+    ending = next(end for end in MASK_ENDINGS if path.stem.lower().endswith(end))
+    return path.with_name(path.stem[: -len(ending)] + path.suffix).as_posix()
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a picture as a mask.
+
+    Returns:
+        (height, width) bool.
+
+    Raises:
+        DatasetError: it is no readable picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.mode == "P":
+                indices = np.array(picture)
+                known: np.ndarray = (indices > 0) & (indices != _VOID)
+                return known
+            lowest = _LOSSY_THRESHOLD if picture.format == "JPEG" else 1
+            values = np.array(picture.convert("RGB") if len(picture.mode) > 1 else picture)
+    # Pillow's decoders raise nearly everything on damaged files.
+    except Exception as problem:
+        raise DatasetError(f"mask {path} cannot be read ({problem})") from problem
+    values = values.astype(np.int64) if values.dtype != np.bool_ else values.astype(np.uint8)
+    mask: np.ndarray = (values if values.ndim == 2 else values.max(axis=2)) >= lowest
+    return mask

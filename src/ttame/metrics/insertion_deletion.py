@@ -1,0 +1,232 @@
+"""Insertion and deletion: reveal or delete pixels in order, and integrate the probability."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ttame.metrics.changed_images import probability_of_class, scores_of_versions
+from ttame.metrics.map_masks import map_values
+from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities
+from ttame.metrics.metric import Metric
+from ttame.metrics.pixel_ranking import most_relevant_first, ranks
+from ttame.metrics.protocol import Protocol
+
+Change = Literal["insertion", "deletion"]
+
+_BLUR = Protocol("rise").blur
+_STEP = Protocol("rise").step
+_CURVE_PERCENTS = tuple(range(0, 101, 5))
+
+
+def insertion(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    *,
+    step: int = _STEP,
+    blur: tuple[int, float] = _BLUR,
+    seed: int = 0,
+) -> Tensor:
+    """The area under the class's probability while pixels replace a blurred image.
+
+    Starting from the blurred image, the most relevant pixels are shown ``step`` at a time. With
+    s_0 … s_n the probabilities after each step, ``AUC = (Σ s_i − (s_0 + s_n)/2) / n`` (RISE,
+    Petsiuk et al., arXiv 1806.07421). Higher is better. In percent, like the other metrics;
+    papers print it in [0, 1].
+
+    Args:
+        probabilities: the classifier's softmax output.
+        images: (B, 3, H, W) float, normalised.
+        maps: (B, h, w) raw maps.
+        classes: (B,) int64, the explained classes.
+        step: pixels at a time at 224x224; for images of another area in proportion.
+        blur: (kernel size, sigma) in pixels.
+        seed: of the order of equal values.
+
+    Returns:
+        (B,) float32 in percent, in [0, 100].
+    """
+    protocol = Protocol("insertion", step=step, blur=blur, seed=seed)
+    return _area(_curve(probabilities, images, maps, classes, protocol, "insertion"))
+
+
+def deletion(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    *,
+    step: int = _STEP,
+    seed: int = 0,
+) -> Tensor:
+    """The area under the class's probability while pixels are set to 0.
+
+    As :func:`insertion`, starting from the image; pixels become 0 after normalisation, which is
+    the mean colour. Lower is better.
+
+    Returns:
+        (B,) float32 in percent, in [0, 100].
+
+    Example:
+        >>> def share_left(images):
+        ...     left = images.mean(dim=(1, 2, 3))
+        ...     return torch.stack([left, 1 - left], dim=1)
+        >>> images = torch.ones(1, 3, 2, 2)
+        >>> maps = torch.tensor([[[4.0, 3.0], [2.0, 1.0]]])
+        >>> deletion(share_left, images, maps, torch.tensor([0]))
+        tensor([50.])
+    """
+    protocol = Protocol("deletion", step=step, seed=seed)
+    return _area(_curve(probabilities, images, maps, classes, protocol, "deletion"))
+
+
+def blurred(images: Tensor, blur: tuple[int, float] = _BLUR) -> Tensor:
+    """The image in which insertion starts.
+
+    RISE's kernel is what a Gaussian filter makes of one pixel in the middle of a grid of the
+    kernel's size, mirrored at its borders: much flatter than a Gaussian that is cut off. Outside
+    the image counts as 0, the mean colour.
+
+    Args:
+        images: (B, C, H, W) float, normalised.
+        blur: (kernel size, sigma) in pixels; the size is odd.
+
+    Returns:
+        (B, C, H, W).
+
+    Example:
+        >>> blurred(torch.ones(1, 1, 3, 3), (3, 1.0)).round(decimals=1)
+        tensor([[[[0.5000, 0.7000, 0.5000],
+                  [0.7000, 1.0000, 0.7000],
+                  [0.5000, 0.7000, 0.5000]]]])
+    """
+    kernel = _blur_kernel(*blur).to(images)
+    channels, margin = images.shape[1], blur[0] // 2
+    down = kernel.reshape(1, 1, -1, 1).expand(channels, -1, -1, -1)
+    across = kernel.reshape(1, 1, 1, -1).expand(channels, -1, -1, -1)
+    narrowed = F.conv2d(images, down, padding=(margin, 0), groups=channels)
+    return F.conv2d(narrowed, across, padding=(0, margin), groups=channels)
+
+
+@functools.lru_cache(maxsize=8)
+def _blur_kernel(size: int, sigma: float) -> Tensor:
+    """(size,) float64, sum 1: one pixel on a line with mirrored ends, after a Gaussian filter."""
+    reach = int(4 * sigma + 0.5)
+    distances = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (distances / sigma) ** 2)
+    weights /= weights.sum()
+    # Half-sample mirroring repeats with twice the size; the upper half is the lower one reversed.
+    places = (torch.arange(size)[:, None] + distances.long()).remainder(2 * size)
+    mirrored = torch.minimum(places, 2 * size - 1 - places)
+    return (weights * (mirrored == size // 2)).sum(dim=1)
+
+
+def changing_images(
+    images: Tensor, maps: Tensor, protocol: Protocol, change: Change
+) -> Iterator[Tensor]:
+    """The images before, during and after insertion or deletion.
+
+    Args:
+        images: (B, 3, H, W) float, normalised.
+        maps: (B, h, w) raw maps.
+        protocol: its step, blur, scaling of maps and seed.
+        change: which of the two.
+
+    Yields:
+        (B, 3, H, W), n + 1 times for n steps.
+    """
+    size = (int(images.shape[2]), int(images.shape[3]))
+    ranking = most_relevant_first(map_values(maps, size, protocol), protocol.seed)
+    places = ranks(ranking).unflatten(1, size)[:, None]
+    start, end = images, torch.zeros_like(images)
+    if change == "insertion":
+        start, end = blurred(images, protocol.blur), images
+    step = _pixels_a_step(size, protocol)
+    for index in range(_steps(size, protocol) + 1):
+        yield torch.where(places < index * step, end, start)
+
+
+def _pixels_a_step(size: tuple[int, int], protocol: Protocol) -> int:
+    return max(1, round(protocol.step * size[0] * size[1] / 224**2))
+
+
+def _steps(size: tuple[int, int], protocol: Protocol) -> int:
+    return math.ceil(size[0] * size[1] / _pixels_a_step(size, protocol))
+
+
+def _curve(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    protocol: Protocol,
+    change: Change,
+) -> Tensor:
+    """(B, n + 1) probabilities in percent."""
+    versions = changing_images(images, maps, protocol, change)
+    return scores_of_versions(probabilities, versions, classes, probability_of_class)
+
+
+def _area(curve: Tensor) -> Tensor:
+    """``(Σ s_i − (s_0 + s_n)/2) / n``: (B, n + 1) to (B,)."""
+    return (curve.sum(dim=1) - (curve[:, 0] + curve[:, -1]) / 2) / (curve.shape[1] - 1)
+
+
+def _at_percents(curve: Tensor, size: tuple[int, int], protocol: Protocol) -> dict[int, Tensor]:
+    """The curve at fixed shares of the pixels, interpolated linearly between its steps."""
+    pixels, step = size[0] * size[1], _pixels_a_step(size, protocol)
+    points = {}
+    for place in _CURVE_PERCENTS:
+        position = min(place / 100 * pixels, pixels)
+        before = min(int(position // step), curve.shape[1] - 2)
+        width = min(step, pixels - before * step)
+        weight = (position - before * step) / width
+        points[place] = torch.lerp(curve[:, before], curve[:, before + 1], weight)
+    return points
+
+
+def _measured(change: Change) -> Callable[[MeasuringBatch, Protocol], dict[str, Tensor]]:
+    def measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
+        curve = _curve(
+            batch.probabilities, batch.images, batch.maps, batch.classes, protocol, change
+        )
+        points = _at_percents(curve, batch.size, protocol)
+        return {
+            change: _area(curve),
+            **{f"{change}.curve@{place}": values for place, values in points.items()},
+        }
+
+    return measure
+
+
+INSERTION = Metric(
+    name="insertion",
+    title="Insertion",
+    better="higher",
+    unit="%",
+    paper="Petsiuk et al., arXiv 1806.07421",
+    measures="the area under the class's probability while the most relevant pixels are put into "
+    "a blurred image; papers print it in [0, 1]",
+    cost="1 forward a step, 29 as published",
+    measure=_measured("insertion"),
+)
+
+DELETION = Metric(
+    name="deletion",
+    title="Deletion",
+    better="lower",
+    unit="%",
+    paper="Petsiuk et al., arXiv 1806.07421",
+    measures="the area under the class's probability while the most relevant pixels are set to "
+    "the mean colour; papers print it in [0, 1]",
+    cost="1 forward a step, 29 as published",
+    measure=_measured("deletion"),
+)
