@@ -31,6 +31,18 @@ def test_every_version_is_scored_in_its_own_column(images: int) -> None:
     assert len(asked) <= 7 * images / 16 + (7 if images > 5 else 2)
 
 
+def test_small_batches_are_asked_together() -> None:
+    asked = []
+
+    def probabilities(batch: Tensor) -> Tensor:
+        asked.append(len(batch))
+        return brightness(batch)
+
+    images, classes = torch.rand(8, 3, 4, 5), torch.zeros(8, dtype=torch.int64)
+    scores_of_versions(probabilities, [images] * 7, classes, still_top_1)
+    assert asked == [16, 16, 16, 8]
+
+
 def test_top_1_needs_the_largest_probability() -> None:
     probabilities = torch.tensor([[0.2, 0.5, 0.3], [0.2, 0.5, 0.3]])
     assert still_top_1(probabilities, torch.tensor([1, 2])).tolist() == [100, 0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.metrics.measured import batch_of, brightness, grey, plain
+from tests.metrics.measured import batch_of, brightness, grey, own_picture, plain
 from ttame.metrics.infidelity import (
     INFIDELITY,
     SQUARES,
@@ -15,6 +15,7 @@ from ttame.metrics.infidelity import (
     removed_squares,
     sum_of_product,
 )
+from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.protocol import Protocol
 from ttame.preprocessing import Preprocessing
 
@@ -59,12 +60,12 @@ def test_it_equals_a_slow_loop(rescaled: bool) -> None:
 
 
 def test_squares_lie_within_the_image_everywhere() -> None:
-    images = torch.zeros(2, 3, 8, 12)
+    images = torch.zeros(2, 3, 12, 16)
     drawn = torch.stack(list(removed_squares(images, 400, 0, [0, 1])))
-    assert drawn.flatten(2).sum(dim=2).unique().tolist() == [4]  # 2x2: a quarter of 8
+    assert drawn.flatten(2).sum(dim=2).unique().tolist() == [9]  # 3x3: a quarter of 12
     assert bool(drawn.flatten(0, 1).any(dim=0).all())
     rows, columns = drawn.any(dim=3).sum(dim=2), drawn.any(dim=2).sum(dim=2)
-    assert rows.unique().tolist() == columns.unique().tolist() == [2]
+    assert rows.unique().tolist() == columns.unique().tolist() == [3]
     assert not torch.equal(drawn[:, 0], drawn[:, 1])
 
 
@@ -79,6 +80,10 @@ def test_removed_is_black_or_has_the_mean_colour() -> None:
     arguments = (of_normalised, images, blank, torch.tensor([0]), half)
     black = infidelity(*arguments, space="raw")
     mean_colour = infidelity(*arguments, space="normalised")
+    for space, expected in (("raw", black), ("normalised", mean_colour)):
+        batch = MeasuringBatch(*arguments, explain=own_picture, numbers=(0,))
+        found = INFIDELITY.measure(batch, Protocol("test", masked_in=space))["infidelity"]  # type: ignore[arg-type]
+        assert torch.equal(found, expected)
     assert black.tolist() == pytest.approx([(0.8 / 16) ** 2], rel=1e-4)
     assert mean_colour.tolist() == pytest.approx([(0.3 / 16) ** 2], rel=1e-4)
 

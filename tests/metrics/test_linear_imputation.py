@@ -192,6 +192,13 @@ def test_batch_equals_singles_in_any_company() -> None:
     assert (together - singles).abs().max() < 1e-6
 
 
+def test_scattered_pixels_do_not_overflow_on_coarse_grids() -> None:
+    generator = torch.Generator().manual_seed(1)
+    removed = torch.rand(4, 224, 224, generator=generator) < 0.2
+    imputed = impute_linearly(torch.rand(4, 1, 224, 224), removed)
+    assert bool(torch.isfinite(imputed).all())
+
+
 def test_several_masks_of_an_image() -> None:
     pixels = torch.rand(3, 2, 16, 20)
     removed = torch.rand(3, 5, 16, 20) < 0.5

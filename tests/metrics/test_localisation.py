@@ -205,3 +205,25 @@ def test_the_protocol_says_how_maps_are_resized() -> None:
         bilinear = metric(maps, targets, protocol=PROTOCOL)
         bicubic = metric(maps, targets, protocol=Protocol("other", upsampling="bicubic"))
         assert bool((bilinear != bicubic).all())
+
+
+@pytest.mark.parametrize("metric", LOCALISATION, ids=lambda metric: metric.name)
+def test_tables_follow_the_protocol(metric: Metric) -> None:
+    images, maps, targets = (
+        torch.rand(40, 3, 9, 9),
+        torch.randn(40, 3, 3),
+        torch.rand(40, 9, 9) > 0.5,
+    )
+    batch = batch_of(images, maps, torch.zeros(40, dtype=torch.int64), targets=targets)
+    bilinear = metric.measure(batch, PROTOCOL)
+    bicubic = metric.measure(batch, Protocol("other", upsampling="bicubic"))
+    for name, value in bilinear.items():
+        assert not torch.equal(value, bicubic[name])
+
+
+def test_the_mean_itself_is_background() -> None:
+    maps = one([0, 1, 2])
+    assert pixel_accuracy(maps, where([0, 0, 1])).tolist() == [100.0]
+    assert overlaps(maps, where([0, 1, 1]))["intersection.foreground"].tolist() == (
+        pytest.approx([1 / 3])
+    )

@@ -30,7 +30,7 @@ QUARTERS = (0.25, 0.5, 0.75)
         # .65 → .4, .2, .1: the class falls at the first pixel.
         ("most relevant first", 100 * 0.125),
         # .65 → .55, .45, .25: it falls at the third.
-        ("least relevant first", 100 * (0.25 + 0.125) - 0),
+        ("least relevant first", 100 * (0.25 + 0.125)),
     ],
 )
 def test_four_pixels_by_hand(order: PixelOrder, area: float) -> None:
@@ -38,6 +38,16 @@ def test_four_pixels_by_hand(order: PixelOrder, area: float) -> None:
     maps = torch.tensor([[[9.0, 3.0, 2.0, 1.0]]])
     found = perturbation(brightness, image, maps, FIRST, plain(1, 4), order=order, shares=QUARTERS)
     assert found.item() == pytest.approx(area)
+
+
+def test_the_measured_curve_by_hand() -> None:
+    batch = batch_of(grey(1.0, 0.8, 0.4, 0.4), torch.tensor([[[9.0, 3.0, 2.0, 1.0]]]), FIRST)
+    values = POSITIVE_PERTURBATION.measure(batch, Protocol("chefer", removed_shares=QUARTERS))
+    assert [values[f"positive_perturbation.curve@{place}"].item() for place in (0, 25, 50)] == [
+        100.0,
+        0.0,
+        0.0,
+    ]
 
 
 def always(images: Tensor) -> Tensor:

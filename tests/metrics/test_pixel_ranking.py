@@ -50,6 +50,11 @@ def test_removes_exactly_the_share_of_a_map_that_is_mostly_zero(share: float) ->
         assert removed.flatten(1).sum(dim=1).tolist() == [round(share * 110)] * 4
 
 
+def test_half_a_pixel_goes_to_the_even_count() -> None:
+    order = most_relevant_first(torch.randn(1, 2, 5))
+    assert [int(removed_pixels(order, share, (2, 5)).sum()) for share in (0.25, 0.75)] == [2, 8]
+
+
 def test_least_relevant_first_is_the_complement() -> None:
     order = most_relevant_first(torch.randint(0, 4, (3, 10, 10)).float())
     most = removed_pixels(order, 0.3, (10, 10))

@@ -100,6 +100,17 @@ def test_accuracy_is_whether_the_class_is_still_top_1() -> None:
     }
 
 
+def test_protocols_do_not_mix_in_one_batch() -> None:
+    batch = batch_of(torch.rand(1, 3, 9, 9), torch.rand(1, 3, 3), FIRST)
+    values = [
+        ROAD_MOST_RELEVANT_FIRST.measure(
+            batch, Protocol("road", removed_shares=(share,), road_score="probability")
+        )["road_most_relevant_first"]
+        for share in (0.2, 0.8)
+    ]
+    assert not torch.equal(*values)
+
+
 def imputed_once(noise: float, numbers: tuple[int, ...], seed: int = 0) -> Tensor:
     protocol = Protocol("road", removed_shares=(0.3,), road_noise=noise, seed=seed)
     images = torch.linspace(-1, 1, 3 * 40 * 30).reshape(1, 3, 40, 30).repeat(len(numbers), 1, 1, 1)

@@ -80,15 +80,16 @@ def test_captum_agrees() -> None:
     generators = [image_generator(0, number, "sensitivity") for number in range(2)]
 
     def perturb(inputs: Tensor, radius: float) -> Tensor:
-        return inputs + uniform_noise(inputs, radius, generators)
+        draws = len(inputs) // 2  # The rows of an image come one after the other.
+        noise = [uniform_noise(images, radius, generators) for _ in range(draws)]
+        return inputs + torch.stack(noise, dim=1).flatten(0, 1)
 
-    def explain(inputs: tuple[Tensor, ...]) -> Tensor:
-        (images,) = inputs
-        return own_picture(images, classes)
+    def explain(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor]:
+        rows = inputs[0] if isinstance(inputs, tuple) else inputs
+        return (own_picture(rows, classes.repeat_interleave(len(rows) // 2)),)
 
     expected = captum.sensitivity_max(
-        explain, images, perturb, perturb_radius=RADIUS, n_perturb_samples=SAMPLES,
-        max_examples_per_batch=2,
-    )  # fmt: skip
+        explain, images, perturb, perturb_radius=RADIUS, n_perturb_samples=SAMPLES
+    )
     found = sensitivity_max(own_picture, images, own_picture(images, classes), classes)
     assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-4)

@@ -14,11 +14,14 @@ import pytest
 
 from tests.reporting import evaluation_material as material
 from ttame.errors import OutputError
+from ttame.reporting.chart_axes import linear_axis, log_axis
 from ttame.reporting.evaluation_answer import evaluation_answer
 from ttame.reporting.evaluation_charts import cost_chart, curve_charts, method_styles, sparkline
 from ttame.reporting.evaluation_report import repeating_command, write_evaluation_report
 from ttame.reporting.evaluation_standing import falls_behind, method_titles, standing
 from ttame.reporting.evaluation_table import table_columns, table_rows
+from ttame.reporting.label_places import spread
+from ttame.reporting.written_values import number_writer
 from ttame.results.evaluation import Evaluation, Score
 from ttame.results.gallery_photo import GalleryPhoto
 
@@ -376,3 +379,83 @@ def test_the_page_is_the_same_after_a_trip_through_json(tmp_path: Path) -> None:
     _, text = page_of(evaluation, tmp_path)
     _, again = page_of(Evaluation.from_json(evaluation.to_json()), tmp_path)
     assert text == again
+
+
+def test_baselines_are_marked_as_such(tmp_path: Path) -> None:
+    page, _ = page_of(material.realistic(), tmp_path)
+    marked = [attributes for tag, attributes in page.tags if attributes.get("class") == "baseline"]
+    assert [attributes["data-family"] for attributes in marked] == ["baseline"] * 2
+
+
+def test_methods_that_fail_the_check_stand_first(tmp_path: Path) -> None:
+    page, _ = page_of(material.realistic(), tmp_path)
+    section = page.text.split("Does the map depend on the network?")[1]
+    assert section.index("Centre Gaussian") < section.index("T-TAME")
+    assert section.count("failed") == 1 and section.count("passed") == 8
+
+
+def test_fewer_images_are_told_where_they_are_fewer() -> None:
+    rows = {row["title"]: row for row in table_rows(material.missing_scores())}
+    assert rows["Grad-CAM++"]["cells"][0]["images"] == "12 images"
+    assert rows["RISE"]["cells"][0]["images"] == ""
+
+
+def test_bands_lie_between_the_ends_of_the_intervals() -> None:
+    chart = curve_charts(material.realistic())[2]
+    line = chart["lines"][0]
+    heights = [float(spot.split(",")[1]) for spot in line["band"].split()]
+    spots = [float(spot.split(",")[1]) for spot in line["points"].split()]
+    above, below = heights[: len(spots)], heights[len(spots) :][::-1]
+    # Intervals are 0.03 to both sides, 324 units are 1.
+    assert np.subtract(spots, above) == pytest.approx(0.03 * 324, abs=0.11)
+    assert np.subtract(below, spots)[:-1] == pytest.approx(0.03 * 324, abs=0.11)
+
+
+def test_labels_of_equal_points_stand_apart() -> None:
+    evaluation = material.realistic(2)
+    first, second = evaluation.methods
+    twin = dataclasses.replace(second, scores=first.scores, cost=first.cost)
+    cost = cost_chart(dataclasses.replace(evaluation, methods=(first, twin)))
+    assert cost is not None
+    one, other = cost["columns"][0]["points"]
+    assert (one["x"], one["y"]) == (other["x"], other["y"])
+    assert (one["label_x"], one["label_y"]) != (other["label_x"], other["label_y"])
+
+
+def test_places_are_spread_in_their_order() -> None:
+    assert spread([50.0, 10.0, 52.0, 53.0], 10.0, 0.0, 100.0) == [50.0, 10.0, 60.0, 70.0]
+    assert spread([0.0] * 5, 50.0, 0.0, 100.0) == [0.0, 25.0, 50.0, 75.0, 100.0]
+    assert spread([], 10.0, 0.0, 100.0) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "expected"),
+    [
+        ([-0.0001, 5.0], "", ["0.00", "5.00"]),
+        ([0.0001], "", ["1.00e−04"]),
+        ([12345.6, -1.0], "", ["12346", "−1"]),
+        ([12.34, None, math.nan], "%", ["12.3", "–", "–"]),
+        ([math.inf, 1.0], "", ["inf", "1.00"]),
+        ([], "", []),
+    ],
+)
+def test_numbers_of_a_column_are_written_alike(
+    values: list[float | None], unit: str, expected: list[str]
+) -> None:
+    assert [number_writer(values, unit)(value) for value in values] == expected
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [-3.0, 4.0], [1e-9, 2e-9], [5.0], [99.9, 100.1]])
+def test_axes_enclose_their_values_with_round_ticks(values: list[float]) -> None:
+    axis = linear_axis(values, 340, 16)
+    assert axis.first <= min(values) and max(values) <= axis.last
+    assert 2 <= len(axis.ticks) <= 8
+    assert len({tick.label for tick in axis.ticks}) == len(axis.ticks)
+    assert axis.ticks[0].place == 340 and axis.ticks[-1].place == 16
+
+
+def test_a_log_axis_has_ticks_even_within_a_decade() -> None:
+    assert [tick.label for tick in log_axis([3.0, 4.0], 0, 100).ticks] == ["3", "4", "5"]
+    assert [tick.label for tick in log_axis([0.04, 5204.0], 0, 100).ticks] == [
+        "0.1", "1", "10", "100", "1 000",
+    ]  # fmt: skip

@@ -279,10 +279,31 @@ def _targets(
 ) -> Targets | None:
     if annotations is None:
         return None
-    raise EvaluationError("--annotations is not built yet")
+    from ttame.datasets.annotations import open_annotations
+
+    found = open_annotations(annotations, classifier.preprocessing, classifier.class_names)
+    found.check(photos.key(index) for index in range(len(photos)))
+    return found
 
 
 def _check_sanity(
     count: int, classifier: Classifier, explainers: Mapping[str, Explainer], photos: PhotoSource
 ) -> dict[str, RandomisationScore]:
-    raise EvaluationError("--sanity is not built yet")
+    """Randomise the network under each method, on a few photos."""
+    import torch
+
+    from ttame.cli.evaluation_display import SanityProgress
+    from ttame.datasets.chosen_photos import ChosenPhotos
+    from ttame.evaluation.evaluation_run import spread
+    from ttame.evaluation.randomisation import another_classifier, randomisation_check
+
+    chosen = ChosenPhotos(photos, spread(len(photos), count))
+    images = torch.cat([classifier.prepare(chosen.read(index)) for index in range(len(chosen))])
+    classes = classifier.probabilities(images).argmax(dim=1)
+    scores = {}
+    with SanityProgress(len(explainers)) as progress:
+        for label, explainer in explainers.items():
+            progress.begin(label)
+            remake = another_classifier(explainer)
+            scores[label] = randomisation_check(remake, classifier, images, classes)
+    return scores

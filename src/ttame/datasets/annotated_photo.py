@@ -80,7 +80,7 @@ def draw_box(size: tuple[int, int], box: tuple[float, float, float, float]) -> n
 
 
 def check_inside(where: str, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
-    """Refuse a box that is empty or leaves its photo by more than a pixel of rounding.
+    """Refuse a box that is turned round or leaves its photo by more than a pixel of rounding.
 
     Args:
         where: names the annotation in messages.
@@ -94,9 +94,9 @@ def check_inside(where: str, size: tuple[int, int], box: tuple[float, float, flo
     left, top, right, bottom = box
     shown = "{:g}, {:g}, {:g}, {:g}".format(*box)
     # Written so that NaN fails too.
-    if not (left < right and top < bottom):
+    if not (left <= right and top <= bottom):
         raise DatasetError(
-            f"{where}: the box ({shown}) is empty", allowed="left < right and top < bottom"
+            f"{where}: the box ({shown}) has its sides swapped", allowed="left before right"
         )
     if not (left >= -1 and top >= -1 and right <= width + 1 and bottom <= height + 1):
         raise DatasetError(

@@ -31,9 +31,9 @@ class Annotations:
     aside: ``train/cats/tom.jpg``, ``cats/tom.xml`` and ``tom.png`` belong together.
 
     Which objects of a photo count for an explained class: if the category of any of them is the
-    name of one of the classifier's classes (or a synonym in it, such as ``"goldfish"`` in
-    ``"goldfish, Carassius auratus"``), those whose category is the explained class, maybe none;
-    otherwise all of them, as for masks, which have no category, and for ImageNet's own boxes,
+    name of one of the classifier's classes (or shares a synonym with it, as ``"goldfish"`` does
+    with ``"goldfish, Carassius auratus"``), those whose category is the explained class, maybe
+    none; otherwise all of them, as for masks, which have no category, and for ImageNet's own boxes,
     whose WordNet numbers no classifier calls its classes by.
 
     Args:
@@ -65,7 +65,7 @@ class Annotations:
         Args:
             key: of the photo in its source, such as ``cats/tom.jpg``.
             explained: index of the explained class.
-            photo: as it was read; annotations for another resolution of it are resized.
+            photo: as it was read; annotations may be for another resolution of it.
 
         Returns:
             (H, W) bool, or None if the photo has no annotation, or no object that counts.
@@ -78,10 +78,7 @@ class Annotations:
             return None
         annotated = self.source.photo(number)
         _check_shape(key, annotated.size, photo.size)
-        mask = self._mask(annotated, explained)
-        if mask.shape != (photo.size[1], photo.size[0]):
-            mask = np.array(Image.fromarray(mask).resize(photo.size, Image.Resampling.NEAREST))
-        target = self.preprocessing.crop_mask(mask)
+        target = self.preprocessing.crop_mask(self._mask(annotated, explained))
         return target if bool(target.any()) else None
 
     def check(self, keys: Iterable[str]) -> int:
@@ -99,7 +96,7 @@ class Annotations:
         keys = list(keys)
         numbers = [number for number in map(self._find, keys) if number is not None]
         if not numbers:
-            ours = f", such as {keys[0]}" if keys else ""
+            ours = f", such as {keys[0]}," if keys else ""
             theirs = f", such as {self.source.names[0]}" if len(self) else ""
             raise DatasetError(
                 f"none of the {len(keys)} photos{ours} is among the {len(self)} annotated "
@@ -126,13 +123,19 @@ class Annotations:
 
     def _mask(self, annotated: AnnotatedPhoto, explained: int) -> np.ndarray:
         """(height, width) bool: the union of the objects that count."""
-        classes = [self._classes.get(entry.category.casefold()) for entry in annotated.objects]
+        classes = [self._meant(entry.category) for entry in annotated.objects]
         named = any(classes)
         mask = np.zeros((annotated.size[1], annotated.size[0]), dtype=bool)
         for entry, meant in zip(annotated.objects, classes, strict=True):
-            if not named or explained in (meant or ()):
+            if not named or explained in meant:
                 mask |= entry.draw()
         return mask
+
+    def _meant(self, category: str) -> frozenset[int]:
+        """The classes that a category may mean: by its full name, or else by its first synonym."""
+        name = category.casefold()
+        found = (self._classes.get(part.strip()) for part in (name, *name.split(",")))
+        return next(filter(None, found), frozenset())
 
 
 def open_annotations(

@@ -80,6 +80,8 @@ class CocoAnnotations(AnnotationSource):
         if segmentation:
             polygons = [[float(value) for value in polygon] for polygon in segmentation]
             for polygon in polygons:
+                if len(polygon) < 6 or len(polygon) % 2:
+                    raise ValueError(f"a polygon of {len(polygon)} numbers")
                 across, down = polygon[0::2], polygon[1::2]
                 check_inside(where, size, (min(across), min(down), max(across), max(down)))
             return AnnotatedObject(category, functools.partial(draw_polygons, size, polygons))
@@ -172,8 +174,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise DatasetError(f"cannot read annotations {path} ({problem.strerror})") from problem
     except ValueError as problem:
         raise _no_coco(path, str(problem)) from problem
-    missing = [name for name in _SECTIONS if name not in content] if content else _SECTIONS
-    if not isinstance(content, dict) or missing:
+    if not isinstance(content, dict):
+        raise _no_coco(path, f"it holds a {type(content).__name__}")
+    missing = [name for name in _SECTIONS if name not in content]
+    if missing:
         raise _no_coco(path, f"it has no {', '.join(missing)}")
     return content
 

@@ -19,6 +19,9 @@ MASK_ENDINGS = ("_mask", "-mask", ".mask")
 _VOID = 255
 """Index of the borders in Pascal VOC's palette pictures that belong to nothing."""
 _LOSSY_THRESHOLD = 128
+_JPEG_NOISE = 32
+"""How far the colours of a grey JPEG may differ."""
+_MOST_OBJECTS = 256
 
 
 class MaskImages(AnnotationSource):
@@ -81,10 +84,24 @@ def read_mask(path: Path) -> np.ndarray:
                 known: np.ndarray = (indices > 0) & (indices != _VOID)
                 return known
             lowest = _LOSSY_THRESHOLD if picture.format == "JPEG" else 1
-            values = np.array(picture.convert("RGB") if len(picture.mode) > 1 else picture)
+            values = np.array(picture if len(picture.getbands()) == 1 else picture.convert("RGB"))
     # Pillow's decoders raise nearly everything on damaged files.
     except Exception as problem:
         raise DatasetError(f"mask {path} cannot be read ({problem})") from problem
-    values = values.astype(np.int64) if values.dtype != np.bool_ else values.astype(np.uint8)
-    mask: np.ndarray = (values if values.ndim == 2 else values.max(axis=2)) >= lowest
+    values = values.astype(np.int64)
+    if values.ndim == 3:
+        _refuse_photo(values, path)
+        values = values.max(axis=2)
+    mask: np.ndarray = values >= lowest
     return mask
+
+
+def _refuse_photo(values: np.ndarray, path: Path) -> None:
+    """Refuse a picture of so many colours that it cannot tell objects apart by them."""
+    colourful = np.ptp(values, axis=2).max() > _JPEG_NOISE
+    if colourful and len(np.unique(values.reshape(-1, 3), axis=0)) > _MOST_OBJECTS:
+        raise DatasetError(
+            f"mask {path} is a photo",
+            allowed="pictures that are 0 but on the object",
+            remedy="names that end in _mask for masks that lie beside photos",
+        )

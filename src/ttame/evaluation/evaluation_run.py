@@ -172,7 +172,8 @@ def _measure(
         for metric in measuring.metrics:
             values |= metric.measure(measured, measuring.protocol)
     keys = [measuring.photos.key(number) for number in numbers]
-    _keep_maps(measuring.folder, label, batch, numbers, maps)
+    shown = maps.clamp_min(0) if explainer.card.map_is == "pixels" else maps
+    _keep_maps(measuring.folder, label, batch, numbers, shown)
     rows = {name: value.double().cpu().numpy() for name, value in values.items()}
     store.write(label, batch, numbers, keys, classes.tolist(), rows, facts)
 
@@ -278,12 +279,14 @@ def _open(
 
 
 def _keep_maps(folder: Path, label: str, batch: int, numbers: Sequence[int], maps: Tensor) -> None:
-    """Small maps, for the pictures of the report."""
-    heights = to_unit_range(maps.float())
+    """Small maps, for the pictures of the report: what speaks for the class, averaged over places
+    where maps are of pixels."""
+    heights = maps.float()
     if max(heights.shape[-2:]) > LARGEST_KEPT_MAP:
         ratio = LARGEST_KEPT_MAP / max(heights.shape[-2:])
         height, width = (max(1, round(length * ratio)) for length in heights.shape[-2:])
         heights = F.adaptive_avg_pool2d(heights[:, None], (height, width))[:, 0]
+    heights = to_unit_range(heights)
     target = folder / "maps" / folder_name(label) / f"{batch:06d}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(target, {"maps": heights.half(), "images": torch.tensor(list(numbers))})

@@ -13,6 +13,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import uncompiled
 from ttame.errors import ClassifierError, NonFiniteMapError
 from ttame.explainers.explainer import Explainer
+from ttame.explainers.known_explainers import make_explainer, method_options
 from ttame.metrics.map_correlation import rank_correlation
 from ttame.results.evaluation import RandomisationScore
 from ttame.saliency_maps import has_evidence
@@ -213,3 +214,24 @@ def _statistics_of(module: nn.Module) -> dict[str, Tensor]:
         for name, buffer in module.named_buffers(recurse=False)
         if name in ("running_mean", "running_var")
     }
+
+
+def another_classifier(explainer: Explainer) -> Callable[[Classifier], Explainer]:
+    """How to make the same explainer for a classifier of the same architecture.
+
+    A trained head is kept and given the other classifier; any other method is made anew with the
+    same options.
+    """
+
+    def remake(classifier: Classifier) -> Explainer:
+        if explainer.card.family == "trained":
+            other = copy.copy(explainer)
+            other.classifier = classifier.with_taps(explainer.classifier.taps)
+            return other
+        known = method_options(explainer.method)
+        options = {name: value for name, value in explainer.options.items() if name in known}
+        return make_explainer(
+            explainer.method, classifier, memory_budget=explainer.memory_budget, **options
+        )
+
+    return remake

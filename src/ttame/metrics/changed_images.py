@@ -65,9 +65,9 @@ def scores_of_versions(
     limit = _IMAGES_AT_A_TIME.get(classes.device.type, _IMAGES_AT_A_TIME_ELSEWHERE)
 
     def ask() -> None:
-        answers = [probabilities(part) for part in torch.cat(waiting).split(limit)]
+        answers = [probabilities(part) for part in torch.split(torch.cat(waiting), limit)]
         scores = score(torch.cat(answers), classes.repeat(len(waiting)))
-        columns.extend(scores.unflatten(0, (len(waiting), len(classes))))
+        columns.extend(scores.reshape(len(waiting), len(classes)))
         waiting.clear()
 
     for version in versions:

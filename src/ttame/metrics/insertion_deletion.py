@@ -145,7 +145,7 @@ def changing_images(
     """
     size = (int(images.shape[2]), int(images.shape[3]))
     ranking = most_relevant_first(map_values(maps, size, protocol), protocol.seed)
-    places = ranks(ranking).unflatten(1, size)[:, None]
+    places = ranks(ranking).reshape(-1, 1, *size)
     start, end = images, torch.zeros_like(images)
     if change == "insertion":
         start, end = blurred(images, protocol.blur), images

@@ -56,7 +56,7 @@ def removed_pixels(order: Tensor, share: float, size: tuple[int, int]) -> Tensor
     height, width = size
     first = order[:, : round(share * height * width)]
     marked = torch.zeros(order.shape, dtype=torch.bool, device=order.device)
-    return marked.scatter_(1, first, True).unflatten(1, (height, width))
+    return marked.scatter_(1, first, True).reshape(-1, height, width)
 
 
 def ranks(order: Tensor) -> Tensor:

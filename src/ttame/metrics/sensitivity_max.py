@@ -85,8 +85,8 @@ def relative_change(maps: Tensor, others: Tensor) -> Tensor:
         tensor([0.2000])
     """
     length = maps.flatten(1).norm(dim=1)
-    change: Tensor = (others - maps).flatten(1).norm(dim=1)
-    return change / length.masked_fill(length == 0, 1)
+    change: Tensor = (others - maps).flatten(1).norm(dim=1) / length.masked_fill(length == 0, 1)
+    return change
 
 
 def _measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:

@@ -76,13 +76,14 @@ def log_axis(values: Sequence[float], start: float, end: float) -> Axis:
     first, last = min(values) / 1.4, max(values) * 1.4
     axis = Axis(first, last, start, end, scale="log")
     decades = range(math.floor(math.log10(first)), math.ceil(math.log10(last)) + 1)
-    # Within little more than a decade, its ends alone would be hardly any ticks.
-    parts = (1,) if math.log10(last / first) > 2.5 else (1, 2, 5)
-    marks = [part * 10.0**decade for decade in decades for part in parts]
+    # Decades alone would be hardly any ticks where all values are close to each other.
+    for parts in ((1,), (1, 2, 5), range(1, 10)):
+        marks = [part * 10.0**decade for decade in decades for part in parts]
+        shown = [mark for mark in marks if first <= mark <= last]
+        if len(shown) > 2:
+            break
     ticks = tuple(
-        Tick(round(axis.place(mark), 1), f"{mark:,.10g}".replace(",", " "))
-        for mark in marks
-        if first <= mark <= last
+        Tick(round(axis.place(mark), 1), f"{mark:,.10g}".replace(",", " ")) for mark in shown
     )
     return dataclasses.replace(axis, ticks=ticks)
 

@@ -20,7 +20,8 @@ class GalleryPhoto:
         class_label: name of the explained class.
         probability: that the classifier gives this class, in [0, 1].
         heatmaps: method to its map, (h, w) floating in [0, 1] on a grid of any size; a method
-            without one is left out of this photo, a constant map is "no evidence".
+            without one is left out of this photo, a constant map is "no evidence". Drawn as it
+            is: maps of pixels should come from :func:`ttame.drawing.pixel_heatmaps.pixel_heatmaps`.
         values: method to column key to the value of this image; not every column need be there.
         disagreement: of the methods about this image: the higher, the more.
     """

@@ -40,7 +40,7 @@ from ttame.explainers.posthoc.token_variants import (
 
 Treatment = Literal["kept", "masked"]
 ClassToken = Literal["kept", "zeroed"]
-Way = Literal["auto", "whole"]
+Way = Literal["auto", "whole", "short"]
 
 SHORT_IS_EXACT = 1e-3
 """How far the short way may be off, as a share of the differences between mosaics, in a trial with
@@ -80,7 +80,8 @@ class ViTReciproCam(Explainer):
         residual: ``"kept"`` or ``"masked"``.
         class_token: ``"kept"`` or ``"zeroed"``, all prefix tokens alike.
         score: ``"probability"`` or ``"logit"``.
-        way: ``"auto"`` takes the short way where it is exact, ``"whole"`` never.
+        way: ``"auto"`` takes the short way where it is exact, ``"whole"`` never, ``"short"`` or not
+            at all.
 
     Raises:
         ExplainerError: the network is no such transformer, or an option is not known.
@@ -123,7 +124,12 @@ class ViTReciproCam(Explainer):
         self.block = block_number(block, self.layout, self.method)
         self.rules = MosaicRules(kernel, residual == "masked", class_token == "zeroed")
         self.score = checked_score(score)
-        short = self._short_way_is_exact() and way == "auto"
+        short = way != "whole" and self._short_way_is_exact()
+        if way == "short" and not short:
+            raise ExplainerError(
+                f"the short way of {self.method} is not exact for this block of {classifier.name}",
+                allowed="way auto or whole",
+            )
         self.run_mosaics: RunMosaics = run_short_mosaics if short else run_whole_mosaics
         self.options = {
             "block": block,

@@ -1,0 +1,374 @@
+"""Whole evaluations of a tiny network: numbers, resuming, and what bad input gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.evaluation.evaluated import FixedPicture, explainers, photo_folder, run, without_times
+from tests.tiny_networks import CLASSES, TINY, tiny_cnn
+from tests.training.training_material import event, in_two_processes, start_process
+from ttame.classifiers.classifier import Classifier
+from ttame.errors import (
+    DatasetError,
+    EvaluationError,
+    NonFiniteMapError,
+    TtameError,
+    UnknownNameError,
+)
+from ttame.evaluation.evaluation_run import spread
+from ttame.evaluation.row_store import RowStore
+from ttame.explainers.explainer import ChooseClasses, RawMaps
+from ttame.explainers.known_explainers import make_explainer
+from ttame.metrics.average_drop import average_drop, increase_in_confidence
+from ttame.metrics.known_metrics import METRICS
+from ttame.metrics.known_protocols import PROTOCOLS
+from ttame.results.evaluation import Evaluation
+
+QUICK = ["average_drop", "increase_in_confidence", "mean_map"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photo_folder(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return run(photos, tmp_path_factory.mktemp("undisturbed") / "out", metrics=QUICK)
+
+
+def test_numbers_are_those_of_the_pure_functions(photos: Path, undisturbed: Evaluation) -> None:
+    classifier = tiny_cnn()
+    images = classifier.prepare(sorted(photos.iterdir()))  # type: ignore[arg-type]
+    classes = classifier.logits(images).argmax(dim=1)
+    maps = make_explainer("grad_cam", classifier)(images).maps[:, 0]
+    scores = undisturbed.methods[0].scores
+    for kept, key in ((1.0, "100"), (0.5, "50"), (0.15, "15")):
+        arguments = (classifier.probabilities, images, maps, classes, classifier.preprocessing)
+        drop = average_drop(*arguments, kept_share=kept).mean()
+        rise = increase_in_confidence(*arguments, kept_share=kept).mean()
+        assert scores[f"average_drop@{key}"].value == pytest.approx(float(drop), abs=1e-3)
+        assert scores[f"increase_in_confidence@{key}"].value == pytest.approx(float(rise))
+
+
+def test_everything_is_counted(undisturbed: Evaluation) -> None:
+    grad_cam, random, _ = undisturbed.methods
+    assert (grad_cam.cost.forward, grad_cam.cost.backward) == (1, 1)
+    assert (random.cost.forward, random.cost.backward) == (1, 0)
+    assert grad_cam.cost.milliseconds > 0
+    assert grad_cam.cost.peak_megabytes > 0
+    assert undisturbed.images == 10
+    assert all(score.images == 10 for score in grad_cam.scores.values())
+    assert undisturbed.protocol_hash == PROTOCOLS["t-tame"].hash
+    assert "raw pixels" in dict(undisturbed.protocol_words)["Masks"]
+
+
+def test_results_are_written_and_read(
+    photos: Path, undisturbed: Evaluation, tmp_path: Path
+) -> None:
+    found = run(photos, tmp_path / "out", metrics=QUICK)
+    assert Evaluation.load(tmp_path / "out" / "results.json") == found
+    assert without_times(found) == without_times(undisturbed)
+    import pyarrow.parquet
+
+    rows = pyarrow.parquet.read_table(tmp_path / "out" / "rows.parquet").to_pylist()
+    # 10 images x 3 methods x (3 drops, 3 increases, the mean map, and whether there is evidence).
+    assert len(rows) == 10 * 3 * 8
+    assert {row["method"] for row in rows} == {"grad_cam", "random", "centre_gaussian"}
+    assert {row["photo"] for row in rows} == {f"{index:03d}.png" for index in range(10)}
+
+
+def stop_after(photos: Path, out: Path, batches: int, reached: Any) -> None:
+    """Evaluate in a process of its own, and wait there for death after some batches."""
+
+    class WaitForDeath:
+        left = batches
+
+        def begin(self, method: str, images: int, finished: int) -> None:
+            """Nothing."""
+
+        def step(self, finished: int, total: int) -> None:
+            """Nothing."""
+
+        def measured(self, images: int) -> None:
+            self.left -= 1
+            if not self.left:
+                reached.set()
+                time.sleep(60)
+
+    run(photos, out, metrics=QUICK, listener=WaitForDeath())
+
+
+def test_a_killed_run_resumes_and_repeats_nothing(
+    photos: Path, undisturbed: Evaluation, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    reached = event()
+    process = start_process(stop_after, photos, out, 4, reached)
+    try:
+        assert reached.wait(60)
+    finally:
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    assert len(written) == 4
+    found = run(photos, out, metrics=QUICK, resume=True)
+    assert without_times(found) == without_times(undisturbed)
+    assert all(path.stat().st_mtime_ns == when for path, when in written.items())
+
+
+def in_this_process(folder: Path) -> int:
+    run(folder / "photos", folder / "out", metrics=QUICK)
+    import torch.distributed as dist
+
+    return dist.get_rank()
+
+
+def test_two_processes_share_the_images(undisturbed: Evaluation, tmp_path: Path) -> None:
+    photo_folder(tmp_path / "photos")
+    assert in_two_processes(in_this_process, tmp_path) == [0, 1]
+    found = Evaluation.load(tmp_path / "out" / "results.json")
+    assert without_times(found) == without_times(undisturbed)
+
+
+def test_methods_can_be_added(photos: Path, tmp_path: Path) -> None:
+    classifier = tiny_cnn()
+    run(photos, tmp_path, classifier, methods=explainers(classifier, ("random",)), metrics=QUICK)
+    both = explainers(classifier, ("random", "cam"))
+    found = run(photos, tmp_path, classifier, methods=both, metrics=QUICK, resume=True)
+    assert [method.name for method in found.methods] == ["random", "cam"]
+
+
+def test_memory_does_not_depend_on_the_number_of_photos(photos: Path, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Counting(FixedPicture):
+        def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+            sizes.append(len(images))
+            return super()._raw_maps(images, choose_classes)
+
+    classifier = tiny_cnn()
+    run(photos, tmp_path / "out", classifier, methods={"x": Counting(classifier)}, metrics=QUICK)
+    assert sizes == [4, 4, 2]
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_every_protocol_runs(protocol: str, photos: Path, tmp_path: Path) -> None:
+    found = run(photos, tmp_path / "out", protocol=protocol, limit=3)
+    assert found.images == 3
+    for method in found.methods:
+        assert set(method.scores) == {column.key for column in found.columns}
+        for score in method.scores.values():
+            assert score.low <= score.value + 1e-9 and score.value <= score.high + 1e-9
+
+
+def test_a_fixed_picture_is_last_in_class_sensitivity(photos: Path, tmp_path: Path) -> None:
+    classifier = TINY["cnn"]()
+    methods = {
+        **explainers(classifier, ("grad_cam", "input_x_gradient", "cam")),
+        "fixed": FixedPicture(classifier),
+    }
+    found = run(
+        photos, tmp_path / "out", classifier, methods=methods, metrics=["class_sensitivity"]
+    )
+    ranks = {method.name: method.scores["class_sensitivity"].rank for method in found.methods}
+    assert ranks["fixed"] == 4
+
+
+def test_a_constant_map_is_counted_as_no_evidence(photos: Path, tmp_path: Path) -> None:
+    classifier = tiny_cnn()
+    blank = FixedPicture(classifier)
+    blank.picture = torch.ones(8, 8)
+    found = run(photos, tmp_path / "out", classifier, methods={"blank": blank}, metrics=QUICK)
+    assert found.methods[0].no_evidence == 10
+
+
+def test_unreadable_photos_are_named_and_left_out(photos: Path, tmp_path: Path) -> None:
+    folder = photo_folder(tmp_path / "photos", 6)
+    (folder / "002.png").write_bytes(b"no photo")
+    found = run(folder, tmp_path / "out", metrics=QUICK)
+    assert found.images == 5
+    assert [name for name, _ in found.skipped] == [str(folder / "002.png")]
+    for index in range(6):
+        (folder / f"{index:03d}.png").write_bytes(b"no photo")
+    with pytest.raises(EvaluationError, match="none of the 6 photos is readable"):
+        run(folder, tmp_path / "nothing", metrics=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": "adcc"}, r"of another protocol: [0-9a-f]{12}, not [0-9a-f]{12}"),
+        ({"metrics": ["mean_map"]}, "of another list of metrics"),
+        ({"limit": 3}, "of another number of images: 10, not 3"),
+        ({"annotations": "boxes.json"}, "of another annotations"),
+        ({"classifier": TINY["timm resnet"]()}, "of another classifier"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_other_results_are_not_continued(
+    change: dict[str, Any], message: str, photos: Path, tmp_path: Path
+) -> None:
+    run(photos, tmp_path, metrics=QUICK)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(EvaluationError, match=f"{message}.*try: another --out"):
+        run(photos, tmp_path, **{"metrics": QUICK, **change}, resume=True)
+    with pytest.raises(EvaluationError, match="holds results already.*--resume"):
+        run(photos, tmp_path, metrics=QUICK)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_other_data_are_not_continued(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "out", metrics=QUICK)
+    other = photo_folder(tmp_path / "photos", 10)
+    (other / "003.png").rename(other / "x.png")
+    with pytest.raises(EvaluationError, match="of another data set"):
+        run(other, tmp_path / "out", metrics=QUICK, resume=True)
+
+
+def test_a_method_with_other_options_is_not_continued(photos: Path, tmp_path: Path) -> None:
+    classifier = tiny_cnn()
+    for seed in (0, 1):
+        methods = {"random": make_explainer("random", classifier, seed=seed)}
+        if seed == 0:
+            run(photos, tmp_path, classifier, methods=methods, metrics=QUICK)
+            continue
+        with pytest.raises(EvaluationError, match="random .* other options: seed"):
+            run(photos, tmp_path, classifier, methods=methods, metrics=QUICK, resume=True)
+
+
+def test_a_folder_of_something_else_is_left_alone(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(EvaluationError, match="is not empty and holds no evaluation"):
+        run(photos, tmp_path, metrics=QUICK)
+
+
+def test_damaged_rows_are_named(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, metrics=QUICK)
+    part = next((tmp_path / "rows" / "random").iterdir())
+    part.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(EvaluationError, match=f"{part.name} is damaged.*deleting it"):
+        run(photos, tmp_path, metrics=QUICK, resume=True)
+    part.unlink()
+    run(photos, tmp_path, metrics=QUICK, resume=True)
+
+
+def test_unknown_names(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown metric 'average_dorp'; try: average_drop"):
+        run(photos, tmp_path / "out", metrics=["average_dorp"])
+    with pytest.raises(UnknownNameError, match="unknown protocol 't-tam'; try: t-tame"):
+        run(photos, tmp_path / "out", protocol="t-tam")
+    with pytest.raises(EvaluationError, match="no method"):
+        run(photos, tmp_path / "out", methods={}, classifier=NoMethods())
+    with pytest.raises(TtameError, match="no metric"):
+        run(photos, tmp_path / "out", metrics=[])
+    with pytest.raises(DatasetError, match="empty"):
+        run([], tmp_path / "out")
+    with pytest.raises(EvaluationError, match="pointing_game without annotations.*COCO"):
+        run(photos, tmp_path / "out", metrics=["pointing_game"])
+    assert not (tmp_path / "out").exists()
+
+
+class NoMethods:
+    """Stands where no classifier is looked at."""
+
+
+class BrokenLater(torch.nn.Module):
+    """A network whose logits are no numbers for dark pictures."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        dark = images.mean(dim=(1, 2, 3)) < -1.9
+        return torch.where(dark[:, None], torch.nan, logits)
+
+
+def test_probabilities_that_are_no_numbers(photos: Path, tmp_path: Path) -> None:
+    tiny = tiny_cnn()
+    classifier = Classifier(
+        BrokenLater(tiny.network), preprocessing=tiny.preprocessing, taps=["network.6"]
+    )
+    with pytest.raises(EvaluationError, match=r"no numbers for .*000\.png or one of the 3"):
+        run(photos, tmp_path, classifier, metrics=QUICK)
+
+
+def test_a_broken_map_keeps_what_was_measured(photos: Path, tmp_path: Path) -> None:
+    class Breaks(FixedPicture):
+        calls = 0
+
+        def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+            self.calls += 1
+            raw = super()._raw_maps(images, choose_classes)
+            return raw._replace(maps=raw.maps * (torch.nan if self.calls == 3 else 1))
+
+    classifier = tiny_cnn()
+    with pytest.raises(NonFiniteMapError):
+        run(photos, tmp_path, classifier, methods={"breaks": Breaks(classifier)}, metrics=QUICK)
+    assert RowStore(tmp_path).finished("breaks") == {0, 1}
+
+
+def test_labels_are_explained_where_the_protocol_says_so(photos: Path, tmp_path: Path) -> None:
+    import dataclasses
+
+    labelled = dataclasses.replace(PROTOCOLS["t-tame"], explained_class="label")
+    listed = tmp_path / "list.txt"
+    names = sorted(photos.iterdir())
+    listed.write_text("".join(f"{path} {index % CLASSES}\n" for index, path in enumerate(names)))
+    run(listed, tmp_path / "out", protocol=labelled, metrics=QUICK)
+    _, classes, _ = RowStore(tmp_path / "out").values("random")
+    assert classes.tolist() == [index % CLASSES for index in range(10)]
+    with pytest.raises(EvaluationError, match=r"000\.png has no label.*list file"):
+        run(photos, tmp_path / "other", protocol=labelled, metrics=QUICK)
+    listed.write_text(f"{names[0]} 99\n")
+    with pytest.raises(EvaluationError, match="label 99.*allowed: 0 to 6"):
+        run(listed, tmp_path / "another", protocol=labelled, metrics=QUICK)
+
+
+def test_images_are_spread_over_the_data() -> None:
+    assert spread(1000, 4) == [0, 250, 500, 750]
+    assert spread(5, None) == [0, 1, 2, 3, 4]
+    assert len(set(spread(997, 100))) == 100
+
+
+def test_the_network_is_left_as_it_was(photos: Path, tmp_path: Path) -> None:
+    classifier = tiny_cnn()
+    classifier.network.train()
+    before = {name: tensor.clone() for name, tensor in classifier.network.state_dict().items()}
+    run(photos, tmp_path, classifier, protocol="t-tame", limit=4)
+    assert classifier.network.training
+    for name, tensor in classifier.network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_every_metric_without_targets_runs_on_every_kind_of_network(
+    photos: Path, tmp_path: Path
+) -> None:
+    names = [name for name, metric in METRICS.items() if not metric.needs]
+    classifier = TINY["timm vit"]()
+    methods = explainers(classifier, ("attention_rollout", "input_x_gradient"))
+    found = run(photos, tmp_path / "out", classifier, methods=methods, metrics=names, limit=2)
+    values: Mapping[str, np.ndarray] = RowStore(tmp_path / "out").values("input_x_gradient")[2]
+    assert all(np.isfinite(column).all() for column in values.values())
+    assert {column.metric for column in found.columns} == set(names)
+
+
+def test_the_result_is_json_without_nan(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "out", metrics=QUICK, limit=1)
+    text = (tmp_path / "out" / "results.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert os.sep + "photos" not in json.loads(text)["data"]

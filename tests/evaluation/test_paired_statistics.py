@@ -1,0 +1,106 @@
+"""Intervals and tests against closed forms and exhaustive enumeration."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from ttame.evaluation.paired_statistics import (
+    bootstrap_interval,
+    corrected,
+    permutation_p_value,
+    ranks,
+)
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
+    values = np.random.default_rng(3).normal(5, 2, 400)
+    low, high = bootstrap_interval([values], resamples=4000)
+    half = 1.96 * values.std() / np.sqrt(len(values))
+    assert low == pytest.approx(values.mean() - half, abs=0.03)
+    assert high == pytest.approx(values.mean() + half, abs=0.03)
+
+
+def test_a_narrower_level_gives_a_narrower_interval() -> None:
+    values = np.random.default_rng(3).normal(5, 2, 100)
+    low, high = bootstrap_interval([values], level=0.5)
+    lower, higher = bootstrap_interval([values], level=0.95)
+    assert lower < low < high < higher
+
+
+def test_a_single_image_has_no_spread() -> None:
+    assert bootstrap_interval([np.array([3.0])]) == (3.0, 3.0)
+
+
+def test_combined_means_are_resampled_together() -> None:
+    # Numerator and denominator are the same numbers, so that their ratio never varies.
+    values = np.random.default_rng(0).uniform(1, 2, 50)
+    low, high = bootstrap_interval([values, values], lambda means: means[0] / means[1])
+    assert (low, high) == pytest.approx((1, 1))
+
+
+def exact_p_value(first: np.ndarray, second: np.ndarray) -> float:
+    observed = abs(first.mean() - second.mean())
+    found = []
+    for exchanged in itertools.product((False, True), repeat=len(first)):
+        swap = np.array(exchanged)
+        difference = np.where(swap, second - first, first - second).mean()
+        found.append(abs(difference) >= observed - 1e-12)
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 0.8])
+def test_permutations_agree_with_all_of_them(shift: float) -> None:
+    generator = np.random.default_rng(1)
+    first = generator.normal(size=10)
+    second = first + generator.normal(shift, 1, 10)
+    expected = exact_p_value(first, second)
+    assert permutation_p_value([first], [second]) == pytest.approx(expected, abs=0.03)
+
+
+def test_a_permutation_test_of_a_ratio_is_that_of_its_enumeration() -> None:
+    generator = np.random.default_rng(2)
+    parts = [generator.uniform(1, 3, 8) for _ in range(4)]
+
+    def ratio(means: list[np.ndarray]) -> np.ndarray:
+        return means[0] / means[1]
+
+    found = permutation_p_value(parts[:2], parts[2:], lambda means: ratio(list(means)))
+    observed = abs(parts[0].mean() / parts[1].mean() - parts[2].mean() / parts[3].mean())
+    as_large = []
+    for exchanged in itertools.product((False, True), repeat=8):
+        swap = np.array(exchanged)
+        ours = [np.where(swap, b, a).mean() for a, b in zip(parts[:2], parts[2:], strict=True)]
+        theirs = [np.where(swap, a, b).mean() for a, b in zip(parts[:2], parts[2:], strict=True)]
+        as_large.append(abs(ours[0] / ours[1] - theirs[0] / theirs[1]) >= observed - 1e-12)
+    assert found == pytest.approx(float(np.mean(as_large)), abs=0.03)
+
+
+def test_exchangeable_methods_are_rarely_told_apart() -> None:
+    generator = np.random.default_rng(5)
+    found = [
+        permutation_p_value(
+            [generator.normal(size=30)], [generator.normal(size=30)], permutations=400
+        )
+        for _ in range(100)
+    ]
+    assert np.mean(np.array(found) < 0.05) < 0.12
+
+
+def test_chance_alone_gives_no_p_value_of_zero() -> None:
+    values = np.arange(50.0)
+    assert permutation_p_value([values], [values + 9], permutations=99) == pytest.approx(0.01)
+
+
+def test_holm() -> None:
+    assert corrected([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert corrected([0.5, 0.9]) == [1.0, 1.0]
+    assert corrected([]) == []
+
+
+def test_ranks() -> None:
+    assert ranks([1.0, 5.0, float("nan"), 5.0], "higher") == [3, 1, 4, 1]
+    assert ranks([1.0, 5.0, 2.0], "lower") == [1, 3, 2]
+    assert ranks([1.0, 5.0], "neither") == [0, 0]
