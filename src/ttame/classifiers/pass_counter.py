@@ -59,7 +59,7 @@ def note_pass(images: int, logits: Tensor) -> None:
         count.forward += images
         count.tail += max(0, len(logits) - images)
         if logits.requires_grad:
-            logits.register_hook(_backward_noter(count, len(logits)))
+            logits.register_hook(_backward_noter(count, len(logits)))  # type: ignore[no-untyped-call]
 
 
 def _backward_noter(count: PassCount, rows: int) -> Callable[[Tensor], None]:

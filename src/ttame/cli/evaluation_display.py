@@ -211,7 +211,8 @@ def print_metrics() -> None:
     from ttame.metrics.known_metrics import METRICS
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("metric", "better", "what the number says", "cost", "paper"):
+    table.add_column("metric", no_wrap=True, style="bold")
+    for heading in ("better", "what the number says", "cost", "paper"):
         table.add_column(heading, overflow="fold")
     for metric in METRICS.values():
         needs = " (needs --annotations)" if metric.needs else ""
@@ -225,7 +226,8 @@ def print_reproductions() -> None:
     from ttame.evaluation.reproductions import REPRODUCTIONS
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "what", "network", "images", "protocol"):
+    table.add_column("name", no_wrap=True, style="bold")
+    for heading in ("what", "network", "images", "protocol"):
         table.add_column(heading, overflow="fold")
     for setup in REPRODUCTIONS.values():
         table.add_row(

@@ -247,7 +247,7 @@ MEAN_MAP = Metric(
     title="Mean map",
     better="neither",
     unit="%",
-    paper="METHODS: a constant map has an Average Drop near 0",
+    paper="none: to be read beside Average Drop",
     measures="how much of the picture the map keeps as a soft mask; a method that hides nothing "
     "loses nothing, so read Average Drop at 100 % beside it",
     cost="none",

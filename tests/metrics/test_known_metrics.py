@@ -1,0 +1,162 @@
+"""What every registered metric must do, and what the registries say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.metrics.measured import plain
+from ttame.errors import UnknownNameError
+from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
+from ttame.metrics.known_protocols import PROTOCOLS
+from ttame.metrics.measuring_batch import MeasuringBatch
+from ttame.metrics.metric import Metric
+from ttame.metrics.protocol import Protocol
+
+SIZE = (24, 32)
+PROTOCOL = Protocol("quick", removed_shares=(0.1, 0.5, 0.9), step=10_000)
+
+
+def network(images: Tensor) -> Tensor:
+    """Four classes, which look at the four quarters of the picture."""
+    rows = images.mean(dim=1).unfold(1, 12, 12).unfold(2, 16, 16)
+    return (12 * rows.mean(dim=(3, 4)).flatten(1)).softmax(dim=1)
+
+
+def explain(images: Tensor, classes: Tensor) -> Tensor:
+    quarters = torch.nn.functional.one_hot(classes, 4).float().reshape(-1, 1, 2, 2)
+    masks = torch.nn.functional.interpolate(quarters, size=(6, 8))[:, 0]
+    return torch.nn.functional.avg_pool2d(images.mean(dim=1), 4) * (0.2 + masks)
+
+
+def batch(rows: slice = slice(None)) -> MeasuringBatch:
+    images = torch.rand(3, 3, *SIZE, generator=torch.Generator().manual_seed(4))[rows]
+    classes = torch.tensor([0, 3, 1])[rows]
+    targets = torch.zeros(3, *SIZE, dtype=torch.bool)
+    targets[0, :12, :16] = True
+    targets[1, 6:20, 10:] = True
+    return MeasuringBatch(
+        probabilities=network,
+        images=images,
+        maps=explain(images, classes),
+        classes=classes,
+        preprocessing=plain(*SIZE),
+        explain=explain,
+        numbers=tuple(range(3)[rows]),
+        targets=targets[rows],
+    )
+
+
+@pytest.fixture(params=METRICS.values(), ids=lambda metric: metric.name)
+def metric(request: pytest.FixtureRequest) -> Metric:
+    torch.set_num_threads(1)
+    return request.param  # type: ignore[no-any-return]
+
+
+def test_every_image_gets_a_value(metric: Metric) -> None:
+    values = metric.measure(batch(), PROTOCOL)
+    needed = {
+        part
+        for column in metric.columns(metric, PROTOCOL)
+        for part in column.parts or (column.key,)
+    }
+    assert needed <= set(values)
+    for key, value in values.items():
+        assert value.shape == (3,), key
+        expected = torch.tensor([True, True, "targets" not in metric.needs])
+        assert torch.equal(torch.isfinite(value), expected), key
+
+
+def test_a_batch_equals_its_images(metric: Metric) -> None:
+    together = metric.measure(batch(), PROTOCOL)
+    for place in range(3):
+        alone = metric.measure(batch(slice(place, place + 1)), PROTOCOL)
+        for key, value in alone.items():
+            torch.testing.assert_close(
+                value[0], together[key][place], equal_nan=True, rtol=1e-4, atol=1e-4, msg=key
+            )
+
+
+def test_the_same_numbers_come_again(metric: Metric) -> None:
+    first, second = (metric.measure(batch(), PROTOCOL) for _ in range(2))
+    for key, value in first.items():
+        assert torch.equal(value.nan_to_num(), second[key].nan_to_num()), key
+
+
+def test_arguments_are_left_alone(metric: Metric) -> None:
+    given = batch()
+    kept = [tensor.clone() for tensor in (given.images, given.maps, given.classes)]
+    metric.measure(given, PROTOCOL)
+    for before, after in zip(kept, (given.images, given.maps, given.classes), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_global_random_numbers_are_left_alone(metric: Metric) -> None:
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    metric.measure(batch(), PROTOCOL)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_facts(metric: Metric) -> None:
+    assert metric.name == metric.name.lower() and " " not in metric.name
+    assert all((metric.title, metric.paper, metric.measures, metric.cost))
+    for column in metric.columns(metric, PROTOCOL):
+        assert column.title
+        assert (column.combine is None) == (not column.parts)
+        if column.combine is not None:
+            means = {part: np.full(5, 0.25) for part in column.parts}
+            assert column.combine(means).shape == (5,)
+
+
+def test_passes_are_shared_between_metrics() -> None:
+    asked: list[int] = []
+
+    def counting(images: Tensor) -> Tensor:
+        asked.append(len(images))
+        return network(images)
+
+    given = batch()
+    shared = MeasuringBatch(
+        **{
+            name: getattr(given, name)
+            for name in ("images", "maps", "classes", "preprocessing", "explain", "numbers")
+        },
+        probabilities=counting,
+    )
+    for metric in known_metrics(PROTOCOLS["t-tame"].metrics):
+        metric.measure(shared, PROTOCOL)
+    # The images, three shares kept, and three shares removed in both orders.
+    assert sum(asked) == 3 * (1 + 3 + 2 * 3)
+
+
+def test_columns_are_unique_and_protocols_name_known_metrics() -> None:
+    everything = known_metrics(list(METRICS))
+    keys = [column.key for metric in everything for column in metric.columns(metric, PROTOCOL)]
+    assert len(keys) == len(set(keys)) == len(columns_of(everything, PROTOCOL))
+    for protocol in PROTOCOLS.values():
+        assert known_metrics(protocol.metrics)
+        assert protocol.title and protocol.source
+
+
+@pytest.mark.parametrize("name", ["road", "roadmost_relevant_first"])
+def test_unknown_metrics(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"unknown metric '{name}'"):
+        known_metrics([name])
+
+
+def test_published_comparisons_fit_the_registries() -> None:
+    from ttame.evaluation.reproductions import REPRODUCTIONS
+    from ttame.explainers.known_explainers import EXPLAINERS
+
+    for setup in REPRODUCTIONS.values():
+        protocol = PROTOCOLS[setup.protocol]
+        columns: Any = columns_of(known_metrics(setup.metrics or protocol.metrics), protocol)
+        assert set(setup.methods) <= set(EXPLAINERS)
+        assert set(setup.published) <= set(setup.methods)
+        for numbers in setup.published.values():
+            assert set(numbers) <= set(columns)
