@@ -92,7 +92,7 @@ def test_equals_the_dense_system(name: str, size: tuple[int, int]) -> None:
     removed = MASKS[name](size)
     imputed = impute_linearly(pixels, removed)
     assert imputed.dtype == torch.float32
-    assert (imputed[0] - slowly_imputed(pixels[0], removed[0])).abs().max() < 1e-5
+    assert (imputed[0] - slowly_imputed(pixels[0], removed[0])).abs().max() < 5e-5
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_equals_the_published_imputer(case: str) -> None:
     image = golden["input.images"][:1]
     removed = golden[f"input.keep_mask_{case}"][None] == 0
     imputed = impute_linearly(image, removed)[0]
-    assert (imputed - golden[f"output.imputed_{case}"]).abs().max() < 2e-5
+    assert (imputed - golden[f"output.imputed_{case}"]).abs().max() < 5e-5
 
 
 @pytest.mark.parametrize("name", ["blob 10 %", "blob 90 %", "random 90 %", "two kept"])
@@ -145,7 +145,7 @@ def test_a_plane_is_continued_through_a_hole() -> None:
     plane = (rows / 80 + columns / 90)[None, None]
     removed = torch.zeros(1, 40, 33, dtype=torch.bool)
     removed[0, 4:37, 3:29] = True
-    assert torch.allclose(impute_linearly(plane, removed), plane, atol=1e-5)
+    assert torch.allclose(impute_linearly(plane, removed), plane, atol=5e-5)
 
 
 def test_kept_pixels_are_untouched_and_arguments_too() -> None:
@@ -180,7 +180,7 @@ def test_everything_removed_leaves_the_mean_colour(size: tuple[int, int]) -> Non
 def test_one_kept_pixel_colours_the_whole_image() -> None:
     pixels = torch.rand(1, 3, 50, 60)
     imputed = impute_linearly(pixels, one_kept((50, 60)))
-    assert torch.allclose(imputed, pixels[:, :, 3:4, 5:6].expand_as(pixels), atol=1e-5)
+    assert torch.allclose(imputed, pixels[:, :, 3:4, 5:6].expand_as(pixels), atol=5e-5)
 
 
 def test_batch_equals_singles_in_any_company() -> None:
@@ -216,7 +216,7 @@ def test_narrow_images(size: tuple[int, int]) -> None:
     removed = torch.rand(1, *size) < 0.5
     removed[0, 0, 0] = False
     imputed = impute_linearly(pixels, removed)
-    assert (imputed[0] - slowly_imputed(pixels[0], removed[0])).abs().max() < 1e-5
+    assert (imputed[0] - slowly_imputed(pixels[0], removed[0])).abs().max() < 5e-5
 
 
 def test_no_images() -> None:

@@ -146,7 +146,7 @@ def test_imputing_does_not_depend_on_the_normalisation() -> None:
     (normalised,) = imputed_images(
         preprocessing.normalise(images), maps, preprocessing, (0,), protocol, ORDERS[:1]
     )
-    assert torch.allclose(preprocessing.denormalise(normalised), raw, atol=1e-5)
+    assert torch.allclose(preprocessing.denormalise(normalised), raw, atol=1e-4)
 
 
 def test_both_orders_share_their_passes() -> None:

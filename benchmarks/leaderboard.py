@@ -1,0 +1,273 @@
+"""Finished evaluations as a page: docs/leaderboard.md and docs/leaderboard/report.html
+
+    python -m benchmarks.leaderboard [FOLDER ...] [--title TITLE ...] [--docs FOLDER]
+
+Each folder is the ``--out`` of a ``ttame evaluate`` that has ended, and becomes one section. The
+reports have no gallery, because the photos may not be passed on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ttame.cli.methods import short_reasons
+from ttame.explainers.known_explainers import EXPLAINERS, method_options
+from ttame.metrics.known_protocols import PROTOCOLS
+from ttame.reporting.evaluation_answer import evaluation_answer
+from ttame.reporting.evaluation_report import repeating_command, write_evaluation_report
+from ttame.reporting.evaluation_table import column_meanings, table_columns, table_rows
+from ttame.reporting.written_values import in_words
+from ttame.results.evaluation import Evaluation, MethodScores
+
+DOCS = Path(__file__).parent.parent / "docs"
+DEFAULT_FOLDER = Path("runs/leaderboard/lite0")
+SHOWN_COSTS = 4
+"""Of the table's costs, those of passes and time; memory is in the report."""
+
+_MARKS = {"best": "\\* ", "level": "~ ", "": ""}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path, default=[DEFAULT_FOLDER])
+    parser.add_argument("--title", action="append", default=[], help="of a section, in order")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where the page goes")
+    options = parser.parse_args()
+    evaluations = [Evaluation.load(folder / "results.json") for folder in options.folders]
+    titles = [
+        options.title[place] if place < len(options.title) else evaluation.classifier
+        for place, evaluation in enumerate(evaluations)
+    ]
+    reports = [
+        "leaderboard/report.html" if place == 0 else f"leaderboard/report-{place + 1}.html"
+        for place in range(len(evaluations))
+    ]
+    (options.docs / "leaderboard").mkdir(parents=True, exist_ok=True)
+    for evaluation, report in zip(evaluations, reports, strict=True):
+        command = whole_command(evaluation)
+        write_evaluation_report(options.docs / report, evaluation, command=command)
+    page = leaderboard_page(evaluations, titles, reports)
+    (options.docs / "leaderboard.md").write_text(page, encoding="utf-8")
+    print(options.docs / "leaderboard.md", *(options.docs / report for report in reports))
+
+
+def leaderboard_page(
+    evaluations: Sequence[Evaluation], titles: Sequence[str], reports: Sequence[str]
+) -> str:
+    """The page, a section for each evaluation."""
+    lines = [
+        "# Leaderboard",
+        "",
+        "<!-- Written by python -m benchmarks.leaderboard; do not edit. -->",
+        "",
+        "What `ttame evaluate` found here: each method's maps of the same photos, explained and "
+        "measured for the",
+        "same network and the same classes. The order holds for this network, these photos and "
+        "this protocol only;",
+        "[find out for yours](how-to/evaluate.md). What the columns mean is on the page of "
+        "[metrics](metrics.md).",
+        "",
+        "In the tables each number is a mean over the photos, with its 95 % bootstrap interval "
+        "below it. \\* marks the",
+        "best of a column, ~ those that the paired test does not tell from the best (p ≥ 0.05 "
+        "after correction for",
+        "the number of methods).",
+        "",
+    ]
+    for evaluation, title, report in zip(evaluations, titles, reports, strict=True):
+        lines += section(evaluation, title, report)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def section(evaluation: Evaluation, title: str, report: str) -> list[str]:
+    """What one evaluation was of, what it found, and its table."""
+    answer = evaluation_answer(evaluation)
+    return [
+        f"## {title}",
+        "",
+        *facts(evaluation, report),
+        "",
+        "**What it says.**",
+        "",
+        *(f"- {sentence}" for sentence in answer.sentences),
+        "",
+        *standings(evaluation),
+        "**Every method**, the best of the first column on top. The report has the same table, "
+        "sortable, and curves.",
+        "",
+        *score_table(evaluation),
+        "",
+        *remarks(evaluation),
+        "**What the columns say.**",
+        "",
+        *(
+            f"- {', '.join(meaning['titles'])} ({meaning['direction'] or 'describes only'}): "
+            f"{meaning['measures']}."
+            for meaning in column_meanings(evaluation.columns)
+        ),
+        "",
+        *left_out(evaluation),
+        "**Again:**",
+        "",
+        "```sh",
+        whole_command(evaluation),
+        "```",
+        "",
+    ]
+
+
+def facts(evaluation: Evaluation, report: str) -> list[str]:
+    """Classifier, photos, protocol, machine and date."""
+    skipped = f"; {len(evaluation.skipped)} unreadable ones skipped" if evaluation.skipped else ""
+    return [
+        f"- **Classifier:** `{evaluation.classifier}`, weights "
+        f"`{evaluation.classifier_fingerprint[:12]}`.",
+        f"- **Photos:** {evaluation.images} of `{evaluation.data}` "
+        f"(`{evaluation.data_fingerprint[:12]}`){skipped}.",
+        f"- **Protocol:** [`{evaluation.protocol}`](metrics.md#protocol-{evaluation.protocol}), "
+        f"hash `{evaluation.protocol_hash}`.",
+        f"- **Methods:** {len(evaluation.methods)}, with default options"
+        f"{changed_options(evaluation)}.",
+        f"- **Run:** {evaluation.date}, {evaluation.machine}.",
+        f"- **Report:** [sortable table, curves, cost against faithfulness]({report}); without "
+        "pictures, because the photos may not be passed on.",
+        *(f"- {note}" for note in evaluation.notes),
+    ]
+
+
+def standings(evaluation: Evaluation) -> list[str]:
+    """Column by column: the best, those level with it, those behind a baseline."""
+    columns = evaluation_answer(evaluation).columns
+    if not columns:
+        return []
+    baselines = list(dict.fromkeys(name for column in columns for name, _ in column.behind))
+    header = ["column", "best", "not told from the best", *(f"behind {b}" for b in baselines)]
+    rows = [
+        [
+            column.title,
+            column.best,
+            column.level or "none",
+            *(dict(column.behind).get(baseline, "none") for baseline in baselines),
+        ]
+        for column in columns
+    ]
+    return [
+        "**Column by column.** *Behind* a baseline: a worse mean, and intervals that do not "
+        "overlap.",
+        "",
+        line(header),
+        "|---" * len(header) + "|",
+        *map(line, rows),
+        "",
+    ]
+
+
+def score_table(evaluation: Evaluation) -> list[str]:
+    """The whole table with intervals, costs at its end."""
+    count = len(evaluation.columns)
+    columns = table_columns(evaluation)[: count + SHOWN_COSTS]
+    header = ["method", *map(heading, columns)]
+    rows = [
+        [
+            method_cell(evaluation.methods[row["number"]], row),
+            *map(score_cell, row["cells"]),
+            *(cost["value"] for cost in row["costs"][:SHOWN_COSTS]),
+        ]
+        for row in table_rows(evaluation)
+    ]
+    return [line(header), "|---" + "|---:" * len(columns) + "|", *map(line, rows)]
+
+
+def heading(column: dict[str, Any]) -> str:
+    unit = column["unit"]
+    shown = f" ({unit})" if unit and unit not in column["title"] else ""
+    return f"{column['title']}{shown} {column['arrow']}".strip()
+
+
+def method_cell(method: MethodScores, row: dict[str, Any]) -> str:
+    name = f"`{method.name}`"
+    cell = f"[{name}](methods.md#{method.name})" if method.name in EXPLAINERS else name
+    notes = [text for text in ("baseline" if row["baseline"] else "", row["constant"]) if text]
+    return f"{cell}<br>{'; '.join(notes)}" if notes else cell
+
+
+def score_cell(cell: dict[str, Any]) -> str:
+    """Mark and number over the interval."""
+    value = f"**{cell['value']}**" if cell["standing"] == "best" else cell["value"]
+    below = [text for text in (cell["interval"], cell["images"]) if text]
+    if cell["published"]:
+        below.append(f"{cell['published']} published")
+    return "<br>".join([f"{_MARKS[cell['standing']]}{value}", *below])
+
+
+def remarks(evaluation: Evaluation) -> list[str]:
+    """What the numbers alone would hide."""
+    keys = {column.metric for column in evaluation.columns}
+    soft = evaluation.protocol_settings.get("mask") == "soft"
+    found = []
+    if "mean_map" in keys and soft:
+        found += [
+            "Average Drop and Increase in Confidence multiply the photo by the map: a map that "
+            "hides little loses little.",
+            "Read them beside the mean map. ROAD uses the order of the pixels only, and cannot be "
+            "bought that way.",
+            "",
+        ]
+    found += ["Milliseconds were taken while the machine may have had other work.", ""]
+    return found
+
+
+def left_out(evaluation: Evaluation) -> list[str]:
+    reasons = short_reasons(dict(evaluation.left_out), evaluation.classifier)
+    if not reasons:
+        return []
+    listed = [f"- `{name}`: {reason.rstrip('.')}." for name, reason in reasons.items()]
+    return ["**Left out:**", "", *listed, ""]
+
+
+def changed_options(evaluation: Evaluation) -> str:
+    """The options that were set, in words."""
+    changed = [
+        f"`{method.name}` with {in_words(options)}"
+        for method in evaluation.methods
+        if (options := set_options(method))
+    ]
+    return f" but {', '.join(changed)}" if changed else ""
+
+
+def set_options(method: MethodScores) -> dict[str, Any]:
+    """Options whose value is not the default; those that are chosen by themselves are none."""
+    if method.name not in EXPLAINERS:
+        return {}
+    return {
+        name: method.options[name]
+        for name, default in method_options(method.name).items()
+        if default is not None
+        and name in method.options
+        and method.options[name] not in (default, str(default))
+    }
+
+
+def whole_command(evaluation: Evaluation) -> str:
+    """The command of the run, metrics and options of methods included."""
+    metrics = list(dict.fromkeys(column.metric for column in evaluation.columns))
+    preset = PROTOCOLS.get(evaluation.protocol)
+    chosen = "" if preset and set(metrics) == set(preset.metrics) else ",".join(metrics)
+    typed = [f" --metrics {chosen}"] if chosen else []
+    typed += [
+        f" --option '{method.name}.{name}={value}'"
+        for method in evaluation.methods
+        for name, value in set_options(method).items()
+    ]
+    return repeating_command(evaluation) + "".join(typed)
+
+
+def line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
