@@ -1,9 +1,10 @@
 """Finished evaluations as a page: docs/leaderboard.md and docs/leaderboard/report.html
 
-    python -m benchmarks.leaderboard [FOLDER ...] [--title TITLE ...] [--docs FOLDER]
+    python -m benchmarks.leaderboard [FOLDER ...] [--title TITLE ...] [--photos TEXT ...]
 
-Each folder is the ``--out`` of a ``ttame evaluate`` that has ended, and becomes one section. The
-reports have no gallery, because the photos may not be passed on.
+Each folder is the ``--out`` of a ``ttame evaluate`` that has ended, and becomes one section; titles
+and photos in words belong to the folders in order. The reports have no gallery, because the photos
+may not be passed on.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path, default=[DEFAULT_FOLDER])
     parser.add_argument("--title", action="append", default=[], help="of a section, in order")
+    parser.add_argument("--photos", action="append", default=[], help="what they are, in order")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the page goes")
     options = parser.parse_args()
     evaluations = [Evaluation.load(folder / "results.json") for folder in options.folders]
-    titles = [
-        options.title[place] if place < len(options.title) else evaluation.classifier
-        for place, evaluation in enumerate(evaluations)
-    ]
+    missing = len(evaluations) - len(options.title)
+    titles = options.title + [found.classifier for found in evaluations[-missing:] if missing > 0]
+    photos = options.photos + [""] * len(evaluations)
     reports = [
         "leaderboard/report.html" if place == 0 else f"leaderboard/report-{place + 1}.html"
         for place in range(len(evaluations))
@@ -49,14 +50,15 @@ def main() -> None:
     for evaluation, report in zip(evaluations, reports, strict=True):
         command = whole_command(evaluation)
         write_evaluation_report(options.docs / report, evaluation, command=command)
-    page = leaderboard_page(evaluations, titles, reports)
+    sections = [
+        section(*parts) for parts in zip(evaluations, titles, photos, reports, strict=False)
+    ]
+    page = leaderboard_page(sections)
     (options.docs / "leaderboard.md").write_text(page, encoding="utf-8")
     print(options.docs / "leaderboard.md", *(options.docs / report for report in reports))
 
 
-def leaderboard_page(
-    evaluations: Sequence[Evaluation], titles: Sequence[str], reports: Sequence[str]
-) -> str:
+def leaderboard_page(sections: Sequence[Sequence[str]]) -> str:
     """The page, a section for each evaluation."""
     lines = [
         "# Leaderboard",
@@ -77,18 +79,17 @@ def leaderboard_page(
         "the number of methods).",
         "",
     ]
-    for evaluation, title, report in zip(evaluations, titles, reports, strict=True):
-        lines += section(evaluation, title, report)
+    lines += [line for section_lines in sections for line in section_lines]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def section(evaluation: Evaluation, title: str, report: str) -> list[str]:
+def section(evaluation: Evaluation, title: str, photos: str, report: str) -> list[str]:
     """What one evaluation was of, what it found, and its table."""
     answer = evaluation_answer(evaluation)
     return [
         f"## {title}",
         "",
-        *facts(evaluation, report),
+        *facts(evaluation, photos, report),
         "",
         "**What it says.**",
         "",
@@ -119,14 +120,14 @@ def section(evaluation: Evaluation, title: str, report: str) -> list[str]:
     ]
 
 
-def facts(evaluation: Evaluation, report: str) -> list[str]:
+def facts(evaluation: Evaluation, photos: str, report: str) -> list[str]:
     """Classifier, photos, protocol, machine and date."""
     skipped = f"; {len(evaluation.skipped)} unreadable ones skipped" if evaluation.skipped else ""
     return [
         f"- **Classifier:** `{evaluation.classifier}`, weights "
         f"`{evaluation.classifier_fingerprint[:12]}`.",
-        f"- **Photos:** {evaluation.images} of `{evaluation.data}` "
-        f"(`{evaluation.data_fingerprint[:12]}`){skipped}.",
+        f"- **Photos:** {evaluation.images} of {photos or f'`{evaluation.data}`'}, file names "
+        f"`{evaluation.data_fingerprint[:12]}`{skipped}.",
         f"- **Protocol:** [`{evaluation.protocol}`](metrics.md#protocol-{evaluation.protocol}), "
         f"hash `{evaluation.protocol_hash}`.",
         f"- **Methods:** {len(evaluation.methods)}, with default options"
@@ -158,9 +159,9 @@ def standings(evaluation: Evaluation) -> list[str]:
         "**Column by column.** *Behind* a baseline: a worse mean, and intervals that do not "
         "overlap.",
         "",
-        line(header),
+        table_line(header),
         "|---" * len(header) + "|",
-        *map(line, rows),
+        *map(table_line, rows),
         "",
     ]
 
@@ -178,7 +179,7 @@ def score_table(evaluation: Evaluation) -> list[str]:
         ]
         for row in table_rows(evaluation)
     ]
-    return [line(header), "|---" + "|---:" * len(columns) + "|", *map(line, rows)]
+    return [table_line(header), "|---" + "|---:" * len(columns) + "|", *map(table_line, rows)]
 
 
 def heading(column: dict[str, Any]) -> str:
@@ -265,7 +266,7 @@ def whole_command(evaluation: Evaluation) -> str:
     return repeating_command(evaluation) + "".join(typed)
 
 
-def line(cells: Sequence[str]) -> str:
+def table_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import ttame
 from benchmarks.benchmark_page import (
     interleaved_seconds,
     median,
@@ -29,11 +28,9 @@ from benchmarks.benchmark_page import (
 )
 from ttame.metrics.linear_imputation import impute_linearly
 from ttame.metrics.pixel_ranking import most_relevant_first, removed_pixels
-from ttame.metrics.protocol import Protocol
 
 SIZE, IMAGES, REPEATS = (224, 224), 8, 5
 SHARES = (0.1, 0.5, 0.9)
-NETWORK = "efficientnet_lite0"
 NEIGHBOURS = [offset for offset in itertools.product((-1, 0, 1), repeat=2) if offset != (0, 0)]
 
 
@@ -50,10 +47,12 @@ def main() -> None:
     header = ["removed pixels", "share", "SciPy", "ttame", "SciPy / ttame", "largest difference"]
     note = (
         f"\n\nMilliseconds an image, {IMAGES} images of {SIZE[0]}x{SIZE[1]} in one call, medians "
-        f"over {REPEATS} rounds in turns, two threads (SciPy's solver has one). Both times hold building the equations and "
-        "solving them for three colours. The difference is of pixels in [0, 1].\n\n"
+        f"over {REPEATS} rounds in turns, two threads (SciPy's solver has one). Both times hold "
+        "building the equations and solving them for three colours. The difference is of pixels "
+        "in [0, 1]. The published solve, as it was measured for this project's specification: 80 "
+        "ms with 10 % removed, 200 ms with 50 %, 490 ms with 90 %; a tenth is the bar."
     )
-    body = table(header, rows) + note + protocol_cost(pixels, generator)
+    body = table(header, rows) + note
     write_section(
         "road-imputation", "ROAD's imputation", "python -m benchmarks.road_imputation", body
     )
@@ -84,31 +83,6 @@ def measured(kind: str, share: float, pixels: Tensor, removed: Tensor) -> list[s
         f"{median_ratio(seconds['scipy'], ours):.1f}",
         f"{float(difference):.0e}",
     ]
-
-
-def protocol_cost(pixels: Tensor, generator: torch.Generator) -> str:
-    """T-TAME's 14 imputations an image, in forward passes of a small network."""
-    classifier = ttame.load_classifier(NETWORK)
-    images = classifier.preprocessing.normalise(pixels)
-    order = most_relevant_first(upsampled_maps(generator))
-
-    def impute_all() -> None:
-        for first in (order, order.flip(1)):
-            for share in Protocol("t-tame").removed_shares:
-                impute_linearly(pixels, removed_pixels(first, share, SIZE))
-
-    def forward() -> None:
-        with torch.no_grad():
-            classifier.logits(images)
-
-    seconds = interleaved_seconds({"impute": impute_all, "forward": forward}, REPEATS, warm_up=1)
-    per_image = 1000 * median(seconds["impute"]) / len(pixels)
-    passes = median_ratio(seconds["impute"], seconds["forward"])
-    return (
-        f"T-TAME's 14 imputations cost {per_image:.0f} ms an image, as much as {passes:.1f} "
-        f"forward passes of {NETWORK} (images in batches of {len(pixels)}); with the 18 passes of "
-        f"its metrics, {passes + 18:.0f}."
-    )
 
 
 def smooth_pictures(generator: torch.Generator) -> Tensor:
