@@ -19,8 +19,9 @@ from ttame.explainers.known_explainers import EXPLAINERS, method_options
 from ttame.metrics.known_protocols import PROTOCOLS
 from ttame.reporting.evaluation_answer import evaluation_answer
 from ttame.reporting.evaluation_report import repeating_command, write_evaluation_report
+from ttame.reporting.evaluation_standing import comparing_columns, score_of
 from ttame.reporting.evaluation_table import column_meanings, table_columns, table_rows
-from ttame.reporting.written_values import in_words
+from ttame.reporting.written_values import enumeration, in_words
 from ttame.results.evaluation import Evaluation, MethodScores
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -93,7 +94,7 @@ def section(evaluation: Evaluation, title: str, photos: str, report: str) -> lis
         "",
         "**What it says.**",
         "",
-        *(f"- {sentence}" for sentence in answer.sentences),
+        *(f"- {sentence}" for sentence in [*answer.sentences, *mute_columns(evaluation)]),
         "",
         *standings(evaluation),
         "**Every method**, the best of the first column on top. The report has the same table, "
@@ -106,7 +107,7 @@ def section(evaluation: Evaluation, title: str, photos: str, report: str) -> lis
         "",
         *(
             f"- {', '.join(meaning['titles'])} ({meaning['direction'] or 'describes only'}): "
-            f"{meaning['measures']}."
+            f"{meaning['measures'].rstrip('.')}."
             for meaning in column_meanings(evaluation.columns)
         ),
         "",
@@ -137,6 +138,18 @@ def facts(evaluation: Evaluation, photos: str, report: str) -> list[str]:
         "pictures, because the photos may not be passed on.",
         *(f"- {note}" for note in evaluation.notes),
     ]
+
+
+def mute_columns(evaluation: Evaluation) -> list[str]:
+    """A sentence about the columns in which all methods have the same number."""
+    equal = [
+        column.title
+        for column in comparing_columns(evaluation)
+        if len({score_of(method, column.key) for method in evaluation.methods}) == 1
+    ]
+    if not equal:
+        return []
+    return [f"All methods have the same number in {enumeration(equal)}, which tells nothing."]
 
 
 def standings(evaluation: Evaluation) -> list[str]:

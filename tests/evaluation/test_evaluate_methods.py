@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from ttame.errors import (
     TtameError,
     UnknownNameError,
 )
+from ttame.evaluation.evaluate_methods import Silence
 from ttame.evaluation.evaluation_run import spread
 from ttame.evaluation.row_store import RowStore
 from ttame.explainers.explainer import ChooseClasses, RawMaps
@@ -36,6 +38,14 @@ from ttame.metrics.known_protocols import PROTOCOLS
 from ttame.results.evaluation import Evaluation
 
 QUICK = ["average_drop", "increase_in_confidence", "mean_map"]
+
+
+def otherwise_prepared() -> Classifier:
+    tiny = tiny_cnn()
+    preprocessing = dataclasses.replace(tiny.preprocessing, resize=50)
+    return Classifier(
+        tiny.network, preprocessing=preprocessing, class_names=tiny.class_names, name=tiny.name
+    )
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +156,49 @@ def test_two_processes_share_the_images(undisturbed: Evaluation, tmp_path: Path)
 def test_methods_can_be_added(photos: Path, tmp_path: Path) -> None:
     classifier = tiny_cnn()
     run(photos, tmp_path, classifier, methods=explainers(classifier, ("random",)), metrics=QUICK)
-    both = explainers(classifier, ("random", "cam"))
-    found = run(photos, tmp_path, classifier, methods=both, metrics=QUICK, resume=True)
+    # Nothing that was measured is lost when only the new method is named.
+    more = explainers(classifier, ("cam",))
+    found = run(photos, tmp_path, classifier, methods=more, metrics=QUICK, resume=True)
     assert [method.name for method in found.methods] == ["random", "cam"]
+    assert [method.title for method in found.methods] == ["Random map", "CAM"]
+    both = run(
+        photos,
+        tmp_path / "both",
+        classifier,
+        methods=explainers(classifier, ("random", "cam")),
+        metrics=QUICK,
+    )
+    assert without_times(found) == without_times(both)
+
+
+def test_a_method_that_was_left_unfinished_is_named(photos: Path, tmp_path: Path) -> None:
+    classifier = tiny_cnn()
+    methods = explainers(classifier, ("random", "cam"))
+    run(photos, tmp_path, classifier, methods=methods, metrics=QUICK)
+    next((tmp_path / "rows" / "cam").iterdir()).unlink()
+    only = explainers(classifier, ("random",))
+    found = run(photos, tmp_path, classifier, methods=only, metrics=QUICK, resume=True)
+    assert [method.name for method in found.methods] == ["random"]
+    assert found.notes == ("not finished, and not in the table: cam",)
+
+
+def test_sanity_is_checked_once_and_kept(photos: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Noting(Silence):
+        def randomising(self, method: str) -> None:
+            asked.append(method)
+
+    classifier = tiny_cnn()
+    methods = explainers(classifier, ("input_x_gradient", "centre_gaussian"))
+    options: dict[str, Any] = {"methods": methods, "metrics": QUICK, "listener": Noting()}
+    run(photos, tmp_path, classifier, sanity_images=2, **options)
+    found = run(photos, tmp_path, classifier, sanity_images=2, resume=True, **options)
+    assert asked == ["input_x_gradient", "centre_gaussian"]
+    assert run(photos, tmp_path, classifier, resume=True, **options) == found
+    gradient, gaussian = (method.sanity for method in found.methods)
+    assert gradient and gradient.passed
+    assert gaussian and not gaussian.passed and gaussian.similarity == pytest.approx(1)
 
 
 def test_memory_does_not_depend_on_the_number_of_photos(photos: Path, tmp_path: Path) -> None:
@@ -215,6 +265,7 @@ def test_unreadable_photos_are_named_and_left_out(photos: Path, tmp_path: Path) 
         ({"limit": 3}, "of another number of images: 10, not 3"),
         ({"annotations": "boxes.json"}, "of another annotations"),
         ({"classifier": TINY["timm resnet"]()}, "of another classifier"),
+        ({"classifier": otherwise_prepared()}, "of another preprocessing"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -294,7 +345,7 @@ class BrokenLater(torch.nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
-        dark = images.mean(dim=(1, 2, 3)) < -1.9
+        dark = images.mean(dim=(1, 2, 3)) < -1.5
         return torch.where(dark[:, None], torch.nan, logits)
 
 
@@ -323,8 +374,6 @@ def test_a_broken_map_keeps_what_was_measured(photos: Path, tmp_path: Path) -> N
 
 
 def test_labels_are_explained_where_the_protocol_says_so(photos: Path, tmp_path: Path) -> None:
-    import dataclasses
-
     labelled = dataclasses.replace(PROTOCOLS["t-tame"], explained_class="label")
     listed = tmp_path / "list.txt"
     names = sorted(photos.iterdir())

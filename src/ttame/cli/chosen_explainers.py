@@ -222,7 +222,8 @@ def _checked_value(method: str, option: str, text: str, methods: Sequence[str]) 
     known = method_options(method)
     if method not in methods and "all" not in methods:
         raise ExplainerError(
-            f"an option of {method}, which is not asked for", remedy=f"--method {method}"
+            f"an option of {method}, which is not asked for",
+            remedy=f"naming {method} among the methods",
         )
     if option not in known:
         if not known:

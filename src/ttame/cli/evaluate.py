@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ttame.evaluation.evaluation_run import Targets
     from ttame.evaluation.reproductions import Reproduction
     from ttame.explainers.explainer import Explainer
-    from ttame.results.evaluation import RandomisationScore
 
 _MEASURING = "The measuring"
 _QUICK_METHODS = "grad_cam,layer_cam,random,centre_gaussian"
@@ -143,6 +142,7 @@ def evaluate(
     if reproduce == "list":
         print_reproductions()
         return
+    from ttame.datasets.annotations import fingerprint_of
     from ttame.evaluation.evaluate_methods import evaluate as evaluate_methods
     from ttame.evaluation.gallery import gallery_of
     from ttame.explainers.memory_budget import parse_memory
@@ -172,7 +172,6 @@ def evaluate(
     asked = _names(methods) or (list(setup.methods) if setup else [])
     explainers, left_out = choose_methods(asked, classifier, option or (), budget, bool(setup))
     targets = _targets(annotations, classifier, photos)
-    checked = _check_sanity(sanity, classifier, explainers, photos) if sanity else {}
     first_process = os.environ.get("RANK", "0") == "0"
     with EvaluationProgress(list(explainers), shown=first_process) as progress:
         evaluation = evaluate_methods(
@@ -185,13 +184,13 @@ def evaluate(
             limit=limit,
             batch_size=batch_size,
             targets=targets,
-            annotations=str(annotations or ""),
+            annotations=fingerprint_of(annotations) if annotations else "",
             resume=resume,
             listener=progress,
             left_out=left_out,
             published=setup.published if setup else None,
             notes=setup.notes if setup else (),
-            sanity=checked,
+            sanity_images=sanity,
             data_name=", ".join(Path(place).name or place for place in data),
         )
         if first_process:
@@ -284,26 +283,3 @@ def _targets(
     found = open_annotations(annotations, classifier.preprocessing, classifier.class_names)
     found.check(photos.key(index) for index in range(len(photos)))
     return found
-
-
-def _check_sanity(
-    count: int, classifier: Classifier, explainers: Mapping[str, Explainer], photos: PhotoSource
-) -> dict[str, RandomisationScore]:
-    """Randomise the network under each method, on a few photos."""
-    import torch
-
-    from ttame.cli.evaluation_display import SanityProgress
-    from ttame.datasets.chosen_photos import ChosenPhotos
-    from ttame.evaluation.evaluation_run import spread
-    from ttame.evaluation.randomisation import another_classifier, randomisation_check
-
-    chosen = ChosenPhotos(photos, spread(len(photos), count))
-    images = torch.cat([classifier.prepare(chosen.read(index)) for index in range(len(chosen))])
-    classes = classifier.probabilities(images).argmax(dim=1)
-    scores = {}
-    with SanityProgress(len(explainers)) as progress:
-        for label, explainer in explainers.items():
-            progress.begin(label)
-            remake = another_classifier(explainer)
-            scores[label] = randomisation_check(remake, classifier, images, classes)
-    return scores

@@ -87,35 +87,10 @@ class EvaluationProgress:
         left = f"about {duration_in_words(seconds)} left for this method"
         self._progress.update(self._task, advance=images, steps="", left=left)
 
-
-class SanityProgress:
-    """One line: the method whose network is being randomised."""
-
-    def __init__(self, methods: int) -> None:
-        self._progress = Progress(
-            TextColumn("randomising the network under {task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} methods"),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("…", total=methods, completed=-1)
-
-    def __enter__(self) -> SanityProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def begin(self, method: str) -> None:
-        """A method's turn."""
-        self._progress.update(self._task, description=method, advance=1)
+    def randomising(self, method: str) -> None:
+        """The network is randomised under a method."""
+        description = f"randomising the network under {method}"
+        self._progress.update(self._task, description=description, steps="", left="")
 
 
 def print_evaluation(evaluation: Evaluation, out: Path) -> None:

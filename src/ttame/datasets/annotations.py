@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -166,6 +167,28 @@ def open_annotations(
         tensor(1.)
     """
     return Annotations(_open(Path(path).expanduser()), preprocessing, class_names)
+
+
+def fingerprint_of(path: str | os.PathLike[str]) -> str:
+    """A short hash of annotations, so that a later run can tell whether they are the same.
+
+    Of a file its content; of a folder the names and sizes of its files.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    place = Path(path).expanduser()
+    digest = hashlib.sha256()
+    try:
+        if place.is_dir():
+            for file in sorted(file for file in place.rglob("*") if file.is_file()):
+                digest.update(f"{file.relative_to(place)} {file.stat().st_size}\0".encode())
+        else:
+            with place.open("rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256")
+    except OSError as problem:
+        raise DatasetError(f"cannot read {path} ({problem.strerror})") from problem
+    return digest.hexdigest()[:16]
 
 
 def _open(path: Path) -> AnnotationSource:

@@ -25,14 +25,20 @@ from ttame.evaluation.evaluation_run import (
 )
 from ttame.evaluation.protocol_words import protocol_in_words
 from ttame.evaluation.row_store import RowStore
-from ttame.evaluation.run_identity import check_identity, check_methods
+from ttame.evaluation.run_identity import (
+    MethodFacts,
+    check_identity,
+    known_methods,
+    note_methods,
+)
+from ttame.evaluation.sanity import check_sanity, sanity_scores
 from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
 from ttame.explainers.explainer import Explainer
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol
-from ttame.results.evaluation import Evaluation, MethodScores, RandomisationScore
+from ttame.results.evaluation import Evaluation, MethodScores
 
 
 class Silence:
@@ -45,6 +51,9 @@ class Silence:
         """Nothing."""
 
     def measured(self, images: int) -> None:
+        """Nothing."""
+
+    def randomising(self, method: str) -> None:
         """Nothing."""
 
 
@@ -65,7 +74,7 @@ def evaluate(
     left_out: Mapping[str, str] | None = None,
     published: Mapping[str, Mapping[str, float]] | None = None,
     notes: Sequence[str] = (),
-    sanity: Mapping[str, RandomisationScore] | None = None,
+    sanity_images: int = 0,
     data_name: str | None = None,
 ) -> Evaluation:
     """Find out which method is most faithful on your network and your images.
@@ -92,7 +101,8 @@ def evaluate(
         left_out: methods that are not defined for this classifier, with the reason.
         published: label to column to a published number.
         notes: sentences for the reader.
-        sanity: label to result of the randomisation check.
+        sanity_images: on how many images to check that maps change when the network's weights are
+            randomised; see :mod:`ttame.evaluation.randomisation`.
         data_name: how the results call the data; made from ``data`` if not given.
 
     Raises:
@@ -121,6 +131,7 @@ def evaluate(
     identity = {
         "classifier": classifier.name,
         "classifier_fingerprint": classifier.fingerprint(),
+        "preprocessing": classifier.preprocessing.in_words(),
         "data": photos.fingerprint(),
         "images": len(measuring.numbers),
         "protocol": chosen.hash,
@@ -128,27 +139,29 @@ def evaluate(
         "batch_size": batch_size,
         "annotations": annotations,
     }
-    described = {label: dict(method.provenance()) for label, method in methods.items()}
+    facts = {
+        label: MethodFacts(method.card.title, method.card.family, method.provenance())
+        for label, method in methods.items()
+    }
+    listener = listener or Silence()
     process = _Processes()
     process.first(lambda: check_identity(out, identity, resume=resume))
-    process.first(lambda: check_methods(out, described))
-    process.all(
-        lambda: measure_methods(
-            measuring, methods, listener=listener or Silence(), share=process.share
-        )
-    )
-    evaluation = _summarise(
+    process.first(lambda: _note(out, facts))
+    process.all(lambda: measure_methods(measuring, methods, listener=listener, share=process.share))
+    process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))
+    evaluation = summarise(
         measuring,
-        methods,
         data=data_name or _words_of(data),
-        fingerprint=photos.fingerprint(),
         left_out=left_out or {},
         published=published or {},
         notes=notes,
-        sanity=sanity or {},
     )
-    process.first(lambda: _write(out, evaluation, list(methods)))
+    process.first(lambda: _write(out, evaluation))
     return evaluation
+
+
+def _note(out: Path, facts: Mapping[str, MethodFacts]) -> None:
+    note_methods(out, facts)
 
 
 def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
@@ -197,47 +210,55 @@ class _Processes:
         on_main_process(self._accelerator, action)
 
 
-def _summarise(
+def summarise(
     measuring: Measuring,
-    methods: Mapping[str, Explainer],
     *,
-    data: str,
-    fingerprint: str,
-    left_out: Mapping[str, str],
-    published: Mapping[str, Mapping[str, float]],
-    notes: Sequence[str],
-    sanity: Mapping[str, RandomisationScore],
+    data: str = "",
+    left_out: Mapping[str, str] | None = None,
+    published: Mapping[str, Mapping[str, float]] | None = None,
+    notes: Sequence[str] = (),
 ) -> Evaluation:
+    """Read everything that was measured in a folder, in this run or before, and make the table.
+
+    A method that an interrupted run left unfinished is named in the notes.
+
+    Raises:
+        EvaluationError: nothing was measured, or a file is damaged.
+    """
     store = RowStore(measuring.folder)
-    measured = [MeasuredMethod(store, label) for label in methods]
+    batches = -(-len(measuring.numbers) // measuring.batch_size)
+    known = known_methods(measuring.folder)
+    complete = [label for label in known if len(store.finished(label)) == batches]
+    missing = [label for label in known if label not in complete]
+    measured = [MeasuredMethod(store, label) for label in complete]
+    images = max((len(method.images) for method in measured), default=0)
+    if not images:
+        raise EvaluationError(f"none of the {len(measuring.numbers)} photos is readable")
     columns = columns_of(measuring.metrics, measuring.protocol)
     scores = {key: scores_of(measured, metric, column) for key, (metric, column) in columns.items()}
+    sanity = sanity_scores(measuring.folder)
     rows = tuple(
         MethodScores(
             name=method.label,
-            title=methods[method.label].card.title,
-            family=methods[method.label].card.family,
-            scores={
-                key: scores[key][method.label] for key in columns if method.label in scores[key]
-            },
+            title=known[method.label].title,
+            family=known[method.label].family,
+            scores={key: of[method.label] for key, of in scores.items() if method.label in of},
             curves=method.curves(),
             cost=method.cost(),
-            options=_plain(methods[method.label].provenance()),
-            published=published.get(method.label, {}),
+            options=_plain(known[method.label].provenance),
+            published=(published or {}).get(method.label, {}),
             no_evidence=method.no_evidence,
             sanity=sanity.get(method.label),
         )
         for method in measured
     )
     skipped = dict(pair for method in measured for fact in method.facts for pair in fact.skipped)
-    images = max(len(method.images) for method in measured)
-    if not images:
-        raise EvaluationError(f"none of the {len(measuring.numbers)} photos is readable")
+    unfinished = f"not finished, and not in the table: {', '.join(missing)}"
     return Evaluation(
         classifier=measuring.classifier.name,
         classifier_fingerprint=measuring.classifier.fingerprint(),
         data=data,
-        data_fingerprint=fingerprint,
+        data_fingerprint=measuring.photos.fingerprint(),
         images=images,
         skipped=tuple(skipped.items()),
         protocol=measuring.protocol.name,
@@ -246,15 +267,15 @@ def _summarise(
         protocol_words=protocol_in_words(measuring.protocol, measuring.metrics),
         columns=tuple(fact for fact in column_facts(columns) if any(scores[fact.key])),
         methods=rows,
-        left_out=dict(left_out),
-        notes=tuple(notes),
+        left_out={name: why for name, why in (left_out or {}).items() if name not in known},
+        notes=(*notes, *([unfinished] if missing else [])),
         machine=machine_in_words(),
         date=datetime.date.today().isoformat(),
     )
 
 
-def _write(out: Path, evaluation: Evaluation, labels: Sequence[str]) -> None:
-    RowStore(out).join(labels)
+def _write(out: Path, evaluation: Evaluation) -> None:
+    RowStore(out).join([method.name for method in evaluation.methods])
     with whole_file(out / "results.json") as temporary:
         temporary.write_text(evaluation.to_json() + "\n", encoding="utf-8")
 

@@ -49,6 +49,9 @@ class Listener(TypingProtocol):
     def measured(self, images: int) -> None:
         """A batch of images is explained, measured and written."""
 
+    def randomising(self, method: str) -> None:
+        """The network is randomised under a method, to see whether its maps change."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Share:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from ttame.errors import EvaluationError
 _WORDS = {
     "classifier": "classifier",
     "classifier_fingerprint": "classifier's weights",
+    "preprocessing": "preprocessing",
     "data": "data set",
     "images": "number of images",
     "protocol": "protocol",
@@ -57,24 +59,61 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
     write_json(path, identity)
 
 
-def check_methods(folder: Path, methods: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse a method whose rows were made with other options; note new ones.
+@dataclasses.dataclass(frozen=True)
+class MethodFacts:
+    """What the results say of a method besides its numbers.
+
+    Attributes:
+        title: for people.
+        family: of the method.
+        provenance: what its maps depend on.
+    """
+
+    title: str
+    family: str
+    provenance: Mapping[str, Any]
+
+
+def note_methods(folder: Path, methods: Mapping[str, MethodFacts]) -> dict[str, MethodFacts]:
+    """Note which methods are measured in a folder.
+
+    Args:
+        folder: of the evaluation.
+        methods: label to facts, of this run.
+
+    Returns:
+        Those of this run and of earlier ones.
 
     Raises:
-        EvaluationError: the same method with other options or another explainer.
+        EvaluationError: a method of an earlier run has the same label, but other options or
+            another trained explainer. Nothing is changed then.
     """
-    path = folder / "methods.json"
-    found = _read(path) if path.is_file() else {}
-    for label, described in methods.items():
-        plain = json.loads(json.dumps(described, default=str))
-        if label in found and found[label] != plain:
-            changed = [k for k in {**found[label], **plain} if found[label].get(k) != plain.get(k)]
+    found = known_methods(folder)
+    for label, facts in methods.items():
+        plain = json.loads(json.dumps(dict(facts.provenance), default=str))
+        before = found.get(label)
+        if before is not None and before.provenance != plain:
+            names = {**before.provenance, **plain}
+            changed = [name for name in names if before.provenance.get(name) != plain.get(name)]
             raise EvaluationError(
                 f"{label} in {folder} was measured with other options: {', '.join(changed)}",
                 remedy="another --out",
             )
-        found[label] = plain
-    write_json(path, found)
+        found[label] = MethodFacts(facts.title, facts.family, plain)
+    content = {label: dataclasses.asdict(facts) for label, facts in found.items()}
+    write_json(folder / "methods.json", content)
+    return found
+
+
+def known_methods(folder: Path) -> dict[str, MethodFacts]:
+    """The methods that were measured in a folder so far."""
+    path = folder / "methods.json"
+    if not path.is_file():
+        return {}
+    try:
+        return {label: MethodFacts(**facts) for label, facts in _read(path).items()}
+    except TypeError as problem:
+        raise EvaluationError(f"{path} cannot be read", remedy="another --out") from problem
 
 
 def _read(path: Path) -> dict[str, Any]:

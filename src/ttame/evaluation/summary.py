@@ -100,7 +100,7 @@ def scores_of(
     corrected for the number of methods.
     """
     parts = column.parts or (column.key,)
-    combine = _combination(column, parts)
+    combine = mean_of_class_means if metric.per_class else _combination(column, parts)
     tables: dict[str, tuple[np.ndarray, list[np.ndarray]]] = {}
     for method in methods:
         found = _values(method, metric, parts)
@@ -146,13 +146,33 @@ def _values(
         return None
     values = [part[present] for part in values]
     if metric.per_class:
-        # With these weights the mean over images is the mean over classes of their images' means.
-        _, of_image, counts = np.unique(
-            method.classes[present], return_inverse=True, return_counts=True
-        )
-        weights = present.sum() / (len(counts) * counts[of_image])
-        values = [part * weights for part in values]
+        values = _by_class(values[0], method.classes[present])
     return method.images[present], values
+
+
+def _by_class(values: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+    """The parts of :func:`mean_of_class_means`: values of each class, then its indicators."""
+    of_class = [(classes == index).astype(float) for index in np.unique(classes)]
+    return [values * indicator for indicator in of_class] + of_class
+
+
+def mean_of_class_means(means: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean over classes of the mean over their images; a class without images counts nothing.
+
+    Args:
+        means: over all images, of the values of each class, then of its indicators.
+
+    Example:
+        >>> values, classes = np.array([1.0, 1.0, 1.0, 0.0]), np.array([5, 5, 5, 8])
+        >>> parts = [values * (classes == 5), values * (classes == 8), classes == 5, classes == 8]
+        >>> float(mean_of_class_means([part.mean() for part in parts]))
+        0.5
+    """
+    half = len(means) // 2
+    with np.errstate(invalid="ignore"):
+        of_classes = np.stack(means[:half]) / np.stack(means[half:])
+    averaged: np.ndarray = np.nanmean(of_classes, axis=0)
+    return averaged
 
 
 def _p_value(

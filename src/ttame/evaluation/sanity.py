@@ -1,0 +1,80 @@
+"""The randomisation check of every method of an evaluation, kept with its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ttame.atomic_writing import write_json
+from ttame.errors import EvaluationError, ImageError
+from ttame.evaluation.evaluation_run import Listener, Measuring, spread
+from ttame.evaluation.randomisation import another_classifier, randomisation_check
+from ttame.explainers.explainer import Explainer
+from ttame.results.evaluation import RandomisationScore
+
+
+def check_sanity(
+    measuring: Measuring, methods: Mapping[str, Explainer], images: int, listener: Listener
+) -> None:
+    """Randomise the network under each method that was not checked on as many images before.
+
+    Results stand in ``sanity.json``, written after each method.
+
+    Args:
+        measuring: the evaluation.
+        methods: label to explainer.
+        images: how many, evenly spread; 0 checks nothing.
+        listener: told which method is checked.
+
+    Raises:
+        EvaluationError: none of the images is readable.
+    """
+    found = _read(measuring.folder)
+    missing = [label for label in methods if found.get(label, {}).get("images") != images]
+    if not images or not missing:
+        return
+    classifier = measuring.classifier
+    photos = []
+    for place in spread(len(measuring.numbers), images):
+        try:
+            photos.append(measuring.photos.read(measuring.numbers[place]))
+        except ImageError:  # named among the skipped photos already
+            continue
+    if not photos:
+        raise EvaluationError(f"none of {images} photos for the sanity check is readable")
+    prepared = classifier.prepare(photos)
+    classes = classifier.probabilities(prepared).argmax(dim=1)
+    for label in missing:
+        listener.randomising(label)
+        remake = another_classifier(methods[label])
+        score = randomisation_check(remake, classifier, prepared, classes)
+        found[label] = {"images": images, **dataclasses.asdict(score)}
+        write_json(measuring.folder / "sanity.json", found)
+
+
+def sanity_scores(folder: Path) -> dict[str, RandomisationScore]:
+    """Label to result, of the methods that were checked."""
+    return {
+        label: RandomisationScore(
+            similarity=entry["similarity"],
+            steps=tuple((layers, similarity) for layers, similarity in entry["steps"]),
+            passed=entry["passed"],
+        )
+        for label, entry in _read(folder).items()
+    }
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / "sanity.json"
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise EvaluationError(
+            f"{path} cannot be read ({problem})", remedy="deleting it, then --resume --sanity"
+        ) from problem
+    return content
