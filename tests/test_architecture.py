@@ -116,6 +116,12 @@ def test_no_pickle_is_ever_loaded() -> None:
                 assert {alias.name for alias in node.names} == {"UnpicklingError"}, path
 
 
+def test_rooms_are_reached_through_the_root() -> None:
+    script = "import ttame; print(ttame.compat.GradCAM.__name__, ttame.explainers.__name__)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout.split() == ["GradCAM", "ttame.explainers"], found.stderr
+
+
 def test_public_names_are_sorted_complete_and_importable() -> None:
     assert ttame.__all__ == sorted(ttame.__all__)
     assert set(ttame.__all__) == set(ttame._HOMES) | {"__version__"}

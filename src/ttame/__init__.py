@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ttame.classifiers.feature_taps import FeatureTap
     from ttame.classifiers.known_classifiers import load_classifier
     from ttame.errors import TtameError
+    from ttame.evaluation.evaluate_methods import evaluate
     from ttame.explainers.attention.attention_explainer import (
         AttentionExplainer,
         new_attention_explainer,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from ttame.explainers.known_explainers import EXPLAINERS, make_explainer, methods_for
     from ttame.explainers.method_card import MethodCard
     from ttame.preprocessing import Preprocessing
+    from ttame.results.evaluation import Evaluation
     from ttame.results.explanation import Explanation
     from ttame.training.train_explainer import train_explainer
     from ttame.training.training_settings import TrainingSettings, training_settings
@@ -49,6 +51,7 @@ _HOMES = {
     "AttentionHead": "ttame.explainers.attention.attention_head",
     "Classifier": "ttame.classifiers.classifier",
     "EXPLAINERS": "ttame.explainers.known_explainers",
+    "Evaluation": "ttame.results.evaluation",
     "Explainer": "ttame.explainers.explainer",
     "Explanation": "ttame.results.explanation",
     "FeatureTap": "ttame.classifiers.feature_taps",
@@ -57,6 +60,7 @@ _HOMES = {
     "Preprocessing": "ttame.preprocessing",
     "TrainingSettings": "ttame.training.training_settings",
     "TtameError": "ttame.errors",
+    "evaluate": "ttame.evaluation.evaluate_methods",
     "load_classifier": "ttame.classifiers.known_classifiers",
     "load_explainer": "ttame.explainers.attention.explainer_folder",
     "make_explainer": "ttame.explainers.known_explainers",
@@ -74,6 +78,7 @@ __all__ = [  # noqa: RUF022
     "AttentionHead",
     "Classifier",
     "EXPLAINERS",
+    "Evaluation",
     "Explainer",
     "Explanation",
     "FeatureTap",
@@ -83,6 +88,7 @@ __all__ = [  # noqa: RUF022
     "TrainingSettings",
     "TtameError",
     "__version__",
+    "evaluate",
     "load_classifier",
     "load_explainer",
     "make_explainer",
@@ -95,9 +101,15 @@ __all__ = [  # noqa: RUF022
 ]
 
 
+_ROOMS = ("compat", "explainers", "metrics")
+"""Packages that are reached as ``ttame.compat`` without an import of their own."""
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"ttame.{name}")
     raise AttributeError(f"module 'ttame' has no attribute {name!r}")
 
 

@@ -36,9 +36,9 @@ from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
 from ttame.explainers.explainer import Explainer
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
-from ttame.metrics.metric import Metric
+from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
-from ttame.results.evaluation import Evaluation, MethodScores
+from ttame.results.evaluation import Evaluation, MethodScores, Score
 
 
 class Silence:
@@ -268,10 +268,30 @@ def summarise(
         columns=tuple(fact for fact in column_facts(columns) if any(scores[fact.key])),
         methods=rows,
         left_out={name: why for name, why in (left_out or {}).items() if name not in known},
-        notes=(*notes, *([unfinished] if missing else [])),
+        notes=(*notes, *([unfinished] if missing else []), *_fewer_images(images, columns, scores)),
         machine=machine_in_words(),
         date=datetime.date.today().isoformat(),
     )
+
+
+def _fewer_images(
+    images: int,
+    columns: Mapping[str, tuple[Metric, Column]],
+    scores: Mapping[str, Mapping[str, Score]],
+) -> list[str]:
+    """Which columns rest on fewer images than the others, as those of annotated objects do."""
+    counts = {
+        key: max((score.images for score in of.values()), default=0) for key, of in scores.items()
+    }
+    by_count: dict[int, list[str]] = {}
+    for key, count in counts.items():
+        if count < images:
+            by_count.setdefault(count, []).append(columns[key][1].title)
+    return [
+        f"{', '.join(titles)}: of {count} of the {images} images; the others have no value, "
+        "because no object of the explained class is annotated, for example"
+        for count, titles in by_count.items()
+    ]
 
 
 def _write(out: Path, evaluation: Evaluation) -> None:
