@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.benchmark_page import table, write_section
 from ttame.cli.methods import short_reasons
 from ttame.explainers.known_explainers import EXPLAINERS, method_options
 from ttame.metrics.known_protocols import PROTOCOLS
 from ttame.reporting.evaluation_answer import evaluation_answer
 from ttame.reporting.evaluation_report import repeating_command, write_evaluation_report
-from ttame.reporting.evaluation_standing import comparing_columns, score_of
 from ttame.reporting.evaluation_table import column_meanings, table_columns, table_rows
-from ttame.reporting.written_values import enumeration, in_words
+from ttame.reporting.written_values import in_words
 from ttame.results.evaluation import Evaluation, MethodScores
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -56,7 +56,47 @@ def main() -> None:
     ]
     page = leaderboard_page(sections)
     (options.docs / "leaderboard.md").write_text(page, encoding="utf-8")
+    if options.docs == DOCS:
+        write_durations(titles, evaluations, options.folders)
     print(options.docs / "leaderboard.md", *(options.docs / report for report in reports))
+
+
+def write_durations(
+    titles: Sequence[str], evaluations: Sequence[Evaluation], folders: Sequence[Path]
+) -> None:
+    """How long the runs took, into BENCHMARKS.md."""
+    durations = [
+        [
+            title,
+            str(len(evaluation.methods)),
+            str(evaluation.images),
+            f"{explaining_minutes(evaluation):.0f} min",
+            f"{elapsed_minutes(folder):.0f} min",
+        ]
+        for title, evaluation, folder in zip(titles, evaluations, folders, strict=True)
+    ]
+    header = ["classifier", "methods", "images", "explaining alone", "from first to last file"]
+    note = (
+        "\n\n`ttame evaluate --methods all`, RISE with 1000 masks, as docs/leaderboard.md says. "
+        "Explaining alone is the sum over methods of milliseconds times images; the last column "
+        "is the time on the clock from the start to the last rows, pauses, restarts and other "
+        "work on the machine included. The limit is 120 minutes."
+    )
+    command = "python -m benchmarks.leaderboard"
+    write_section("leaderboard", "A whole comparison", command, table(header, durations) + note)
+
+
+def explaining_minutes(evaluation: Evaluation) -> float:
+    """What the maps of all methods took."""
+    a_photo = sum(method.cost.milliseconds for method in evaluation.methods)
+    return a_photo * evaluation.images / 60_000
+
+
+def elapsed_minutes(folder: Path) -> float:
+    """From the start of an evaluation to its last rows."""
+    started = (folder / "evaluation.json").stat().st_mtime
+    last = max(part.stat().st_mtime for part in (folder / "rows").rglob("*.parquet"))
+    return (last - started) / 60
 
 
 def leaderboard_page(sections: Sequence[Sequence[str]]) -> str:
@@ -94,7 +134,7 @@ def section(evaluation: Evaluation, title: str, photos: str, report: str) -> lis
         "",
         "**What it says.**",
         "",
-        *(f"- {sentence}" for sentence in [*answer.sentences, *mute_columns(evaluation)]),
+        *(f"- {sentence}" for sentence in answer.sentences),
         "",
         *standings(evaluation),
         "**Every method**, the best of the first column on top. The report has the same table, "
@@ -138,18 +178,6 @@ def facts(evaluation: Evaluation, photos: str, report: str) -> list[str]:
         "pictures, because the photos may not be passed on.",
         *(f"- {note}" for note in evaluation.notes),
     ]
-
-
-def mute_columns(evaluation: Evaluation) -> list[str]:
-    """A sentence about the columns in which all methods have the same number."""
-    equal = [
-        column.title
-        for column in comparing_columns(evaluation)
-        if len({score_of(method, column.key) for method in evaluation.methods}) == 1
-    ]
-    if not equal:
-        return []
-    return [f"All methods have the same number in {enumeration(equal)}, which tells nothing."]
 
 
 def standings(evaluation: Evaluation) -> list[str]:

@@ -24,6 +24,7 @@ from ttame.errors import (
     DatasetError,
     EvaluationError,
     NonFiniteMapError,
+    OutputError,
     TtameError,
     UnknownNameError,
 )
@@ -214,7 +215,10 @@ def test_memory_does_not_depend_on_the_number_of_photos(photos: Path, tmp_path: 
     assert sizes == [4, 4, 2]
 
 
-@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+@pytest.mark.parametrize(
+    "protocol",
+    sorted(name for name, preset in PROTOCOLS.items() if preset.explained_class == "top-1"),
+)
 def test_every_protocol_runs(protocol: str, photos: Path, tmp_path: Path) -> None:
     found = run(photos, tmp_path / "out", protocol=protocol, limit=3)
     assert found.images == 3
@@ -260,7 +264,7 @@ def test_unreadable_photos_are_named_and_left_out(photos: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol": "adcc"}, r"of another protocol: [0-9a-f]{12}, not [0-9a-f]{12}"),
+        ({"protocol": "adcc"}, r"of another protocol: t-tame [0-9a-f]{12}, not adcc [0-9a-f]{12}"),
         ({"metrics": ["mean_map"]}, "of another list of metrics"),
         ({"limit": 3}, "of another number of images: 10, not 3"),
         ({"annotations": "boxes.json"}, "of another annotations"),
@@ -304,6 +308,14 @@ def test_a_folder_of_something_else_is_left_alone(photos: Path, tmp_path: Path) 
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(EvaluationError, match="is not empty and holds no evaluation"):
         run(photos, tmp_path, metrics=QUICK)
+
+
+def test_a_place_that_is_no_folder(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("dear")
+    with pytest.raises(OutputError, match="cannot make the folder .*file.*another --out"):
+        run(photos, tmp_path / "file", metrics=QUICK)
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        run(photos, tmp_path / "file" / "below", metrics=QUICK)
 
 
 def test_damaged_rows_are_named(photos: Path, tmp_path: Path) -> None:

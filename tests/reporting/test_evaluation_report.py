@@ -415,9 +415,10 @@ def test_labels_of_equal_points_stand_apart() -> None:
     evaluation = material.realistic(2)
     first, second = evaluation.methods
     twin = dataclasses.replace(second, scores=first.scores, cost=first.cost)
-    cost = cost_chart(dataclasses.replace(evaluation, methods=(first, twin)))
+    third = dataclasses.replace(second, name="third")
+    cost = cost_chart(dataclasses.replace(evaluation, methods=(first, twin, third)))
     assert cost is not None
-    one, other = cost["columns"][0]["points"]
+    one, other, _ = cost["columns"][0]["points"]
     assert (one["x"], one["y"]) == (other["x"], other["y"])
     assert (one["label_x"], one["label_y"]) != (other["label_x"], other["label_y"])
 
@@ -459,3 +460,18 @@ def test_a_log_axis_has_ticks_even_within_a_decade() -> None:
     assert [tick.label for tick in log_axis([0.04, 5204.0], 0, 100).ticks] == [
         "0.1", "1", "10", "100", "1 000",
     ]  # fmt: skip
+
+
+def test_a_column_of_equal_numbers_is_named_and_wins_nothing() -> None:
+    evaluation = material.realistic()
+    assert not any("tells nothing" in line for line in evaluation_answer(evaluation).sentences)
+    column = evaluation.columns[0]
+    same = evaluation.methods[0].scores[column.key]
+    equal = tuple(
+        dataclasses.replace(method, scores={**method.scores, column.key: same})
+        for method in evaluation.methods
+    )
+    answer = evaluation_answer(dataclasses.replace(evaluation, methods=equal))
+    (sentence,) = (line for line in answer.sentences if "tells nothing" in line)
+    assert column.title in sentence
+    assert column.title not in [found.title for found in answer.columns]

@@ -51,20 +51,6 @@ def test_odd_evaluations_have_a_section(evaluation: leaderboard.Evaluation) -> N
     assert section[0] == "## A network"
 
 
-def test_a_column_of_equal_numbers_is_named() -> None:
-    evaluation = realistic()
-    assert leaderboard.mute_columns(evaluation) == []
-    same = evaluation.methods[0].scores["road"]
-    equal = tuple(
-        dataclasses.replace(method, scores={**method.scores, "road": same})
-        for method in evaluation.methods
-    )
-    assert (
-        "ROAD, most relevant first"
-        in (leaderboard.mute_columns(dataclasses.replace(evaluation, methods=equal))[0])
-    )
-
-
 def test_left_out_methods_have_their_reasons() -> None:
     reasons = {"legrad": "legrad is not defined for net: it has no self-attention"}
     evaluation = dataclasses.replace(realistic(), classifier="net", left_out=reasons)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,7 +70,7 @@ def evaluate(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="t-tame, chefer, adcc, rise or road; t-tame if not given.",
+            help="t-tame, chefer, chefer-target, adcc, rise or road; t-tame if not given.",
             rich_help_panel=_MEASURING,
             show_default=False,
         ),
@@ -170,7 +172,9 @@ def evaluate(
         choose_device(device),
     ).load()
     asked = _names(methods) or (list(setup.methods) if setup else [])
-    explainers, left_out = choose_methods(asked, classifier, option or (), budget, bool(setup))
+    explainers, left_out = choose_methods(
+        asked, classifier, option or (), budget, bool(setup and not methods)
+    )
     targets = _targets(annotations, classifier, photos)
     first_process = os.environ.get("RANK", "0") == "0"
     with EvaluationProgress(list(explainers), shown=first_process) as progress:
@@ -195,7 +199,8 @@ def evaluate(
         )
         if first_process:
             gallery = gallery_of(evaluation, out, classifier, photos)
-            write_evaluation_report(out / "report.html", evaluation, gallery)
+            command = shlex.join(["ttame", *sys.argv[1:]])
+            write_evaluation_report(out / "report.html", evaluation, gallery, command=command)
     if first_process:
         print_evaluation(evaluation, out)
 
@@ -248,6 +253,8 @@ def choose_methods(
                 continue
         elif Path(name).is_dir() or name in bundled_explainers():
             explainer = load_explainer(name, classifier=classifier)
+            # Two spellings of a folder are one explainer.
+            name = name if name in bundled_explainers() else os.path.normpath(name)
         else:
             raise UnknownNameError.of("method or explainer folder", name, [*EXPLAINERS, "all"])
         explainer.memory_budget = memory_budget

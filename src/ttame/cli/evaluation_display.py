@@ -25,6 +25,10 @@ _COLUMN_WIDTH = 13
 """Characters that a column of numbers takes, to know how many stand side by side."""
 
 
+_COSTS_TAKE = 3
+"""Columns of numbers whose place passes and milliseconds take."""
+
+
 class EvaluationProgress:
     """One line: the method, its photos, its own steps, and the time left for it.
 
@@ -103,15 +107,19 @@ def print_evaluation(evaluation: Evaluation, out: Path) -> None:
     columns = evaluation.columns
     longest = max(len(method.name) for method in evaluation.methods)
     most = max(1, (console.width - min(longest, 30)) // _COLUMN_WIDTH - 1)
-    for start in range(0, len(columns), most):
+    parts = [columns[start : start + most] for start in range(0, len(columns), most)]
+    if not parts or len(parts[-1]) + _COSTS_TAKE > most:
+        parts.append(())
+    for part in parts:
         console.print()
-        part = columns[start : start + most]
-        console.print(_table(evaluation, part, costs=start + most >= len(columns)))
+        console.print(_table(evaluation, part, costs=part is parts[-1]))
     console.print()
-    console.print(
-        "mean over 95 % bootstrap interval; * best, ~ not told apart from the best "
-        f"(paired test, corrected for {len(evaluation.methods)} methods, p ≥ {_TIED:g})"
-    )
+    console.print("mean over 95 % bootstrap interval")
+    if len(evaluation.methods) > 1:
+        console.print(
+            "* best, ~ not told apart from the best (paired test, corrected for "
+            f"{len(evaluation.methods)} methods, p ≥ {_TIED:g})"
+        )
     for note in evaluation.notes:
         console.print(f"note: {note}")
     blank = [f"{m.name} ({m.no_evidence})" for m in evaluation.methods if m.no_evidence]
@@ -135,16 +143,16 @@ def _table(evaluation: Evaluation, columns: Sequence[ColumnFacts], *, costs: boo
         table.add_column(column.title + arrow, justify="right")
     if costs:
         for heading in ("forward", "backward", "ms"):
-            table.add_column(heading, justify="right")
-    for method in _ordered(evaluation, columns):
+            table.add_column(heading, justify="right", no_wrap=True)
+    for method in _ordered(evaluation):
         cells = [_cell(method, column) for column in columns]
         table.add_row(method.name, *cells, *(_costs(method) if costs else ()))
     return table
 
 
-def _ordered(evaluation: Evaluation, columns: Sequence[ColumnFacts]) -> list[MethodScores]:
-    """The best in the first of the columns comes first."""
-    ranked = [column.key for column in columns if column.better != "neither"]
+def _ordered(evaluation: Evaluation) -> list[MethodScores]:
+    """The best in the first column that is better or worse comes first."""
+    ranked = [column.key for column in evaluation.columns if column.better != "neither"]
 
     def place(method: MethodScores) -> tuple[int, ...]:
         score = method.scores.get(ranked[0]) if ranked else None
@@ -159,8 +167,10 @@ def _cell(method: MethodScores, column: ColumnFacts) -> str:
         return "–"
     published = method.published.get(column.key)
     beside = "" if published is None else f"\n({published:g} published)"
-    interval = f"{_number(score.low)} to {_number(score.high)}"
-    return f"{_mark(score)}{_number(score.value)}\n{interval}{beside}"
+    low, value, high = (
+        _number(number, column.unit) for number in (score.low, score.value, score.high)
+    )
+    return f"{_mark(score)}{value}\n{low} to {high}{beside}"
 
 
 def _mark(score: Score) -> str:
@@ -171,14 +181,14 @@ def _mark(score: Score) -> str:
     return "~ " if score.p_value >= _TIED else ""
 
 
-def _number(value: float) -> str:
-    return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.3f}"
+def _number(value: float, unit: str) -> str:
+    return f"{value:.1f}" if unit == "%" else f"{value:.3f}"
 
 
 def _costs(method: MethodScores) -> tuple[str, str, str]:
     cost = method.cost
     forward = f"{cost.forward:.3g}" + (f" + {cost.tail:.0f} tails" if cost.tail >= 0.5 else "")
-    return forward, f"{cost.backward:.3g}", f"{cost.milliseconds:.0f}\n"
+    return forward, f"{cost.backward:.3g}", f"{cost.milliseconds:.0f}"
 
 
 def print_metrics() -> None:

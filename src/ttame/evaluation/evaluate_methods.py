@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from ttame.atomic_writing import whole_file
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.datasets.open_photos import open_photos
 from ttame.errors import EvaluationError, UnknownNameError
 from ttame.evaluation.evaluation_run import (
@@ -33,6 +35,7 @@ from ttame.evaluation.run_identity import (
 )
 from ttame.evaluation.sanity import check_sanity, sanity_scores
 from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
+from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.explainer import Explainer
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
@@ -134,13 +137,13 @@ def evaluate(
         "preprocessing": classifier.preprocessing.in_words(),
         "data": photos.fingerprint(),
         "images": len(measuring.numbers),
-        "protocol": chosen.hash,
+        "protocol": f"{chosen.name} {chosen.hash}",
         "metrics": sorted(metric.name for metric in measured_metrics),
         "batch_size": batch_size,
         "annotations": annotations,
     }
     facts = {
-        label: MethodFacts(method.card.title, method.card.family, method.provenance())
+        label: MethodFacts(method.card.title, method.card.family, _provenance(method))
         for label, method in methods.items()
     }
     listener = listener or Silence()
@@ -158,6 +161,13 @@ def evaluate(
     )
     process.first(lambda: _write(out, evaluation))
     return evaluation
+
+
+def _provenance(method: Explainer) -> dict[str, Any]:
+    """What a method's maps depend on, a trained head's weights included."""
+    if not isinstance(method, AttentionExplainer):
+        return dict(method.provenance())
+    return {**method.provenance(), "head_fingerprint": weight_fingerprint(method.head)[:12]}
 
 
 def _note(out: Path, facts: Mapping[str, MethodFacts]) -> None:
@@ -233,7 +243,10 @@ def summarise(
     measured = [MeasuredMethod(store, label) for label in complete]
     images = max((len(method.images) for method in measured), default=0)
     if not images:
-        raise EvaluationError(f"none of the {len(measuring.numbers)} photos is readable")
+        raise EvaluationError(
+            f"none of the {len(measuring.numbers)} photos is readable",
+            remedy="JPEG, PNG or WebP files",
+        )
     columns = columns_of(measuring.metrics, measuring.protocol)
     scores = {key: scores_of(measured, metric, column) for key, (metric, column) in columns.items()}
     sanity = sanity_scores(measuring.folder)
@@ -320,5 +333,14 @@ def machine_in_words() -> str:
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name()
     else:
-        device = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+        device = f"{_processor()}, {torch.get_num_threads()} threads"
     return f"{device}; torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    try:
+        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # there is none outside Linux
+        facts = ""
+    found = re.search(r"model name\s*: (.+)", facts)
+    return found[1].strip() if found else platform.processor() or platform.machine()

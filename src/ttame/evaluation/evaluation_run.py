@@ -124,12 +124,16 @@ def measure_methods(
     chunks = list(in_chunks(len(measuring.numbers), measuring.batch_size))
     for label, explainer in explainers.items():
         finished = store.finished(label)
-        before = sum(part.stop - part.start for i, part in enumerate(chunks) if i in finished)
-        listener.begin(label, len(measuring.numbers), before)
+        # Of the batches that are this process's own, so that the time left is right for it.
+        own = [i for i in range(len(chunks)) if i % share.of == share.process]
+        sizes = [part.stop - part.start for part in chunks]
+        before = sum(sizes[i] for i in own if i in finished)
+        listener.begin(label, sum(sizes[i] for i in own), before)
         explainer.progress = listener.step
-        for batch, part in enumerate(chunks):
-            if batch in finished or batch % share.of != share.process:
+        for batch in own:
+            if batch in finished:
                 continue
+            part = chunks[batch]
             # The first batch warms up, so it is the one that the memory is measured on.
             meter = batch == 0
             _measure(measuring, store, quick, label, explainer, batch, part, meter=meter)

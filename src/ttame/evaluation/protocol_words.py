@@ -64,6 +64,7 @@ def protocol_in_words(protocol: Protocol, metrics: Sequence[Metric]) -> tuple[tu
     ]
     used = {metric.name for metric in metrics}
     needed = {
+        "Masks": {"average_drop", "increase_in_confidence", "average_gain", "adcc", "coherency"},
         "Removal": {"road_most_relevant_first", "road_least_relevant_first"}
         | {"positive_perturbation", "negative_perturbation"},
         "ROAD": {"road_most_relevant_first", "road_least_relevant_first"},

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ttame.atomic_writing import write_json
-from ttame.errors import EvaluationError
+from ttame.errors import EvaluationError, OutputError
 
 _WORDS = {
     "classifier": "classifier",
@@ -35,6 +35,7 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
     Raises:
         EvaluationError: the folder holds results and ``resume`` is false, or they are of something
             else. Nothing is changed then.
+        OutputError: it cannot be made.
     """
     path = folder / "evaluation.json"
     if path.is_file():
@@ -55,7 +56,12 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
         raise EvaluationError(
             f"{folder} is not empty and holds no evaluation", remedy="another --out"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise OutputError(
+            f"cannot make the folder {folder} ({problem.strerror})", remedy="another --out"
+        ) from problem
     write_json(path, identity)
 
 
@@ -127,6 +133,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, str) and len(value) > 24:
+    if isinstance(value, str) and len(value) > 40:
         return value[:12] + "…"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -29,6 +29,15 @@ PROTOCOLS: dict[str, Protocol] = {
             removed_shares=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
         ),
         Protocol(
+            name="chefer-target",
+            title="Positive and negative perturbation, of the labelled class",
+            source="Chefer et al., arXiv 2012.09838, the target rows of its table",
+            metrics=("positive_perturbation", "negative_perturbation"),
+            explained_class="label",
+            mask="binary",
+            removed_shares=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        ),
+        Protocol(
             name="adcc",
             title="Average Drop, coherency and complexity in one number",
             source="Poppi et al., arXiv 2104.10252",

@@ -11,6 +11,7 @@ from ttame.reporting.evaluation_standing import (
     falls_behind,
     is_baseline,
     method_titles,
+    mute_columns,
     score_of,
     standing,
 )
@@ -60,6 +61,11 @@ def evaluation_answer(evaluation: Evaluation) -> Answer:
             *_behind_baselines(evaluation, columns, titles),
             *_strong_baselines(evaluation, columns, titles),
         ]
+    equal = [column.title for column in mute_columns(evaluation)]
+    if equal:
+        sentences.append(
+            f"All methods have the same number in {enumeration(equal)}, which tells nothing."
+        )
     sentences += _failed_sanity(evaluation, titles)
     sentences.append(_scope(evaluation))
     return Answer(

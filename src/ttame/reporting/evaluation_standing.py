@@ -45,9 +45,24 @@ def comparing_columns(evaluation: Evaluation) -> list[ColumnFacts]:
     return [
         column
         for column in evaluation.columns
+        if column.better != "neither" and len(_different(evaluation, column)) > 1
+    ]
+
+
+def mute_columns(evaluation: Evaluation) -> list[ColumnFacts]:
+    """The columns in which several methods have a number, and all have the same."""
+    return [
+        column
+        for column in evaluation.columns
         if column.better != "neither"
         and sum(score_of(method, column.key) is not None for method in evaluation.methods) > 1
+        and len(_different(evaluation, column)) == 1
     ]
+
+
+def _different(evaluation: Evaluation, column: ColumnFacts) -> set[float]:
+    scores = (score_of(method, column.key) for method in evaluation.methods)
+    return {score.value for score in scores if score is not None}
 
 
 def standing(score: Score | None) -> Standing:
