@@ -106,7 +106,7 @@ def print_evaluation(evaluation: Evaluation, out: Path) -> None:
     )
     columns = evaluation.columns
     longest = max(len(method.name) for method in evaluation.methods)
-    most = max(1, (console.width - min(longest, 30)) // _COLUMN_WIDTH - 1)
+    most = max(1, (console.width - min(longest, 30) - 1) // (_COLUMN_WIDTH + 1))
     parts = [columns[start : start + most] for start in range(0, len(columns), most)]
     if not parts or len(parts[-1]) + _COSTS_TAKE > most:
         parts.append(())
@@ -140,7 +140,7 @@ def _table(evaluation: Evaluation, columns: Sequence[ColumnFacts], *, costs: boo
     table.add_column("method", style="bold", overflow="fold", min_width=min(longest, 30))
     for column in columns:
         arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[column.better]
-        table.add_column(column.title + arrow, justify="right")
+        table.add_column(column.title + arrow, justify="right", max_width=_COLUMN_WIDTH)
     if costs:
         for heading in ("forward", "backward", "ms"):
             table.add_column(heading, justify="right", no_wrap=True)
