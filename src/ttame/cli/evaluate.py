@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ttame.evaluation.evaluation_run import Targets
     from ttame.evaluation.reproductions import Reproduction
     from ttame.explainers.explainer import Explainer
+    from ttame.metrics.protocol import Protocol
+    from ttame.results.evaluation import Evaluation
 
 _MEASURING = "The measuring"
 _QUICK_METHODS = "grad_cam,layer_cam,random,centre_gaussian"
@@ -130,13 +133,8 @@ def evaluate(
 
     Example: ttame evaluate --data photos --methods grad_cam,rise,t_tame --limit 100
     """
-    from ttame.cli.chosen_explainers import DEFAULT_MODEL, NamedClassifier
-    from ttame.cli.evaluation_display import (
-        EvaluationProgress,
-        print_evaluation,
-        print_metrics,
-        print_reproductions,
-    )
+    from ttame.cli.chosen_explainers import NamedClassifier
+    from ttame.cli.evaluation_display import print_evaluation, print_metrics, print_reproductions
 
     if metrics == "list":
         print_metrics()
@@ -144,65 +142,136 @@ def evaluate(
     if reproduce == "list":
         print_reproductions()
         return
+    from ttame.explainers.memory_budget import parse_memory
+
+    asked = _asked(reproduce, data, methods, metrics, protocol, model)
+    budget = parse_memory(memory_budget)
+    photos = _photos(asked.data, asked.setup)
+    details = {
+        "image_size": image_size,
+        "taps": taps,
+        "class_names": class_names,
+        "network_option": network_option or None,
+    }
+    classifier = NamedClassifier(asked.model, weights, details, choose_device(device)).load()
+    lenient = asked.setup is not None and not methods
+    explainers, left_out = choose_methods(asked.methods, classifier, option or (), budget, lenient)
+    evaluation = _evaluate(
+        asked,
+        classifier,
+        photos,
+        explainers,
+        out,
+        limit=limit,
+        batch_size=batch_size,
+        annotations=annotations,
+        resume=resume,
+        left_out=left_out,
+        sanity_images=sanity,
+    )
+    if _is_first_process():
+        print_evaluation(evaluation, out)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What is to be compared, and how: as typed, or as the reproduction says.
+
+    Attributes:
+        setup: the published comparison, if one is repeated.
+        data: places of photos, at least one.
+        model: name of the network.
+        methods: names and folders; empty for a choice that suits the network.
+        metrics: names; ``None`` for the protocol's.
+        protocol: a preset.
+    """
+
+    setup: Reproduction | None
+    data: list[str]
+    model: str
+    methods: list[str]
+    metrics: list[str] | None
+    protocol: Protocol
+
+
+def _asked(
+    reproduce: str | None,
+    data: list[str] | None,
+    methods: str | None,
+    metrics: str | None,
+    protocol: str | None,
+    model: str | None,
+) -> _Asked:
+    """Check all names before any work.
+
+    Raises:
+        UnknownNameError: a name that no registry knows.
+        EvaluationError: no data.
+    """
+    from ttame.cli.chosen_explainers import DEFAULT_MODEL
+    from ttame.evaluation.reproductions import known_reproduction
+    from ttame.metrics.known_metrics import known_metrics
+    from ttame.metrics.known_protocols import DEFAULT_PROTOCOL, known_protocol
+
+    setup = known_reproduction(reproduce) if reproduce else None
+    if not data:
+        raise EvaluationError("no --data", remedy="--data with a folder of photos")
+    measured = _names(metrics) or list(setup.metrics if setup else ())
+    known_metrics(measured)
+    return _Asked(
+        setup=setup,
+        data=data,
+        model=model or (setup.model if setup else DEFAULT_MODEL),
+        methods=_names(methods) or list(setup.methods if setup else ()),
+        metrics=measured or None,
+        protocol=known_protocol(protocol or (setup.protocol if setup else DEFAULT_PROTOCOL)),
+    )
+
+
+def _evaluate(
+    asked: _Asked,
+    classifier: Classifier,
+    photos: PhotoSource,
+    explainers: dict[str, Explainer],
+    out: Path,
+    *,
+    annotations: Path | None,
+    **options: Any,
+) -> Evaluation:
+    """Evaluate with a line of progress, and write the page."""
+    from ttame.cli.evaluation_display import EvaluationProgress
     from ttame.datasets.annotations import fingerprint_of
     from ttame.evaluation.evaluate_methods import evaluate as evaluate_methods
     from ttame.evaluation.gallery import gallery_of
-    from ttame.explainers.memory_budget import parse_memory
-    from ttame.metrics.known_metrics import known_metrics
-    from ttame.metrics.known_protocols import DEFAULT_PROTOCOL, known_protocol
     from ttame.reporting.evaluation_report import write_evaluation_report
 
-    setup = _reproduction(reproduce)
-    if not data:
-        raise EvaluationError("no --data", remedy="--data with a folder of photos")
-    measured = _names(metrics) or (list(setup.metrics) if setup and setup.metrics else None)
-    used_protocol = known_protocol(protocol or (setup.protocol if setup else DEFAULT_PROTOCOL))
-    known_metrics(measured or ())
-    budget = parse_memory(memory_budget)
-    photos = _photos(data, setup)
-    classifier = NamedClassifier(
-        model or (setup.model if setup else DEFAULT_MODEL),
-        weights,
-        {
-            "image_size": image_size,
-            "taps": taps,
-            "class_names": class_names,
-            "network_option": network_option or None,
-        },
-        choose_device(device),
-    ).load()
-    asked = _names(methods) or (list(setup.methods) if setup else [])
-    explainers, left_out = choose_methods(
-        asked, classifier, option or (), budget, bool(setup and not methods)
-    )
     targets = _targets(annotations, classifier, photos)
-    first_process = os.environ.get("RANK", "0") == "0"
-    with EvaluationProgress(list(explainers), shown=first_process) as progress:
+    with EvaluationProgress(list(explainers), shown=_is_first_process()) as progress:
         evaluation = evaluate_methods(
             classifier,
             photos,
             explainers,
             out,
-            protocol=used_protocol,
-            metrics=measured,
-            limit=limit,
-            batch_size=batch_size,
+            protocol=asked.protocol,
+            metrics=asked.metrics,
             targets=targets,
             annotations=fingerprint_of(annotations) if annotations else "",
-            resume=resume,
             listener=progress,
-            left_out=left_out,
-            published=setup.published if setup else None,
-            notes=setup.notes if setup else (),
-            sanity_images=sanity,
-            data_name=", ".join(Path(place).name or place for place in data),
+            published=asked.setup.published if asked.setup else None,
+            notes=asked.setup.notes if asked.setup else (),
+            data_name=", ".join(Path(place).name or place for place in asked.data),
+            **options,
         )
-        if first_process:
+        if _is_first_process():
             gallery = gallery_of(evaluation, out, classifier, photos)
             command = shlex.join(["ttame", *sys.argv[1:]])
             write_evaluation_report(out / "report.html", evaluation, gallery, command=command)
-    if first_process:
-        print_evaluation(evaluation, out)
+    return evaluation
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that talks to the user; ``accelerate launch`` sets RANK."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def choose_methods(
@@ -264,12 +333,6 @@ def choose_methods(
 
 def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
-
-
-def _reproduction(name: str | None) -> Reproduction | None:
-    from ttame.evaluation.reproductions import known_reproduction
-
-    return known_reproduction(name) if name else None
 
 
 def _photos(data: Sequence[str], setup: Reproduction | None) -> PhotoSource:
