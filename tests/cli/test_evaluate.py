@@ -12,6 +12,7 @@ from PIL import Image
 from tests.cli.test_commands import run
 from tests.cli.test_explain_methods import TINY
 from tests.datasets.noise_photos import save_photo
+from tests.reporting.evaluation_material import realistic
 from tests.tiny_networks import TINY as NETWORKS
 from ttame.cli.evaluate import choose_methods
 from ttame.cli.evaluation_display import print_evaluation
@@ -179,3 +180,19 @@ def test_the_table_fits_its_terminal(
     assert all(len(line) <= max(width, len(str(out)) * 2 + 50) for line in lines)
     assert sum(line.startswith("centre_gaussian") for line in lines) == (1 if width == 200 else 3)
     assert json.loads((out / "results.json").read_text())["images"] == 5
+
+
+@pytest.mark.parametrize("width", [80, 100, 110, 150, 200])
+def test_no_number_is_cut_off(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation = realistic()
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_evaluation(evaluation, Path("out"))
+    said = capsys.readouterr().out
+    for method in evaluation.methods:
+        for column in evaluation.columns:
+            score = method.scores.get(column.key)
+            if score is not None and column.unit == "%":
+                assert f"{score.low:.1f} to {score.high:.1f}" in said
+        assert f"{method.cost.milliseconds:.0f}" in said

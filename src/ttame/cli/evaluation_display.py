@@ -106,7 +106,7 @@ def print_evaluation(evaluation: Evaluation, out: Path) -> None:
     )
     columns = evaluation.columns
     longest = max(len(method.name) for method in evaluation.methods)
-    most = max(1, (console.width - min(longest, 30) - 1) // (_COLUMN_WIDTH + 1))
+    most = max(1, (console.width - min(longest, 30) - 1) // (_COLUMN_WIDTH + 2))
     parts = [columns[start : start + most] for start in range(0, len(columns), most)]
     if not parts or len(parts[-1]) + _COSTS_TAKE > most:
         parts.append(())
