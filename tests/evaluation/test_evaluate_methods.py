@@ -278,7 +278,7 @@ def test_other_results_are_not_continued(
 ) -> None:
     run(photos, tmp_path, metrics=QUICK)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(EvaluationError, match=f"{message}.*try: another --out"):
+    with pytest.raises(EvaluationError, match=f"{message}.*try: the same --.* or another --out"):
         run(photos, tmp_path, **{"metrics": QUICK, **change}, resume=True)
     with pytest.raises(EvaluationError, match="holds results already.*--resume"):
         run(photos, tmp_path, metrics=QUICK)

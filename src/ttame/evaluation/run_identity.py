@@ -24,6 +24,18 @@ _WORDS = {
 }
 
 
+_OPTIONS = {
+    "classifier": "--model",
+    "preprocessing": "--image-size",
+    "data": "--data",
+    "images": "--limit",
+    "protocol": "--protocol",
+    "metrics": "--metrics",
+    "batch_size": "--batch-size",
+    "annotations": "--annotations",
+}
+
+
 def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
     """Refuse to mix two evaluations in one folder; note what a new one is of.
 
@@ -49,7 +61,9 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
                 raise EvaluationError(
                     f"the results in {folder} are of another {words}: "
                     f"{_shown(found.get(name))}, not {_shown(identity.get(name))}",
-                    remedy="another --out",
+                    remedy=f"the same {_OPTIONS[name]} as before, or another --out"
+                    if name in _OPTIONS
+                    else "another --out",
                 )
         return
     if folder.is_dir() and any(folder.iterdir()):
