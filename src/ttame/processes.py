@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
@@ -46,3 +48,17 @@ def on_main_process(accelerator: Accelerator, action: Callable[[], None]) -> Non
         TtameError: the error of the main process, in every process.
     """
     together(accelerator, action if accelerator.is_main_process else lambda: None)
+
+
+def leave_at_exit(accelerator: Accelerator) -> None:
+    """Leave the group of several processes before the interpreter ends.
+
+    Left to that end, the threads of the group may abort a finished process.
+    """
+    if accelerator.num_processes > 1:
+        atexit.register(_leave_process_group)
+
+
+def _leave_process_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -149,7 +149,7 @@ def evaluate(
     listener = listener or Silence()
     process = _Processes()
     process.first(lambda: check_identity(out, identity, resume=resume))
-    process.first(lambda: _note(out, facts))
+    process.first(lambda: note_methods(out, facts))
     process.all(lambda: measure_methods(measuring, methods, listener=listener, share=process.share))
     process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))
     evaluation = summarise(
@@ -168,10 +168,6 @@ def _provenance(method: Explainer) -> dict[str, Any]:
     if not isinstance(method, AttentionExplainer):
         return dict(method.provenance())
     return {**method.provenance(), "head_fingerprint": weight_fingerprint(method.head)[:12]}
-
-
-def _note(out: Path, facts: Mapping[str, MethodFacts]) -> None:
-    note_methods(out, facts)
 
 
 def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
@@ -194,7 +190,10 @@ class _Processes:
         if launched > 1:
             from accelerate import Accelerator
 
+            from ttame.processes import leave_at_exit
+
             self._accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+            leave_at_exit(self._accelerator)
         self.share = (
             Share(self._accelerator.process_index, self._accelerator.num_processes)
             if self._accelerator

@@ -151,7 +151,7 @@ def _measure(
     *,
     meter: bool,
 ) -> None:
-    opened, skipped = _open(measuring, measuring.numbers[part])
+    opened, skipped = readable_photos(measuring, measuring.numbers[part])
     if not opened:
         store.write(label, batch, [], [], [], {}, BatchFacts(0, 0, False, 0, 0, 0, None, skipped))
         return
@@ -272,9 +272,10 @@ def _targets(
     return torch.stack(found).to(classes.device)
 
 
-def _open(
+def readable_photos(
     measuring: Measuring, numbers: Sequence[int]
 ) -> tuple[list[tuple[int, Image.Image]], tuple[tuple[str, str], ...]]:
+    """Number and photo of those that can be read; name and reason of the others."""
     opened: list[tuple[int, Image.Image]] = []
     skipped: list[tuple[str, str]] = []
     for number in numbers:

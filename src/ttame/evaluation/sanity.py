@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ttame.atomic_writing import write_json
-from ttame.errors import EvaluationError, ImageError
-from ttame.evaluation.evaluation_run import Listener, Measuring, spread
+from ttame.errors import EvaluationError
+from ttame.evaluation.evaluation_run import Listener, Measuring, readable_photos, spread
 from ttame.evaluation.randomisation import another_classifier, randomisation_check
 from ttame.explainers.explainer import Explainer
 from ttame.results.evaluation import RandomisationScore
@@ -37,15 +37,11 @@ def check_sanity(
     if not images or not missing:
         return
     classifier = measuring.classifier
-    photos = []
-    for place in spread(len(measuring.numbers), images):
-        try:
-            photos.append(measuring.photos.read(measuring.numbers[place]))
-        except ImageError:  # named among the skipped photos already
-            continue
-    if not photos:
+    numbers = [measuring.numbers[place] for place in spread(len(measuring.numbers), images)]
+    opened, _ = readable_photos(measuring, numbers)
+    if not opened:
         raise EvaluationError(f"none of {images} photos for the sanity check is readable")
-    prepared = classifier.prepare(photos)
+    prepared = classifier.prepare([photo for _, photo in opened])
     classes = classifier.probabilities(prepared).argmax(dim=1)
     for label in missing:
         listener.randomising(label)

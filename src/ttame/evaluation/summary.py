@@ -42,7 +42,7 @@ class MeasuredMethod:
         """What its maps cost an image."""
         return cost_of(self.facts)
 
-    def curves(self, prefix: str = "") -> dict[str, tuple[CurvePoint, ...]]:
+    def curves(self) -> dict[str, tuple[CurvePoint, ...]]:
         """The points that were measured along curves, with their intervals."""
         found: dict[str, list[CurvePoint]] = {}
         for key, values in self.values.items():

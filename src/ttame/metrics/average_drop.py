@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ttame.errors import TtameError
 from ttame.metrics.map_masks import map_values, masked_confidence
-from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities
+from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities, of_classes
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol, percent
 from ttame.pixel_masking import MaskingSpace, mask_images
@@ -112,11 +112,7 @@ def confidences(
     size = (int(images.shape[2]), int(images.shape[3]))
     masks = published_masks(maps[:, None], size, kept_share)
     masked = mask_images(images, masks, preprocessing, space)
-    rows = classes[:, None]
-    return (
-        probabilities(images).gather(1, rows).squeeze(1),
-        probabilities(masked).gather(1, rows).squeeze(1),
-    )
+    return of_classes(probabilities(images), classes), of_classes(probabilities(masked), classes)
 
 
 def published_masks(maps: Tensor, size: tuple[int, int], kept_share: float = 1.0) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ttame.metrics.measuring_batch import Probabilities, of_classes
+from ttame.metrics.protocol import Protocol, percent
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """(N, C) probabilities and (N,) classes to (N,) numbers in percent."""
@@ -35,6 +36,23 @@ def probability_of_class(probabilities: Tensor, classes: Tensor) -> Tensor:
         tensor([75.])
     """
     return 100 * of_classes(probabilities, classes).float()
+
+
+def curve_over_shares(name: str, scores: Tensor, protocol: Protocol) -> dict[str, Tensor]:
+    """The points of a curve over the protocol's removed shares.
+
+    Args:
+        name: of the metric.
+        scores: (B, S), a column for each share.
+        protocol: its shares.
+
+    Returns:
+        Key to (B,).
+    """
+    return {
+        f"{name}.curve@{percent(share)}": scores[:, index]
+        for index, share in enumerate(protocol.removed_shares)
+    }
 
 
 def scores_of_versions(

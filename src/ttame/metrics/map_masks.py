@@ -60,9 +60,8 @@ def share_masks(maps: Tensor, size: tuple[int, int], kept: float, protocol: Prot
     """
     values = map_values(maps, size, protocol)
     if protocol.ties == "trimmed":
-        order = most_relevant_first(values, protocol.seed)
-        values = values.masked_fill(removed_pixels(order, kept, size).logical_not(), 0)
-        return (removed_pixels(order, kept, size)).float() if protocol.mask == "binary" else values
+        first = removed_pixels(most_relevant_first(values, protocol.seed), kept, size)
+        return first.float() if protocol.mask == "binary" else values.masked_fill(~first, 0)
     if protocol.mask == "binary":
         # Shifted, so that a kept value of 0 is told from a removed one.
         return (keep_above_quantile(values + 1, 1 - kept) > 0).float()

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ttame.metrics.changed_images import scores_of_versions, still_top_1
+from ttame.metrics.changed_images import curve_over_shares, scores_of_versions, still_top_1
 from ttame.metrics.map_masks import map_values
 from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities
 from ttame.metrics.metric import Metric
-from ttame.metrics.pixel_ranking import most_relevant_first, removed_pixels
-from ttame.metrics.protocol import Protocol, percent
+from ttame.metrics.pixel_ranking import (
+    PixelOrder,
+    in_order,
+    most_relevant_first,
+    removed_pixels,
+)
+from ttame.metrics.protocol import Protocol
 from ttame.pixel_masking import MaskingSpace, mask_images
 from ttame.preprocessing import Preprocessing
-
-PixelOrder = Literal["most relevant first", "least relevant first"]
 
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -96,7 +98,7 @@ def blackened_images(
     """
     size = (int(images.shape[2]), int(images.shape[3]))
     ranking = most_relevant_first(map_values(maps, size, protocol), protocol.seed)
-    first = ranking if order == "most relevant first" else ranking.flip(1)
+    first = in_order(ranking, order)
     for share in protocol.removed_shares:
         kept = ~removed_pixels(first, share, size)
         yield mask_images(images, kept[:, None], preprocessing, protocol.masked_in)
@@ -116,10 +118,7 @@ def _measured(
         versions = blackened_images(batch.images, batch.maps, batch.preprocessing, protocol, order)
         scores = scores_of_versions(batch.probabilities, versions, batch.classes, still_top_1)
         clean = still_top_1(batch.all_before, batch.classes)
-        points = {
-            f"{name}.curve@{percent(share)}": scores[:, index]
-            for index, share in enumerate(protocol.removed_shares)
-        }
+        points = curve_over_shares(name, scores, protocol)
         area = _area(clean, scores, protocol.removed_shares)
         return {name: area, f"{name}.curve@0": clean, **points}
 

@@ -7,9 +7,12 @@ through a ReLU: asked for 50 % of the pixels of a map that is mostly zero, they 
 from __future__ import annotations
 
 import functools
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+PixelOrder = Literal["most relevant first", "least relevant first"]
 
 
 def most_relevant_first(values: Tensor, seed: int = 0) -> Tensor:
@@ -34,6 +37,16 @@ def most_relevant_first(values: Tensor, seed: int = 0) -> Tensor:
     order_of_ties = _order_of_ties(flat.shape[1], seed).to(flat.device)
     places = flat[:, order_of_ties].argsort(dim=1, descending=True, stable=True)
     return order_of_ties[places]
+
+
+def in_order(ranking: Tensor, order: PixelOrder) -> Tensor:
+    """A ranking of :func:`most_relevant_first`, from the end where the least relevant come first.
+
+    Example:
+        >>> in_order(torch.tensor([[2, 0, 1]]), "least relevant first")
+        tensor([[1, 0, 2]])
+    """
+    return ranking if order == "most relevant first" else ranking.flip(1)
 
 
 def removed_pixels(order: Tensor, share: float, size: tuple[int, int]) -> Tensor:

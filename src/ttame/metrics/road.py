@@ -8,17 +8,25 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ttame.metrics.changed_images import probability_of_class, scores_of_versions, still_top_1
+from ttame.metrics.changed_images import (
+    curve_over_shares,
+    probability_of_class,
+    scores_of_versions,
+    still_top_1,
+)
 from ttame.metrics.image_generator import image_generator
 from ttame.metrics.linear_imputation import impute_linearly
 from ttame.metrics.map_masks import map_values
 from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities
 from ttame.metrics.metric import Metric
-from ttame.metrics.pixel_ranking import most_relevant_first, removed_pixels
-from ttame.metrics.protocol import Protocol, percent
+from ttame.metrics.pixel_ranking import (
+    PixelOrder,
+    in_order,
+    most_relevant_first,
+    removed_pixels,
+)
+from ttame.metrics.protocol import Protocol
 from ttame.preprocessing import Preprocessing
-
-PixelOrder = Literal["most relevant first", "least relevant first"]
 
 _SHARES = Protocol("road").removed_shares
 
@@ -110,7 +118,7 @@ def imputed_images(
     noise = protocol.road_noise * _noise(numbers, pixels, protocol.seed)
     ranking = most_relevant_first(map_values(maps, size, protocol), protocol.seed)
     for order in orders:
-        first = ranking if order == "most relevant first" else ranking.flip(1)
+        first = in_order(ranking, order)
         for share in protocol.removed_shares:
             removed = removed_pixels(first, share, size)
             imputed = impute_linearly(pixels, removed).addcmul_(removed[:, None], noise)
@@ -151,11 +159,7 @@ def _measured(
 ) -> Callable[[MeasuringBatch, Protocol], dict[str, Tensor]]:
     def measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
         scores = _scores(batch, protocol)[order]
-        points = {
-            f"{name}.curve@{percent(share)}": scores[:, index]
-            for index, share in enumerate(protocol.removed_shares)
-        }
-        return {name: scores.mean(dim=1), **points}
+        return {name: scores.mean(dim=1), **curve_over_shares(name, scores, protocol)}
 
     return measure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from torch.utils.data import Dataset
 
@@ -21,7 +19,7 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import Augmentation, PreparedImages
 from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
 from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.processes import on_main_process, together
+from ttame.processes import leave_at_exit, on_main_process, together
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import RunIdentity, load_checkpoint
 from ttame.training.optimisation import make_optimiser, make_schedule
@@ -107,9 +105,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             f"mixed precision {settings.mixed_precision} ({problem})",
             remedy="a new process, or --mixed-precision no",
         ) from problem
-    if accelerator.num_processes > 1:
-        # Left to the interpreter's end, the threads of the group may abort a finished process.
-        atexit.register(_leave_process_group)
+    leave_at_exit(accelerator)
     if accelerator.num_processes != launched:
         raise TrainingError(
             f"started as one of {launched} processes, but Accelerate sees "
@@ -117,11 +113,6 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             remedy="as many processes as there are GPUs, or ACCELERATE_USE_CPU=true",
         )
     return accelerator
-
-
-def _leave_process_group() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def augmentation(classifier: Classifier, settings: TrainingSettings) -> Augmentation:
