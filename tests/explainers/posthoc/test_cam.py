@@ -46,10 +46,10 @@ def test_the_mean_of_a_map_plus_the_bias_is_the_logit(network: str) -> None:
     classifier = make()
     cam = Cam(classifier)
     if layer:
-        assert cam.head.features.layer == layer
-    assert cam.head.features.layout == layout
+        assert cam.end.features.layer == layer
+    assert cam.end.features.layout == layout
     explanation = cam(torch.randn(2, 3, *classifier.preprocessing.input_size), "all")
-    linear = classifier.network.get_submodule(cam.head.linear)
+    linear = classifier.network.get_submodule(cam.end.layer)
     assert isinstance(linear, nn.Linear)
     assert min(explanation.maps.shape[2:]) > 1
     assert_close(explanation.maps.mean(dim=(2, 3)) + linear.bias, explanation.logits, 1e-5)

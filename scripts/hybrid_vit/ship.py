@@ -1,0 +1,115 @@
+"""Put the transformer of a training into the package, with its model card.
+
+    python -m scripts.hybrid_vit.ship --run runs/hybrid_vit/training
+
+Writes ``transformer.safetensors``, half-precision and without the stem, and ``README.md``. The card
+takes its figures from ``figures.json``, which ``python -m benchmarks.bundled_classifiers`` writes
+about the shipped weights; ship again after that. The same run always gives the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scripts.hybrid_vit.card import ShippedRun, card_of, read_log
+from scripts.hybrid_vit.distil import described, read_options, read_trained
+from ttame.atomic_writing import whole_file, write_tensors
+from ttame.classifiers.hybrid_vit import STEM
+
+PACKAGE = Path("src/ttame/classifiers/hybrid_vit_lite0")
+MOST_BYTES = 12_000_000
+
+
+def main() -> None:
+    """Read the options and ship."""
+    parser = argparse.ArgumentParser(description="put a trained transformer into the package")
+    parser.add_argument("--run", type=Path, required=True, help="the --out of distil")
+    parser.add_argument("--to", type=Path, default=PACKAGE)
+    parser.add_argument("--command", help="of the training, if the run has no options.json")
+    options = parser.parse_args()
+    ship(options.run, options.to, options.command)
+
+
+def ship(run: Path, to: Path, command: str | None = None) -> None:
+    """Write the weights of a run and their card to a folder.
+
+    Args:
+        run: folder of ``scripts.hybrid_vit.distil``.
+        to: folder of the package; ``figures.json`` there is what the card reports.
+        command: how the training was started, in place of ``options.json``.
+
+    Raises:
+        SystemExit: the run has no checkpoint or is not described, or weights do not fit into
+            half precision or into 12 MB.
+    """
+    description = _description(run, command)
+    network, steps = read_trained(run)
+    state = network.state_dict()
+    weights = shipped_weights(state)
+    # One entry, because safetensors writes several in any order, and the file has a fingerprint.
+    header = {"made_by": f"scripts/hybrid_vit/ship.py: hybrid_vit_lite0 after {steps} steps"}
+    file = to / "transformer.safetensors"
+    write_tensors(file, weights, header)
+    figures = to / "figures.json"
+    card = card_of(
+        ShippedRun(
+            description=description,
+            log=read_log(run / "log.jsonl"),
+            steps=steps,
+            parameters=sum(tensor.numel() for tensor in weights.values()),
+            stem_parameters=sum(p.numel() for p in network.patch_embed.backbone.parameters()),
+            weights_file=hashlib.sha256(file.read_bytes()).hexdigest(),
+            weights_bytes=file.stat().st_size,
+            figures=json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None,
+        )
+    )
+    with whole_file(to / "README.md") as temporary:
+        temporary.write_text(card, encoding="utf-8")
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB after {steps} steps")
+
+
+def shipped_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The transformer's tensors in half precision; the stem's come from a package.
+
+    Raises:
+        SystemExit: a weight is too large for half precision, or all are larger than 12 MB.
+    """
+    weights = {
+        name: tensor.half() for name, tensor in state.items() if not name.startswith(f"{STEM}.")
+    }
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise SystemExit(f"{name} does not fit into half precision")
+    size = sum(tensor.nbytes for tensor in weights.values())
+    if size > MOST_BYTES:
+        raise SystemExit(f"{size} bytes of weights; allowed: {MOST_BYTES}; train a smaller one")
+    return weights
+
+
+def _description(run: Path, command: str | None) -> dict[str, Any]:
+    path = run / "options.json"
+    if command is not None:
+        return described(read_options(_options_in(command)))
+    if not path.exists():
+        raise SystemExit(f"{path} is missing; pass --command with the training's command line")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _options_in(command: str) -> Sequence[str]:
+    """What follows the name of the script, or all words."""
+    words = shlex.split(command)
+    return words[next((i + 1 for i, word in enumerate(words) if "distil" in word), 0) :]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Where a classifier is linear: its evidence for every class at every place."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.layer_outputs import reading, uncompiled, watching_inputs
+from ttame.classifiers.tap_choice import describe_layer
+from ttame.errors import TapError
+
+Pooling = Literal["average", "class token"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearEnd:
+    """The end of a network whose logits are linear in pooled features.
+
+    Attributes:
+        features: the features that are pooled, after their last norm: a feature map, channels
+            first or last, or tokens.
+        layer: dotted name of the ``nn.Linear`` that turns the pooled features into logits.
+        pooling: ``"average"`` over the places, or the ``"class token"`` alone.
+    """
+
+    features: FeatureTap
+    layer: str
+    pooling: Pooling
+
+    def linear(self, classifier: Classifier) -> nn.Linear:
+        """The layer itself, in the network of ``classifier`` as it is now."""
+        return _linear(classifier, self.layer)
+
+
+def find_linear_end(classifier: Classifier) -> LinearEnd | None:
+    """Find the features that the last linear layer reads after pooling, and check that it is so.
+
+    The linear layer applied to a single place of these features is the classifier's own evidence
+    for a class there: CAM where places are averaged; the class-embedding projection where a class
+    token is read, which lives in the same space as the patches after the final norm.
+
+    Nothing is assumed from names: a run on noise shows which layer's average, or class token, is
+    what the last linear layer gets.
+
+    Returns:
+        The end, or ``None`` where the logits are not one linear layer on such features.
+
+    Example:
+        >>> from ttame.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> end = find_linear_end(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> end.features.layer, end.layer, end.pooling
+        ('3', '6', 'average')
+    """
+    network, trace = uncompiled(classifier.network), classifier.trace
+    linears = [
+        layer.name
+        for layer in trace.layers
+        if isinstance(network.get_submodule(layer.name), nn.Linear)
+    ]
+    if not linears:
+        return None
+    # The last such layer before the pooling comes first: it is the one that is pooled.
+    taps = [describe_layer(network, trace, layer) for layer in reversed(trace.layers)]
+    width = _linear(classifier, linears[-1]).in_features
+    candidates = [tap for tap in taps if tap is not None and tap.channels == width]
+    return _pooled(classifier, candidates, linears[-1])
+
+
+def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -> LinearEnd | None:
+    """The first candidate whose average or class token is what the linear layer gets.
+
+    The input is compared as well as the logits: a head that starts at zero gives the same logits
+    for any features.
+    """
+    network, size = uncompiled(classifier.network), classifier.preprocessing.input_size
+    layer = _linear(classifier, linear)
+    images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    given: list[Tensor] = []
+
+    def keep(_layer: nn.Module, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        given[:] = [args[0].float()]
+
+    modules = {tap.layer: network.get_submodule(tap.layer) for tap in candidates}
+    with torch.no_grad(), reading(modules) as outputs, watching_inputs([(layer, keep)]):
+        logits = classifier.logits(images).float()
+    bias = None if layer.bias is None else layer.bias.float()
+    for tap in candidates:
+        try:
+            output = outputs.get(tap.layer)
+            pooled: dict[Pooling, Tensor] = {
+                "average": tap.feature_map(output, size).float().mean(dim=(2, 3))
+            }
+            if tap.prefix_tokens:
+                pooled["class token"] = tap.prefix(output)[:, 0].float()
+        except TapError:
+            continue
+        for pooling, features in pooled.items():
+            again = F.linear(features, layer.weight.float(), bias)
+            if _alike(features, given[0], classifier.dtype) and _alike(
+                again, logits, classifier.dtype
+            ):
+                return LinearEnd(tap, linear, pooling)
+    return None
+
+
+def _alike(actual: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    """Whether two results differ by no more than rounding in ``dtype`` explains."""
+    share = max(1e-4, 8 * torch.finfo(dtype).eps)
+    return actual.shape == expected.shape and torch.allclose(
+        actual, expected, rtol=10 * share, atol=share * float(expected.abs().max())
+    )
+
+
+def _linear(classifier: Classifier, name: str) -> nn.Linear:
+    layer = uncompiled(classifier.network).get_submodule(name)
+    assert isinstance(layer, nn.Linear)
+    return layer
