@@ -1,4 +1,4 @@
-"""All methods on the same real photos with the bundled classifier: docs/gallery.md
+"""All methods on the same real photos with both bundled classifiers: docs/gallery.md
 
     python -m benchmarks.gallery [--methods NAME,NAME]
 
@@ -9,6 +9,7 @@ perturbation methods make thousands of passes.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from itertools import groupby
 from pathlib import Path
@@ -22,7 +23,6 @@ import ttame
 from ttame.cli.methods import short_reasons
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.drawing.pixel_heatmaps import pixel_heatmaps
-from ttame.explainers.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.method_card import MethodFamily
 from ttame.photos import read_photo
@@ -37,8 +37,32 @@ PHOTOS = {
 }
 """Of scikit-image's data, with the credit that its documentation gives."""
 
-TILE = 176
+TILE = 160
 """Pixels of a tile's side: a row of three fits a page's column."""
+
+
+CLASSIFIERS = {
+    "efficientnet_lite0": "EfficientNet-Lite0, a CNN",
+    "hybrid_vit_lite0": "the hybrid Vision Transformer",
+}
+"""Bundled classifiers, and what the page calls them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """What the page says about one classifier.
+
+    Attributes:
+        top: the explained class of every photo, with its probability.
+        methods: those with a picture.
+        blank: per method, the photos whose maps have no evidence.
+        reasons: why the other methods have no picture.
+    """
+
+    top: list[str]
+    methods: set[str]
+    blank: dict[str, list[str]]
+    reasons: dict[str, str]
 
 
 def main() -> None:
@@ -46,15 +70,21 @@ def main() -> None:
     parser.add_argument("--methods", help="only these, for a look; the page is not written")
     options = parser.parse_args()
     torch.manual_seed(0)
-    classifier = ttame.load_classifier("efficientnet_lite0")
     names = options.methods.split(",") if options.methods else None
+    shown = {name: show(ttame.load_classifier(name), names) for name in CLASSIFIERS}
+    if names is None:
+        remove_pictures_of_others(shown)
+        (DOCS / "gallery.md").write_text(gallery_page(shown), encoding="utf-8")
+
+
+def show(classifier: ttame.Classifier, names: list[str] | None) -> Shown:
+    """Draw all methods' maps of the photos for one classifier."""
     explainers, reasons = ttame.methods_for(classifier, names)
     photos = [read_photo(Path(skimage.__file__).parent / "data" / name) for name in PHOTOS]
     images = classifier.prepare(photos)
     seen = [photo_as_seen(classifier.preprocessing.region(photo.size), photo) for photo in photos]
-    folder = DOCS / "images"
-    save(strip(seen), folder / "gallery-photos.jpg")
-    predicted = ttame.make_explainer("cam", classifier)(images)
+    save(strip(seen), DOCS / "images" / "gallery-photos.jpg")
+    predicted = ttame.make_explainer("random", classifier)(images)
     blank: dict[str, list[str]] = {}
     for name, explainer in explainers.items():
         began = time.perf_counter()
@@ -64,20 +94,22 @@ def main() -> None:
         heatmaps = draw(explanation.maps[:, 0])
         whole = PhotoRegion(0, 0, TILE, TILE)
         tiles = [overlay_heatmap(p, m, whole) for p, m in zip(seen, heatmaps, strict=True)]
-        save(strip(tiles), folder / f"gallery-{name}.jpg")
+        save(strip(tiles), DOCS / picture(name, classifier.name))
         evidence = explanation.has_evidence[:, 0].tolist()
-        blank[name] = [p for p, shown in zip(PHOTOS, evidence, strict=True) if not shown]
-        print(f"{name}: {time.perf_counter() - began:.1f} s")
-    if names is None:
-        remove_pictures_of_others(folder, set(explainers))
-        top = [
-            f"{predicted.class_label(int(index))} {float(probability):.0%}"
-            for index, probability in zip(
-                predicted.classes[:, 0], predicted.class_probabilities[:, 0], strict=True
-            )
-        ]
-        page = gallery_page(explainers, short_reasons(reasons, classifier.name), top, blank)
-        (DOCS / "gallery.md").write_text(page, encoding="utf-8")
+        blank[name] = [p for p, found in zip(PHOTOS, evidence, strict=True) if not found]
+        print(f"{classifier.name}, {name}: {time.perf_counter() - began:.1f} s", flush=True)
+    top = [
+        f"{predicted.class_label(int(index))} {float(probability):.0%}"
+        for index, probability in zip(
+            predicted.classes[:, 0], predicted.class_probabilities[:, 0], strict=True
+        )
+    ]
+    return Shown(top, set(explainers), blank, short_reasons(reasons, classifier.name))
+
+
+def picture(method: str, classifier: str) -> str:
+    """Where the picture of a method lies in the docs."""
+    return f"images/gallery-{method}-{classifier.replace('_', '-')}.jpg"
 
 
 def photo_as_seen(region: PhotoRegion, photo: Image.Image) -> Image.Image:
@@ -99,67 +131,80 @@ def save(picture: Image.Image, path: Path) -> None:
     picture.save(path, "JPEG", quality=82, optimize=True)
 
 
-def remove_pictures_of_others(folder: Path, names: set[str]) -> None:
+def remove_pictures_of_others(shown: dict[str, Shown]) -> None:
     """Pictures of methods that are no longer shown."""
-    for path in folder.glob("gallery-*.jpg"):
-        if path.stem.removeprefix("gallery-") not in names | {"photos"}:
+    kept = {picture(method, name) for name, found in shown.items() for method in found.methods}
+    for path in (DOCS / "images").glob("gallery-*.jpg"):
+        if f"images/{path.name}" not in kept | {"images/gallery-photos.jpg"}:
             path.unlink()
 
 
-def gallery_page(
-    explainers: dict[str, Explainer],
-    reasons: dict[str, str],
-    top: list[str],
-    blank: dict[str, list[str]],
-) -> str:
+def gallery_page(shown: dict[str, Shown]) -> str:
     families = get_args(MethodFamily)
-    ordered = sorted(explainers, key=lambda name: families.index(EXPLAINERS[name].card.family))
+    methods = [
+        name for name in EXPLAINERS if any(name in found.methods for found in shown.values())
+    ]
+    ordered = sorted(methods, key=lambda name: families.index(EXPLAINERS[name].card.family))
     lines = [
         "# Gallery",
         "",
         "<!-- Written by python -m benchmarks.gallery; do not edit. -->",
         "",
-        f"{len(explainers)} methods on the same three photos, with the bundled classifier "
-        "(EfficientNet-Lite0) and",
-        "every method's default options. The explained class is the classifier's own top-1: "
-        + ", ".join(top)
+        f"{len(methods)} methods on the same three photos, with both bundled classifiers and every "
+        "method's default",
+        "options. Each map has its own scale: compare places, not brightness. Maps of single "
+        "pixels are drawn by",
+        "what speaks for the class only, averaged over neighbours, with the brightest 1 % all at "
+        "the top.",
+        "",
+        "![The three photos as the networks saw them](images/gallery-photos.jpg)",
+        "",
+        "The explained class is the classifier's own top-1:",
+        "",
+        *(f"- {CLASSIFIERS[name]}: {', '.join(found.top)}." for name, found in shown.items()),
+        "",
+        "The pictures of the first stand on the left. Photos of scikit-image's data: "
+        + "; ".join(PHOTOS.values())
         + ".",
-        "Each map has its own scale: compare places, not brightness. Maps of single pixels are "
-        "drawn by what",
-        "speaks for the class only, averaged over neighbours, with the brightest 1 % all at the "
-        "top.",
-        "",
-        "![The three photos as the network saw them](images/gallery-photos.jpg)",
-        "",
-        "Photos of scikit-image's data: " + "; ".join(PHOTOS.values()) + ".",
         "",
     ]
     for family, members in groupby(ordered, lambda name: EXPLAINERS[name].card.family):
         lines += [f"## {family.capitalize()}", ""]
         for name in members:
-            card = EXPLAINERS[name].card
-            remarks = [] if card.class_specific else ["one map for all classes"]
-            remarks += [f"no evidence in {', '.join(blank[name])}"] if blank[name] else []
-            remark = f" ({'; '.join(remarks)})" if remarks else ""
-            lines += [
-                f"**[{card.title}](methods.md#{name})**{remark}",
-                "",
-                f"![{card.title} on the three photos](images/gallery-{name}.jpg)",
-                "",
-            ]
-    lines += [
-        "## Not shown",
+            lines += entry(name, shown)
+    lines += ["## Not shown", ""]
+    for name, found in shown.items():
+        reasons = {method: why for method, why in found.reasons.items() if method in EXPLAINERS}
+        lines += [f"For {CLASSIFIERS[name]}:", ""]
+        lines += [f"- `{method}`: {why.lstrip(' ,')}." for method, why in reasons.items()]
+        lines += [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def entry(method: str, shown: dict[str, Shown]) -> list[str]:
+    """One method: its name, remarks, and its pictures side by side."""
+    card = EXPLAINERS[method].card
+    remarks = [] if card.class_specific else ["one map for all classes"]
+    remarks += [
+        f"no evidence in {', '.join(found.blank[method])} of {CLASSIFIERS[name]}"
+        for name, found in shown.items()
+        if found.blank.get(method)
+    ]
+    remark = f" ({'; '.join(remarks)})" if remarks else ""
+    pictures = [
+        f"![{card.title}, {CLASSIFIERS[name]}]({picture(method, name)})"
+        if method in found.methods
+        else "not defined"
+        for name, found in shown.items()
+    ]
+    return [
+        f"**[{card.title}](methods.md#{method})**{remark}",
         "",
-        "No trained Vision Transformer ships with ttame yet, so the methods that need one have "
-        "nothing to show",
-        "here: maps of random weights mean nothing. They are checked against the published "
-        "implementations'",
-        "tensors instead, and run on any Vision Transformer of yours.",
-        "",
-        *(f"- `{name}`: {reason}." for name, reason in reasons.items()),
+        "| " + " | ".join(CLASSIFIERS.values()) + " |",
+        "|---" * len(shown) + "|",
+        "| " + " | ".join(pictures) + " |",
         "",
     ]
-    return "\n".join(lines).rstrip() + "\n"
 
 
 if __name__ == "__main__":

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
         AttentionExplainer,
         new_attention_explainer,
     )
-    from ttame.explainers.attention.attention_head import AttentionHead, HeadSettings
+    from ttame.explainers.attention.attention_head import AttentionHead
     from ttame.explainers.attention.explainer_folder import (
         load_explainer,
         push_to_hub,
         save_explainer,
     )
+    from ttame.explainers.attention.head_settings import HeadSettings
     from ttame.explainers.explainer import Explainer
     from ttame.explainers.known_explainers import EXPLAINERS, make_explainer, methods_for
     from ttame.explainers.method_card import MethodCard
@@ -55,7 +56,7 @@ _HOMES = {
     "Explainer": "ttame.explainers.explainer",
     "Explanation": "ttame.results.explanation",
     "FeatureTap": "ttame.classifiers.feature_taps",
-    "HeadSettings": "ttame.explainers.attention.attention_head",
+    "HeadSettings": "ttame.explainers.attention.head_settings",
     "MethodCard": "ttame.explainers.method_card",
     "Preprocessing": "ttame.preprocessing",
     "TrainingSettings": "ttame.training.training_settings",

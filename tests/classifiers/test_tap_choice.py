@@ -173,9 +173,9 @@ def test_named_taps_stand_in_the_order_of_the_network() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "one to three"),
-        (["0", "1", "3", "4"], "one to three"),
-        (["3", "3"], "one to three different"),
+        ([], "one to four"),
+        (["0", "1", "3", "4", "6"], "one to four"),
+        (["3", "3"], "one to four different"),
         (["33"], "layer '33' does not exist; try: 3"),
         (["8"], r"shape (1, 5), which is no feature map"),
     ],

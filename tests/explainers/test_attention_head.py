@@ -15,10 +15,10 @@ from ttame.classifiers.feature_taps import FeatureTap
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_head import (
     AttentionHead,
-    HeadSettings,
     gate_with_class_token,
     map_grid,
 )
+from ttame.explainers.attention.head_settings import HeadSettings
 
 ABLATIONS = {
     "no-skip": "noskip",

@@ -18,7 +18,7 @@ from tests.tiny_networks import CLASSES, TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, NonFiniteMapError
 from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.explainers.attention.attention_head import HeadSettings
+from ttame.explainers.attention.head_settings import HeadSettings, HeadVariant
 from ttame.explainers.attention.trained_cards import TRAINED_CARDS
 from ttame.explainers.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
@@ -26,7 +26,12 @@ from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 
 def untrained(method: str) -> Callable[[Classifier], Explainer]:
     """A trained method with a fresh head: the contract does not depend on the training."""
-    settings = HeadSettings("l-cam" if method.startswith("l_cam") else "t-tame")
+    variants: dict[str, HeadVariant] = {
+        "l_cam_img": "l-cam",
+        "l_cam_fm": "l-cam",
+        "few_shot": "few-shot",
+    }
+    settings = HeadSettings(variants.get(method, "t-tame"))
 
     def make(classifier: Classifier) -> Explainer:
         if settings.variant == "l-cam":

@@ -21,8 +21,8 @@ from ttame.explainers.attention.attention_explainer import (
     AttentionExplainer,
     new_attention_explainer,
 )
-from ttame.explainers.attention.attention_head import HeadSettings
 from ttame.explainers.attention.explainer_folder import load_explainer, push_to_hub, save_explainer
+from ttame.explainers.attention.head_settings import HeadSettings
 
 
 @pytest.fixture

@@ -86,6 +86,45 @@ def test_short_runs_have_a_schedule_too(steps: int) -> None:
         schedule.step()
 
 
+def test_adamw_decays_the_same_weights_and_keeps_its_momentum() -> None:
+    settings = quick(
+        optimiser="adamw", learning_rate=0.01, weight_decay=0.3, bias_learning_rate_factor=2.0
+    )
+    head = AttentionHead([4, 6], 3)
+    optimiser = make_optimiser(head, settings)
+    assert isinstance(optimiser, torch.optim.AdamW)
+    weights, biases = optimiser.param_groups
+    assert len(weights["params"]) == len(biases["params"]) == 5
+    assert (weights["weight_decay"], biases["weight_decay"]) == (0.3, 0)
+    published = make_optimiser(head, quick()).param_groups
+    for group, same in zip((weights, biases), published, strict=True):
+        assert [id(p) for p in group["params"]] == [id(p) for p in same["params"]]
+    schedule = make_schedule(optimiser, settings, 10)
+    rates = []
+    for _ in range(10):
+        rates.append(weights["lr"])
+        assert biases["lr"] == pytest.approx(2 * weights["lr"])
+        assert weights["betas"] == biases["betas"] == (0.9, 0.999)
+        optimiser.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.01 / 25)
+    assert max(rates) == pytest.approx(0.01)
+    assert rates[-1] == pytest.approx(0.01 / 250_000)
+
+
+def test_a_step_of_adamw_worked_out_by_hand() -> None:
+    layer = nn.Linear(1, 1)
+    nn.init.constant_(layer.weight, 2.0)
+    nn.init.constant_(layer.bias, 2.0)
+    optimiser = make_optimiser(layer, quick(optimiser="adamw", learning_rate=0.1, weight_decay=0.5))
+    layer.weight.grad = torch.tensor([[3.0]])
+    layer.bias.grad = torch.tensor([-3.0])
+    optimiser.step()
+    # decay 2 - .1*.5*2 = 1.9, then a first step of the rate against the gradient's sign
+    assert layer.weight.item() == pytest.approx(1.8)
+    assert layer.bias.item() == pytest.approx(2.1)
+
+
 def test_a_step_of_nesterov_momentum_worked_out_by_hand() -> None:
     layer = nn.Linear(1, 1)
     nn.init.constant_(layer.weight, 2.0)

@@ -35,6 +35,7 @@ SETTINGS = {
     "max": quick(map_selection="max", head="no-skip-no-batch-norm"),
     "accumulated": quick(gradient_accumulation=2),
     "tame": quick("tame"),
+    "few-shot": quick("few-shot", learning_rate=0.01),
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from ttame.errors import TrainingError, UnknownNameError
 from ttame.training.training_settings import (
     PRESETS,
+    HeadPart,
     TrainingSettings,
     train_command,
     training_settings,
@@ -81,8 +82,34 @@ def test_presets_hold_the_published_protocol(preset: str) -> None:
 
 
 def test_every_preset_is_checked_here() -> None:
-    assert set(PRESETS) == set(PUBLISHED)
+    assert set(PRESETS) == {*PUBLISHED, "few-shot"}
     assert training_settings() == TrainingSettings() == training_settings("t-tame")
+
+
+def test_the_few_shot_preset_trains_the_shared_head() -> None:
+    """Its numbers are tuned; what it trains, and with what kind of step, is not."""
+    settings = training_settings("few-shot")
+    assert (settings.preset, settings.method, settings.head) == ("few-shot", "few_shot", "few-shot")
+    assert settings.optimiser == "adamw"
+    assert settings.head_settings.parts == ("prior", "embedding", "gate")
+    for preset in PUBLISHED:
+        published = training_settings(preset)
+        assert (published.optimiser, published.maps) == ("sgd", "raw")
+        assert published.head_settings.parts == ()
+
+
+@pytest.mark.parametrize("part", ["prior", "embedding", "gate"])
+def test_one_part_can_be_left_out(part: HeadPart) -> None:
+    parts = training_settings("few-shot", without=part).head_settings.parts
+    assert set(parts) == {"prior", "embedding", "gate"} - {part}
+    for preset in PUBLISHED:
+        with pytest.raises(TrainingError, match=f"without {part}.*--preset few-shot"):
+            training_settings(preset, without=part)
+
+
+def test_a_few_shot_head_multiplies_no_class_token() -> None:
+    with pytest.raises(TrainingError, match="class-token multiply"):
+        training_settings("few-shot", class_token="multiply")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +151,9 @@ def test_values_that_cannot_work_are_refused_by_name(name: str, value: Any) -> N
         ("mixed_precision", "bf-16", "bf16"),
         ("augmentation", "non", "none"),
         ("masked", "images", "image"),
+        ("maps", "sigmiod", "sigmoid"),
+        ("optimiser", "adam", "adamw"),
+        ("without", "prio", "prior"),
     ],
 )
 def test_names_have_near_matches(name: str, value: str, meant: str) -> None:

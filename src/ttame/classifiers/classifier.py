@@ -76,7 +76,7 @@ class Classifier:
             ``.logits``.
         preprocessing: the one that belongs to the network's weights.
         class_names: C names; without them classes are called by index.
-        taps: one to three layer names, or ready taps; chosen automatically if not given.
+        taps: one to four layer names, or ready taps; chosen automatically if not given.
         name: how messages and saved explainers call the classifier.
         recipe: how it can be loaded again; set by :func:`ttame.load_classifier`.
 

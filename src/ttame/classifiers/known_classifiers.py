@@ -48,7 +48,7 @@ def load_classifier(
         weights: ``"default"`` downloads the library's own; ``"none"`` leaves them random; a path
             to a safetensors file loads that one.
         image_size: (H, W), or one number for both, if not the network's own.
-        taps: one to three layer names; chosen automatically if not given.
+        taps: one to four layer names; chosen automatically if not given.
         class_names: C names in the order of the logits; the library's own if not given.
         network_options: passed on to the library, e.g. ``{"num_classes": 10}``.
         device: where the network goes; the CPU if not given.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.feature_taps import FeatureTap
 from ttame.classifiers.layer_outputs import reading, uncompiled, watching_inputs
+from ttame.classifiers.network_trace import LayerRecord
 from ttame.classifiers.tap_choice import describe_layer
 from ttame.errors import TapError
 
@@ -35,7 +36,7 @@ class LinearEnd:
 
     def linear(self, classifier: Classifier) -> nn.Linear:
         """The layer itself, in the network of ``classifier`` as it is now."""
-        return _linear(classifier, self.layer)
+        return linear_layer(classifier, self.layer)
 
 
 def find_linear_end(classifier: Classifier) -> LinearEnd | None:
@@ -60,19 +61,46 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
         >>> end.features.layer, end.layer, end.pooling
         ('3', '6', 'average')
     """
-    network, trace = uncompiled(classifier.network), classifier.trace
-    linears = [
-        layer.name
-        for layer in trace.layers
-        if isinstance(network.get_submodule(layer.name), nn.Linear)
-    ]
+    linears = _linear_layers(classifier)
     if not linears:
         return None
+    network, trace = uncompiled(classifier.network), classifier.trace
     # The last such layer before the pooling comes first: it is the one that is pooled.
     taps = [describe_layer(network, trace, layer) for layer in reversed(trace.layers)]
-    width = _linear(classifier, linears[-1]).in_features
+    width = linear_layer(classifier, linears[-1].name).in_features
     candidates = [tap for tap in taps if tap is not None and tap.channels == width]
-    return _pooled(classifier, candidates, linears[-1])
+    return _pooled(classifier, candidates, linears[-1].name)
+
+
+def find_class_layer(classifier: Classifier) -> str | None:
+    """The dotted name of the last linear layer, if it has one output a class.
+
+    Whatever the layer reads, its rows say what tells the classes apart.
+
+    Returns:
+        ``None`` where the logits are not a linear layer's output, e.g. a convolution's.
+    """
+    linears = _linear_layers(classifier)
+    if linears and linears[-1].shape == (1, classifier.number_of_classes):
+        return linears[-1].name
+    return None
+
+
+def linear_layer(classifier: Classifier, name: str) -> nn.Linear:
+    """The linear layer of this name in the network as it is now."""
+    layer = uncompiled(classifier.network).get_submodule(name)
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def _linear_layers(classifier: Classifier) -> list[LayerRecord]:
+    """Those that were run, in the order of the run."""
+    network = uncompiled(classifier.network)
+    return [
+        layer
+        for layer in classifier.trace.layers
+        if isinstance(network.get_submodule(layer.name), nn.Linear)
+    ]
 
 
 def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -> LinearEnd | None:
@@ -82,7 +110,7 @@ def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -
     for any features.
     """
     network, size = uncompiled(classifier.network), classifier.preprocessing.input_size
-    layer = _linear(classifier, linear)
+    layer = linear_layer(classifier, linear)
     images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     given: list[Tensor] = []
 
@@ -118,9 +146,3 @@ def _alike(actual: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
     return actual.shape == expected.shape and torch.allclose(
         actual, expected, rtol=10 * share, atol=share * float(expected.abs().max())
     )
-
-
-def _linear(classifier: Classifier, name: str) -> nn.Linear:
-    layer = uncompiled(classifier.network).get_submodule(name)
-    assert isinstance(layer, nn.Linear)
-    return layer

@@ -24,6 +24,7 @@ LARGEST_PREFIX = 32
 """More tokens than this before the patches are not looked for (register tokens are 4 to 8)."""
 
 NUMBER_OF_TAPS = 3
+MOST_TAPS = 4
 
 FEWEST_CHANNELS = 4
 """Maps of fewer channels are gates, not features."""
@@ -90,12 +91,12 @@ def named_taps(
     """Make taps of the layers that the user named; ready taps are taken as they are.
 
     Raises:
-        TapError: more than three, a layer that does not exist or was not run, or an output that
+        TapError: more than four, a layer that does not exist or was not run, or an output that
             is no feature map.
     """
     names = [tap.layer if isinstance(tap, FeatureTap) else tap for tap in given]
-    if not 1 <= len(names) <= NUMBER_OF_TAPS or len(set(names)) < len(names):
-        raise TapError(f"taps {names}", allowed="one to three different layer names")
+    if not 1 <= len(names) <= MOST_TAPS or len(set(names)) < len(names):
+        raise TapError(f"taps {names}", allowed="one to four different layer names")
     records = trace.by_name()
     taps = tuple(
         tap
@@ -494,4 +495,4 @@ def _suggested_layers(trace: NetworkTrace) -> str:
     latest = sorted(spatial, key=lambda layer: -layer.order)[:8]
     if not latest:
         return "a network whose layers are modules with feature maps or patch tokens as output"
-    return f"taps=[one to three of {', '.join(layer.name for layer in latest)}]"
+    return f"taps=[one to four of {', '.join(layer.name for layer in latest)}]"

@@ -299,12 +299,16 @@ def choose_methods(
     """
     from ttame.cli.chosen_explainers import parse_method_options
     from ttame.errors import ExplainerError, UnknownNameError
-    from ttame.explainers.attention.explainer_folder import bundled_explainers, load_explainer
+    from ttame.explainers.attention.explainer_folder import (
+        bundled_explainers,
+        bundled_methods,
+        load_explainer,
+    )
     from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 
     wanted = list(names) or [
         *_QUICK_METHODS.split(","),
-        *(["t_tame"] if classifier.name in bundled_explainers() else []),
+        *list(bundled_methods(classifier.name))[:1],
     ]
     lenient = any_will_do or not names
     expanded = [name for entry in wanted for name in (EXPLAINERS if entry == "all" else [entry])]

@@ -18,13 +18,15 @@ from ttame.cli.network_options import (
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
+    from ttame.explainers.attention.head_settings import HeadSettings
 
 
 def inspect(
     model: Annotated[
         str,
         typer.Argument(
-            help="torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER or efficientnet_lite0."
+            help="torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER; bundled: efficientnet_lite0, "
+            "hybrid_vit_lite0."
         ),
     ],
     weights: Weights = "default",
@@ -53,7 +55,7 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ttame.explainers.attention.head_cost import head_cost
+    from ttame.explainers.attention.head_settings import HeadSettings
 
     console = Console()
     facts = Table(box=None, show_header=False, pad_edge=False)
@@ -71,13 +73,11 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     channels_last = "channels_last" in str(classifier.memory_format)
     facts.add_row("memory format", "channels last" if channels_last else "contiguous")
     facts.add_row("taps", classifier.tap_choice.reason)
-    cost = head_cost(classifier)
-    facts.add_row("T-TAME head", f"{cost.parameters:,} parameters, {cost.file_megabytes:.1f} MB")
-    facts.add_row(
-        "cost of explaining",
-        f"{cost.top1_share:.1%} of the classifier's multiplications for one class, "
-        f"{cost.all_share:.1%} for all",
-    )
+    for title, settings in (
+        ("T-TAME head", HeadSettings()),
+        ("few-shot head", HeadSettings("few-shot")),
+    ):
+        facts.add_row(title, _cost_in_words(classifier, settings))
     console.print(facts)
     console.print()
     table = Table(title="feature taps", title_justify="left", box=None, pad_edge=False)
@@ -92,6 +92,20 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
             str(tap.prefix_tokens),
         )
     console.print(table)
+
+
+def _cost_in_words(classifier: Classifier, settings: HeadSettings) -> str:
+    """How large a head would be, and what explaining with it would add to a forward pass."""
+    from ttame.explainers.attention.head_cost import head_cost
+
+    cost = head_cost(classifier, settings)
+    words = (
+        f"{cost.parameters:,} parameters, {cost.file_megabytes:.1f} MB; {cost.top1_share:.1%} of "
+        f"the classifier's multiplications for one class, {cost.all_share:.1%} for all"
+    )
+    if settings.variant == "few-shot":
+        words += f"; parts: {', '.join(cost.parts)}"
+    return words
 
 
 def _print_transformer(classifier: Classifier) -> None:

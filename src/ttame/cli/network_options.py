@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _PANEL = "The classifier"
 
-_MODEL_HELP = "torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER or efficientnet_lite0 (bundled)."
+_MODEL_HELP = (
+    "torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER; bundled: efficientnet_lite0, hybrid_vit_lite0."
+)
 
 ModelName = Annotated[str, typer.Option("--model", "-m", help=_MODEL_HELP, rich_help_panel=_PANEL)]
 OptionalModelName = Annotated[

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -19,6 +20,8 @@ from ttame.cli.network_options import (
     Weights,
     load_named_classifier,
 )
+from ttame.explainers.attention.head_settings import HeadVariant, MapScale
+from ttame.training.training_settings import PRESETS, HeadPart, Optimiser
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
@@ -32,6 +35,11 @@ def _option(text: str, *names: str, panel: str = _RUN) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
 
 
+def _one_of(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}."
+
+
 def train(
     model: ModelName = "efficientnet_lite0",
     data: Annotated[
@@ -39,7 +47,7 @@ def train(
         _option("Folder, list file or tar shards ('train-*.tar'); may be given several times."),
     ] = None,
     out: Annotated[Path | None, _option("Folder for the explainer.")] = None,
-    preset: Annotated[str, _option("t-tame, tame, l-cam-img or l-cam-fm.")] = "t-tame",
+    preset: Annotated[str, _option(_one_of(PRESETS))] = "t-tame",
     epochs: Annotated[int | None, _option("Passes over the images.")] = None,
     batch_size: Annotated[int | None, _option("Images per step.")] = None,
     learning_rate: Annotated[float | None, _option("Peak of the one-cycle schedule.")] = None,
@@ -57,11 +65,14 @@ def train(
         int | None, _option("Parts that a batch is computed in, to save memory.")
     ] = None,
     mixed_precision: Annotated[str | None, _option("no, fp16 or bf16.")] = None,
-    head: Annotated[
+    head: Annotated[str | None, _option(_one_of(get_args(HeadVariant)), panel=_METHOD)] = None,
+    without: Annotated[
         str | None,
-        _option(
-            "t-tame, no-skip, no-skip-no-batch-norm, sigmoid-in-branch or l-cam.", panel=_METHOD
-        ),
+        _option(f"What a few-shot head is to lack: {_one_of(get_args(HeadPart))}", panel=_METHOD),
+    ] = None,
+    maps: Annotated[
+        str | None,
+        _option(f"What explanations hold: {_one_of(get_args(MapScale))}", panel=_METHOD),
     ] = None,
     class_token: Annotated[
         str | None, _option("drop, or multiply patch tokens by it.", panel=_METHOD)
@@ -84,6 +95,7 @@ def train(
     bias_learning_rate_factor: Annotated[
         float | None, _option("Learning rate of biases against weights.", panel=_METHOD)
     ] = None,
+    optimiser: Annotated[str | None, _option(_one_of(get_args(Optimiser)), panel=_METHOD)] = None,
     momentum: Annotated[float | None, _option("Of SGD.", panel=_METHOD)] = None,
     weight_decay: Annotated[float | None, _option("Of weights.", panel=_METHOD)] = None,
     weights: Weights = "default",

@@ -30,7 +30,6 @@ class TrainingDisplay:
         *,
         nothing_to_resume: bool = False,
     ) -> None:
-        self._nothing_to_resume = nothing_to_resume
         self._header = (
             f"training a {settings.preset} head for {classifier.name}: "
             f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}, "
@@ -49,7 +48,19 @@ class TrainingDisplay:
         self._task = self._progress.add_task("", total=None, epoch="1", parts="", speed="")
         self._started = False
         recipe = classifier.recipe
-        self._random_weights = recipe is not None and recipe.weights == "none"
+        self._notes = []
+        if nothing_to_resume:
+            self._notes.append("no checkpoint to resume from; starting anew")
+        if recipe is not None and recipe.weights == "none":
+            self._notes.append(
+                "random weights cannot be made again; load this explainer with "
+                "load_explainer(..., classifier=...)"
+            )
+        if _lacks_a_prior(classifier, settings):
+            self._notes.append(
+                f"{classifier.name} is not linear in pooled features or a class token, so its "
+                "head is trained without a prior"
+            )
 
     def __enter__(self) -> TrainingDisplay:
         return self
@@ -68,14 +79,8 @@ class TrainingDisplay:
             # Only now: an error before the first step stays the only line.
             self._started = True
             self._console.print(self._header, highlight=False)
-            if self._nothing_to_resume:
-                self._console.print("note: no checkpoint to resume from; starting anew")
-            if self._random_weights:
-                self._console.print(
-                    "note: random weights cannot be made again; load this explainer with "
-                    "load_explainer(..., classifier=...)",
-                    highlight=False,
-                )
+            for note in self._notes:
+                self._console.print(f"note: {note}", highlight=False)
             self._progress.start()
         parts = state.parts
         self._progress.update(
@@ -152,3 +157,11 @@ def _figures(epoch: int, figures: Mapping[str, float]) -> str:
         f"AD {figures['average_drop']:.1f} %, IC {figures['increase_in_confidence']:.1f} %, "
         f"mean map {figures['mean_map_value']:.2f}"
     )
+
+
+def _lacks_a_prior(classifier: Classifier, settings: TrainingSettings) -> bool:
+    """Whether a head is to have a prior that this classifier cannot give."""
+    from ttame.explainers.attention.head_plan import plan_head
+
+    asked = settings.head_settings
+    return "prior" in asked.parts and not plan_head(classifier, asked).settings.prior

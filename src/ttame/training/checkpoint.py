@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ttame.atomic_writing import write_tensors
 from ttame.errors import ResumeError
+from ttame.training.training_settings import TrainingSettings
 
 SCHEMA_VERSION = 1
 
@@ -24,7 +25,8 @@ class RunIdentity:
     """What must be the same when a run is resumed.
 
     Attributes:
-        settings: the training settings as JSON.
+        settings: the training settings as JSON; those that a checkpoint does not have yet had
+            their default value when it was written.
         data: fingerprint of the image names.
         classifier: fingerprint of the weights.
         taps: layer names.
@@ -43,11 +45,12 @@ class RunIdentity:
         Raises:
             ResumeError: names what differs.
         """
+        before = {**TrainingSettings().as_json(), **other.settings}
         changed = [
-            f"{name} was {other.settings.get(name)!r}, now {value!r}"
+            f"{name} was {before[name]!r}, now {value!r}"
             for name, value in self.settings.items()
             # How often to save and how many processes read changes no result.
-            if name not in ("checkpoint_every", "workers") and other.settings.get(name) != value
+            if name not in ("checkpoint_every", "workers") and before[name] != value
         ]
         if other.data != self.data:
             changed.append("other images")

@@ -166,9 +166,10 @@ def _set_rate(run: TrainingRun, rate: float) -> None:
     weights, biases = run.optimiser.param_groups
     weights["lr"] = rate
     biases["lr"] = rate * run.settings.bias_learning_rate_factor
-    for group in (weights, biases):
-        # Making the schedule has put the momentum where one-cycle begins.
-        group["momentum"] = run.settings.momentum
+    if run.settings.optimiser == "sgd":
+        for group in (weights, biases):
+            # Making the schedule has put the momentum where one-cycle begins.
+            group["momentum"] = run.settings.momentum
 
 
 def _endless_batches(run: TrainingRun) -> Iterator[list[PreparedBatch]]:

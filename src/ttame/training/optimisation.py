@@ -1,18 +1,18 @@
-"""The published optimiser and schedule."""
+"""The optimiser and its schedule."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch import nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from ttame.training.training_settings import TrainingSettings
 
 
 def make_optimiser(head: nn.Module, settings: TrainingSettings) -> Optimizer:
-    """SGD with Nesterov momentum; weight decay on weights, none on biases.
+    """SGD with Nesterov momentum (published) or AdamW; weight decay on weights, none on biases.
 
     Batch norm's weights are decayed as published.
     """
@@ -27,14 +27,18 @@ def make_optimiser(head: nn.Module, settings: TrainingSettings) -> Optimizer:
             "weight_decay": 0.0,
         },
     ]
+    if settings.optimiser == "adamw":
+        return AdamW(groups, lr=rate)
     return SGD(groups, lr=rate, momentum=settings.momentum, nesterov=True)
 
 
 def make_schedule(optimiser: Optimizer, settings: TrainingSettings, steps: int) -> OneCycleLR:
     """OneCycleLR over all steps: from max/25 up to max at 30 %, down to max/250,000.
 
-    Its defaults also cycle the momentum 0.95 → 0.85 → 0.95, as in the published runs, so the
-    configured momentum is never used.
+    With SGD its defaults also cycle the momentum 0.95 → 0.85 → 0.95, as in the published runs, so
+    the configured momentum is never used. AdamW keeps its own.
     """
     peaks = [settings.learning_rate, settings.learning_rate * settings.bias_learning_rate_factor]
-    return OneCycleLR(optimiser, max_lr=peaks, total_steps=steps)
+    return OneCycleLR(
+        optimiser, max_lr=peaks, total_steps=steps, cycle_momentum=settings.optimiser == "sgd"
+    )

@@ -148,7 +148,8 @@ def _new_run(
     explainer = new_attention_explainer(
         classifier, settings.head_settings, method=settings.method, seed=settings.seed
     )
-    head = explainer.head.train()
+    # A few-shot head reads more of the classifier than its taps.
+    classifier, head = explainer.classifier, explainer.head.train()
     optimiser = make_optimiser(head, settings)
     return TrainingRun(
         settings=settings,

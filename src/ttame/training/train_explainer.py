@@ -11,7 +11,7 @@ import torch
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError
-from ttame.explainers.attention.attention_explainer import AttentionExplainer, head_input
+from ttame.explainers.attention.attention_explainer import AttentionExplainer, head_maps
 from ttame.memory_limit import naming_the_setting
 from ttame.training.attention_objective import (
     ObjectiveParts,
@@ -128,8 +128,8 @@ def loss_of(run: TrainingRun, batch: PreparedBatch) -> ObjectiveParts:
     labels = reading.logits.argmax(dim=1)
     all_labels = run.gather_labels(labels)
     classes = selected_classes(reading.logits, all_labels, settings.map_selection)
-    features = head_input(reading, settings.head_settings)
-    maps = run.head(features, classes).float().sigmoid()
+    maps = head_maps(run.bare_head, classifier, reading, classes, wrapped=run.head)
+    maps = maps.float().sigmoid()
     own = own_maps(maps, settings.map_selection, run.first_image(len(images)))
     logits = masked_logits(classifier, images, own, settings).float()
     return objective(maps, logits, labels, settings)

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
-from ttame.explainers.attention.attention_head import AttentionHead
 from ttame.explainers.attention.explainer_folder import write_explainer_files
+from ttame.explainers.attention.head_plan import TrainedHead
 from ttame.processes import on_main_process
 from ttame.training.attention_objective import ObjectiveParts
 from ttame.training.batch_order import BatchOrder
@@ -62,7 +62,7 @@ class TrainingRun:
     identity: RunIdentity
     accelerator: Accelerator
     head: nn.Module
-    bare_head: AttentionHead
+    bare_head: TrainedHead
     optimiser: AcceleratedOptimizer
     schedule: OneCycleLR
     training_images: PreparedImages

@@ -10,10 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ttame.errors import TrainingError, UnknownNameError
-from ttame.explainers.attention.attention_head import ClassTokenUse, HeadSettings, HeadVariant
+from ttame.explainers.attention.head_settings import (
+    ClassTokenUse,
+    HeadSettings,
+    HeadVariant,
+    MapScale,
+)
 
 MapSelection = Literal["random", "diagonal", "max"]
 MixedPrecision = Literal["no", "fp16", "bf16"]
+Optimiser = Literal["sgd", "adamw"]
+HeadPart = Literal["nothing", "prior", "embedding", "gate"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +32,10 @@ class TrainingSettings:
         method: the registry name of the explainer that comes out.
         head: the head's variant.
         class_token: drop it, or multiply every patch token by it.
+        maps: what explanations hold: the head's ``"raw"`` output (published), or its
+            ``"sigmoid"``.
+        without: a part that a few-shot head is to lack, for ablations; other heads lack
+            ``"nothing"``.
         last_tap_only: use only the classifier's last tap (L-CAM).
         masked: what the mask multiplies: the ``"image"``, or the ``"features"`` of the last tap
             (L-CAM-Fm).
@@ -41,6 +52,8 @@ class TrainingSettings:
             to a batch of 32: smoothness sums B² maps and divides by 2B.
         epochs: passes over the training part.
         batch_size: images per optimiser step, over all processes and accumulated parts.
+        optimiser: ``"sgd"`` with Nesterov momentum (published), or ``"adamw"``, which has no
+            momentum to set.
         learning_rate: the peak of the one-cycle schedule.
         bias_learning_rate_factor: of biases, against weights. Biases have no weight decay.
         momentum: Nesterov. The one-cycle schedule overrides it: 0.95 down to 0.85 and back.
@@ -63,6 +76,8 @@ class TrainingSettings:
     method: str = "t_tame"
     head: HeadVariant = "t-tame"
     class_token: ClassTokenUse = "drop"
+    maps: MapScale = "raw"
+    without: HeadPart = "nothing"
     last_tap_only: bool = False
     masked: Literal["image", "features"] = "image"
     masking_space: Literal["raw", "normalised", "by family"] = "by family"
@@ -75,6 +90,7 @@ class TrainingSettings:
     border_weight: float = 0.3
     epochs: int = 8
     batch_size: int = 32
+    optimiser: Optimiser = "sgd"
     learning_rate: float = 1e-3
     bias_learning_rate_factor: float = 1.0
     momentum: float = 0.9
@@ -92,6 +108,7 @@ class TrainingSettings:
         _check_range(self, "above 0", lambda value: value > 0, _ABOVE_ZERO)
         _check_range(self, "0 or more", lambda value: value >= 0, _ZERO_OR_MORE)
         _check_range(self, "above 0 and below 1", lambda value: 0 < value < 1, _BELOW_ONE)
+        _check_head(self)
         if self.batch_size % self.gradient_accumulation:
             raise TrainingError(
                 f"a batch of {self.batch_size} in {self.gradient_accumulation} parts",
@@ -101,7 +118,14 @@ class TrainingSettings:
     @property
     def head_settings(self) -> HeadSettings:
         """The part that decides how the head is built."""
-        return HeadSettings(self.head, self.class_token)
+        return HeadSettings(
+            self.head,
+            self.class_token,
+            self.maps,
+            prior=self.without != "prior",
+            embedding=self.without != "embedding",
+            gate=self.without != "gate",
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
@@ -150,10 +174,19 @@ PRESETS: dict[str, Callable[[], TrainingSettings]] = {
         learning_rate=1e-4,
         epochs=26,
     ),
+    "few-shot": lambda: TrainingSettings(
+        preset="few-shot",
+        method="few_shot",
+        head="few-shot",
+        maps="sigmoid",
+        augmentation="random crop and flip",
+        optimiser="adamw",
+    ),
 }
 """Name to settings. ``t-tame``: arXiv 2403.04523 and its scripts. ``tame``: arXiv 2301.07407, with
 the learning rate of its VGG-16 script (ResNet-50: 1e-4, 4 epochs). ``l-cam-img``, ``l-cam-fm``:
-arXiv 2209.11189."""
+arXiv 2209.11189. ``few-shot``: ours, for a few hundred to a few thousand images; the losses are
+those of T-TAME."""
 
 
 def training_settings(preset: str = "t-tame", **changes: Any) -> TrainingSettings:
@@ -243,6 +276,25 @@ def _check_kinds(settings: TrainingSettings) -> None:
             raise TrainingError(f"{option} {value!r}", allowed="a whole number")
         elif kind is float and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise TrainingError(f"{option} {value!r}", allowed="a number")
+
+
+def _check_head(settings: TrainingSettings) -> None:
+    """Refuse settings of one kind of head for another.
+
+    Raises:
+        TrainingError: names both.
+    """
+    few_shot = settings.head == "few-shot"
+    if settings.without != "nothing" and not few_shot:
+        raise TrainingError(
+            f"without {settings.without} for a head of variant {settings.head}",
+            allowed="a few-shot head, which has such parts",
+            remedy="--preset few-shot",
+        )
+    if settings.class_token != "drop" and few_shot:
+        raise TrainingError(
+            f"class-token {settings.class_token} for a few-shot head", allowed="class-token drop"
+        )
 
 
 def _check_range(

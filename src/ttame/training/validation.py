@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
-from ttame.explainers.attention.attention_explainer import head_input
+from ttame.explainers.attention.attention_explainer import head_maps
+from ttame.explainers.attention.head_plan import TrainedHead
 from ttame.metrics.average_drop import drop_of, increase_of, published_masks
 from ttame.pixel_masking import mask_images
 from ttame.training.attention_objective import objective, own_maps, selected_classes
@@ -37,13 +37,13 @@ class BatchFigures:
 
 
 def validate(
-    classifier: Classifier, head: nn.Module, held_out: PreparedImages, settings: TrainingSettings
+    classifier: Classifier, head: TrainedHead, held_out: PreparedImages, settings: TrainingSettings
 ) -> dict[str, float]:
     """Compute the loss parts, Average Drop and Increase in Confidence on held-out images.
 
     The published code validates the *unmasked* images, so its figures do not depend on the head.
     Here everything is computed on masked ones: the loss as in training, AD and IC by the T-TAME
-    test protocol (min–max of the raw map, removed pixels black, 100 % kept).
+    test protocol (min–max of the map that explanations hold, removed pixels black, 100 % kept).
 
     Returns:
         Means over the images: ``loss``, ``cross_entropy``, ``area``, ``smoothness`` (weighted),
@@ -57,7 +57,7 @@ def validate(
 @torch.no_grad()
 def measure_batches(
     classifier: Classifier,
-    head: nn.Module,
+    head: TrainedHead,
     held_out: PreparedImages,
     settings: TrainingSettings,
     *,
@@ -105,22 +105,22 @@ def mean_figures(measured: Sequence[BatchFigures]) -> dict[str, float]:
 
 
 def _figures(
-    classifier: Classifier, head: nn.Module, batch: PreparedBatch, settings: TrainingSettings
+    classifier: Classifier, head: TrainedHead, batch: PreparedBatch, settings: TrainingSettings
 ) -> dict[str, float]:
     """The figures of one batch, averaged over its images."""
     images = batch.images.to(classifier.device)
     reading = classifier.read_features(images)
     labels = reading.logits.argmax(dim=1)
-    features = head_input(reading, settings.head_settings)
     classes = selected_classes(reading.logits, labels, settings.map_selection)
-    raw = head(features, classes).float()
+    raw = head_maps(head, classifier, reading, classes).float()
     maps = raw.sigmoid()
     own = own_maps(maps, settings.map_selection)
     logits = masked_logits(classifier, images, own, settings).float()
     parts = objective(maps, logits, labels, settings)
 
     size = (int(images.shape[2]), int(images.shape[3]))
-    masks = published_masks(own_maps(raw, settings.map_selection), size)
+    drawn = maps if settings.maps == "sigmoid" else raw
+    masks = published_masks(own_maps(drawn, settings.map_selection), size)
     masked = mask_images(images, masks, classifier.preprocessing, "raw")
     rows = labels[:, None]
     before = reading.logits.float().softmax(dim=1).gather(1, rows)

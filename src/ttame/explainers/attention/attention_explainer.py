@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.layer_outputs import uncompiled
+from ttame.classifiers.linear_end import linear_layer
 from ttame.errors import ExplainerError
-from ttame.explainers.attention.attention_head import (
-    AttentionHead,
-    HeadSettings,
-    gate_with_class_token,
-)
+from ttame.explainers.attention.attention_head import gate_with_class_token
+from ttame.explainers.attention.head_plan import TrainedHead, plan_head
+from ttame.explainers.attention.head_settings import HeadSettings
+from ttame.explainers.attention.shared_head import SharedHead
 from ttame.explainers.attention.trained_cards import trained_card
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 
@@ -23,8 +24,9 @@ from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 class AttentionExplainer(Explainer):
     """Explains with one forward pass of the classifier and its trained head.
 
-    The maps are the head's output *before* the sigmoid, as in the published test protocol; the
-    sigmoid is monotone, so it would rank the grid cells alike.
+    The maps of the published heads are the head's output *before* the sigmoid, as in their test
+    protocol. Those of a head whose settings say ``maps="sigmoid"`` are the mask of training, in
+    [0, 1]. The sigmoid is monotone, so both rank the grid cells alike.
 
     Args:
         classifier: the network that the head was trained for.
@@ -33,14 +35,14 @@ class AttentionExplainer(Explainer):
         training: what is known about its training: settings, data, figures; for the card.
 
     Raises:
-        ExplainerError: the head does not fit the classifier's taps or classes.
+        ExplainerError: the head does not fit the classifier's taps, classes or last layer.
         UnknownNameError: no such trained method.
     """
 
     def __init__(
         self,
         classifier: Classifier,
-        head: AttentionHead,
+        head: TrainedHead,
         *,
         method: str = "t_tame",
         training: Mapping[str, Any] | None = None,
@@ -52,16 +54,20 @@ class AttentionExplainer(Explainer):
                 allowed=f"channels {tapped} and {classifier.number_of_classes} classes, as "
                 f"{classifier.name} has them",
             )
+        if isinstance(head, SharedHead):
+            _check_class_layer(head, classifier)
         self.classifier = classifier
         self.head = head.to(classifier.device).eval()
         self.card = trained_card(method)
         self.training_record = dict(training or {})
 
     def provenance(self) -> dict[str, Any]:
-        """The classifier, the head's variant and how it was trained."""
+        """The classifier, the head's variant and parts, and where it reads."""
         return {
             **super().provenance(),
             "head": self.head.settings.variant,
+            "parts": list(self.head.settings.parts),
+            "maps": self.head.settings.maps,
             "taps": [tap.layer for tap in self.classifier.taps],
         }
 
@@ -75,11 +81,58 @@ class AttentionExplainer(Explainer):
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
         reading = self.classifier.read_features(images)
         classes = choose_classes(reading.logits)
-        features = head_input(reading, self.head.settings)
-        count = self.head.number_of_classes
-        if classes.shape[1] == count and bool((classes == torch.arange(count)).all()):
-            return RawMaps(reading.logits, classes, self.head(features))
-        return RawMaps(reading.logits, classes, self.head(features, classes))
+        every = torch.arange(self.head.number_of_classes, device=classes.device)
+        if classes.shape[1] == len(every) and bool((classes == every).all()):
+            maps = head_maps(self.head, self.classifier, reading, None)
+        else:
+            maps = head_maps(self.head, self.classifier, reading, classes)
+        if self.head.settings.maps == "sigmoid":
+            maps = maps.sigmoid()
+        return RawMaps(reading.logits, classes, maps)
+
+
+def _check_class_layer(head: SharedHead, classifier: Classifier) -> None:
+    """Raise ``ExplainerError`` if the classifier lacks the linear layer that the head reads."""
+    name, width = head.inputs.class_layer, head.inputs.class_width
+    if not name:
+        return
+    layer = dict(uncompiled(classifier.network).named_modules()).get(name)
+    shape = tuple(layer.weight.shape) if isinstance(layer, nn.Linear) else None
+    if shape != (head.number_of_classes, width):
+        raise ExplainerError(
+            f"a head for the class weights of a linear layer {name!r} of shape "
+            f"{(head.number_of_classes, width)}",
+            allowed=f"a classifier that has it, unlike {classifier.name}",
+        )
+
+
+def head_maps(
+    head: TrainedHead,
+    classifier: Classifier,
+    reading: FeatureReading,
+    classes: Tensor | None,
+    *,
+    wrapped: nn.Module | None = None,
+) -> Tensor:
+    """Run a head on what was read from its classifier.
+
+    Args:
+        head: knows what it reads.
+        classifier: whose features were read; a few-shot head also looks at its class weights.
+        reading: of a batch of images.
+        classes: as the head takes them.
+        wrapped: the head as it is called in training, where several processes share it.
+
+    Returns:
+        (B, K, h, w), before the sigmoid.
+    """
+    features = head_input(reading, head.settings)
+    weights: dict[str, Tensor] = {}
+    if isinstance(head, SharedHead) and head.inputs.class_layer:
+        layer = linear_layer(classifier, head.inputs.class_layer)
+        weights["class_weights"] = layer.weight.detach().float()
+    maps: Tensor = (wrapped or head)(features, classes, **weights)
+    return maps
 
 
 def head_input(reading: FeatureReading, settings: HeadSettings) -> list[Tensor]:
@@ -114,12 +167,12 @@ def new_attention_explainer(
     Example:
         >>> from torch import nn
         >>> from ttame.preprocessing import Preprocessing
-        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(),
-        ...                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
         >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
         >>> new_attention_explainer(classifier)(torch.zeros(2, 3, 16, 16)).maps.shape
         torch.Size([2, 1, 8, 8])
     """
-    channels = [tap.channels for tap in classifier.taps]
-    head = AttentionHead(channels, classifier.number_of_classes, settings, seed=seed)
-    return AttentionExplainer(classifier, head, method=method)
+    plan = plan_head(classifier, settings)
+    return AttentionExplainer(plan.classifier, plan.make(seed), method=method)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,29 +10,10 @@ from torch import Tensor, nn
 
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.global_batch_norm import GlobalBatchNorm2d
-
-HeadVariant = Literal["t-tame", "no-skip", "no-skip-no-batch-norm", "sigmoid-in-branch", "l-cam"]
-ClassTokenUse = Literal["drop", "multiply"]
+from ttame.explainers.attention.head_settings import HeadSettings, HeadVariant
 
 LARGEST_GRID = 56
 """The published cap on the height of the maps."""
-
-
-@dataclasses.dataclass(frozen=True)
-class HeadSettings:
-    """What kind of head to build.
-
-    Attributes:
-        variant: ``"t-tame"`` is the published head, the same in TAME and T-TAME. ``"no-skip"``
-            (the branch goes straight to class channels), ``"no-skip-no-batch-norm"`` and
-            ``"sigmoid-in-branch"`` are its published ablations. ``"l-cam"`` has no branches: one
-            1×1 convolution of the features.
-        class_token: ``"drop"``, or ``"multiply"`` each patch token by the class token of its
-            layer (a variant of T-TAME's code for Vision Transformers).
-    """
-
-    variant: HeadVariant = "t-tame"
-    class_token: ClassTokenUse = "drop"
 
 
 class AttentionHead(nn.Module):
@@ -71,7 +50,7 @@ class AttentionHead(nn.Module):
         self,
         channels: Sequence[int],
         number_of_classes: int,
-        settings: HeadSettings = HeadSettings(),
+        settings: HeadSettings = HeadSettings(),  # noqa: B008 - frozen
         *,
         seed: int = 0,
     ) -> None:
@@ -80,6 +59,11 @@ class AttentionHead(nn.Module):
             raise ExplainerError(
                 f"a head for channels {list(channels)} and {number_of_classes} classes",
                 allowed="at least one tap with a channel, and at least one class",
+            )
+        if settings.variant == "few-shot":
+            raise ExplainerError(
+                "an attention head of variant few-shot",
+                remedy="new_attention_explainer, which makes a SharedHead for it",
             )
         if settings.variant == "l-cam" and len(channels) != 1:
             raise ExplainerError(

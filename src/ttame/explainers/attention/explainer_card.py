@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_MAPS = {
+    "raw": "the head's output before the sigmoid",
+    "sigmoid": "the sigmoid of the head's output, in [0, 1], which masked the images in training",
+}
+_PARTS = {
+    "prior": "the classifier's own evidence for the class at each place",
+    "embedding": "what place and class have in common",
+    "gate": "the same for all classes",
+}
+
 
 def explainer_card(config: Mapping[str, Any]) -> str:
     """Write the card as Markdown with the front matter that the Hugging Face hub reads.
@@ -35,6 +45,7 @@ def _front_matter() -> str:
 def _head(config: Mapping[str, Any]) -> str:
     classifier, head = config["classifier"], config["head"]
     taps = ", ".join(f"`{tap}`" for tap in classifier["taps"])
+    parts = _parts(head["few_shot"]) if head["few_shot"] else ""
     return f"""
 # {config["method"]} explainer for {classifier["name"]}
 
@@ -46,9 +57,18 @@ gives a saliency map for every class in one forward pass of the classifier.
 | classifier | `{classifier["name"]}` |
 | fingerprint of its weights | `{classifier["fingerprint"]}` |
 | feature taps | {taps} |
+{parts}| maps | {_MAPS[head["maps"]]} |
 | made by | ttame {config["ttame_version"]} |
 | licence of the head | Apache-2.0; the classifier's weights and the images have their own |
 """
+
+
+def _parts(few_shot: Mapping[str, Any]) -> str:
+    """The table's row on the parts of a few-shot head."""
+    has = [name for name in _PARTS if few_shot[name]]
+    lacks = [name for name in _PARTS if not few_shot[name]]
+    row = f"| parts of the head | {', '.join(f'{name} ({_PARTS[name]})' for name in has)}"
+    return row + (f"; without {' and '.join(lacks)} |\n" if lacks else " |\n")
 
 
 def _use(config: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from importlib.resources import files
@@ -24,13 +25,16 @@ from ttame.errors import (
     WeightsError,
 )
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
-from ttame.explainers.attention.attention_head import (
-    AttentionHead,
+from ttame.explainers.attention.attention_head import AttentionHead
+from ttame.explainers.attention.explainer_card import explainer_card
+from ttame.explainers.attention.head_plan import TrainedHead
+from ttame.explainers.attention.head_settings import (
     ClassTokenUse,
     HeadSettings,
     HeadVariant,
+    MapScale,
 )
-from ttame.explainers.attention.explainer_card import explainer_card
+from ttame.explainers.attention.shared_head import HeadInputs, SharedHead
 
 SCHEMA_VERSION = 1
 CONFIG_FILE = "config.json"
@@ -42,11 +46,24 @@ class _Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
+class _SavedFewShot(_Strict):
+    prior: bool
+    embedding: bool
+    gate: bool
+    branched: tuple[int, ...]
+    pooled: int | None
+    class_layer: str
+    class_width: int
+
+
 class _SavedHead(_Strict):
     variant: HeadVariant
     class_token: ClassTokenUse
     channels: tuple[int, ...]
     number_of_classes: int
+    # Files of older versions have neither.
+    maps: MapScale = "raw"
+    few_shot: _SavedFewShot | None = None
 
 
 class _SavedRecipe(_Strict):
@@ -131,19 +148,40 @@ def load_explainer(
     if device is not None:
         classifier.network.to(device)
     _check_fingerprint(config, classifier, folder, allow_other_weights)
-    head = AttentionHead(
-        config.head.channels,
-        config.head.number_of_classes,
-        HeadSettings(config.head.variant, config.head.class_token),
-    )
+    head = _head_of(config.head, folder / CONFIG_FILE)
     _load_head(head, folder / WEIGHTS_FILE)
     return AttentionExplainer(classifier, head, method=config.method, training=config.training)
 
 
 def bundled_explainers() -> dict[str, Path]:
-    """Name to folder of the explainers that ship with ttame."""
+    """Name to folder of the explainers that ship with ttame.
+
+    The default explainer of a classifier has the classifier's name; others have a second part,
+    such as ``"efficientnet_lite0--t-tame"``.
+    """
     root = Path(str(files("ttame.explainers") / "bundled"))
     return {folder.name: folder for folder in sorted(root.glob("*")) if folder.is_dir()}
+
+
+def bundled_methods(classifier: str) -> dict[str, str]:
+    """Method to name of the bundled explainers of a classifier, the default one first.
+
+    What counts is what the folders hold, not how they are called.
+
+    Args:
+        classifier: its name.
+
+    Example:
+        >>> "efficientnet_lite0" in bundled_methods("efficientnet_lite0").values()
+        True
+    """
+    bundled = bundled_explainers()
+    methods: dict[str, str] = {}
+    for name in sorted(bundled, key=lambda name: (name != classifier, name)):
+        config = _read_config(bundled[name])
+        if config.classifier.name == classifier:
+            methods.setdefault(config.method, name)
+    return methods
 
 
 def find_explainer(place: Path | str) -> Path:
@@ -220,6 +258,8 @@ def _config_of(explainer: AttentionExplainer) -> ExplainerConfig:
             class_token=head.settings.class_token,
             channels=head.channels,
             number_of_classes=head.number_of_classes,
+            maps=head.settings.maps,
+            few_shot=_saved_few_shot(head) if isinstance(head, SharedHead) else None,
         ),
         classifier=_SavedClassifier(
             name=classifier.name,
@@ -236,6 +276,19 @@ def _config_of(explainer: AttentionExplainer) -> ExplainerConfig:
             preprocessing=classifier.preprocessing.as_json(),
         ),
         training=explainer.training_record,
+    )
+
+
+def _saved_few_shot(head: SharedHead) -> _SavedFewShot:
+    inputs, settings = head.inputs, head.settings
+    return _SavedFewShot(
+        prior=settings.prior,
+        embedding=settings.embedding,
+        gate=settings.gate,
+        branched=inputs.branched,
+        pooled=inputs.pooled,
+        class_layer=inputs.class_layer,
+        class_width=inputs.class_width,
     )
 
 
@@ -319,7 +372,28 @@ def _check_fingerprint(
         )
 
 
-def _load_head(head: AttentionHead, path: Path) -> None:
+def _head_of(saved: _SavedHead, path: Path) -> TrainedHead:
+    """The saved head, untrained."""
+    settings = HeadSettings(saved.variant, saved.class_token, saved.maps)
+    parts = saved.few_shot
+    if (parts is not None) != (saved.variant == "few-shot"):
+        raise ExplainerFolderError(f"{path} is broken at 'head.few_shot'")
+    if parts is None:
+        return AttentionHead(saved.channels, saved.number_of_classes, settings)
+    settings = dataclasses.replace(
+        settings, prior=parts.prior, embedding=parts.embedding, gate=parts.gate
+    )
+    inputs = HeadInputs(
+        channels=saved.channels,
+        branched=parts.branched,
+        pooled=parts.pooled,
+        class_layer=parts.class_layer,
+        class_width=parts.class_width,
+    )
+    return SharedHead(inputs, saved.number_of_classes, settings)
+
+
+def _load_head(head: TrainedHead, path: Path) -> None:
     try:
         weights = read_weights(path)
         head.load_state_dict(weights)

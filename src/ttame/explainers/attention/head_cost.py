@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.network_trace import blank_image
-from ttame.explainers.attention.attention_head import AttentionHead, HeadSettings
+from ttame.explainers.attention.head_plan import TrainedHead, plan_head
+from ttame.explainers.attention.head_settings import HeadSettings
+from ttame.explainers.attention.shared_head import SharedHead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,36 +23,40 @@ class HeadCost:
         file_megabytes: of the saved head, in 10⁶ bytes.
         top1_share: multiplications for one class, as a share of the classifier's.
         all_share: for all classes.
+        parts: of a few-shot head, those that this classifier has material for.
     """
 
     parameters: int
     file_megabytes: float
     top1_share: float
     all_share: float
+    parts: tuple[str, ...] = ()
 
 
 def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -> HeadCost:  # noqa: B008 - frozen
     """Count parameters and multiplications of a head for this classifier.
 
+    A few-shot head is counted without a prior where the classifier has none to give.
     Multiplications are counted by torch's own flop counter on one image; upsampling and
     activations are not counted on either side.
 
     Example:
         >>> from torch import nn
         >>> from ttame.preprocessing import Preprocessing
-        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(),
-        ...                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
         >>> head_cost(Classifier(network, preprocessing=Preprocessing.imagenet(16))).parameters
-        133
+        517
     """
     from torch.utils.flop_counter import FlopCounterMode
 
+    plan = plan_head(classifier, settings)
     with torch.device("meta"):
-        head = AttentionHead(
-            [tap.channels for tap in classifier.taps], classifier.number_of_classes, settings
-        ).eval()
-        features = [torch.empty(1, tap.channels, *tap.grid) for tap in classifier.taps]
+        head = plan.make().eval()
+        features = [torch.empty(1, tap.channels, *tap.grid) for tap in plan.classifier.taps]
         one_class = torch.zeros(1, 1, dtype=torch.long)
+        weights = _class_weights(head)
 
     def count(run: object) -> int:
         assert callable(run)
@@ -64,6 +71,14 @@ def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -
     return HeadCost(
         parameters=parameters,
         file_megabytes=saved / 1e6,
-        top1_share=count(lambda: head(features, one_class)) / whole,
-        all_share=count(lambda: head(features)) / whole,
+        top1_share=count(lambda: head(features, one_class, **weights)) / whole,
+        all_share=count(lambda: head(features, **weights)) / whole,
+        parts=plan.settings.parts,
     )
+
+
+def _class_weights(head: TrainedHead) -> dict[str, Tensor]:
+    """What a few-shot head is given beside the features, without its content."""
+    if not isinstance(head, SharedHead) or not head.inputs.class_layer:
+        return {}
+    return {"class_weights": torch.empty(head.number_of_classes, head.inputs.class_width)}

@@ -5,8 +5,14 @@ from __future__ import annotations
 from ttame.errors import UnknownNameError
 from ttame.explainers.method_card import MethodCard
 
+_PUBLISHED = (
+    "our own implementation of the paper's formulas, Apache-2.0; the published code is for "
+    "non-commercial use"
+)
+_OURS = "our own method, Apache-2.0; its losses are those of the paper"
 
-def _card(name: str, title: str, paper: str) -> MethodCard:
+
+def _card(name: str, title: str, paper: str, licence_note: str = _PUBLISHED) -> MethodCard:
     return MethodCard(
         name=name,
         title=title,
@@ -14,8 +20,7 @@ def _card(name: str, title: str, paper: str) -> MethodCard:
         networks="any with feature maps or patch tokens, after training",
         cost="1 forward and the head, all classes",
         paper=paper,
-        licence_note="our own implementation of the paper's formulas, Apache-2.0; the published "
-        "code is for non-commercial use",
+        licence_note=licence_note,
     )
 
 
@@ -26,6 +31,9 @@ TRAINED_CARDS: dict[str, MethodCard] = {
         _card("tame", "TAME", "Ntrougkas et al., arXiv 2301.07407"),
         _card("l_cam_img", "L-CAM-Img", "Gkartzonika et al., arXiv 2209.11189"),
         _card("l_cam_fm", "L-CAM-Fm", "Gkartzonika et al., arXiv 2209.11189"),
+        _card(
+            "few_shot", "Few-shot T-TAME", "ours, after Ntrougkas et al., arXiv 2403.04523", _OURS
+        ),
     )
 }
 """Name to facts, for every method whose explainer is trained."""

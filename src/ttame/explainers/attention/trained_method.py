@@ -8,7 +8,7 @@ from pathlib import Path
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
-from ttame.explainers.attention.explainer_folder import bundled_explainers, load_explainer
+from ttame.explainers.attention.explainer_folder import bundled_methods, load_explainer
 from ttame.explainers.method_card import MethodCard
 
 
@@ -30,20 +30,19 @@ class TrainedMethod:
         Args:
             classifier: the network to explain; its weights must be those of the training.
             folder: where ``ttame train`` wrote the explainer, or a hub repository. Without one,
-                the bundled explainer of the classifier's name is taken, if there is one.
+                the bundled explainer of this method and classifier is taken, if there is one.
 
         Raises:
             ExplainerError: no folder is given and none is bundled, or it holds another method.
             OtherClassifierError: it was trained for other weights.
         """
-        if folder is None and classifier.name not in bundled_explainers():
+        place = folder or bundled_methods(classifier.name).get(self.card.name)
+        if place is None:
             raise self._missing(classifier)
-        loaded = load_explainer(str(folder or classifier.name), classifier=classifier)
+        loaded = load_explainer(str(place), classifier=classifier)
         if loaded.method != self.card.name:
-            if folder is None:
-                raise self._missing(classifier)
             raise ExplainerError(
-                f"{folder} holds an explainer trained as {loaded.method}, not {self.card.name}",
+                f"{place} holds an explainer trained as {loaded.method}, not {self.card.name}",
                 remedy=loaded.method,
             )
         return loaded

@@ -1,0 +1,254 @@
+"""The few-shot head: what one class teaches about places, every class shares."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ttame.errors import ExplainerError
+from ttame.explainers.attention.attention_head import map_grid
+from ttame.explainers.attention.global_batch_norm import GlobalBatchNorm2d
+from ttame.explainers.attention.head_settings import HeadSettings
+
+WIDTH = 64
+"""Channels of the branches and of the embedding."""
+
+_SMALLEST_SPREAD = 1e-12
+"""Of class weights; a classifier whose last layer still is zero has none to divide by."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadInputs:
+    """What a few-shot head reads of its classifier.
+
+    Attributes:
+        channels: of every tap, first to last.
+        branched: positions of the taps that a branch reads; the first one gives the grid.
+        pooled: position of the tap that holds the features which the classifier pools for its
+            last linear layer; ``None`` without such features, and then there is no prior. This
+            tap may have a branch as well.
+        class_layer: dotted name of the linear layer that gives the logits; empty if there is
+            none, and then an embedding is learned for every class.
+        class_width: length of the rows of this layer; 0 without it.
+
+    Raises:
+        ExplainerError: inputs that do not fit together.
+    """
+
+    channels: tuple[int, ...]
+    branched: tuple[int, ...]
+    pooled: int | None = None
+    class_layer: str = ""
+    class_width: int = 0
+
+    def __post_init__(self) -> None:
+        positions = {*self.branched, *([] if self.pooled is None else [self.pooled])}
+        if not self.branched or positions != set(range(len(self.channels))):
+            raise ExplainerError(
+                f"branches on taps {list(self.branched)} of {len(self.channels)}",
+                allowed="at least one, and every tap read",
+            )
+        if bool(self.class_layer) != bool(self.class_width):
+            raise ExplainerError(
+                f"class layer {self.class_layer!r} with rows of length {self.class_width}",
+                allowed="both or neither",
+            )
+        if self.pooled is not None and self.channels[self.pooled] != self.class_width:
+            raise ExplainerError(
+                f"pooled features with {self.channels[self.pooled]} channels for class weights of "
+                f"{self.class_width}",
+                allowed="the features that the classifier pools for its last linear layer",
+            )
+
+
+class SharedHead(nn.Module):
+    """A head whose classes share all weights, so that a few hundred images train it.
+
+    T-TAME's head owns a row of the fusion layer per class, which only images of this class teach.
+    Here the map logit of class k at place x is a sum of three parts::
+
+        m_k(x) =  BatchNorm( w_k · A(x) )                 the prior: the classifier's own evidence
+               +  s · cos( E Z(x) + e, G (w_k − w̄)/σ + g )   what place and class have in common
+               +  v · Z(x) + b                            the gate: the same for all classes
+
+        Z      =  Σ_i up( ReLU( BatchNorm( W_i ∗ F_i )))              W_i: 1×1, C_i → 64
+
+    ``F_i`` are the tapped feature maps, ``A`` the features that the classifier pools for its last
+    linear layer, whose rows are ``w_k`` (C × D) with mean row ``w̄`` and standard deviation ``σ``
+    of all entries. For a CNN with average pooling the prior is CAM, for a Vision Transformer the
+    class-embedding projection; its batch norm has a single channel and so keeps the order of
+    classes and places. The gate starts at zero: an untrained head is its prior with a little noise.
+    A class without training images has its prior, its gate and an embedding made of its weights.
+
+    Parts that the settings leave out do not exist; ``b`` always does, since it decides how much of
+    the picture the maps keep. Without a linear layer, ``G … + g`` is a learned table of classes.
+
+    Args:
+        inputs: what it reads of the classifier.
+        number_of_classes: C.
+        settings: of variant ``"few-shot"``; which parts it has.
+        seed: of the initial weights.
+
+    Raises:
+        ExplainerError: settings that do not fit the inputs, or without any part.
+
+    Example:
+        >>> inputs = HeadInputs((8, 16, 32), branched=(0, 1), pooled=2, class_layer="fc",
+        ...                     class_width=32)
+        >>> head = SharedHead(inputs, 5, HeadSettings("few-shot"))
+        >>> features = [torch.randn(2, 8, 14, 14), torch.randn(2, 16, 7, 7),
+        ...             torch.randn(2, 32, 7, 7)]
+        >>> head(features, torch.tensor([[3], [1]]), class_weights=torch.randn(5, 32)).shape
+        torch.Size([2, 1, 14, 14])
+    """
+
+    def __init__(
+        self, inputs: HeadInputs, number_of_classes: int, settings: HeadSettings, *, seed: int = 0
+    ) -> None:
+        super().__init__()
+        _check(inputs, number_of_classes, settings)
+        self.inputs = inputs
+        self.number_of_classes = number_of_classes
+        self.settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if settings.embedding or settings.gate:
+                widths = [inputs.channels[position] for position in inputs.branched]
+                self.branches = nn.ModuleList([_Branch(width) for width in widths])
+            if settings.prior:
+                self.prior_norm = GlobalBatchNorm2d(1)
+            if settings.embedding:
+                self.place_embedding = nn.Conv2d(WIDTH, WIDTH, kernel_size=1)
+                self.class_embedding = (
+                    nn.Linear(inputs.class_width, WIDTH)
+                    if inputs.class_layer
+                    else nn.Embedding(number_of_classes, WIDTH)
+                )
+                self.embedding_scale = nn.Parameter(torch.ones(()))
+            if settings.gate:
+                self.gate = nn.Conv2d(WIDTH, 1, kernel_size=1, bias=False)
+                nn.init.zeros_(self.gate.weight)
+            self.bias = nn.Parameter(torch.zeros(()))
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of every tap, first to last."""
+        return self.inputs.channels
+
+    def forward(
+        self,
+        feature_maps: Sequence[Tensor],
+        classes: Tensor | None = None,
+        *,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the maps of some classes, before the sigmoid.
+
+        Args:
+            feature_maps: one (B, C_i, h_i, w_i) per tap.
+            classes: ``None`` for all C; (K,) int64 for the same classes for every image; (B, K)
+                for classes of their own.
+            class_weights: (C, D), the rows of the classifier's last linear layer; ``None`` for a
+                classifier without one.
+
+        Returns:
+            (B, K, S, S') in the dtype of the features, on the grid of the first branched tap.
+        """
+        first = feature_maps[self.inputs.branched[0]]
+        grid = map_grid((int(first.shape[2]), int(first.shape[3])))
+        if classes is None:
+            classes = torch.arange(self.number_of_classes, device=first.device)
+        maps: Tensor = self.bias.expand(len(first), classes.shape[-1], *grid)
+        if self.settings.embedding or self.settings.gate:
+            fused = self._fused(feature_maps, grid)
+            if self.settings.gate:
+                maps = maps + self.gate(fused)
+            if self.settings.embedding:
+                maps = maps + self._common(fused, classes, class_weights)
+        if self.inputs.pooled is not None:
+            assert class_weights is not None
+            evidence = feature_maps[self.inputs.pooled]
+            maps = maps + _resized(self._prior(evidence, classes, class_weights), grid)
+        return maps
+
+    def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+        """Z: the sum of all branches on the grid of the maps."""
+        pairs = zip(self.branches, self.inputs.branched, strict=True)
+        parts = [_resized(branch(feature_maps[position]), grid) for branch, position in pairs]
+        return sum(parts[1:], start=parts[0])
+
+    def _common(self, fused: Tensor, classes: Tensor, class_weights: Tensor | None) -> Tensor:
+        """The scaled cosine of every place with every class."""
+        if isinstance(self.class_embedding, nn.Embedding):
+            of_classes = self.class_embedding(classes)
+        else:
+            assert class_weights is not None
+            spread = class_weights.std(correction=0).clamp_min(_SMALLEST_SPREAD)
+            centred = class_weights[classes] - class_weights.mean(dim=0)
+            of_classes = self.class_embedding(centred / spread)
+        cosine = _at_places(
+            F.normalize(of_classes, dim=-1), F.normalize(self.place_embedding(fused), dim=1)
+        )
+        return cosine * self.embedding_scale
+
+    def _prior(self, evidence: Tensor, classes: Tensor, class_weights: Tensor) -> Tensor:
+        """The classifier's own evidence, on its own grid, normalised as a whole."""
+        maps = _at_places(class_weights[classes], evidence)
+        normalised: Tensor = self.prior_norm(maps.flatten(0, 1)[:, None])
+        return normalised.reshape(maps.shape)
+
+
+def _check(inputs: HeadInputs, number_of_classes: int, settings: HeadSettings) -> None:
+    """Refuse what gives no head, or one with a part that is never used."""
+    if settings.variant != "few-shot" or settings.class_token != "drop":
+        raise ExplainerError(
+            f"a shared head of variant {settings.variant}, class_token={settings.class_token!r}",
+            allowed="variant few-shot, class_token='drop'",
+        )
+    if number_of_classes < 1 or min(inputs.channels) < 1:
+        raise ExplainerError(
+            f"a head for channels {list(inputs.channels)} and {number_of_classes} classes",
+            allowed="taps with channels, and at least one class",
+        )
+    if settings.prior != (inputs.pooled is not None):
+        raise ExplainerError(
+            f"prior={settings.prior} with pooled={inputs.pooled}",
+            allowed="a prior where there are pooled features, and nowhere else",
+        )
+    if not settings.parts:
+        raise ExplainerError(
+            "a few-shot head without prior, embedding and gate", allowed="at least one of them"
+        )
+
+
+class _Branch(nn.Module):
+    """1×1 convolution to the shared width, batch norm, ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        # Batch norm would subtract a bias again: its gradient is rounding, which AdamW enlarges.
+        self.convolution = nn.Conv2d(channels, WIDTH, kernel_size=1, bias=False)
+        self.batch_norm = GlobalBatchNorm2d(WIDTH)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, 64, h, w)."""
+        normalised: Tensor = self.batch_norm(self.convolution(features))
+        return normalised.relu()
+
+
+def _at_places(vectors: Tensor, places: Tensor) -> Tensor:
+    """Products of vectors, (K, D) or (B, K, D), with every place of (B, D, h, w): (B, K, h, w)."""
+    if vectors.ndim == 2:
+        return F.conv2d(places, vectors[:, :, None, None])
+    return torch.einsum("bkd,bdhw->bkhw", vectors, places)
+
+
+def _resized(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, K, h, w) resized bilinearly, with half-pixel centres."""
+    if (int(maps.shape[2]), int(maps.shape[3])) == grid:
+        return maps
+    return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)

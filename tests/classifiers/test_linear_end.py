@@ -1,0 +1,140 @@
+"""Where the logits are linear in pooled features, on every kind of network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.conftest import assert_close
+from tests.tiny_networks import CLASSES, TINY, tiny_timm
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.linear_end import (
+    Pooling,
+    find_class_layer,
+    find_linear_end,
+    linear_layer,
+)
+from ttame.preprocessing import Preprocessing
+
+
+def tiny_convnext() -> Classifier:
+    """Its norm stands between the pooling and the linear layer."""
+    return tiny_timm("convnext_atto", 64, depths=(1, 1, 1, 1), dims=(8, 12, 16, 24))
+
+
+def tiny_vgg() -> Classifier:
+    """Two linear layers on the flattened features."""
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(512, 20), nn.ReLU(), nn.Linear(20, CLASSES),
+    )  # fmt: skip
+    return Classifier(network, preprocessing=Preprocessing.imagenet(32))
+
+
+def tiny_fully_convolutional() -> Classifier:
+    """Its classes are the channels of a convolution, as in SqueezeNet."""
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 12, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(12, CLASSES, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
+    return Classifier(network, preprocessing=Preprocessing.imagenet(32))
+
+
+POOLED: dict[str, tuple[Pooling, str]] = {
+    "cnn": ("average", "10"),
+    "timm resnet": ("average", "fc"),
+    "timm swin": ("average", "head.fc"),
+    "timm vit": ("class token", "head"),
+    "timm vit, registers": ("class token", "head"),
+    "timm vit, patches pooled": ("average", "head"),
+    "torchvision vit": ("class token", "heads.head"),
+    "transformers vit": ("class token", "classifier"),
+}
+NOT_POOLED: dict[str, tuple[Callable[[], Classifier], str | None]] = {
+    "two heads": (TINY["timm vit, distilled"], "head_dist"),
+    "convnext": (tiny_convnext, "head.fc"),
+    "vgg": (tiny_vgg, "7"),
+    "fully convolutional": (tiny_fully_convolutional, None),
+}
+
+
+def noise(classifier: Classifier, images: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(images, 3, *classifier.preprocessing.input_size, generator=generator)
+
+
+def test_every_kind_of_network_is_asked() -> None:
+    assert POOLED.keys() | {"timm vit, distilled"} == TINY.keys()
+
+
+@pytest.mark.parametrize("kind", POOLED)
+def test_the_logits_are_linear_in_what_is_pooled(kind: str) -> None:
+    classifier = TINY[kind]()
+    end = find_linear_end(classifier)
+    assert end is not None
+    assert (end.pooling, end.layer) == POOLED[kind]
+    assert find_class_layer(classifier) == end.layer
+    reading = classifier.with_taps([end.features]).read_features(noise(classifier))
+    (features,), (token,) = reading.feature_maps, reading.class_tokens
+    pooled = features.mean(dim=(2, 3)) if end.pooling == "average" else token
+    assert_close(end.linear(classifier)(pooled), reading.logits, 1e-4)
+
+
+@pytest.mark.parametrize("kind", NOT_POOLED)
+def test_what_is_not_linear_in_pooled_features_has_no_end(kind: str) -> None:
+    make, layer = NOT_POOLED[kind]
+    classifier = make()
+    assert find_linear_end(classifier) is None
+    assert find_class_layer(classifier) == layer
+    if layer is not None:
+        assert linear_layer(classifier, layer).out_features == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"), [(TINY["torchvision vit"], "class token"), (tiny_vgg, None)]
+)
+def test_a_head_that_starts_at_zero_is_not_mistaken(
+    make: Callable[[], Classifier], expected: str | None
+) -> None:
+    """Its logits are the same for any features, which must not make all of them its input."""
+    classifier = make()
+    layer = find_class_layer(classifier)
+    assert layer is not None
+    nn.init.zeros_(linear_layer(classifier, layer).weight)
+    nn.init.zeros_(linear_layer(classifier, layer).bias)
+    end = find_linear_end(classifier)
+    assert (None if end is None else end.pooling) == expected
+
+
+def test_a_last_linear_layer_that_gives_no_classes_is_none() -> None:
+    """Logits behind a linear layer of another width, here padded by a zero."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(8, CLASSES - 1), nn.ConstantPad1d((0, 1), 0.0),
+    )  # fmt: skip
+    classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16), taps=["0"])
+    assert find_class_layer(classifier) is None
+    assert find_linear_end(classifier) is None
+
+
+def test_the_layer_is_that_of_the_network_as_it_is_now() -> None:
+    classifier = TINY["cnn"]()
+    end = find_linear_end(classifier)
+    assert end is not None
+    other = copy.copy(classifier)
+    other.network = copy.deepcopy(classifier.network)
+    assert end.linear(other) is other.network.get_submodule(end.layer)
+    assert end.linear(other) is not end.linear(classifier)
+
+
+def test_half_precision_is_recognised_too() -> None:
+    home = TINY["cnn"]()
+    network = copy.deepcopy(home.network).bfloat16()
+    end = find_linear_end(Classifier(network, preprocessing=home.preprocessing))
+    assert end is not None and end.pooling == "average"
