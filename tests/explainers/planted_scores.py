@@ -1,0 +1,111 @@
+"""How well the maps of every method find a planted digit."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tests.planted_digits.digit_classifier import PREPROCESSING
+from tests.planted_digits.planted_images import plant_digits, plant_two_digits
+from ttame.classifiers.classifier import Classifier
+from ttame.evaluation.paired_statistics import bootstrap_interval
+from ttame.explainers.explainer import Explainer
+from ttame.explainers.known_explainers import make_explainer, methods_for
+from ttame.metrics.energy_inside import energy_inside
+from ttame.metrics.pointing_game import pointing_game
+
+BASELINE = "centre_gaussian"
+AT_ONCE = 25
+"""Images in a batch."""
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "iia": {"image_steps": 2, "attention_steps": 3},
+    "integrated_gradients": {"steps": 20},
+    "occlusion": {"stride": 8},
+    "rise": {"masks": 300},
+    "smooth_grad": {"samples": 10},
+}
+"""Of methods whose default is many times as many passes; all others have their defaults."""
+
+
+class Mean(NamedTuple):
+    """A mean over images with its 95 % bootstrap interval.
+
+    Every digit has as many images as any other, so it is the mean over classes, too.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> Mean:
+        """From (B,) values."""
+        return cls(float(values.mean()), *bootstrap_interval([values.double().numpy()]))
+
+
+class FoundDigits:
+    """Held-out images, and how well methods find their digits; each is measured when asked for.
+
+    Args:
+        classifier: reads planted digits.
+        trained: of a method that the registry cannot make without training.
+        count: of images with one digit, and of digits in images with two.
+    """
+
+    def __init__(self, classifier: Classifier, trained: Explainer, count: int) -> None:
+        defined, self.reasons = methods_for(classifier)
+        for name, options in OPTIONS.items():
+            defined[name] = make_explainer(name, classifier, **options)
+        self.classifier = classifier
+        self.explainers: dict[str, Explainer] = {**defined, trained.method: trained}
+        self.reasons.pop(trained.method)
+        random = torch.Generator().manual_seed(1000)
+        self.images = plant_digits("held out", count, random)
+        self.pairs = plant_two_digits("held out", count // 2, random)
+        self._maps: dict[str, Tensor] = {}
+        self._pair_maps: dict[str, Tensor] = {}
+
+    def maps(self, name: str) -> Tensor:
+        """(B, h, w) raw maps of the planted class of every image."""
+        if name not in self._maps:
+            explained = self._explained(name, self.images.pixels, self.images.labels[:, None])
+            self._maps[name] = explained[:, 0]
+        return self._maps[name]
+
+    def pair_maps(self, name: str) -> Tensor:
+        """(B / 2, 2, h, w) raw maps of both classes of every image with two digits."""
+        if name not in self._pair_maps:
+            classes = torch.stack([self.pairs.labels, self.pairs.decoy_labels], dim=1)
+            self._pair_maps[name] = self._explained(name, self.pairs.pixels, classes)
+        return self._pair_maps[name]
+
+    def pointing(self, name: str) -> Tensor:
+        """(B,) percent: whether the maps are highest on the digit."""
+        return pointing_game(self.maps(name), self.images.digits)
+
+    def energy(self, name: str) -> Tensor:
+        """(B,) percent: how much of the maps lies on the digit."""
+        return energy_inside(self.maps(name), self.images.digits)
+
+    def telling_apart(self, name: str) -> Tensor:
+        """(B / 2,) percent: of two digits, how many are pointed at when their class is asked for.
+
+        A map that is the same for all classes reaches 50 at best.
+        """
+        maps = self.pair_maps(name)
+        first = pointing_game(maps[:, 0], self.pairs.digits)
+        second = pointing_game(maps[:, 1], self.pairs.decoys)
+        return (first + second) / 2
+
+    def _explained(self, name: str, pixels: Tensor, classes: Tensor) -> Tensor:
+        images = PREPROCESSING.normalise(pixels).split(AT_ONCE)
+        explainer = self.explainers[name]
+        return torch.cat(
+            [
+                explainer(part, asked).maps
+                for part, asked in zip(images, classes.split(AT_ONCE), strict=True)
+            ]
+        )

@@ -1,0 +1,188 @@
+"""Whether the methods find the region that decides, on images where it is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.explainers.planted_digits_page import PAGE, PICTURE, listed_scores
+from tests.explainers.planted_scores import BASELINE, FoundDigits
+from tests.planted_digits.digit_classifier import share_recognised, trained_digit_classifier
+from tests.planted_digits.planted_images import (
+    CLASSES,
+    DIGIT,
+    SIZE,
+    plant_digits,
+    plant_two_digits,
+)
+from ttame.explainers.known_explainers import EXPLAINERS
+
+pytestmark = pytest.mark.xdist_group("planted digits")
+
+CLEAR_MARGIN = 30.0
+"""Points of the pointing game between a method that finds digits and the centre of the image."""
+
+POINTS_AT_THE_DIGIT: dict[str, float] = {
+    "attention_rollout": 75,
+    "attn_lrp": 75,
+    "full_lrp": 75,
+    "generic_attention": 75,
+    "input_x_gradient": 75,
+    "integrated_gradients": 75,
+    "partial_lrp": 75,
+    "raw_attention": 75,
+    "transformer_attribution": 75,
+    "hires_cam": 60,
+    "layer_cam": 60,
+    "occlusion": 60,
+    "recipro_cam": 60,
+    "rise": 60,
+    "score_cam": 60,
+    "smooth_grad": 60,
+    "t_tame": 60,
+    "vit_recipro_cam": 60,
+    "iia": 45,
+    "legrad": 45,
+    "vit_cx": 45,
+}
+"""The least share of images on which they must, in percent: some 20 points below what was
+measured, because other machines train another network."""
+
+OFTEN_MISSES = {
+    "ablation_cam",
+    "class_embedding",
+    "eigen_cam",
+    "grad_cam",
+    "grad_cam_plus_plus",
+    "xgrad_cam",
+    "random",
+    BASELINE,
+}
+"""Of which nothing is asked. The activation methods among them weigh a channel by one number for
+the whole picture, but here a channel means different things in different tokens."""
+
+TELLS_TWO_APART: dict[str, float] = {
+    "generic_attention": 75,
+    "occlusion": 75,
+    "attn_lrp": 65,
+    "iia": 65,
+    "integrated_gradients": 60,
+    "recipro_cam": 65,
+    "grad_cam": 58,
+    "hires_cam": 58,
+    "layer_cam": 58,
+    "legrad": 58,
+    "t_tame": 58,
+    "transformer_attribution": 58,
+    "vit_recipro_cam": 58,
+}
+"""Of two digits, the least share that is pointed at when its class is asked for, in percent. One
+map for all classes reaches 50."""
+
+
+def test_all_images_of_a_seed_are_the_same_and_balanced() -> None:
+    once, again, other = (
+        plant_digits("training", 20, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
+    )
+    assert torch.equal(once.pixels, again.pixels)
+    assert not torch.equal(once.pixels, other.pixels)
+    assert once.labels.bincount().tolist() == [2] * CLASSES
+    assert once.pixels.min() >= 0 and once.pixels.max() <= 1
+
+
+def test_boxes_say_where_digit_and_decoy_are() -> None:
+    images = plant_digits("held out", 200, torch.Generator().manual_seed(0))
+    for boxes in (images.digits, images.decoys):
+        assert (boxes.flatten(1).sum(dim=1) == DIGIT**2).all()
+        assert boxes.float().mean(dim=0).gt(0).all(), "everywhere in the picture"
+    assert not (images.digits & images.decoys).any()
+    changed = (images.pixels != images.textures).any(dim=1)
+    assert not (changed & ~images.digits & ~images.decoys).any()
+    assert (changed & images.digits).flatten(1).any(dim=1).all()
+
+
+def test_two_digits_differ_and_both_are_whole() -> None:
+    pairs = plant_two_digits("held out", 200, torch.Generator().manual_seed(0))
+    assert (pairs.labels != pairs.decoy_labels).all()
+    assert not (pairs.digits & pairs.decoys).any()
+
+
+def test_a_decoy_says_nothing_about_the_digit() -> None:
+    """It is made of the same digit as often as chance has it."""
+    images = plant_digits("held out", 2000, torch.Generator().manual_seed(0))
+    assert 0.07 < (images.labels == images.decoy_labels).float().mean() < 0.13
+
+
+def test_the_centre_is_a_weak_guess() -> None:
+    images = plant_digits("held out", 2000, torch.Generator().manual_seed(0))
+    middle = slice(SIZE // 2 - 1, SIZE // 2 + 1)
+    assert images.digits[:, middle, middle].float().mean() < 0.12
+
+
+def test_training_depends_on_nothing_but_the_seed() -> None:
+    torch.manual_seed(1)
+    once = trained_digit_classifier(seed=5, steps=2).network.state_dict()
+    torch.manual_seed(2)
+    again = trained_digit_classifier(seed=5, steps=2).network.state_dict()
+    other = trained_digit_classifier(seed=6, steps=2).network.state_dict()
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert not torch.equal(once["head.weight"], other["head.weight"])
+
+
+def test_the_digit_decides_and_nothing_else(found_digits: FoundDigits) -> None:
+    images = plant_digits("held out", 500, torch.Generator().manual_seed(77))
+    classifier, labels = found_digits.classifier, images.labels
+    assert share_recognised(classifier, images.pixels, labels) >= 0.9
+    assert share_recognised(classifier, images.without(images.decoys), labels) >= 0.9
+    assert share_recognised(classifier, images.without(images.digits), labels) <= 0.2
+
+
+def test_every_method_is_in_one_of_the_tables(found_digits: FoundDigits) -> None:
+    assert not POINTS_AT_THE_DIGIT.keys() & OFTEN_MISSES
+    assert set(found_digits.explainers) == POINTS_AT_THE_DIGIT.keys() | OFTEN_MISSES
+
+
+@pytest.mark.parametrize("name", POINTS_AT_THE_DIGIT)
+def test_it_points_at_the_digit(name: str, found_digits: FoundDigits) -> None:
+    reached = float(found_digits.pointing(name).mean())
+    centre = float(found_digits.pointing(BASELINE).mean())
+    assert reached >= max(POINTS_AT_THE_DIGIT[name], centre + CLEAR_MARGIN)
+
+
+@pytest.mark.parametrize("name", TELLS_TWO_APART)
+def test_of_two_digits_it_points_at_the_one_that_is_asked_for(
+    name: str, found_digits: FoundDigits
+) -> None:
+    assert float(found_digits.telling_apart(name).mean()) >= TELLS_TWO_APART[name]
+
+
+@pytest.mark.parametrize("name", ["attention_rollout", "eigen_cam", "random", "raw_attention"])
+def test_one_map_for_all_classes_cannot(name: str, found_digits: FoundDigits) -> None:
+    assert not EXPLAINERS[name].card.class_specific
+    assert float(found_digits.telling_apart(name).mean()) <= 50
+
+
+def test_baselines_score_what_chance_gives(found_digits: FoundDigits) -> None:
+    for name in ("random", BASELINE):
+        assert float(found_digits.pointing(name).mean()) < 20
+        assert 5 < float(found_digits.energy(name).mean()) < 10
+
+
+def test_the_page_lists_every_method_that_applies(found_digits: FoundDigits) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert set(listed_scores(page)) == set(found_digits.explainers), (
+        "write it again: python -m tests.explainers.planted_digits_page"
+    )
+    _, _, left_out = page.partition("## Not measured")
+    for name in found_digits.reasons:
+        assert f"- `{name}`: " in left_out
+    assert PICTURE.stat().st_size < 200_000
+
+
+def test_the_page_agrees_with_the_tables() -> None:
+    listed = listed_scores(PAGE.read_text(encoding="utf-8"))
+    centre, _ = listed[BASELINE]
+    for name, floor in POINTS_AT_THE_DIGIT.items():
+        assert listed[name][0] >= max(floor, centre + CLEAR_MARGIN)
+    for name, floor in TELLS_TWO_APART.items():
+        assert listed[name][1] >= floor
