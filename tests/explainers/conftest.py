@@ -12,4 +12,4 @@ def found_digits(tmp_path_factory: pytest.TempPathFactory) -> FoundDigits:
     """Trains network and head; who uses it belongs to the xdist group ``planted digits``."""
     classifier = trained_digit_classifier()
     trained = trained_digit_explainer(classifier, tmp_path_factory.mktemp("planted") / "head")
-    return FoundDigits(classifier, trained, count=80)
+    return FoundDigits(classifier, trained, count=60)
