@@ -250,7 +250,10 @@ _EXPLANATION = (
     "KL: mean divergence from EfficientNet-Lite0's probabilities. ± is half a 95 % bootstrap "
     "interval over photos. Uniform attention: every token of every block attends to all tokens "
     "alike; of the class token: only the class token does. Permuted positions: each patch has "
-    "the position embedding of another, which is the same as shuffling the patches after the stem."
+    "the position embedding of another, which is the same as shuffling the patches after the stem. "
+    "The sample photos are of ImageNet's training set. The transformer has not seen these, but "
+    "EfficientNet-Lite0 was trained on them, and so was the stem that both share: expect less of "
+    "both on new photos. Which photos of Tiny-ImageNet EfficientNet-Lite0 has seen is not known."
 )
 
 

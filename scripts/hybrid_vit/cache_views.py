@@ -2,8 +2,9 @@
 
 The stem of ``hybrid_vit_lite0`` is frozen and equal to EfficientNet-Lite0's, which is also the
 teacher: one forward pass of a view gives both what the transformer sees and what it should say.
-Each view is drawn from a generator seeded by data set, image and view, so that an interrupted run
-goes on where it stopped, and any number of processes may write different parts.
+Each view is drawn from a generator seeded by the numbers of image and view, so that an interrupted
+run goes on where it stopped, and any number of processes may write different parts. With other
+options it refuses to go on in the same folder.
 
     python -m scripts.hybrid_vit.cache_views --data PHOTOS --views 2 --out FOLDER
 """
@@ -14,6 +15,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -21,6 +23,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 import ttame
+from scripts.hybrid_vit.noted_options import note_or_compare
 from ttame.atomic_writing import write_tensors
 from ttame.classifiers.layer_outputs import reading
 from ttame.datasets.open_photos import open_photos
@@ -31,6 +34,9 @@ STEM = "blocks.4"
 PART = 2000
 """Views in a file: 88 MB of features."""
 BATCH = 20
+
+FREE_ON_RESUME = ("out", "part")
+"""Options that change where files lie and who writes them, not what is in them."""
 
 
 def main() -> None:
@@ -52,10 +58,17 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def cache(options: argparse.Namespace) -> None:
-    """Write the files ``views-*.safetensors`` that are not there yet."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    classifier = ttame.load_classifier("efficientnet_lite0").for_many_passes()
+    """Write the files ``views-*.safetensors`` that are not there yet.
+
+    Beside them goes ``options.json``, so that no folder gets views of two kinds.
+
+    Raises:
+        SystemExit: the folder holds views of other options.
+    """
     photos = open_photos(options.data)
+    options.out.mkdir(parents=True, exist_ok=True)
+    note_or_compare(options.out / "options.json", described(options))
+    classifier = ttame.load_classifier("efficientnet_lite0").for_many_passes()
     total = len(photos) * options.views
     total = min(total, options.at_most or total)
     part, parts = (int(number) for number in options.part.split("/"))
@@ -74,6 +87,11 @@ def cache(options: argparse.Namespace) -> None:
         done += stop - start
         rate = done / (time.monotonic() - started)
         print(f"{path.name}: {stop}/{total}, {rate:.1f} views/s", flush=True)
+
+
+def described(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Which views are written, for ``options.json``."""
+    return {"options": {k: v for k, v in vars(options).items() if k not in FREE_ON_RESUME}}
 
 
 @torch.no_grad()

@@ -164,9 +164,9 @@ def _training(stages: Sequence[Stage]) -> str:
             "number, and everything random in a cached view from its number and its photo's, so "
             "that an interrupted training goes on bit for bit.",
             _settings(stages),
-            "Means over the steps before each line, on training views: the loss, which is the KL "
-            "divergence from the teacher in nats, mixed with its softened form where that has a "
-            "weight; and the share of views where both name the same class.",
+            f"Means over the {LOG_EVERY} steps before each line, on training views: the loss, "
+            "which is the KL divergence from the teacher in nats, mixed with its softened form "
+            "where that has a weight; and the share of views where both name the same class.",
             _log(stages),
         ]
     )
@@ -274,7 +274,8 @@ _DATA = """Data: 800 of 1000 sample photos of ImageNet, one of each class
 (`benchmarks/photo_splits/train-800.txt`), and the 50,500 photos of the training shards of
 Tiny-ImageNet, 64x64 pixels in 202 classes; {photos:,} augmented views of the former and {tiny:,}
 of the latter were cached. The other 200 sample photos and the 5000 validation photos of
-Tiny-ImageNet were kept out. Photos and cached features are not part of the project."""
+Tiny-ImageNet were kept out of this training; the teacher's had all sample photos. Photos and
+cached features are not part of the project."""
 
 _LIMITS = """## Limits
 

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ttame
-from ttame.atomic_writing import write_json, write_tensors
+from scripts.hybrid_vit.noted_options import note_or_compare
+from ttame.atomic_writing import write_tensors
 from ttame.classifiers.hybrid_vit import STEM_STAGES, build_hybrid_vit
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def train(options: argparse.Namespace) -> None:
     Beside them goes ``options.json``, what :func:`described` says, so that the run explains itself.
     """
     options.out.mkdir(parents=True, exist_ok=True)
-    _write_or_compare(options.out / "options.json", described(options))
+    note_or_compare(options.out / "options.json", described(options))
     sets = {name: read_views(options.cache / name) for name in ("photos", "tiny")}
     teacher = ttame.load_classifier("efficientnet_lite0").for_many_passes().network
     rest_of_teacher = nn.Sequential(
@@ -134,7 +135,7 @@ def train(options: argparse.Namespace) -> None:
             _save(options.out, network, optimisers, step)
 
 
-def described(options: argparse.Namespace) -> dict[str, Any]:
+def described(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """What was trained, for ``options.json`` and the card: options, and cached views of each set.
 
     Raises:
@@ -361,25 +362,6 @@ def _files_of_views(folder: Path) -> list[Path]:
     if not files:
         raise SystemExit(f"no views in {folder}; run scripts.hybrid_vit.cache_views first")
     return files
-
-
-def _write_or_compare(path: Path, description: dict[str, Any]) -> None:
-    """Note what is trained, or make sure that a resumed run goes on with the same."""
-    if not path.exists():
-        write_json(path, description)
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    if before != description:
-        other = [
-            f"{name} {before[part].get(name)}, now {value}"
-            for part in description
-            for name, value in description[part].items()
-            if before[part].get(name) != value
-        ]
-        raise SystemExit(
-            f"{path.parent} holds another run ({'; '.join(other)}); take another --out, "
-            f"or delete {path.name} to go on regardless"
-        )
 
 
 def _save(

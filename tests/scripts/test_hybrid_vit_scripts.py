@@ -100,13 +100,29 @@ def test_views_depend_on_their_numbers_alone(
     monkeypatch.setattr(cache_views, "PART", 2)
     options = ["--views", "9", "--at-most", "5"]
     write_views(photos, tmp_path, *options, "--part", "1/2")
-    assert [file.name for file in tmp_path.iterdir()] == ["views-00001.safetensors"]
+    assert [file.name for file in tmp_path.glob("views-*")] == ["views-00001.safetensors"]
     written = (tmp_path / "views-00001.safetensors").stat().st_mtime_ns
     write_views(photos, tmp_path, *options)
     assert (tmp_path / "views-00001.safetensors").stat().st_mtime_ns == written
     parts = views_in(tmp_path)
     for name, tensor in parts.items():
         assert_close(tensor.float(), whole[name][:5].float(), 2e-3)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [("--views", "3"), ("--at-most", "4"), ("--smallest-crop", "0.9"), ("--plain",)],
+    ids=lambda other: other[0],
+)
+def test_views_of_other_options_are_not_put_beside_these(
+    photos: Path, cache: Path, other: Sequence[str]
+) -> None:
+    files = {file.name: file.stat().st_mtime_ns for file in (cache / "photos").iterdir()}
+    with pytest.raises(SystemExit, match="photos holds another run .*take another --out"):
+        write_views(photos, cache / "photos", "--views", "2", *other)
+    with pytest.raises(SystemExit, match="another run .*data .*list.txt, now "):
+        write_views(photos.parent, cache / "photos", "--views", "2")
+    assert files == {file.name: file.stat().st_mtime_ns for file in (cache / "photos").iterdir()}
 
 
 def test_an_interrupted_run_equals_a_whole_one_bit_for_bit(
@@ -310,7 +326,9 @@ def test_the_card_tells_how_to_make_the_file_again(whole_run: Path, tmp_path: Pa
     assert "--at-most 6 --smallest-crop 0.2 --out runs/hybrid_vit/cache/photos" in card
     assert "6 augmented views of the former and 6" in card
     assert "Not measured yet" in card
+    assert "the teacher's had all sample photos" in card
     assert f"| {STEPS} | " in card
+    assert "Means over the 50 steps before each line" in card
     assert str(tmp_path.parent) not in card
     # The commands are ones that the scripts take.
     commands = [

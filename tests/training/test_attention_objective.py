@@ -37,9 +37,9 @@ def test_losses_and_gradients_equal_the_published_ones(selection: str) -> None:
     def expected(name: str) -> torch.Tensor:
         return golden[f"output.{selection}.{name}"]
 
-    assert_close(parts.cross_entropy, expected("weighted_cross_entropy"), 1e-5)
-    assert_close(parts.area, expected("weighted_area_loss"), 1e-5)
-    assert_close(parts.smoothness, expected("weighted_smoothness_loss"), 1e-5)
+    assert_close(parts.weighted["cross_entropy"], expected("weighted_cross_entropy"), 1e-5)
+    assert_close(parts.weighted["area"], expected("weighted_area_loss"), 1e-5)
+    assert_close(parts.weighted["smoothness"], expected("weighted_smoothness_loss"), 1e-5)
     assert_close(parts.total, expected("total"), 1e-5)
     parts.total.backward()
     assert masks.grad is not None

@@ -67,9 +67,13 @@ def test_one_training_step_equals_the_published_one() -> None:
     assert_close(logits, golden["output.body_eval.masked_logits"], 2e-5)
     parts = objective(maps, logits, labels, settings)
     assert_close(parts.total, golden["output.body_eval.loss"], 2e-5)
-    assert_close(parts.area, golden["output.body_eval.weighted_area_loss"], 2e-5)
-    assert_close(parts.cross_entropy, golden["output.body_eval.weighted_cross_entropy"], 2e-5)
-    assert_close(parts.smoothness, golden["output.body_eval.weighted_smoothness_loss"], 2e-5)
+    assert_close(parts.weighted["area"], golden["output.body_eval.weighted_area_loss"], 2e-5)
+    assert_close(
+        parts.weighted["cross_entropy"], golden["output.body_eval.weighted_cross_entropy"], 2e-5
+    )
+    assert_close(
+        parts.weighted["smoothness"], golden["output.body_eval.weighted_smoothness_loss"], 2e-5
+    )
 
     parts.total.backward()
     expected = golden.under("output.body_eval.grad.")

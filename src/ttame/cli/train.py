@@ -21,7 +21,7 @@ from ttame.cli.network_options import (
     load_named_classifier,
 )
 from ttame.explainers.attention.head_settings import HeadVariant, MapScale
-from ttame.training.training_settings import PRESETS, HeadPart, Optimiser
+from ttame.training.training_settings import PRESETS, HeadPart, Objective, Optimiser
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
@@ -83,6 +83,10 @@ def train(
     ] = None,
     augmentation: Annotated[
         str | None, _option("none, 'random crop and flip' or 'by family'.", panel=_METHOD)
+    ] = None,
+    objective: Annotated[str | None, _option(_one_of(get_args(Objective)), panel=_METHOD)] = None,
+    mean_map: Annotated[
+        float | None, _option("Operating point of --objective kept-share.", panel=_METHOD)
     ] = None,
     map_selection: Annotated[str | None, _option("random, diagonal or max.", panel=_METHOD)] = None,
     cross_entropy_weight: Annotated[float | None, _option("Of the loss.", panel=_METHOD)] = None,

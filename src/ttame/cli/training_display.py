@@ -82,14 +82,12 @@ class TrainingDisplay:
             for note in self._notes:
                 self._console.print(f"note: {note}", highlight=False)
             self._progress.start()
-        parts = state.parts
         self._progress.update(
             self._task,
             completed=state.step,
             total=state.steps,
             epoch=f"{state.epoch + 1}/{state.epochs}",
-            parts=f"loss {parts['loss']:.3f} = ce {parts['cross_entropy']:.3f} + area "
-            f"{parts['area']:.3f} + smooth {parts['smoothness']:.3f}",
+            parts=_loss(state.parts),
             speed=f"{state.images_per_second:.1f} images/s, "
             f"{duration_in_words(state.seconds_left)} left",
         )
@@ -149,11 +147,19 @@ class RangeTestDisplay:
         typer.echo(f"open {(out / 'learning_rate.svg').resolve()}")
 
 
+_MEASURED = ("average_drop", "increase_in_confidence", "mean_map_value")
+
+
+def _loss(parts: Mapping[str, float]) -> str:
+    """The loss as the sum of its parts."""
+    words = [f"{value:.3f} {name.replace('_', ' ')}" for name, value in parts.items()]
+    return f"{words[0].replace(' loss', '')} = {' + '.join(words[1:])}"
+
+
 def _figures(epoch: int, figures: Mapping[str, float]) -> str:
+    loss = {name: value for name, value in figures.items() if name not in _MEASURED}
     return (
-        f"epoch {epoch + 1}: held-out loss {figures['loss']:.3f} "
-        f"(ce {figures['cross_entropy']:.3f}, area {figures['area']:.3f}, "
-        f"smooth {figures['smoothness']:.3f}), "
+        f"epoch {epoch + 1}: held-out {_loss(loss)}, "
         f"AD {figures['average_drop']:.1f} %, IC {figures['increase_in_confidence']:.1f} %, "
         f"mean map {figures['mean_map_value']:.2f}"
     )

@@ -11,44 +11,19 @@ the sigmoid, B × K' × h × w::
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch.nn.functional as F
 from torch import Tensor
 
+from ttame.training.loss_parts import LossParts
 from ttame.training.training_settings import MapSelection, TrainingSettings
 
 _AREA_OFFSET = 0.0005
 """Keeps the slope of the power finite at 0; the published constant."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ObjectiveParts:
-    """The weighted terms of the loss, each a scalar; their sum is what is minimised."""
-
-    cross_entropy: Tensor
-    area: Tensor
-    smoothness: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """The loss."""
-        return self.cross_entropy + self.area + self.smoothness
-
-    def as_floats(self) -> dict[str, float]:
-        """Part name to number, the total first."""
-        parts = {
-            "loss": self.total,
-            "cross_entropy": self.cross_entropy,
-            "area": self.area,
-            "smoothness": self.smoothness,
-        }
-        return {name: float(part.detach()) for name, part in parts.items()}
-
-
 def objective(
     maps: Tensor, masked_logits: Tensor, labels: Tensor, settings: TrainingSettings
-) -> ObjectiveParts:
+) -> LossParts:
     """Compute the weighted loss terms.
 
     Args:
@@ -57,10 +32,12 @@ def objective(
         labels: (B,) int64, the classifier's top-1 on the unmasked images.
         settings: weights, power and border weight.
     """
-    return ObjectiveParts(
-        cross_entropy=settings.cross_entropy_weight * F.cross_entropy(masked_logits, labels),
-        area=settings.area_weight * area(maps, settings.area_power),
-        smoothness=settings.smoothness_weight * smoothness(maps, settings.border_weight),
+    return LossParts(
+        {
+            "cross_entropy": settings.cross_entropy_weight * F.cross_entropy(masked_logits, labels),
+            "area": settings.area_weight * area(maps, settings.area_power),
+            "smoothness": settings.smoothness_weight * smoothness(maps, settings.border_weight),
+        }
     )
 
 

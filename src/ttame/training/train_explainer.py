@@ -6,20 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError
-from ttame.explainers.attention.attention_explainer import AttentionExplainer, head_maps
+from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.memory_limit import naming_the_setting
-from ttame.training.attention_objective import (
-    ObjectiveParts,
-    objective,
-    own_maps,
-    selected_classes,
-)
-from ttame.training.masked_pass import masked_logits
+from ttame.training.batch_loss import batch_loss
 from ttame.training.run_preparation import TrainingData, prepare_run
 from ttame.training.training_progress import StepClock, TrainingLog, TrainingProgress
 from ttame.training.training_run import TrainingRun
@@ -106,10 +98,12 @@ def optimise(run: TrainingRun, batches: Sequence[PreparedBatch]) -> dict[str, fl
         NonFiniteLossError: before anything is changed by a loss that is no number.
     """
     parts = []
-    for batch in batches:
+    for part, batch in enumerate(batches):
+        images = batch.images.to(run.classifier.device)
+        place = run.place(len(images), part)
         with run.accelerator.accumulate(run.head):
             with run.accelerator.autocast():
-                loss = loss_of(run, batch)
+                loss = batch_loss(run.classifier, run.bare_head, images, run.settings, place).parts
             parts.append(run.average(loss))
             _refuse_non_finite(run, run.step + 1, "the loss", parts[-1])
             run.accelerator.backward(loss.total)
@@ -117,22 +111,6 @@ def optimise(run: TrainingRun, batches: Sequence[PreparedBatch]) -> dict[str, fl
             run.optimiser.zero_grad()
         run.note_skipped(batch.skipped)
     return {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
-
-
-def loss_of(run: TrainingRun, batch: PreparedBatch) -> ObjectiveParts:
-    """Mask the images with the head's maps and see what the classifier still recognises."""
-    classifier, settings = run.classifier, run.settings
-    images = batch.images.to(classifier.device)
-    with torch.no_grad():
-        reading = classifier.read_features(images)
-    labels = reading.logits.argmax(dim=1)
-    all_labels = run.gather_labels(labels)
-    classes = selected_classes(reading.logits, all_labels, settings.map_selection)
-    maps = head_maps(run.bare_head, classifier, reading, classes, wrapped=run.head)
-    maps = maps.float().sigmoid()
-    own = own_maps(maps, settings.map_selection, run.first_image(len(images)))
-    logits = masked_logits(classifier, images, own, settings).float()
-    return objective(maps, logits, labels, settings)
 
 
 def _validate(run: TrainingRun, log: TrainingLog, epoch: int) -> dict[str, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -23,9 +24,10 @@ from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.attention.explainer_folder import write_explainer_files
 from ttame.explainers.attention.head_plan import TrainedHead
 from ttame.processes import on_main_process
-from ttame.training.attention_objective import ObjectiveParts
+from ttame.training.batch_loss import BatchPlace
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import Checkpoint, RunIdentity, save_checkpoint
+from ttame.training.loss_parts import LossParts
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_settings import TrainingSettings, train_command
 from ttame.training.validation import mean_figures, measure_batches
@@ -119,21 +121,31 @@ class TrainingRun:
         gathered: Tensor = self.accelerator.gather(labels)
         return gathered
 
-    def first_image(self, share: int) -> int:
-        """Where this process's images begin in the whole batch."""
-        return int(self.accelerator.process_index) * share
+    def average(self, loss: LossParts) -> dict[str, float]:
+        """The loss parts as numbers, averaged over the processes; ``"loss"`` is their sum."""
+        parts = torch.stack(list(loss.weighted.values())).detach().float()
+        numbers = self.accelerator.reduce(parts, reduction="mean").tolist()
+        return {"loss": sum(numbers), **dict(zip(loss.weighted, numbers, strict=True))}
 
-    def average(self, loss: ObjectiveParts) -> dict[str, float]:
-        """The loss parts as numbers, averaged over the processes."""
-        parts = torch.stack([loss.cross_entropy, loss.area, loss.smoothness]).detach().float()
-        parts = self.accelerator.reduce(parts, reduction="mean")
-        cross_entropy, area, smoothness = parts.tolist()
-        return {
-            "loss": cross_entropy + area + smoothness,
-            "cross_entropy": cross_entropy,
-            "area": area,
-            "smoothness": smoothness,
-        }
+    def place(self, share: int, part: int) -> BatchPlace:
+        """Where this process's share of a batch stands.
+
+        What it draws at random depends on the step, the accumulated part and the process alone,
+        so that a resumed run draws the same.
+
+        Args:
+            share: images that every process has.
+            part: number of the batch among those accumulated in the step.
+        """
+        process = int(self.accelerator.process_index)
+        numbers = (self.settings.seed, self.step, part, process)
+        words = hashlib.sha256(repr(numbers).encode()).digest()[:7]
+        return BatchPlace(
+            generator=torch.Generator().manual_seed(int.from_bytes(words, "big")),
+            gather_labels=self.gather_labels,
+            first_image=process * share,
+            wrapped_head=self.head,
+        )
 
     def note_skipped(self, skipped: Sequence[tuple[str, str]]) -> None:
         """Remember unreadable images."""

@@ -20,6 +20,7 @@ from ttame.explainers.attention.head_settings import (
 MapSelection = Literal["random", "diagonal", "max"]
 MixedPrecision = Literal["no", "fp16", "bf16"]
 Optimiser = Literal["sgd", "adamw"]
+Objective = Literal["t-tame", "kept-share"]
 HeadPart = Literal["nothing", "prior", "embedding", "gate"]
 
 
@@ -44,12 +45,18 @@ class TrainingSettings:
             T-TAME's scripts do it.
         augmentation: ``"none"``, ``"random crop and flip"``, or ``"by family"``: none for CNNs,
             crops and flips for Vision Transformers, as T-TAME's scripts do it.
-        map_selection: which maps area and smoothness shape. ``"random"`` (the published default):
-            each image's maps for the labels of the whole batch. ``"diagonal"``: the own label's
-            only. ``"max"``: as many maps as the batch has images, those of highest logit.
+        objective: ``"t-tame"`` keeps the prediction with a small and smooth mask (published);
+            ``"kept-share"`` keeps it at every share of the picture; see
+            :mod:`ttame.training.kept_share_objective`.
+        mean_map: of the kept-share objective: the mean that a min–maxed map is to have, the
+            operating point between hiding much and keeping the prediction.
+        map_selection: of the t-tame objective: which maps area and smoothness shape. ``"random"``
+            (the published default): each image's maps for the labels of the whole batch.
+            ``"diagonal"``: the own label's only. ``"max"``: as many maps as the batch has images,
+            those of highest logit.
         cross_entropy_weight, area_weight, area_power, smoothness_weight, border_weight: of the
-            loss; see :mod:`ttame.training.attention_objective`. The published constants belong
-            to a batch of 32: smoothness sums B² maps and divides by 2B.
+            t-tame objective; see :mod:`ttame.training.attention_objective`. The published
+            constants belong to a batch of 32: smoothness sums B² maps and divides by 2B.
         epochs: passes over the training part.
         batch_size: images per optimiser step, over all processes and accumulated parts.
         optimiser: ``"sgd"`` with Nesterov momentum (published), or ``"adamw"``, which has no
@@ -82,6 +89,8 @@ class TrainingSettings:
     masked: Literal["image", "features"] = "image"
     masking_space: Literal["raw", "normalised", "by family"] = "by family"
     augmentation: Literal["none", "random crop and flip", "by family"] = "by family"
+    objective: Objective = "t-tame"
+    mean_map: float = 0.55
     map_selection: MapSelection = "random"
     cross_entropy_weight: float = 1.5
     area_weight: float = 2.0
@@ -178,15 +187,15 @@ PRESETS: dict[str, Callable[[], TrainingSettings]] = {
         preset="few-shot",
         method="few_shot",
         head="few-shot",
-        maps="sigmoid",
+        objective="kept-share",
+        masking_space="raw",
         augmentation="random crop and flip",
         optimiser="adamw",
     ),
 }
 """Name to settings. ``t-tame``: arXiv 2403.04523 and its scripts. ``tame``: arXiv 2301.07407, with
 the learning rate of its VGG-16 script (ResNet-50: 1e-4, 4 epochs). ``l-cam-img``, ``l-cam-fm``:
-arXiv 2209.11189. ``few-shot``: ours, for a few hundred to a few thousand images; the losses are
-those of T-TAME."""
+arXiv 2209.11189. ``few-shot``: ours, for a few hundred to a few thousand images."""
 
 
 def training_settings(preset: str = "t-tame", **changes: Any) -> TrainingSettings:
@@ -256,7 +265,7 @@ _ZERO_OR_MORE = (
     "seed",
     "workers",
 )
-_BELOW_ONE = ("momentum", "held_out_share")
+_BELOW_ONE = ("momentum", "held_out_share", "mean_map")
 
 
 def _check_kinds(settings: TrainingSettings) -> None:

@@ -10,12 +10,10 @@ from torch.utils.data import DataLoader
 
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
-from ttame.explainers.attention.attention_explainer import head_maps
 from ttame.explainers.attention.head_plan import TrainedHead
 from ttame.metrics.average_drop import drop_of, increase_of, published_masks
 from ttame.pixel_masking import mask_images
-from ttame.training.attention_objective import objective, own_maps, selected_classes
-from ttame.training.masked_pass import masked_logits
+from ttame.training.batch_loss import BatchPlace, batch_loss
 from ttame.training.training_settings import TrainingSettings
 
 
@@ -46,7 +44,7 @@ def validate(
     test protocol (min–max of the map that explanations hold, removed pixels black, 100 % kept).
 
     Returns:
-        Means over the images: ``loss``, ``cross_entropy``, ``area``, ``smoothness`` (weighted),
+        Means over the images: ``loss`` and its weighted parts,
         ``average_drop`` and ``increase_in_confidence`` in percent, and ``mean_map_value`` in
         [0, 1], without which the two could be bought by hiding nothing. As in training,
         smoothness grows with the batch, and the last batch may be smaller than the others.
@@ -85,7 +83,7 @@ def measure_batches(
             BatchFigures(
                 number=number,
                 images=len(batch.images),
-                figures=_figures(classifier, head, batch, settings),
+                figures=_figures(classifier, head, batch, settings, number),
                 skipped=dict(batch.skipped),
             )
             for number, batch in zip(numbers, loader, strict=True)
@@ -105,28 +103,28 @@ def mean_figures(measured: Sequence[BatchFigures]) -> dict[str, float]:
 
 
 def _figures(
-    classifier: Classifier, head: TrainedHead, batch: PreparedBatch, settings: TrainingSettings
+    classifier: Classifier,
+    head: TrainedHead,
+    batch: PreparedBatch,
+    settings: TrainingSettings,
+    number: int,
 ) -> dict[str, float]:
-    """The figures of one batch, averaged over its images."""
-    images = batch.images.to(classifier.device)
-    reading = classifier.read_features(images)
-    labels = reading.logits.argmax(dim=1)
-    classes = selected_classes(reading.logits, labels, settings.map_selection)
-    raw = head_maps(head, classifier, reading, classes).float()
-    maps = raw.sigmoid()
-    own = own_maps(maps, settings.map_selection)
-    logits = masked_logits(classifier, images, own, settings).float()
-    parts = objective(maps, logits, labels, settings)
+    """The figures of one batch, averaged over its images.
 
+    What the loss draws at random is decided by the batch's number, so epochs can be compared.
+    """
+    images = batch.images.to(classifier.device)
+    place = BatchPlace(torch.Generator().manual_seed(number))
+    loss = batch_loss(classifier, head, images, settings, place)
     size = (int(images.shape[2]), int(images.shape[3]))
-    drawn = maps if settings.maps == "sigmoid" else raw
-    masks = published_masks(own_maps(drawn, settings.map_selection), size)
+    drawn = loss.maps.sigmoid() if settings.maps == "sigmoid" else loss.maps
+    masks = published_masks(drawn, size)
     masked = mask_images(images, masks, classifier.preprocessing, "raw")
-    rows = labels[:, None]
-    before = reading.logits.float().softmax(dim=1).gather(1, rows)
+    rows = loss.labels[:, None]
+    before = loss.reading.logits.float().softmax(dim=1).gather(1, rows)
     after = classifier.probabilities(masked).gather(1, rows)
     return {
-        **parts.as_floats(),
+        **loss.parts.as_floats(),
         "average_drop": float(drop_of(before, after).mean()),
         "increase_in_confidence": float(increase_of(before, after).mean()),
         "mean_map_value": float(masks.mean()),

@@ -109,22 +109,26 @@ finished {training["finished"]}.
 
 
 def _validation(training: Mapping[str, Any]) -> str:
+    if not training["validation"]:
+        return ""
+    measured = ("average_drop", "increase_in_confidence", "mean_map_value")
+    losses = [name for name in training["validation"][0] if name not in ("epoch", *measured)]
+    names = " | ".join(name.replace("_", " ") for name in losses)
     rows = "\n".join(
-        f"| {figures['epoch'] + 1} | {figures['loss']:.3f} | {figures['cross_entropy']:.3f} "
-        f"| {figures['area']:.3f} | {figures['smoothness']:.3f} | {figures['average_drop']:.1f} "
-        f"| {figures['increase_in_confidence']:.1f} | {figures['mean_map_value']:.2f} |"
+        f"| {figures['epoch'] + 1} | "
+        + " | ".join(f"{figures[name]:.3f}" for name in losses)
+        + f" | {figures['average_drop']:.1f} | {figures['increase_in_confidence']:.1f} "
+        f"| {figures['mean_map_value']:.2f} |"
         for figures in training["validation"]
     )
-    if not rows:
-        return ""
     return f"""
 ## Validation on held-out images
 
 Everything is measured on masked images. Average Drop (lower is better) and Increase in Confidence
 (higher is better) follow the T-TAME test protocol at 100 %: min-maxed map, removed pixels black.
 
-| epoch | loss | cross entropy | area | smoothness | AD % | IC % | mean map value |
-|---|---|---|---|---|---|---|---|
+| epoch | {names} | AD % | IC % | mean map value |
+|---|{"---|" * len(losses)}---|---|---|
 {rows}
 """
 
