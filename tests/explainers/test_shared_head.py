@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[HeadInputs, HeadSettings]] = {
     ),
     "without embedding": (INPUTS, dataclasses.replace(FEW_SHOT, embedding=False)),
     "without gate": (INPUTS, dataclasses.replace(FEW_SHOT, gate=False)),
+    "min-maxed": (INPUTS, dataclasses.replace(FEW_SHOT, maps="min-max")),
     "prior alone": (INPUTS, dataclasses.replace(FEW_SHOT, embedding=False, gate=False)),
     "gate alone": (WITHOUT_PRIOR, dataclasses.replace(FEW_SHOT, prior=False, embedding=False)),
 }
@@ -115,21 +116,24 @@ def slowly(
     """The formula of the docstring for the (B, K) classes, place by place."""
     inputs, settings = head.inputs, head.settings
     grid = (features[inputs.branched[0]].shape[2], features[inputs.branched[0]].shape[3])
-    maps = torch.zeros(*classes.shape, *grid).double() + head.bias
-    fused = torch.zeros(len(classes), 64, *grid).double()
+    maps = torch.zeros(*classes.shape, *grid).double()
+    if settings.maps == "min-max":
+        assert not hasattr(head, "bias")
+    else:
+        maps += head.bias
     if settings.embedding or settings.gate:
-        for branch, position in zip(head.branches, inputs.branched, strict=True):
-            part = normalise(
-                at_each_place(features[position], branch.convolution), branch.batch_norm
-            )
-            fused += enlarge(part.clamp_min(0), grid)
+        parts = [
+            enlarge(branched(features[position], branch), grid)
+            for branch, position in zip(head.branches, inputs.branched, strict=True)
+        ]
+        fused = surrounded(branched(torch.cat(parts, dim=1), head.fusion), head.surroundings)
     if settings.gate:
         maps += at_each_place(fused, head.gate)
     if settings.embedding:
         places = at_each_place(fused, head.place_embedding)
         for image, of_image in enumerate(classes.tolist()):
             for number, index in enumerate(of_image):
-                vector = class_vector(head, index, weights)
+                vector = class_vector(head, index, weights, features, image)
                 for y in range(grid[0]):
                     for x in range(grid[1]):
                         place = places[image, :, y, x]
@@ -148,7 +152,31 @@ def slowly(
     return maps
 
 
-def class_vector(head: SharedHead, index: int, weights: Tensor | None) -> Tensor:
+def branched(features: Tensor, branch: nn.Module) -> Tensor:
+    convolution, norm = branch.convolution, branch.batch_norm
+    assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    return normalise(at_each_place(features, convolution), norm).clamp_min(0)
+
+
+def surrounded(features: Tensor, layer: nn.Module) -> Tensor:
+    """Every place with the sum over its 3×3 neighbourhood, channel by channel."""
+    depthwise, norm, pointwise = layer.depthwise, layer.batch_norm, layer.pointwise
+    assert isinstance(depthwise, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(pointwise, nn.Conv2d)
+    rows, columns = features.shape[2:]
+    seen = torch.zeros_like(features)
+    for y in range(rows):
+        for x in range(columns):
+            for row in range(max(0, y - 1), min(rows, y + 2)):
+                for column in range(max(0, x - 1), min(columns, x + 2)):
+                    factor = depthwise.weight[:, 0, row - y + 1, column - x + 1]
+                    seen[:, :, y, x] += factor * features[:, :, row, column]
+    return features + at_each_place(normalise(seen, norm).clamp_min(0), pointwise)
+
+
+def class_vector(
+    head: SharedHead, index: int, weights: Tensor | None, features: Sequence[Tensor], image: int
+) -> Tensor:
     if weights is None:
         return head.class_embedding.weight[index]
     entries = weights.flatten().tolist()
@@ -157,7 +185,13 @@ def class_vector(head: SharedHead, index: int, weights: Tensor | None) -> Tensor
     mean_row = torch.stack([column.sum() / CLASSES for column in weights.t()])
     embedding = head.class_embedding
     assert isinstance(embedding, nn.Linear)
-    return embedding.weight @ ((weights[index] - mean_row) / spread) + embedding.bias
+    sought = (weights[index] - mean_row) / spread
+    if head.inputs.pooled is not None:
+        evidence = features[head.inputs.pooled][image]
+        pooled = torch.stack([channel.sum() / channel.numel() for channel in evidence])
+        deviation = math.sqrt(float(((pooled - pooled.mean()) ** 2).sum()) / len(pooled))
+        sought = torch.cat([sought, sought * pooled / deviation])
+    return embedding.weight @ sought + embedding.bias
 
 
 @every_kind
@@ -231,7 +265,15 @@ def test_every_parameter_is_used_by_every_class(kind: str) -> None:
         ("without gate", {"gate"}),
         (
             "prior alone",
-            {"branches", "place_embedding", "class_embedding", "embedding_scale", "gate"},
+            {
+                "branches",
+                "fusion",
+                "surroundings",
+                "place_embedding",
+                "class_embedding",
+                "embedding_scale",
+                "gate",
+            },
         ),
     ],
 )
@@ -240,8 +282,8 @@ def test_parts_that_are_left_out_do_not_exist(kind: str, missing: set[str]) -> N
         return {name.partition(".")[0] for name in random_head(kind).state_dict()}
 
     assert parts("whole") == {
-        "branches", "prior_norm", "place_embedding", "class_embedding", "embedding_scale", "gate",
-        "bias",
+        "branches", "fusion", "surroundings", "prior_norm", "place_embedding", "class_embedding",
+        "embedding_scale", "gate", "bias",
     }  # fmt: skip
     assert parts("whole") - parts(kind) == missing
 

@@ -86,7 +86,7 @@ def train(
     ] = None,
     objective: Annotated[str | None, _option(_one_of(get_args(Objective)), panel=_METHOD)] = None,
     mean_map: Annotated[
-        float | None, _option("Operating point of --objective kept-share.", panel=_METHOD)
+        float | None, _option("How bright min-max maps are, on average.", panel=_METHOD)
     ] = None,
     map_selection: Annotated[str | None, _option("random, diagonal or max.", panel=_METHOD)] = None,
     cross_entropy_weight: Annotated[float | None, _option("Of the loss.", panel=_METHOD)] = None,

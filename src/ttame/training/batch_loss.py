@@ -96,4 +96,4 @@ def _kept_share(
     before, after = (
         of.float().softmax(dim=1).gather(1, rows)[:, 0] for of in (reading.logits, logits)
     )
-    return BatchLoss(kept_share_loss(maps, before, after, settings.mean_map), reading, labels, maps)
+    return BatchLoss(kept_share_loss(before, after), reading, labels, maps)

@@ -103,10 +103,11 @@ def optimise(run: TrainingRun, batches: Sequence[PreparedBatch]) -> dict[str, fl
         place = run.place(len(images), part)
         with run.accelerator.accumulate(run.head):
             with run.accelerator.autocast():
-                loss = batch_loss(run.classifier, run.bare_head, images, run.settings, place).parts
-            parts.append(run.average(loss))
+                loss = batch_loss(run.classifier, run.bare_head, images, run.settings, place)
+            parts.append(run.average(loss.parts))
+            run.follow_mean_map(loss.maps)
             _refuse_non_finite(run, run.step + 1, "the loss", parts[-1])
-            run.accelerator.backward(loss.total)
+            run.accelerator.backward(loss.parts.total)
             run.optimiser.step()
             run.optimiser.zero_grad()
         run.note_skipped(batch.skipped)

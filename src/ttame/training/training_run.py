@@ -23,6 +23,8 @@ from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collat
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.attention.explainer_folder import write_explainer_files
 from ttame.explainers.attention.head_plan import TrainedHead
+from ttame.explainers.attention.map_scale import exponents_for_means, min_maxed
+from ttame.explainers.attention.shared_head import SharedHead
 from ttame.processes import on_main_process
 from ttame.training.batch_loss import BatchPlace
 from ttame.training.batch_order import BatchOrder
@@ -146,6 +148,19 @@ class TrainingRun:
             first_image=process * share,
             wrapped_head=self.head,
         )
+
+    def follow_mean_map(self, maps: Tensor) -> None:
+        """Move the exponent of min–max maps to where a batch has the wanted mean.
+
+        Args:
+            maps: (B, 1, h, w), before any activation.
+        """
+        if not isinstance(self.bare_head, SharedHead) or self.settings.maps != "min-max":
+            return
+        together = min_maxed(maps.detach()).reshape(1, -1)
+        mean = torch.full((1,), self.settings.mean_map).to(together)
+        logarithm = exponents_for_means(together, mean)[0].log()
+        self.bare_head.move_exponent(self.accelerator.reduce(logarithm, reduction="mean"))
 
     def note_skipped(self, skipped: Sequence[tuple[str, str]]) -> None:
         """Remember unreadable images."""

@@ -33,8 +33,8 @@ class TrainingSettings:
         method: the registry name of the explainer that comes out.
         head: the head's variant.
         class_token: drop it, or multiply every patch token by it.
-        maps: what explanations hold: the head's ``"raw"`` output (published), or its
-            ``"sigmoid"``.
+        maps: what explanations hold: the head's ``"raw"`` output (published), its ``"sigmoid"``,
+            or, of a few-shot head, its ``"min-max"`` over the picture.
         without: a part that a few-shot head is to lack, for ablations; other heads lack
             ``"nothing"``.
         last_tap_only: use only the classifier's last tap (L-CAM).
@@ -48,8 +48,9 @@ class TrainingSettings:
         objective: ``"t-tame"`` keeps the prediction with a small and smooth mask (published);
             ``"kept-share"`` keeps it at every share of the picture; see
             :mod:`ttame.training.kept_share_objective`.
-        mean_map: of the kept-share objective: the mean that a min–maxed map is to have, the
-            operating point between hiding much and keeping the prediction.
+        mean_map: of min-max maps: the mean over picture and images that they are to have, the
+            operating point between hiding much and keeping the prediction. Maps are raised to the
+            power that gives it; their ranking of places does not depend on it.
         map_selection: of the t-tame objective: which maps area and smoothness shape. ``"random"``
             (the published default): each image's maps for the labels of the whole batch.
             ``"diagonal"``: the own label's only. ``"max"``: as many maps as the batch has images,
@@ -188,6 +189,7 @@ PRESETS: dict[str, Callable[[], TrainingSettings]] = {
         method="few_shot",
         head="few-shot",
         objective="kept-share",
+        maps="min-max",
         masking_space="raw",
         augmentation="random crop and flip",
         optimiser="adamw",
@@ -299,6 +301,12 @@ def _check_head(settings: TrainingSettings) -> None:
             f"without {settings.without} for a head of variant {settings.head}",
             allowed="a few-shot head, which has such parts",
             remedy="--preset few-shot",
+        )
+    if settings.maps == "min-max" and not few_shot:
+        raise TrainingError(
+            f"maps min-max for a head of variant {settings.head}",
+            allowed="a few-shot head",
+            remedy="--maps raw",
         )
     if settings.class_token != "drop" and few_shot:
         raise TrainingError(

@@ -117,8 +117,7 @@ def _figures(
     place = BatchPlace(torch.Generator().manual_seed(number))
     loss = batch_loss(classifier, head, images, settings, place)
     size = (int(images.shape[2]), int(images.shape[3]))
-    drawn = loss.maps.sigmoid() if settings.maps == "sigmoid" else loss.maps
-    masks = published_masks(drawn, size)
+    masks = published_masks(head.scaled(loss.maps), size)
     masked = mask_images(images, masks, classifier.preprocessing, "raw")
     rows = loss.labels[:, None]
     before = loss.reading.logits.float().softmax(dim=1).gather(1, rows)

@@ -25,8 +25,8 @@ class AttentionExplainer(Explainer):
     """Explains with one forward pass of the classifier and its trained head.
 
     The maps of the published heads are the head's output *before* the sigmoid, as in their test
-    protocol. Those of a head whose settings say ``maps="sigmoid"`` are the mask of training, in
-    [0, 1]. The sigmoid is monotone, so both rank the grid cells alike.
+    protocol. Those of a head whose settings say ``maps="sigmoid"`` are the mask of training;
+    with ``maps="min-max"`` every map goes from 0 to 1. All three rank the grid cells alike.
 
     Args:
         classifier: the network that the head was trained for.
@@ -86,9 +86,7 @@ class AttentionExplainer(Explainer):
             maps = head_maps(self.head, self.classifier, reading, None)
         else:
             maps = head_maps(self.head, self.classifier, reading, classes)
-        if self.head.settings.maps == "sigmoid":
-            maps = maps.sigmoid()
-        return RawMaps(reading.logits, classes, maps)
+        return RawMaps(reading.logits, classes, self.head.scaled(maps))
 
 
 def _check_class_layer(head: SharedHead, classifier: Classifier) -> None:

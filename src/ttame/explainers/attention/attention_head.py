@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.global_batch_norm import GlobalBatchNorm2d
 from ttame.explainers.attention.head_settings import HeadSettings, HeadVariant
+from ttame.explainers.attention.map_scale import scaled_maps
 
 LARGEST_GRID = 56
 """The published cap on the height of the maps."""
@@ -105,6 +106,10 @@ class AttentionHead(nn.Module):
         bias = self.fusion.bias
         assert bias is not None
         return total + (bias if classes is None else bias[classes])[..., None, None]
+
+    def scaled(self, maps: Tensor) -> Tensor:
+        """What explanations hold of (B, K', h, w) maps before the sigmoid; see ``map_scale``."""
+        return scaled_maps(maps, self.settings.maps)
 
     def map_grid(self, first_feature_map: Tensor) -> tuple[int, int]:
         """The (rows, columns) of the maps for this first feature map."""

@@ -8,6 +8,7 @@ from typing import Any
 _MAPS = {
     "raw": "the head's output before the sigmoid",
     "sigmoid": "the sigmoid of the head's output, in [0, 1], which masked the images in training",
+    "min-max": "the head's output, each map from 0 to 1, to a power that gives them their mean",
 }
 _PARTS = {
     "prior": "the classifier's own evidence for the class at each place",

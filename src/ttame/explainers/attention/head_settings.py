@@ -9,7 +9,7 @@ HeadVariant = Literal[
     "t-tame", "no-skip", "no-skip-no-batch-norm", "sigmoid-in-branch", "l-cam", "few-shot"
 ]
 ClassTokenUse = Literal["drop", "multiply"]
-MapScale = Literal["raw", "sigmoid"]
+MapScale = Literal["raw", "sigmoid", "min-max"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,8 @@ class HeadSettings:
         class_token: ``"drop"``, or ``"multiply"`` each patch token by the class token of its
             layer (a variant of T-TAME's code for Vision Transformers; not for few-shot heads).
         maps: what an explanation holds: the ``"raw"`` output, as T-TAME's test protocol takes it,
-            or its ``"sigmoid"``, which is what training masks the images with.
+            its ``"sigmoid"``, which is what training masks the images with, or, of a few-shot
+            head, its ``"min-max"`` over the picture, to the power that training has found.
         prior: whether a few-shot head has one; heads of other variants never do.
         embedding: whether a few-shot head compares places and classes.
         gate: whether a few-shot head has a part that is the same for all classes.

@@ -13,6 +13,7 @@ from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_head import map_grid
 from ttame.explainers.attention.global_batch_norm import GlobalBatchNorm2d
 from ttame.explainers.attention.head_settings import HeadSettings
+from ttame.explainers.attention.map_scale import scaled_maps
 
 WIDTH = 64
 """Channels of the branches and of the embedding."""
@@ -71,21 +72,28 @@ class SharedHead(nn.Module):
     T-TAME's head owns a row of the fusion layer per class, which only images of this class teach.
     Here the map logit of class k at place x is a sum of three parts::
 
-        m_k(x) =  BatchNorm( w_k · A(x) )                 the prior: the classifier's own evidence
-               +  s · cos( E Z(x) + e, G (w_k − w̄)/σ + g )   what place and class have in common
-               +  v · Z(x) + b                            the gate: the same for all classes
+        m_k(x) =  BatchNorm( w_k · A(x) )               the prior: the classifier's own evidence
+               +  s · cos( E Z(x) + e, G [c_k; c_k ⊙ a] + g )   what place and class have in common
+               +  v · Z(x) + b                          the gate: the same for all classes
 
-        Z      =  Σ_i up( ReLU( BatchNorm( W_i ∗ F_i )))              W_i: 1×1, C_i → 64
+        Z      =  Y + U ReLU( BatchNorm( D ∗ Y )) + u             D: 3×3, channel by channel
+        Y      =  ReLU( BatchNorm( W [up(Y_1); …; up(Y_n)] ))     W: 1×1, n·64 → 64
+        Y_i    =  ReLU( BatchNorm( W_i ∗ F_i ))                   W_i: 1×1, C_i → 64
 
     ``F_i`` are the tapped feature maps, ``A`` the features that the classifier pools for its last
-    linear layer, whose rows are ``w_k`` (C × D) with mean row ``w̄`` and standard deviation ``σ``
-    of all entries. For a CNN with average pooling the prior is CAM, for a Vision Transformer the
+    linear layer, whose rows are ``w_k`` (C × D). ``c_k = (w_k − w̄)/σ`` is such a row without the
+    mean row, over the standard deviation of all entries; ``a`` is the mean of ``A`` over the
+    places, over the standard deviation of its channels: what the class looks for, and what of it
+    this image has. For a CNN with average pooling the prior is CAM, for a Vision Transformer the
     class-embedding projection; its batch norm has a single channel and so keeps the order of
-    classes and places. The gate starts at zero: an untrained head is its prior with a little noise.
-    A class without training images has its prior, its gate and an embedding made of its weights.
+    classes and places. Gate and ``U`` start at zero: an untrained head is its prior with a little
+    noise. A class without training images has its prior, its gate and an embedding made of its
+    weights.
 
-    Parts that the settings leave out do not exist; ``b`` always does, since it decides how much of
-    the picture the maps keep. Without a linear layer, ``G … + g`` is a learned table of classes.
+    Parts that the settings leave out do not exist; ``b`` does with each of them, since it decides
+    how much of the picture a sigmoid keeps. A min–max takes a bias out, so that heads of such maps
+    have none; they have an exponent, which training moves to where the maps have the wanted mean.
+    Without a linear layer, ``G … + g`` is a learned table of classes.
 
     Args:
         inputs: what it reads of the classifier.
@@ -119,12 +127,14 @@ class SharedHead(nn.Module):
             if settings.embedding or settings.gate:
                 widths = [inputs.channels[position] for position in inputs.branched]
                 self.branches = nn.ModuleList([_Branch(width) for width in widths])
+                self.fusion = _Branch(WIDTH * len(widths))
+                self.surroundings = _Surroundings()
             if settings.prior:
                 self.prior_norm = GlobalBatchNorm2d(1)
             if settings.embedding:
                 self.place_embedding = nn.Conv2d(WIDTH, WIDTH, kernel_size=1)
                 self.class_embedding = (
-                    nn.Linear(inputs.class_width, WIDTH)
+                    nn.Linear(inputs.class_width * (1 + settings.prior), WIDTH)
                     if inputs.class_layer
                     else nn.Embedding(number_of_classes, WIDTH)
                 )
@@ -132,7 +142,11 @@ class SharedHead(nn.Module):
             if settings.gate:
                 self.gate = nn.Conv2d(WIDTH, 1, kernel_size=1, bias=False)
                 nn.init.zeros_(self.gate.weight)
-            self.bias = nn.Parameter(torch.zeros(()))
+            if settings.maps == "min-max":
+                self.exponent: Tensor
+                self.register_buffer("exponent", torch.ones(()))
+            else:
+                self.bias = nn.Parameter(torch.zeros(()))
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -162,34 +176,59 @@ class SharedHead(nn.Module):
         grid = map_grid((int(first.shape[2]), int(first.shape[3])))
         if classes is None:
             classes = torch.arange(self.number_of_classes, device=first.device)
-        maps: Tensor = self.bias.expand(len(first), classes.shape[-1], *grid)
+        maps = first.new_zeros(len(first), classes.shape[-1], *grid)
+        if self.settings.maps != "min-max":
+            maps = maps + self.bias
+        evidence = None if self.inputs.pooled is None else feature_maps[self.inputs.pooled]
         if self.settings.embedding or self.settings.gate:
             fused = self._fused(feature_maps, grid)
             if self.settings.gate:
                 maps = maps + self.gate(fused)
             if self.settings.embedding:
-                maps = maps + self._common(fused, classes, class_weights)
-        if self.inputs.pooled is not None:
+                maps = maps + self._common(fused, classes, class_weights, evidence)
+        if evidence is not None:
             assert class_weights is not None
-            evidence = feature_maps[self.inputs.pooled]
             maps = maps + _resized(self._prior(evidence, classes, class_weights), grid)
         return maps
 
+    def scaled(self, maps: Tensor) -> Tensor:
+        """What explanations hold of (B, K, h, w) maps before any activation; see ``map_scale``."""
+        exponent = self.exponent if self.settings.maps == "min-max" else None
+        return scaled_maps(maps, self.settings.maps, exponent)
+
+    @torch.no_grad()
+    def move_exponent(self, logarithm: Tensor) -> None:
+        """Move the exponent of min–max maps a tenth of the way, as batch norm its statistics.
+
+        Args:
+            logarithm: scalar, of the exponent that suits the last batch.
+        """
+        self.exponent.copy_(self.exponent.log().lerp(logarithm, 0.1).exp())
+
     def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        """Z: the sum of all branches on the grid of the maps."""
+        """Z: all branches together, on the grid of the maps, with what surrounds a place."""
         pairs = zip(self.branches, self.inputs.branched, strict=True)
         parts = [_resized(branch(feature_maps[position]), grid) for branch, position in pairs]
-        return sum(parts[1:], start=parts[0])
+        fused: Tensor = self.surroundings(self.fusion(torch.cat(parts, dim=1)))
+        return fused
 
-    def _common(self, fused: Tensor, classes: Tensor, class_weights: Tensor | None) -> Tensor:
+    def _common(
+        self,
+        fused: Tensor,
+        classes: Tensor,
+        class_weights: Tensor | None,
+        evidence: Tensor | None,
+    ) -> Tensor:
         """The scaled cosine of every place with every class."""
         if isinstance(self.class_embedding, nn.Embedding):
             of_classes = self.class_embedding(classes)
         else:
             assert class_weights is not None
             spread = class_weights.std(correction=0).clamp_min(_SMALLEST_SPREAD)
-            centred = class_weights[classes] - class_weights.mean(dim=0)
-            of_classes = self.class_embedding(centred / spread)
+            sought = (class_weights[classes] - class_weights.mean(dim=0)) / spread
+            if evidence is not None:
+                sought = _with_what_is_there(sought, evidence)
+            of_classes = self.class_embedding(sought)
         cosine = _at_places(
             F.normalize(of_classes, dim=-1), F.normalize(self.place_embedding(fused), dim=1)
         )
@@ -238,6 +277,32 @@ class _Branch(nn.Module):
         """(B, C, h, w) to (B, 64, h, w)."""
         normalised: Tensor = self.batch_norm(self.convolution(features))
         return normalised.relu()
+
+
+class _Surroundings(nn.Module):
+    """Adds to every place what its neighbours tell: a residual of one depthwise convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(WIDTH, WIDTH, kernel_size=3, padding=1, groups=WIDTH, bias=False)
+        self.batch_norm = GlobalBatchNorm2d(WIDTH)
+        self.pointwise = nn.Conv2d(WIDTH, WIDTH, kernel_size=1)
+        nn.init.zeros_(self.pointwise.weight)
+        assert self.pointwise.bias is not None
+        nn.init.zeros_(self.pointwise.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, 64, h, w) to the same."""
+        seen: Tensor = self.pointwise(self.batch_norm(self.depthwise(features)).relu())
+        return features + seen
+
+
+def _with_what_is_there(sought: Tensor, evidence: Tensor) -> Tensor:
+    """What (K, D) or (B, K, D) classes look for, beside what of it each image has: (B, K, 2·D)."""
+    pooled = evidence.mean(dim=(2, 3))
+    present = pooled / pooled.std(dim=1, keepdim=True, correction=0).clamp_min(_SMALLEST_SPREAD)
+    found = sought * present[:, None]
+    return torch.cat([sought.expand_as(found), found], dim=2)
 
 
 def _at_places(vectors: Tensor, places: Tensor) -> Tensor:
