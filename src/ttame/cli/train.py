@@ -82,7 +82,10 @@ def train(
         _option("raw (removed is black), normalised (mean colour) or 'by family'.", panel=_METHOD),
     ] = None,
     augmentation: Annotated[
-        str | None, _option("none, 'random crop and flip' or 'by family'.", panel=_METHOD)
+        str | None,
+        _option(
+            "none, 'random crop and flip', 'random zoom and flip' or 'by family'.", panel=_METHOD
+        ),
     ] = None,
     objective: Annotated[str | None, _option(_one_of(get_args(Objective)), panel=_METHOD)] = None,
     mean_map: Annotated[

@@ -17,7 +17,7 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError, ImageError
 from ttame.preprocessing import Preprocessing
 
-Augmentation = Literal["none", "random crop and flip"]
+Augmentation = Literal["none", "random crop and flip", "random zoom and flip"]
 
 
 class SkippedPhoto(NamedTuple):
@@ -118,7 +118,9 @@ class PreparedImages(Dataset[PreparedImage]):
         preprocessing: the classifier's own.
         indices: which photos of the source, in this order; all if not given.
         augmentation: ``"none"`` takes the centre crop; ``"random crop and flip"`` draws the
-            position of the crop, and mirrors every second photo on average.
+            position of the crop, and mirrors every second photo on average. ``"random zoom and
+            flip"`` draws a part of 35 % to 100 % of the photo's area, with sides 3:4 to 4:3,
+            and squeezes it into the network's input.
         seed: of the augmentation.
 
     Raises:
@@ -223,6 +225,10 @@ class PreparedImages(Dataset[PreparedImage]):
             return None
         if self.augmentation == "none":
             return self.preprocessing.prepare(photo)
+        if self.augmentation == "random zoom and flip":
+            box, flip = _box_and_flip(self.seed, self.epoch, index, photo.size)
+            squeezed = dataclasses.replace(self.preprocessing, resize=self.preprocessing.input_size)
+            return squeezed.prepare(photo.crop(box), flip=flip)
         crop_at, flip = _crop_and_flip(self.seed, self.epoch, index)
         return self.preprocessing.prepare(photo, crop_at=crop_at, flip=flip)
 
@@ -256,3 +262,23 @@ def _crop_and_flip(seed: int, epoch: int, index: int) -> tuple[tuple[float, floa
     digest = hashlib.blake2b(f"{seed} {epoch} {index}".encode(), digest_size=9).digest()
     down, across, coin = struct.unpack("<IIB", digest)
     return (down / 0xFFFFFFFF, across / 0xFFFFFFFF), bool(coin & 1)
+
+
+_SMALLEST_AREA = 0.35
+_WIDEST_SHAPE = 4 / 3
+
+
+def _box_and_flip(
+    seed: int, epoch: int, index: int, photo_size: tuple[int, int]
+) -> tuple[tuple[int, int, int, int], bool]:
+    """Draw ((left, top, right, bottom) in pixels of the photo, flip), as Inception's crops."""
+    digest = hashlib.blake2b(f"{seed} {epoch} {index} zoom".encode(), digest_size=17).digest()
+    *numbers, coin = struct.unpack("<IIIIB", digest)
+    area, shape, across, down = (number / 0xFFFFFFFF for number in numbers)
+    width, height = photo_size
+    pixels = width * height * (_SMALLEST_AREA + (1 - _SMALLEST_AREA) * area)
+    ratio = _WIDEST_SHAPE ** (2 * shape - 1)  # Wide and high shapes are equally likely.
+    box_width = min(width, max(1, round((pixels * ratio) ** 0.5)))
+    box_height = min(height, max(1, round((pixels / ratio) ** 0.5)))
+    left, top = round(across * (width - box_width)), round(down * (height - box_height))
+    return (left, top, left + box_width, top + box_height), bool(coin & 1)

@@ -43,7 +43,8 @@ class TrainingSettings:
         masking_space: ``"raw"`` makes removed pixels black, ``"normalised"`` gives them the mean
             colour; ``"by family"`` is raw for CNNs and normalised for Vision Transformers, as
             T-TAME's scripts do it.
-        augmentation: ``"none"``, ``"random crop and flip"``, or ``"by family"``: none for CNNs,
+        augmentation: ``"none"``, ``"random crop and flip"``, ``"random zoom and flip"`` (of 35 % to
+            100 % of the photo), or ``"by family"``: none for CNNs,
             crops and flips for Vision Transformers, as T-TAME's scripts do it.
         objective: ``"t-tame"`` keeps the prediction with a small and smooth mask (published);
             ``"kept-share"`` keeps it at every share of the picture; see
@@ -89,7 +90,9 @@ class TrainingSettings:
     last_tap_only: bool = False
     masked: Literal["image", "features"] = "image"
     masking_space: Literal["raw", "normalised", "by family"] = "by family"
-    augmentation: Literal["none", "random crop and flip", "by family"] = "by family"
+    augmentation: Literal["none", "random crop and flip", "random zoom and flip", "by family"] = (
+        "by family"
+    )
     objective: Objective = "t-tame"
     mean_map: float = 0.55
     map_selection: MapSelection = "random"
@@ -191,8 +194,10 @@ PRESETS: dict[str, Callable[[], TrainingSettings]] = {
         objective="kept-share",
         maps="min-max",
         masking_space="raw",
-        augmentation="random crop and flip",
+        augmentation="random zoom and flip",
         optimiser="adamw",
+        learning_rate=5e-3,
+        epochs=10,
     ),
 }
 """Name to settings. ``t-tame``: arXiv 2403.04523 and its scripts. ``tame``: arXiv 2301.07407, with
