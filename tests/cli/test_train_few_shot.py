@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -14,8 +15,21 @@ from safetensors.torch import save_file
 
 from tests.cli.test_commands import run
 from ttame.classifiers.known_classifiers import load_classifier
+from ttame.cli.training_display import TrainingDisplay
+from ttame.explainers.attention.attention_explainer import (
+    AttentionExplainer,
+    new_attention_explainer,
+)
 from ttame.explainers.attention.head_settings import HeadVariant, MapScale
-from ttame.training.training_settings import PRESETS, HeadPart, Optimiser
+from ttame.explainers.attention.trained_cards import trained_card
+from ttame.training.training_progress import TrainingProgress
+from ttame.training.training_settings import (
+    PRESETS,
+    HeadPart,
+    Objective,
+    Optimiser,
+    training_settings,
+)
 
 NETWORKS: dict[str, dict[str, object]] = {
     "timm/resnet10t": {"num_classes": 5, "channels": [4, 8, 8, 12]},
@@ -58,6 +72,7 @@ def test_who_has_no_prior_is_told_so(
     monkeypatch.setenv("COLUMNS", "200")
     words, out = named(network, tmp_path), tmp_path / "out"
     train = ["train", *words, *QUICK, *FEW_SHOT, "--data", str(photos), "--out", str(out)]
+    train += ["--mean-map", "0.4"]
     assert run(train, monkeypatch) == 0
     said = capsys.readouterr().err
     lacks = "convnext" in network
@@ -66,6 +81,11 @@ def test_who_has_no_prior_is_told_so(
     config = json.loads((out / "config.json").read_text())
     assert config["method"] == "few_shot"
     assert config["head"]["few_shot"]["prior"] == (not lacks)
+    assert config["head"]["maps"] == "min-max"
+    assert config["training"]["settings"]["mean_map"] == 0.4
+    assert "--mean-map 0.4" in config["training"]["command"]
+    assert re.search(r"epoch 1: held-out (\S+) = \1 drop, AD [\d.]+ %, IC [\d.]+ %, mean map", said)
+    assert "| epoch | loss | drop | AD % |" in (out / "README.md").read_text(encoding="utf-8")
 
     page = tmp_path / "why"
     explain = ["explain", str(photos / "0.png"), "--device", "cpu", "-o", str(page)]
@@ -85,13 +105,19 @@ def test_a_part_that_is_left_out_on_purpose_is_no_surprise(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = [*named("timm/convnext_atto", tmp_path), *QUICK, *FEW_SHOT, "--without", "prior"]
-    words += ["--maps", "raw", "--optimiser", "sgd", "--data", str(photos)]
+    words += ["--maps", "raw", "--optimiser", "sgd", "--objective", "t-tame"]
+    words += ["--data", str(photos)]
     assert run(["train", *words, "--out", str(tmp_path / "out")], monkeypatch) == 0
-    assert "without a prior" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "without a prior" not in said
+    assert re.search(
+        r"held-out [\d.]+ = [\d.]+ cross entropy \+ [\d.]+ area \+ [\d.]+ smooth", said
+    )
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["head"]["maps"] == "raw"
     assert config["training"]["settings"]["optimiser"] == "sgd"
-    for typed in ("--without prior", "--maps raw", "--optimiser sgd"):
+    assert config["training"]["settings"]["objective"] == "t-tame"
+    for typed in ("--without prior", "--maps raw", "--optimiser sgd", "--objective t-tame"):
         assert typed in config["training"]["command"]
 
 
@@ -104,6 +130,10 @@ def test_a_part_that_is_left_out_on_purpose_is_no_surprise(
         ([*FEW_SHOT, "--class-token", "multiply"], "class-token drop"),
         ([*FEW_SHOT, "--optimiser", "adam"], "adamw"),
         ([*FEW_SHOT, "--maps", "sigmoyd"], "sigmoid"),
+        (["--maps", "min-max"], "maps min-max for a head of variant t-tame"),
+        ([*FEW_SHOT, "--head", "t-tame"], "maps min-max for a head of variant t-tame"),
+        ([*FEW_SHOT, "--objective", "kept"], "kept-share"),
+        ([*FEW_SHOT, "--mean-map", "1"], "mean-map 1.0"),
         (["--preset", "few_shot"], "few-shot"),
     ],
 )
@@ -136,9 +166,11 @@ def test_the_help_names_every_choice(
         "--without": get_args(HeadPart),
         "--maps": get_args(MapScale),
         "--optimiser": get_args(Optimiser),
+        "--objective": get_args(Objective),
     }.items():
         for choice in choices:
             assert choice in rows[option], option
+    assert "min-max" in rows["--mean-map"]
 
 
 @pytest.mark.parametrize(
@@ -161,3 +193,65 @@ def test_inspect_tells_what_a_few_shot_head_would_have_and_cost(
     assert "parameters" in row and "multiplications" in row
     assert row.rstrip().endswith(f"parts: {parts}")
     assert sum(line.startswith("T-TAME head") for line in lines) == 1
+
+
+MEASURED = {"average_drop": 12.34, "increase_in_confidence": 56.78, "mean_map_value": 0.456}
+LOSSES: dict[str, tuple[dict[str, float], str, str]] = {
+    "kept-share": ({"loss": 0.25, "drop": 0.25}, "0.250 = 0.250 drop", "loss | drop"),
+    "t-tame": (
+        {"loss": 2.5, "cross_entropy": 1.5, "area": 0.75, "smoothness": 0.25},
+        "2.500 = 1.500 cross entropy + 0.750 area + 0.250 smoothness",
+        "loss | cross entropy | area | smoothness",
+    ),
+}
+
+
+def tiny() -> AttentionExplainer:
+    settings = training_settings("few-shot")
+    classifier = load_classifier(
+        "timm/resnet10t", "none", image_size=64, network_options=NETWORKS["timm/resnet10t"]
+    )
+    return new_attention_explainer(classifier, settings.head_settings, method="few_shot")
+
+
+@pytest.mark.parametrize("objective", LOSSES)
+def test_the_terminal_shows_a_loss_as_the_sum_of_its_parts(
+    objective: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    parts, said, _ = LOSSES[objective]
+    state = TrainingProgress(
+        step=7, steps=21, epoch=2, epochs=3, parts=parts, learning_rate=0.1,
+        images_per_second=12.5, seconds_left=3.0, validation={**parts, **MEASURED},
+    )  # fmt: skip
+    with TrainingDisplay(tiny().classifier, training_settings("few-shot")) as display:
+        display.show(state)
+        assert display._progress.tasks[0].fields["parts"] == said
+    shown = capsys.readouterr().err
+    assert f"epoch 3: held-out {said}, AD 12.3 %, IC 56.8 %, mean map 0.46\n" in shown
+
+
+@pytest.mark.parametrize("objective", LOSSES)
+def test_the_card_has_a_column_for_every_part(objective: str, tmp_path: Path) -> None:
+    parts, _, columns = LOSSES[objective]
+    epochs = [{"epoch": 0, **parts, **MEASURED}, {"epoch": 1, **parts, **MEASURED}]
+    record = {
+        "settings": training_settings("few-shot").as_json(), "data": "photos",
+        "data_fingerprint": "f", "training_images": 3, "held_out_images": 2, "steps": 6,
+        "processes": 1, "device": "cpu", "validation": epochs, "finished": "2026-01-01",
+    }  # fmt: skip
+    explainer = tiny()
+    explainer.training_record = record
+    assert explainer.card == trained_card("few_shot")
+    explainer.save(tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    lines = card.splitlines()
+    start = lines.index(f"| epoch | {columns} | AD % | IC % | mean map value |")
+    assert lines[start + 1].count("---") == lines[start].count("|") - 1
+    numbers = " | ".join(f"{value:.3f}" for value in parts.values())
+    assert lines[start + 2 : start + 4] == [
+        f"| {epoch} | {numbers} | 12.3 | 56.8 | 0.46 |" for epoch in (1, 2)
+    ]
+    assert "| objective | kept-share |" in lines
+    (maps,) = [line for line in lines if line.startswith("| maps | the")]
+    assert "each map from 0 to 1, to a power" in maps

@@ -230,7 +230,7 @@ def test_progress_is_told_after_every_step(tmp_path: Path) -> None:
 
 
 def test_families_have_their_published_masking_and_augmentation() -> None:
-    settings = training_settings()
+    settings = training_settings("t-tame")
     assert masking_space(tiny_cnn(), settings) == "raw"
     assert masking_space(tiny_vit(), settings) == "normalised"
     assert augmentation(tiny_cnn(), settings) == "none"

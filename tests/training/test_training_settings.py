@@ -83,7 +83,8 @@ def test_presets_hold_the_published_protocol(preset: str) -> None:
 
 def test_every_preset_is_checked_here() -> None:
     assert set(PRESETS) == {*PUBLISHED, "few-shot"}
-    assert training_settings() == TrainingSettings() == training_settings("t-tame")
+    assert TrainingSettings() == training_settings("t-tame")
+    assert training_settings() == training_settings("few-shot")
 
 
 def test_the_few_shot_preset_trains_the_shared_head() -> None:
@@ -91,10 +92,14 @@ def test_the_few_shot_preset_trains_the_shared_head() -> None:
     settings = training_settings("few-shot")
     assert (settings.preset, settings.method, settings.head) == ("few-shot", "few_shot", "few-shot")
     assert settings.optimiser == "adamw"
+    assert (settings.objective, settings.maps) == ("kept-share", "min-max")
+    assert settings.head_settings.maps == "min-max"
+    assert 0.4 < settings.mean_map < 0.7
     assert settings.head_settings.parts == ("prior", "embedding", "gate")
     for preset in PUBLISHED:
         published = training_settings(preset)
         assert (published.optimiser, published.maps) == ("sgd", "raw")
+        assert published.objective == "t-tame"
         assert published.head_settings.parts == ()
 
 
@@ -112,6 +117,14 @@ def test_a_few_shot_head_multiplies_no_class_token() -> None:
         training_settings("few-shot", class_token="multiply")
 
 
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_only_a_few_shot_head_has_min_max_maps(preset: str) -> None:
+    """The others have no exponent to learn."""
+    with pytest.raises(TrainingError, match="maps min-max for a head of.*few-shot.*--maps raw"):
+        training_settings(preset, maps="min-max")
+    assert training_settings(preset, objective="kept-share").objective == "kept-share"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -126,6 +139,10 @@ def test_a_few_shot_head_multiplies_no_class_token() -> None:
         ("area_weight", -1),
         ("weight_decay", -0.1),
         ("momentum", 1.0),
+        ("mean_map", 0.0),
+        ("mean_map", 1),
+        ("mean_map", math.nan),
+        ("mean_map", "half"),
         ("held_out_share", 0.0),
         ("held_out_share", 1.5),
         ("held_out_at_most", 0),
@@ -152,6 +169,8 @@ def test_values_that_cannot_work_are_refused_by_name(name: str, value: Any) -> N
         ("augmentation", "non", "none"),
         ("masked", "images", "image"),
         ("maps", "sigmiod", "sigmoid"),
+        ("maps", "minmax", "min-max"),
+        ("objective", "kept-shares", "kept-share"),
         ("optimiser", "adam", "adamw"),
         ("without", "prio", "prior"),
     ],
@@ -184,3 +203,9 @@ def test_the_command_repeats_what_differs_from_the_preset() -> None:
         "--masking-space 'by family' --learning-rate 0.01"
     )
     assert dataclasses.replace(training_settings("tame"), epochs=8) == training_settings("tame")
+
+
+def test_the_command_repeats_loss_and_brightness() -> None:
+    settings = training_settings("few-shot", objective="t-tame", mean_map=0.4, maps="sigmoid")
+    command = train_command(settings, ["--model", "timm/x"], ["photos"], "out")
+    assert command.endswith("--preset few-shot --maps sigmoid --objective t-tame --mean-map 0.4")

@@ -21,7 +21,7 @@ from ttame.cli.network_options import (
     load_named_classifier,
 )
 from ttame.explainers.attention.head_settings import HeadVariant, MapScale
-from ttame.training.training_settings import PRESETS, HeadPart, Objective, Optimiser
+from ttame.training.training_settings import DEFAULT_PRESET, PRESETS, HeadPart, Objective, Optimiser
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
@@ -47,7 +47,7 @@ def train(
         _option("Folder, list file or tar shards ('train-*.tar'); may be given several times."),
     ] = None,
     out: Annotated[Path | None, _option("Folder for the explainer.")] = None,
-    preset: Annotated[str, _option(_one_of(PRESETS))] = "t-tame",
+    preset: Annotated[str, _option(_one_of(PRESETS))] = DEFAULT_PRESET,
     epochs: Annotated[int | None, _option("Passes over the images.")] = None,
     batch_size: Annotated[int | None, _option("Images per step.")] = None,
     learning_rate: Annotated[float | None, _option("Peak of the one-cycle schedule.")] = None,

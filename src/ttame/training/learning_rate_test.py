@@ -19,7 +19,7 @@ from ttame.training.run_preparation import TrainingData, make_accelerator, new_r
 from ttame.training.train_explainer import BATCH_REMEDY, optimise
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_run import TrainingRun
-from ttame.training.training_settings import TrainingSettings
+from ttame.training.training_settings import TrainingSettings, training_settings
 
 SCHEMA_VERSION = 1
 
@@ -67,7 +67,7 @@ class LearningRateTest:
 def find_learning_rate(
     classifier: Classifier,
     data: TrainingData,
-    settings: TrainingSettings = TrainingSettings(),  # noqa: B008 - frozen
+    settings: TrainingSettings = training_settings(),  # noqa: B008 - frozen
     *,
     steps: int = 100,
     lowest: float = 1e-6,

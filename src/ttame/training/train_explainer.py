@@ -15,7 +15,7 @@ from ttame.training.batch_loss import batch_loss
 from ttame.training.run_preparation import TrainingData, prepare_run
 from ttame.training.training_progress import StepClock, TrainingLog, TrainingProgress
 from ttame.training.training_run import TrainingRun
-from ttame.training.training_settings import TrainingSettings
+from ttame.training.training_settings import TrainingSettings, training_settings
 
 Watch = Callable[[TrainingProgress], None]
 
@@ -26,7 +26,7 @@ def train_explainer(
     classifier: Classifier,
     data: TrainingData,
     folder: str | Path,
-    settings: TrainingSettings = TrainingSettings(),  # noqa: B008 - frozen
+    settings: TrainingSettings = training_settings(),  # noqa: B008 - frozen
     *,
     resume: bool = False,
     overwrite: bool = False,

@@ -205,7 +205,10 @@ the learning rate of its VGG-16 script (ResNet-50: 1e-4, 4 epochs). ``l-cam-img`
 arXiv 2209.11189. ``few-shot``: ours, for a few hundred to a few thousand images."""
 
 
-def training_settings(preset: str = "t-tame", **changes: Any) -> TrainingSettings:
+DEFAULT_PRESET = "few-shot"
+
+
+def training_settings(preset: str = DEFAULT_PRESET, **changes: Any) -> TrainingSettings:
     """The settings of a preset, with some of them changed.
 
     Raises:
