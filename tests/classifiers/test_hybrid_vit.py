@@ -18,6 +18,7 @@ from benchmarks.bundled_classifiers import figures_in_tables
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.hybrid_vit import STEM, build_hybrid_vit
 from ttame.classifiers.known_classifiers import load_classifier
+from ttame.classifiers.network_sources import bundled
 from ttame.classifiers.transformer_layout import transformer_layout
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
@@ -131,6 +132,23 @@ def test_it_recognises_real_photos(classifier: Classifier, photo: str, expected:
     logits = classifier.logits(classifier.prepare(sample(photo)))[0]
     best = [classifier.class_label(int(index)) for index in logits.topk(5).indices]
     assert expected & set(best), best
+
+
+@pytest.mark.parametrize("what", ["missing", "not the file"])
+def test_other_weights_than_the_shipped_ones_are_refused(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flipped bit would load without a word, and give another network."""
+    folder = tmp_path / "hybrid_vit_lite0"
+    folder.mkdir()
+    (folder / "figures.json").write_bytes((FOLDER / "figures.json").read_bytes())
+    if what != "missing":
+        content = bytearray(WEIGHTS.read_bytes())
+        content[-1] ^= 1
+        (folder / "transformer.safetensors").write_bytes(bytes(content))
+    monkeypatch.setattr(bundled, "files", lambda _package: tmp_path)
+    with pytest.raises(WeightsError, match=f"is {what}.*reinstall"):
+        load_classifier("hybrid_vit_lite0")
 
 
 def test_its_card_holds_the_figures_and_commands_of_these_weights() -> None:

@@ -124,13 +124,16 @@ def test_a_part_that_is_left_out_on_purpose_is_no_surprise(
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        (["--without", "prior"], "without prior for a head of variant t-tame"),
+        (
+            ["--preset", "t-tame", "--without", "prior"],
+            "without prior for a head of variant t-tame",
+        ),
         (["--preset", "tame", "--without", "gate"], "without gate for a head of variant t-tame"),
         ([*FEW_SHOT, "--without", "proir"], "prior"),
         ([*FEW_SHOT, "--class-token", "multiply"], "class-token drop"),
         ([*FEW_SHOT, "--optimiser", "adam"], "adamw"),
         ([*FEW_SHOT, "--maps", "sigmoyd"], "sigmoid"),
-        (["--maps", "min-max"], "maps min-max for a head of variant t-tame"),
+        (["--preset", "t-tame", "--maps", "min-max"], "maps min-max for a head of variant t-tame"),
         ([*FEW_SHOT, "--head", "t-tame"], "maps min-max for a head of variant t-tame"),
         ([*FEW_SHOT, "--objective", "kept"], "kept-share"),
         ([*FEW_SHOT, "--mean-map", "1"], "mean-map 1.0"),

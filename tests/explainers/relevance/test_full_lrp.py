@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -118,26 +117,26 @@ def slow_cnn_map(network: nn.Module, image: Tensor, label: int, rules: SlowRules
 
 
 def test_a_two_layer_network_by_hand() -> None:
-    """Two pixels of 1 and 2 in one colour, two hidden numbers, one logit.
+    """Two pixels of 1 and 2 in one colour, two hidden numbers, one logit; all else is 0.
 
-    Hidden: 3·1 + 1·2 = 5 and 1·1 − 2·2 = −3. The logit 2·5 + 4·3 comes from the first with 2 and,
-    through weights of its own sign, from the second with −4. With l = 0 and h = 2 the shares of
-    the pixels are 3 : 2 in the first hidden number; in the second 1 + 0 against −2·2 + 2·2 = 0.
+    Hidden: 3·1 + 1·2 = 5 and 1·1 − 2·2 = −3. To the logit the first brings 2·5 and the second,
+    through a weight of its own sign, −4·−3: relevances 10/22 and 12/22. With l = 0 and h = 2 the
+    pixels' shares are 3 and 2 in the first, and 1 − 0 and −2·2 + 2·2 = 0 in the second.
     """
-    network = nn.Sequential(nn.Conv2d(3, 2, (1, 2)), nn.Flatten(), nn.Linear(2, 1))
-    network.double()
+    convolution, linear = nn.Conv2d(3, 2, 2), nn.Linear(2, 1)
     with torch.no_grad():
-        network[0].weight.zero_()  # type: ignore[operator,union-attr]
-        network[0].weight[:, 0, 0] = torch.tensor([[3.0, 1.0], [1.0, -2.0]])  # type: ignore[index,union-attr]
-        network[0].bias.copy_(torch.tensor([0.0, 0.0]))  # type: ignore[operator,union-attr]
-        network[2].weight.copy_(torch.tensor([[2.0, -4.0]]))  # type: ignore[operator,union-attr]
-    preprocessing = dataclasses.replace(Preprocessing.imagenet(2), input_size=(1, 2))
-    image = torch.zeros(1, 3, 1, 2, dtype=torch.float64)
+        convolution.weight.zero_()
+        convolution.weight[:, 0, 0] = torch.tensor([[3.0, 1.0], [1.0, -2.0]])
+        assert convolution.bias is not None
+        convolution.bias.zero_()
+        linear.weight.copy_(torch.tensor([[2.0, -4.0]]))
+    network = nn.Sequential(nn.Identity(), convolution, nn.Flatten(), linear).double()
+    classifier = Classifier(network, preprocessing=Preprocessing.imagenet(2), taps=["0"])
+    image = torch.zeros(1, 3, 2, 2, dtype=torch.float64)
     image[0, 0, 0] = torch.tensor([1.0, 2.0])
-    classifier = Classifier(network, preprocessing=preprocessing, taps=["0"])
     maps = FullLrp(classifier)(image, 0).maps
     first, second = 10 / 22, 12 / 22
-    expected = torch.tensor([[first * 3 / 5 + second, first * 2 / 5]])
+    expected = torch.tensor([[first * 3 / 5 + second, first * 2 / 5], [0, 0]])
     assert_close(maps[0, 0], expected, 1e-6)
 
 
@@ -153,7 +152,7 @@ def test_the_pixels_of_a_cnn_have_all_relevance(network: str, limits: Any) -> No
 
 
 def test_options_that_are_refused() -> None:
-    with pytest.raises(ExplainerError, match="pixel_limits='none' for full_lrp; allowed: image"):
+    with pytest.raises(ExplainerError, match="pixel_limits='none' for full_lrp; allowed: 'image'"):
         FullLrp(TINY["cnn"](), pixel_limits="none")  # type: ignore[arg-type]
     with pytest.raises(ExplainerError, match="additions='absolute' for full_lrp"):
         FullLrp(TINY["cnn"](), additions="absolute")  # type: ignore[arg-type]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +21,7 @@ from ttame.classifiers.network_sources.network_source import (
 )
 from ttame.classifiers.network_trace import first_line
 from ttame.classifiers.weights_files import load_weights, read_indexed_weights, read_weights
-from ttame.errors import ClassifierError, MissingExtraError
+from ttame.errors import ClassifierError, MissingExtraError, WeightsError
 from ttame.preprocessing import Preprocessing
 
 
@@ -51,14 +53,29 @@ def _hybrid_vit_lite0(recipe: ClassifierRecipe) -> LoadedNetwork:
     network = _built(recipe, build_hybrid_vit)
     if recipe.weights == "default":
         folder = Path(str(files("ttame.classifiers") / "hybrid_vit_lite0"))
-        shipped = read_weights(folder / "transformer.safetensors")
-        weights = {name: tensor.float() for name, tensor in shipped.items()}
+        weights = {name: tensor.float() for name, tensor in _shipped_weights(folder).items()}
         packaged, of_stem = _packaged_weights(), f"{STEM}."
         for name in network.state_dict():
             if name.startswith(of_stem):
                 weights[name] = packaged[name.removeprefix(of_stem)]
         load_weights(network, weights, "the bundled weights")
     return _as_the_package_was_trained(network)
+
+
+def _shipped_weights(folder: Path) -> Mapping[str, Tensor]:
+    """The transformer's tensors, if they are those whose figures stand in the card.
+
+    Raises:
+        WeightsError: the file is missing, or another one.
+    """
+    path = folder / "transformer.safetensors"
+    known = json.loads((folder / "figures.json").read_text(encoding="utf-8"))["weights_file"]
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != known:
+        raise WeightsError(
+            f"{path} is {'not the file that ttame ships' if path.is_file() else 'missing'}",
+            remedy="pip install --force-reinstall ttame",
+        )
+    return read_weights(path)
 
 
 def _built(recipe: ClassifierRecipe, build: Callable[..., Any]) -> Any:

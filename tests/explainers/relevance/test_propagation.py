@@ -1,0 +1,256 @@
+"""What runs under relevance rules: routing, refusals, half precision, and what is left behind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.conftest import assert_close
+from tests.tiny_networks import CLASSES, TINY
+from ttame.classifiers.classifier import Classifier
+from ttame.errors import ExplainerError
+from ttame.explainers.posthoc.full_lrp import FullLrp
+from ttame.explainers.relevance.attention_relevance import half_precision_scale
+from ttame.explainers.relevance.conserving_pass import ConservingPass
+from ttame.explainers.relevance.gradient_pass import GradientPass
+from ttame.explainers.relevance.propagation import (
+    PassedOn,
+    Redistribution,
+    check_propagation,
+    follow_by_signs,
+    has_moved_only,
+    propagating,
+)
+from ttame.preprocessing import Preprocessing
+
+PASSES = [ConservingPass(images=2), GradientPass()]
+
+UNKNOWN: dict[str, Callable[[Tensor], Tensor]] = {
+    "exp": torch.exp,
+    "pow": lambda values: values**2,
+    "sin": torch.sin,
+    "cumsum": lambda values: values.cumsum(dim=1),
+    "sqrt": lambda values: values.abs().sqrt(),
+    "einsum": lambda values: torch.einsum("bi,bj->bij", values, values),
+    "rsub": lambda values: torch.rsub(values, 1),
+    "__rtruediv__": lambda values: 1 / values,
+    "div": lambda values: torch.div(1, values),
+}
+"""Operations that change values and have no rule."""
+
+
+@pytest.mark.parametrize("rules", PASSES)
+@pytest.mark.parametrize("operation", UNKNOWN)
+def test_an_operation_without_a_rule_is_an_error(
+    rules: ConservingPass | GradientPass, operation: str
+) -> None:
+    values = torch.rand(2, 3).requires_grad_()
+    with (
+        propagating(rules.replacements(), "relevance propagation", "this network"),
+        pytest.raises(ExplainerError, match=r"not defined for this network: it has no relevance"),
+    ):
+        UNKNOWN[operation](values)
+
+
+@pytest.mark.parametrize("rules", PASSES)
+def test_weights_that_depend_on_the_image_are_an_error(
+    rules: ConservingPass | GradientPass,
+) -> None:
+    values = torch.rand(1, 3, 3, 3).requires_grad_()
+    with propagating(rules.replacements(), "relevance propagation", "this network"):
+        for function in (F.linear, F.conv2d):
+            with pytest.raises(ExplainerError, match="has no relevance rule for the operation"):
+                function(values, values if function is F.conv2d else values[0, 0])
+
+
+def test_what_does_not_depend_on_the_image_needs_no_rule() -> None:
+    values = torch.rand(2, 3)
+    leaf = torch.rand(2, 3).requires_grad_()
+    with propagating(ConservingPass().replacements(), "relevance", "this network"):
+        assert torch.equal(torch.exp(values), values.exp())
+        with torch.no_grad():
+            assert torch.equal(torch.exp(leaf), leaf.detach().exp())
+        assert leaf.argmax(dim=1).dtype == torch.int64
+        assert leaf.shape == (2, 3)
+
+
+ROUTES: dict[str, Callable[[Tensor], Tensor]] = {
+    "cat": lambda values: torch.cat([values[:, :1], values[:, 1:], values[:, :1]], dim=1),
+    "stack": lambda values: torch.stack([values, values]),
+    "chunk": lambda values: torch.cat(values.chunk(2, dim=1)[::-1], dim=1),
+    "transposed": lambda values: values.T,
+    "expanded": lambda values: values[:, None].expand(-1, 3, -1),
+    "flattened": lambda values: values.flatten(),
+    "rolled": lambda values: values.roll(1, dims=1),
+    "masked": lambda values: values.masked_fill(torch.tensor([True, False, False, True]), 0),
+    "dropout of a frozen network": lambda values: F.dropout(values, training=False),
+}
+
+
+@pytest.mark.parametrize("rules", PASSES)
+@pytest.mark.parametrize("route", ROUTES)
+def test_relevance_goes_where_values_came_from(
+    rules: ConservingPass | GradientPass, route: str
+) -> None:
+    """A value in several places gathers the relevances of all of them."""
+    values = torch.arange(1.0, 9.0).reshape(2, 4).requires_grad_()
+    with propagating(rules.replacements(), "relevance", "this network"):
+        moved = ROUTES[route](values)
+    relevance = torch.randn(moved.shape)
+    (found,) = torch.autograd.grad(moved, values, relevance)
+    expected = torch.tensor(
+        [
+            [float(relevance[moved == value].sum()) for value in row]
+            for row in values.detach().tolist()
+        ]
+    )
+    assert_close(found, expected, 1e-6)
+
+
+def test_a_maximum_gives_all_to_the_winner() -> None:
+    values = torch.tensor([[[[1.0, 4.0, 2.0, 2.5], [3.0, 0.0, -1.0, 2.0]]]]).requires_grad_()
+    with propagating(ConservingPass().replacements(), "relevance", "this network"):
+        pooled = F.max_pool2d(values, 2)
+    (found,) = torch.autograd.grad(pooled, values, torch.tensor([[[[0.7, -0.2]]]]))
+    assert_close(found, torch.tensor([[[[0, 0.7, 0, -0.2], [0, 0, 0, 0]]]]), 1e-6)
+
+
+def test_only_values_that_were_moved_count_as_the_image_itself() -> None:
+    image = torch.rand(1, 3, 4, 4).requires_grad_()
+    with propagating(ConservingPass().replacements(), "relevance", "this network"):
+        assert has_moved_only(image)
+        assert has_moved_only(F.pad(image, (1, 1)).flatten(2).transpose(1, 2))
+        assert not has_moved_only(F.relu(image))
+        assert not has_moved_only(torch.cat([image, (image * 2)], dim=1).flatten(1))
+
+
+def test_only_what_is_asked_for_gets_relevance() -> None:
+    first, second = torch.ones(2).requires_grad_(), torch.full((2,), 3.0)
+
+    def rule(relevance: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        assert torch.equal(left, first)
+        assert torch.equal(right, second)
+        return relevance * 5, relevance * 7
+
+    out = Redistribution.apply(torch.add, rule, first, second)
+    assert out.tolist() == [4, 4]
+    out.backward(torch.tensor([1.0, 2.0]))
+    assert first.grad is not None
+    assert first.grad.tolist() == [5, 10]
+    assert second.grad is None
+
+
+def test_rules_see_single_precision_of_half_precision() -> None:
+    values = torch.tensor([1.0, 2.0], dtype=torch.bfloat16).requires_grad_()
+
+    def rule(relevance: Tensor, values: Tensor) -> tuple[Tensor]:
+        assert relevance.dtype == values.dtype == torch.float32
+        return (relevance,)
+
+    Redistribution.apply(torch.clone, rule, values).sum().backward()
+    assert values.grad is not None
+    assert values.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_only_float16_starts_higher(dtype: torch.dtype) -> None:
+    assert half_precision_scale(torch.zeros(1, dtype=dtype)) == 1
+    assert half_precision_scale(torch.zeros(1, dtype=torch.float16)) > 1000
+
+
+def test_signs_reach_only_the_channels_of_a_linear_map() -> None:
+    """By the next factor: nothing is told to other nodes, nor along another dimension."""
+    told: list[Tensor | None] = []
+
+    class Rule:
+        channels = 1
+
+        def __call__(
+            self, relevance: Tensor, values: Tensor, signs: Tensor | None = None
+        ) -> tuple[Tensor]:
+            told.append(signs)
+            return (relevance,)
+
+    values = torch.ones(2, 3, 3).requires_grad_()
+    for dimension in (1, -2, 2):
+        out = Redistribution.apply(torch.clone, Rule(), values)
+        follow_by_signs(out, torch.tensor([0.5, -2.0, 0.0]), dimension)
+        out.sum().backward()
+    assert told[0] is not None
+    assert told[1] is not None
+    assert told[0].tolist() == told[1].tolist() == [1, -1, 1]
+    assert told[2] is None
+    follow_by_signs(PassedOn.apply(torch.neg, values), torch.ones(3), 1)
+    follow_by_signs(torch.ones(2, 3), torch.ones(3), 1)
+
+
+class Squaring(nn.Module):
+    def forward(self, values: Tensor) -> Tensor:
+        return values.square()
+
+
+def with_layer(layer: nn.Module) -> Classifier:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), layer, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    )
+    return Classifier(network, preprocessing=Preprocessing.imagenet(8), taps=["0"])
+
+
+def test_a_network_with_an_operation_without_a_rule_is_refused_with_a_remedy() -> None:
+    classifier = with_layer(Squaring())
+    with pytest.raises(ExplainerError, match=r"rule for the operation square; try: grad_cam"):
+        FullLrp(classifier)
+
+
+class OverwritingItsInput(nn.Module):
+    """2·relu(x), but x + relu(x) where relu writes to a new tensor."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = values * 1
+        return F.relu(values, inplace=True) + values
+
+
+def test_a_network_that_uses_what_it_has_overwritten_is_refused() -> None:
+    with pytest.raises(ExplainerError, match="computes other logits when its operations write"):
+        FullLrp(with_layer(OverwritingItsInput()))
+
+
+def test_the_check_measures_the_graph() -> None:
+    """A deeper network keeps more."""
+    rules = ConservingPass().replacements()
+    shallow, deep = (
+        check_propagation(
+            with_layer(nn.Sequential(*[nn.Conv2d(4, 4, 3, padding=1) for _ in range(count)])),
+            rules,
+            "full_lrp",
+            "rise",
+        )
+        for count in (1, 21)
+    )
+    activations = 20 * 4 * 8 * 8 * 4
+    assert activations <= deep - shallow <= 10 * activations
+
+
+@pytest.mark.parametrize("rules", PASSES)
+@pytest.mark.parametrize("network", ["cnn", "timm resnet", "timm vit", "torchvision vit"])
+def test_logits_are_the_network_s_own(
+    rules: ConservingPass | GradientPass, network: str
+) -> None:
+    """And nothing stays behind: afterwards gradients are gradients again."""
+    classifier = TINY[network]()
+    images = torch.randn(2, 3, *classifier.preprocessing.input_size)
+    leaf = images.clone().requires_grad_()
+    expected = classifier.logits(leaf)
+    (gradient,) = torch.autograd.grad(expected.sum(), leaf)
+    with propagating(rules.replacements(), "relevance", "this network"):
+        logits = classifier.logits(images.clone().requires_grad_())
+    assert logits.shape == (2, CLASSES)
+    assert_close(logits, expected, 1e-5)
+    (again,) = torch.autograd.grad(classifier.logits(leaf).sum(), leaf)
+    assert torch.equal(again, gradient)
+    assert math.isfinite(float(gradient.sum()))

@@ -1,0 +1,637 @@
+"""Every rule by loops over numbers, in double precision, and by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tests.conftest import assert_close
+from ttame.classifiers.function_replacement import attention_in_parts
+from ttame.errors import ExplainerError
+from ttame.explainers.relevance.conserving_pass import ConservingPass, conserving_pass
+from ttame.explainers.relevance.gradient_pass import GradientPass
+from ttame.explainers.relevance.pixel_relevance import image_limits
+from ttame.explainers.relevance.propagation import propagating
+from ttame.explainers.relevance.sharing_rules import (
+    AverageRule,
+    LinearRule,
+    PixelRule,
+    ProductRule,
+    SumRule,
+    by_contribution,
+    normalised,
+)
+from ttame.explainers.relevance.stabilisers import (
+    DIVISIONS,
+    divide_as_published,
+    divide_sign_aware,
+)
+
+CLOSE = 1e-7
+"""Between rules with a stabiliser of 1e-9 and loops without one."""
+
+
+def relevances(
+    rules: ConservingPass | GradientPass,
+    operation: Callable[..., Tensor],
+    relevance: Tensor | None,
+    *inputs: Tensor,
+) -> list[Tensor]:
+    """Relevances (or modified gradients) of inputs, from that of the output or from ones."""
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
+    with propagating(rules.replacements(), "relevance", "this network"):
+        output = operation(*leaves)
+    assert torch.equal(output, operation(*inputs))
+    start = torch.ones_like(output) if relevance is None else relevance
+    return list(torch.autograd.grad(output, leaves, start))
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+# Divisions
+
+
+@pytest.mark.parametrize("divide", DIVISIONS.values())
+def test_nothing_is_shared_where_there_is_nothing(divide: Any) -> None:
+    found = divide(torch.tensor([3.0, -1.0, 0.0]), torch.tensor([0.0, 0.0, 0.0]))
+    assert found.tolist() == [0, 0, 0]
+
+
+def test_the_offset_has_the_sign_of_the_divisor_or_is_positive() -> None:
+    below = torch.tensor([2e-9, -2e-9, -1e-9], dtype=torch.float64)
+    above = torch.ones(3, dtype=torch.float64)
+    away = torch.tensor([1 / 3e-9, -1 / 3e-9, -1 / 2e-9], dtype=torch.float64)
+    assert_close(divide_sign_aware(above, below), away, 1e-12)
+    up = torch.tensor([1 / 3e-9, -1 / 1e-9, 1 / 1e-9], dtype=torch.float64)
+    assert_close(divide_as_published(above, below), up, 1e-12)
+
+
+# Linear layers and convolutions
+
+
+def test_two_inputs_and_one_output_by_hand() -> None:
+    """z = (2, −3), W = (4, −5), so W⁺z⁺ = 8 and W⁻z⁻ = 15; with W = (4, 5) only 8 remains."""
+    values, weight = torch.tensor([[2.0, -3.0]]), torch.tensor([[4.0, -5.0]])
+    relevance = torch.tensor([[2.3]])
+    expected = {"joint": [0.8, 1.5], "separate": [2.3, 2.3], "absolute": [0.8, 1.5]}
+    for kind, shares in expected.items():
+        rule = LinearRule(F.linear, kind, divide_sign_aware)  # type: ignore[arg-type]
+        assert_close(rule(relevance, values, weight)[0], torch.tensor([shares]), 1e-6)
+    expected = {"joint": [2.3, 0], "separate": [2.3, 0], "absolute": [0.8, 1.5]}
+    for kind, shares in expected.items():
+        rule = LinearRule(F.linear, kind, divide_sign_aware)  # type: ignore[arg-type]
+        found = rule(relevance, values, weight.abs())[0]
+        assert_close(found, torch.tensor([shares]), 1e-6)
+
+
+def test_two_layers_by_hand() -> None:
+    """Hidden: 1·3 + 2·1 = 5 and −1·3 + 1·1 = −2; rectified, only the first matters above.
+
+    The rule of the second layer gives it all; 3 and 2 of 5 then are the shares of the pixels.
+    """
+
+    def network(values: Tensor) -> Tensor:
+        first = torch.tensor([[1.0, 2.0], [-1.0, 1.0]])
+        second = torch.tensor([[2.0, 7.0]])
+        return F.linear(F.relu(F.linear(values, first, torch.tensor([1.0, -0.5]))), second)
+
+    (found,) = relevances(ConservingPass(), network, None, torch.tensor([[3.0, 1.0]]))
+    assert_close(found, torch.tensor([[0.6, 0.4]]), 1e-6)
+
+
+def linear_by_loops(relevance: Tensor, values: Tensor, weight: Tensor, kind: str) -> Tensor:
+    result = torch.zeros_like(values)
+    for row in range(len(values)):
+        for j in range(len(weight)):
+            products = [float(z) * float(w) for z, w in zip(values[row], weight[j], strict=True)]
+            of_positive = [
+                max(float(z), 0) * max(float(w), 0)
+                for z, w in zip(values[row], weight[j], strict=True)
+            ]
+            of_negative = [
+                min(float(z), 0) * min(float(w), 0)
+                for z, w in zip(values[row], weight[j], strict=True)
+            ]
+            given = float(relevance[row, j])
+            for i, product in enumerate(products):
+                both = sum(of_positive) + sum(of_negative)
+                if kind == "absolute":
+                    share = abs(product) / sum(map(abs, products))
+                elif kind == "joint":
+                    share = (of_positive[i] + of_negative[i]) / both if both else 0
+                else:
+                    share = of_positive[i] / sum(of_positive) if sum(of_positive) else 0
+                    share += of_negative[i] / sum(of_negative) if sum(of_negative) else 0
+                result[row, i] += given * share
+    return result
+
+
+@pytest.mark.parametrize("kind", ["joint", "separate", "absolute"])
+def test_linear_layers(kind: Any) -> None:
+    values, weight, relevance = random(4, 5), random(3, 5), random(4, 3)
+    rules = ConservingPass(linear=kind)
+    bias = random(3)
+    (found,) = relevances(rules, lambda z: F.linear(z, weight, bias), relevance, values)
+    assert_close(found, linear_by_loops(relevance, values, weight, kind), CLOSE)
+    (tokens,) = relevances(
+        rules, lambda z: F.linear(z, weight), relevance.reshape(2, 2, 3), values.reshape(2, 2, 5)
+    )
+    assert_close(tokens.reshape(4, 5), found, CLOSE)
+    if kind != "separate":
+        assert_close(found.sum(dim=1), relevance.sum(dim=1), CLOSE)
+
+
+@pytest.mark.parametrize("kind", ["joint", "separate", "absolute"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": (2, 0)}]
+)
+def test_convolutions_are_linear_layers_of_their_windows(kind: Any, settings: Any) -> None:
+    values, weight, bias = random(2, 2, 6, 7), random(3, 2, 3, 2), random(3)
+
+    def convolve(inputs: Tensor) -> Tensor:
+        return torch.conv2d(inputs, weight, bias, **settings)
+
+    relevance = torch.randn_like(convolve(values))
+    (found,) = relevances(ConservingPass(linear=kind), convolve, relevance, values)
+    windows = F.unfold(values, (3, 2), **settings)
+    expected = torch.zeros_like(values)
+    for image in range(2):
+        rows = linear_by_loops(
+            relevance[image].flatten(1).T, windows[image].T, weight.flatten(1), kind
+        )
+        expected[image] = F.fold(rows.T[None], (6, 7), (3, 2), **settings)[0]
+    assert_close(found, expected, CLOSE)
+
+
+def test_groups_of_a_convolution_do_not_mix() -> None:
+    values, weight = random(1, 4, 3, 3), random(6, 2, 2, 2)
+    relevance = random(1, 6, 2, 2)
+    rules = ConservingPass()
+    (found,) = relevances(rules, lambda z: torch.conv2d(z, weight, groups=2), relevance, values)
+    for group in range(2):
+        (alone,) = relevances(
+            rules,
+            lambda z, group=group: torch.conv2d(z, weight[3 * group : 3 * group + 3]),  # type: ignore[misc]
+            relevance[:, 3 * group : 3 * group + 3],
+            values[:, 2 * group : 2 * group + 2],
+        )
+        assert_close(found[:, 2 * group : 2 * group + 2], alone, CLOSE)
+
+
+def test_the_pixel_rule() -> None:
+    values, weight = random(2, 3), random(4, 3)
+    lowest, highest = torch.tensor(-3.0).double(), torch.tensor(5.0).double()
+    relevance = random(2, 4)
+    rule = PixelRule(F.linear, lambda _values: (lowest, highest), divide_sign_aware)
+    found, nothing = rule(relevance, values, weight)
+    assert nothing is None
+    expected = torch.zeros_like(values)
+    for row in range(2):
+        for j in range(4):
+            shares = [
+                float(values[row, i] * weight[j, i])
+                + 3 * max(float(weight[j, i]), 0)
+                - 5 * min(float(weight[j, i]), 0)
+                for i in range(3)
+            ]
+            for i, share in enumerate(shares):
+                expected[row, i] += float(relevance[row, j]) * share / sum(shares)
+    assert_close(found, expected, CLOSE)
+    assert_close(found.sum(dim=1), relevance.sum(dim=1), CLOSE)
+
+
+def test_only_the_layer_that_sees_the_image_follows_the_pixel_rule() -> None:
+    values, weight, above = random(2, 3), random(4, 3), random(2, 4)
+    rules = ConservingPass(limits=image_limits)
+
+    def network(values: Tensor) -> Tensor:
+        return F.linear(F.linear(values.flatten(1), weight), above)
+
+    (found,) = relevances(rules, network, None, values)
+    ones = torch.ones(2, 2, dtype=torch.float64)
+    between = linear_by_loops(ones, F.linear(values, weight), above, "joint")
+    rule = PixelRule(F.linear, image_limits, divide_sign_aware)
+    assert_close(found, rule(between, values, weight)[0], CLOSE)
+
+
+def test_the_limits_of_every_image() -> None:
+    images = torch.tensor([[[-1.0, 2.0], [0.0, 1.0]], [[5.0, 5.0], [4.0, 6.0]]])
+    lowest, highest = image_limits(images)
+    assert lowest.flatten().tolist() == [-1, 4]
+    assert highest.flatten().tolist() == [2, 6]
+    assert lowest.shape == (2, 1, 1)
+
+
+@pytest.mark.parametrize("operation", ["batch norm", "scale"])
+def test_a_negative_factor_turns_the_weights_before_it(operation: str) -> None:
+    """Batch norm and layer scale belong to the weights that they multiply."""
+    values, weight, factor = random(2, 3), random(2, 3), torch.tensor([0.5, -2.0]).double()
+    mean, variance = random(2), random(2).abs()
+
+    def network(values: Tensor) -> Tensor:
+        out = F.linear(values, weight)
+        if operation == "scale":
+            return out * factor
+        return F.batch_norm(out, mean, variance, factor, mean)
+
+    relevance = random(2, 2)
+    (found,) = relevances(ConservingPass(), network, relevance, values)
+    signed = weight * torch.tensor([[1.0], [-1.0]])
+    assert_close(found, linear_by_loops(relevance, values, signed, "joint"), CLOSE)
+
+
+def test_a_batch_norm_s_scale_given_by_name() -> None:
+    values, weight = random(1, 2, 3, 3), random(2, 2, 1, 1)
+    scale = torch.tensor([-1.0, 1.0]).double()
+
+    def network(values: Tensor) -> Tensor:
+        out = torch.conv2d(values, weight)
+        return F.batch_norm(
+            out, torch.zeros(2).double(), torch.ones(2).double(), weight=scale, bias=None
+        )
+
+    relevance = random(1, 2, 3, 3)
+    (found,) = relevances(ConservingPass(), network, relevance, values)
+    (expected,) = relevances(
+        ConservingPass(),
+        lambda z: torch.conv2d(z, weight * scale[:, None, None, None]),
+        relevance,
+        values,
+    )
+    assert_close(found, expected, CLOSE)
+
+
+# Sums, products and averages
+
+
+def test_a_sum_by_hand() -> None:
+    """3 + 1 and 1 − 2: plain shares 3, 1 of 4 and 1, −2 of −1.
+
+    Left 0.75 − 1 = −0.25 and right 0.25 + 2 = 2.25 of 2: normalised 0.2 and 1.8.
+    """
+    left, right = torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, -2.0]])
+    plain = relevances(ConservingPass(sums="plain"), torch.add, None, left, right)
+    assert_close(plain[0], torch.tensor([[0.75, -1.0]]), 1e-6)
+    assert_close(plain[1], torch.tensor([[0.25, 2.0]]), 1e-6)
+    scaled = relevances(ConservingPass(), torch.add, None, left, right)
+    assert_close(scaled[0], torch.tensor([[0.75, -1.0]]) * 0.2 / -0.25, 1e-6)
+    assert_close(scaled[1], torch.tensor([[0.25, 2.0]]) * 1.8 / 2.25, 1e-6)
+    absolute = relevances(ConservingPass(sums="absolute"), torch.add, None, left, right)
+    assert_close(absolute[0], torch.tensor([[3 / 4, 1 / 3]]), 1e-6)
+    assert_close(absolute[1], torch.tensor([[1 / 4, 2 / 3]]), 1e-6)
+
+
+def normalised_by_loops(left: Tensor, right: Tensor, relevance: Tensor) -> list[Tensor]:
+    """Image by image."""
+    results = [torch.zeros_like(left), torch.zeros_like(right)]
+    for image in range(len(left)):
+        sums = [float(left[image].sum()), float(right[image].sum())]
+        whole = float(relevance[image].sum())
+        for result, part, own in zip(results, (left, right), sums, strict=True):
+            goal = abs(own) / (abs(sums[0]) + abs(sums[1])) * whole
+            result[image] = part[image] * goal / own
+    return results
+
+
+def test_sums_are_normalised_by_image() -> None:
+    left, right, relevance = random(3, 4, 5), random(3, 4, 5), random(3, 4, 5)
+    found = relevances(ConservingPass(images=3), torch.add, relevance, left, right)
+    quotient = relevance / (left + right)
+    expected = normalised_by_loops(left * quotient, right * quotient, relevance)
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other, 1e-6)
+    total = sum(part.sum(dim=(1, 2)) for part in found)
+    assert isinstance(total, Tensor)
+    assert_close(total, relevance.sum(dim=(1, 2)), 1e-6)
+
+
+def test_windows_of_an_image_are_normalised_together() -> None:
+    left, right, relevance = random(6, 4), random(6, 4), random(6, 4)
+    found = normalised(left, right, relevance, 2, divide_sign_aware)
+    expected = normalised_by_loops(
+        left.reshape(2, -1), right.reshape(2, -1), relevance.reshape(2, -1)
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other.reshape(6, 4), 1e-6)
+
+
+def test_another_first_dimension_than_the_batch_is_an_error() -> None:
+    values = random(3, 4)
+    with pytest.raises(ExplainerError, match=r"shape \(3, 4\) for 2 images; allowed: operations"):
+        normalised(values, values, values, 2, divide_sign_aware)
+
+
+def test_a_summand_that_is_repeated_gathers_its_relevance() -> None:
+    left, right, relevance = random(2, 3, 4), random(1, 3, 1), random(2, 3, 4)
+    rule = SumRule(None, divide_sign_aware)
+    of_left, of_right = rule(relevance, left, right)
+    quotient = relevance / (left + right)
+    assert_close(of_left, left * quotient, 1e-6)
+    expected = torch.zeros(1, 3, 1, dtype=torch.float64)
+    for index in torch.cartesian_prod(*map(torch.arange, relevance.shape)).tolist():
+        expected[0, index[1], 0] += right[0, index[1], 0] * quotient[tuple(index)]
+    assert_close(of_right, expected, 1e-6)
+
+
+def product_by_loops(relevance: Tensor, left: Tensor, right: Tensor) -> list[Tensor]:
+    """The whole relevance to each factor of (t, s) @ (s, d)."""
+    results = [torch.zeros_like(left), torch.zeros_like(right)]
+    for t, d in torch.cartesian_prod(*map(torch.arange, relevance.shape)).tolist():
+        products = [float(left[t, s] * right[s, d]) for s in range(len(right))]
+        for s, product in enumerate(products):
+            share = float(relevance[t, d]) * product / sum(products)
+            results[0][t, s] += share
+            results[1][s, d] += share
+    return results
+
+
+@pytest.mark.parametrize("products", ["normalised", "halved"])
+def test_matrix_products(products: Any) -> None:
+    left, right, relevance = random(2, 3, 4), random(2, 4, 5), random(2, 3, 5)
+    rules = ConservingPass(products=products, images=2)
+    found = relevances(rules, torch.matmul, relevance, left, right)
+    for image in range(2):
+        expected = product_by_loops(relevance[image], left[image], right[image])
+        for one, other in zip(found, expected, strict=True):
+            # Both are the whole relevance, so that normalised they are halves as well.
+            assert_close(one[image], other / 2, 1e-6)
+            assert float(one[image].sum()) == pytest.approx(float(relevance[image].sum()) / 2)
+
+
+def test_products_are_normalised_where_a_stabiliser_takes_something() -> None:
+    """Divisors as small as the stabiliser take half of the relevance, normalising gives it back."""
+    left, right = torch.full((1, 1), 1e-5).double(), torch.full((1, 1), 1e-4).double()
+    relevance = torch.ones(1, 1).double()
+    for images, share in [(None, 0.25), (1, 0.5)]:
+        rule = ProductRule(torch.mul, images, divide_sign_aware)
+        for part in rule(relevance, left, right):
+            assert float(part) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_matrix_product_with_a_constant_is_a_linear_layer(side: str) -> None:
+    values, constant = random(3, 4), random(4, 5)
+    relevance = random(3, 5)
+    if side == "right":
+        (found,) = relevances(ConservingPass(), lambda z: z @ constant, relevance, values)
+    else:
+        (turned,) = relevances(
+            ConservingPass(), lambda z: constant.T @ z, relevance.T.contiguous(), values.T
+        )
+        found = turned.T
+    assert_close(found, linear_by_loops(relevance, values, constant.T, "joint"), CLOSE)
+
+
+def test_gates_share_in_halves() -> None:
+    left, right, relevance = random(2, 3), random(2, 3), random(2, 3)
+    for products in ("normalised", "halved"):
+        rules = ConservingPass(products=products, images=2)
+        for part in relevances(rules, torch.mul, relevance, left, right):
+            assert_close(part, relevance / 2, 1e-6)
+
+
+def average_by_loops(relevance: Tensor, values: Tensor) -> Tensor:
+    """(n,) means of rows: all to the values of the mean's sign, by their size."""
+    result = torch.zeros_like(values)
+    for row, given in enumerate(relevance.tolist()):
+        sign = -1 if float(values[row].sum()) < 0 else 1
+        kept = [max(sign * float(value), 0) for value in values[row]]
+        for place, value in enumerate(kept):
+            result[row, place] = given * value / sum(kept)
+    return result
+
+
+AVERAGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda values: values.mean(dim=1),
+    "sum": lambda values: values.sum(1),
+    "torch mean": lambda values: torch.mean(values, dim=-1),
+    "pooled": lambda values: F.adaptive_avg_pool2d(values[:, None, None], 1).flatten(),
+    "window": lambda values: F.avg_pool2d(values[:, None, None], (1, 6)).flatten(),
+}
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_averages_give_to_the_values_of_their_sign(average: str) -> None:
+    values = random(4, 6)
+    values[0], values[1, 3:] = values[0].abs() * -1, 0
+    relevance = random(4)
+    (found,) = relevances(ConservingPass(), AVERAGES[average], relevance, values)
+    assert_close(found, average_by_loops(relevance, values), CLOSE)
+    assert_close(found.sum(dim=1), relevance, CLOSE)
+
+
+def test_an_average_of_nothing_keeps_its_relevance() -> None:
+    rule = AverageRule(lambda values: values.mean(dim=1), divide_sign_aware)
+    (found,) = rule(torch.ones(1), torch.zeros(1, 3))
+    assert found.tolist() == [[0, 0, 0]]
+
+
+def test_contributions_of_several_parts() -> None:
+    """v ⊙ Wᵀ(R/Z) over (2, 1)·(3, 1) and (5)·(2): Z = 6 + 1 + 10 for R = 17."""
+    found = by_contribution(
+        F.linear,
+        divide_sign_aware,
+        torch.tensor([[17.0]]),
+        (torch.tensor([[2.0, 1.0]]), torch.tensor([[3.0, 1.0]])),
+        (torch.tensor([[5.0, 0.0]]), torch.tensor([[2.0, 9.0]])),
+    )
+    assert_close(found, torch.tensor([[16.0, 1.0]]), 1e-6)
+
+
+# What passes relevance on
+
+
+PASSED_ON: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "relu, overwriting": lambda values: F.relu(values, inplace=True),
+    "relu_": lambda values: torch.relu_(values * 1),
+    "hardtanh": lambda values: F.hardtanh(values, -0.5, 0.5),
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda values: values.softmax(dim=-1),
+    "layer norm": lambda values: F.layer_norm(values, (4,), torch.arange(4.0).double() - 2),
+    "group norm": lambda values: F.group_norm(values, 2),
+    "rms norm": lambda values: F.rms_norm(values, (4,)),
+    "normalize": lambda values: F.normalize(values, dim=1),
+    "times a number": lambda values: -3 * values,
+    "times a constant": lambda values: values * torch.arange(4.0).double(),
+    "over a number": lambda values: values / 4,
+    "plus a number": lambda values: 1 + values + 2,
+    "minus a number": lambda values: values - 5,
+    "a number minus": lambda values: 5 - values,
+}
+
+
+@pytest.mark.parametrize("operation", PASSED_ON)
+def test_passed_on_unchanged(operation: str) -> None:
+    relevance = random(3, 4)
+    inputs = random(3, 4)
+    (found,) = relevances(
+        ConservingPass(images=3), lambda z: PASSED_ON[operation](z * 1), relevance, inputs
+    )
+    assert torch.equal(found, relevance)
+
+
+def test_a_factor_that_repeats_its_tensor_gathers_relevance() -> None:
+    values, factor, relevance = random(3, 1), random(2, 3, 4), random(2, 3, 4)
+    (found,) = relevances(ConservingPass(), lambda z: z * factor, relevance, values)
+    assert_close(found, relevance.sum(dim=(0, 2))[:, None], CLOSE)
+
+
+def test_a_difference_is_a_sum_with_the_negative() -> None:
+    left, right, relevance = random(2, 3), random(2, 3), random(2, 3)
+    rules = ConservingPass(images=2)
+    expected = relevances(rules, torch.add, relevance, left, -right)
+    for subtract in (torch.sub, torch.Tensor.__sub__):
+        for one, other in zip(
+            relevances(rules, subtract, relevance, left, right), expected, strict=True
+        ):
+            assert_close(one, other, CLOSE)
+    constant = random(2, 3)
+    (found,) = relevances(rules, lambda z: constant - z, relevance, right)
+    assert_close(found, relevances(rules, torch.add, relevance, constant, -right)[1], CLOSE)
+
+
+def test_the_second_summand_can_be_scaled() -> None:
+    left, right, relevance = random(1, 3), random(1, 3), random(1, 3)
+    found = relevances(
+        ConservingPass(), lambda a, b: torch.add(a, other=b, alpha=3), relevance, left, right
+    )
+    expected = relevances(ConservingPass(), torch.add, relevance, left, 3 * right)
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other, CLOSE)
+
+
+def test_a_tensor_that_is_used_twice_gets_both_relevances() -> None:
+    """x + 2x as sums of one tensor: a third and two thirds come together again."""
+    values, relevance = random(1, 4), random(1, 4)
+    rules = ConservingPass(sums="plain")
+    (found,) = relevances(rules, lambda z: z + 2 * z, relevance, values)
+    assert_close(found, relevance, CLOSE)
+
+
+def test_attention_is_two_products_and_a_softmax() -> None:
+    """Fused attention under the rules: values get half, queries and keys a quarter each."""
+    query, key, value = random(2, 3, 4), random(2, 3, 4), random(2, 3, 4)
+    relevance = random(2, 3, 4)
+    rules = ConservingPass(products="halved")
+    leaves = [tensor.clone().requires_grad_() for tensor in (query, key, value)]
+    with propagating(rules.replacements(), "relevance", "this network"):
+        mixed = F.scaled_dot_product_attention(*leaves)
+    assert_close(mixed, attention_in_parts(query, key, value), 1e-9)
+    found = torch.autograd.grad(mixed, leaves, relevance)
+    for head in range(2):
+        scores = query[head] @ key[head].T / 2
+        attention = scores.softmax(dim=-1)
+        of_attention, of_value = product_by_loops(relevance[head], attention, value[head])
+        of_query, of_key = product_by_loops(of_attention / 2, query[head] / 2, key[head].T)
+        for one, other in zip(found, (of_query, of_key.T, of_value), strict=True):
+            assert_close(one[head], other / 2, 1e-5)
+
+
+def test_the_names_of_options_become_rules() -> None:
+    rules = conserving_pass("full_lrp", "separate", "plain", "halved", "published")
+    assert rules == ConservingPass("separate", "plain", "halved", "published")
+    with pytest.raises(ExplainerError, match="stabiliser='none' for full_lrp"):
+        conserving_pass("full_lrp", "joint", "plain", "halved", "none")  # type: ignore[arg-type]
+
+
+# Gradients of AttnLRP
+
+
+def test_normalisation_with_a_constant_deviation() -> None:
+    """Centring stays, and nothing goes through the divisor."""
+    values, scale, relevance = random(3, 4), random(4), random(3, 4)
+    (found,) = relevances(
+        GradientPass(), lambda z: F.layer_norm(z, (4,), scale, scale, 1e-3), relevance, values
+    )
+    for row in range(3):
+        mean = float(values[row].mean())
+        deviation = math.sqrt(sum((float(z) - mean) ** 2 for z in values[row]) / 4 + 1e-3)
+        weighted = relevance[row] * scale / deviation
+        assert_close(found[row], weighted - weighted.mean(), 1e-9)
+
+
+@pytest.mark.parametrize("eps", [None, 1e-3])
+def test_root_mean_squares_and_norms_are_constants(eps: float | None) -> None:
+    values, scale, relevance = random(3, 4), random(4), random(3, 4)
+    (found,) = relevances(
+        GradientPass(), lambda z: F.rms_norm(z, (4,), scale, eps), relevance, values
+    )
+    root = (values.square().mean(dim=1, keepdim=True) + (eps or 0)).sqrt()
+    assert_close(found, relevance * scale / root, 1e-9)
+    (found,) = relevances(GradientPass(), lambda z: F.normalize(z, dim=0), relevance, values)
+    assert_close(found, relevance / values.square().sum(dim=0, keepdim=True).sqrt(), 1e-9)
+
+
+def test_group_norm_has_no_modified_gradient() -> None:
+    with pytest.raises(ExplainerError, match="no relevance rule for the operation group_norm"):
+        relevances(GradientPass(), lambda z: F.group_norm(z, 2), None, random(3, 4))
+
+
+def test_the_slope_of_an_activation_is_its_value_over_its_input() -> None:
+    values = torch.tensor([-2.0, -1e-9, 0.0, 0.5, 3.0], dtype=torch.float64)
+    for activation, at_zero in [(F.gelu, 0.5), (F.silu, 0.5), (F.relu, 1.0)]:
+        (found,) = relevances(GradientPass(), activation, None, values)
+        for z, slope in zip(values.tolist(), found.tolist(), strict=True):
+            limit = at_zero if abs(z) < 1e-6 else float(activation(torch.tensor(z).double())) / z
+            assert slope == pytest.approx(limit, abs=1e-6)
+
+
+@pytest.mark.parametrize("operation", [torch.mul, torch.matmul])
+def test_factors_that_depend_on_the_image_have_half_their_gradients(operation: Any) -> None:
+    left, right, relevance = random(3, 3), random(3, 3), random(3, 3)
+    leaves = [left.clone().requires_grad_(), right.clone().requires_grad_()]
+    gradients = torch.autograd.grad(operation(*leaves), leaves, relevance)
+    found = relevances(GradientPass(), operation, relevance, left, right)
+    for one, gradient in zip(found, gradients, strict=True):
+        assert_close(one, gradient / 2, 1e-9)
+    (alone,) = relevances(GradientPass(), lambda z: operation(z, right), relevance, left)
+    assert_close(alone, gradients[0], 1e-9)
+
+
+def test_a_divisor_is_a_constant() -> None:
+    left, right, relevance = random(2, 3), random(2, 3), random(2, 3)
+    leaf = right.clone().requires_grad_()
+    (found,) = relevances(GradientPass(), lambda z: z / leaf, relevance, left)
+    assert_close(found, relevance / right, 1e-9)
+    assert leaf.grad is None
+
+
+def test_constant_attention_gets_nothing() -> None:
+    values, weight = random(2, 3), random(2, 3)
+
+    def weighted(values: Tensor) -> Tensor:
+        return values.softmax(dim=1) * weight + values
+
+    (held,) = relevances(GradientPass(attention_is_constant=True), weighted, None, values)
+    assert torch.equal(held, torch.ones_like(values))
+    leaf = values.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(weighted(leaf).sum(), leaf)
+    (found,) = relevances(GradientPass(), weighted, None, values)
+    assert_close(found, gradient, 1e-9)
+
+
+def test_the_gamma_rule_by_hand() -> None:
+    """z = (2, −3) and W = (4, 1): 8 − 3 = 5 is positive, so with γ = 1 the 8 counts twice.
+
+    16 − 3 = 13 stands for 5: gradients 8·5/13 and 1·5/13. With W = (1, 4), 2 − 12 = −10, the −12
+    counts twice: 2 − 24 = −22, gradients 1·10/22 and 8·10/22.
+    """
+    values = torch.tensor([[2.0, -3.0]]).double()
+    weight = torch.tensor([[4.0, 1.0]]).double()
+    rules = GradientPass(gamma_linear=1)
+    (found,) = relevances(rules, lambda z: F.linear(z, weight), None, values)
+    assert_close(found, torch.tensor([[40 / 13, 5 / 13]]).double(), 1e-6)
+    (found,) = relevances(rules, lambda z: F.linear(z, weight.flip(1)), None, values)
+    assert_close(found, torch.tensor([[10 / 22, 80 / 22]]).double(), 1e-6)
+    (found,) = relevances(GradientPass(), lambda z: F.linear(z, weight), None, values)
+    assert_close(found, weight, 1e-9)
