@@ -18,7 +18,7 @@ def small_golden_cnn() -> Classifier:
     network = golden_cnn(Golden("cams_cnn").under("weights.")).double()
     with torch.no_grad():
         for norm in (network.bn1, network.bn2):
-            norm.weight[::3] *= -1  # type: ignore[union-attr,operator]
+            norm.weight[::3] *= -1  # type: ignore[union-attr,operator,index]
     return Classifier(network, preprocessing=Preprocessing.imagenet(SIZE[0]))
 
 

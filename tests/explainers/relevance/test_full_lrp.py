@@ -36,7 +36,7 @@ from ttame.preprocessing import Preprocessing
 )
 def test_golden(dtype: torch.dtype, prefix: str, tolerance: float) -> None:
     golden, classifier = Golden("chefer_vit"), golden_vit(dtype)
-    classifier.network.norm.eps = 1e-5  # type: ignore[union-attr,assignment]
+    classifier.network.norm.eps = 1e-5  # type: ignore[union-attr]
     classes = torch.tensor([golden.number("class_indices")])
     explainer = FullLrp(classifier, matrix_products="halved", stabiliser="published")
     maps = explainer(golden["input.image"].to(dtype), classes).maps

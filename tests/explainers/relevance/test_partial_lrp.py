@@ -31,7 +31,7 @@ BASELINE: dict[str, Any] = {
 def test_golden(options: dict[str, Any], tolerance: float) -> None:
     """The stored map is the one of the conserving rules; the stabiliser hardly shows."""
     golden, classifier = Golden("chefer_vit"), golden_vit(torch.float64)
-    classifier.network.norm.eps = 1e-5  # type: ignore[union-attr,assignment]
+    classifier.network.norm.eps = 1e-5  # type: ignore[union-attr]
     classes = torch.tensor([golden.number("class_indices")])
     maps = PartialLrp(classifier, **options)(golden["input.image"].double(), classes).maps
     for index in range(2):

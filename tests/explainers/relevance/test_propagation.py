@@ -14,6 +14,7 @@ from tests.conftest import assert_close
 from tests.tiny_networks import CLASSES, TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
+from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.posthoc.full_lrp import FullLrp
 from ttame.explainers.relevance.attention_relevance import half_precision_scale
 from ttame.explainers.relevance.conserving_pass import ConservingPass
@@ -236,11 +237,34 @@ def test_the_check_measures_the_graph() -> None:
     assert activations <= deep - shallow <= 10 * activations
 
 
+@pytest.mark.parametrize("method", ["full_lrp", "agf", "attn_lrp", "transformer_attribution"])
+def test_images_in_pieces_give_what_they_give_together(method: str) -> None:
+    """With classes chosen once, from the logits of all."""
+    classifier = TINY["cnn" if method == "agf" else "timm vit"]()
+    explainer = make_explainer(method, classifier)
+    images = torch.randn(3, 3, *classifier.preprocessing.input_size)
+    expected = explainer(images, "top2")
+    steps: list[tuple[int, int]] = []
+    explainer.memory_budget = 1
+    explainer.progress = lambda done, total: steps.append((done, total))
+    calls: list[Tensor] = []
+
+    def choose(logits: Tensor) -> Tensor:
+        calls.append(logits)
+        return logits.topk(2).indices
+
+    raw = explainer._raw_maps(images, choose)
+    assert len(calls) == 1
+    assert calls[0].shape == (3, CLASSES)
+    assert steps[-1] == (3, 3)
+    assert torch.equal(raw.classes, expected.classes)
+    assert_close(raw.logits, expected.logits, 1e-5)
+    assert_close(raw.maps.float(), expected.maps, 1e-3)
+
+
 @pytest.mark.parametrize("rules", PASSES)
 @pytest.mark.parametrize("network", ["cnn", "timm resnet", "timm vit", "torchvision vit"])
-def test_logits_are_the_network_s_own(
-    rules: ConservingPass | GradientPass, network: str
-) -> None:
+def test_logits_are_the_network_s_own(rules: ConservingPass | GradientPass, network: str) -> None:
     """And nothing stays behind: afterwards gradients are gradients again."""
     classifier = TINY[network]()
     images = torch.randn(2, 3, *classifier.preprocessing.input_size)

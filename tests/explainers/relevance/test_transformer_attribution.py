@@ -28,7 +28,7 @@ PUBLISHED_RULES = ConservingPass(products="halved", stabiliser="published")
 def published_vit(dtype: torch.dtype = torch.float64) -> Classifier:
     """The published network for relevance has another ε in its last norm than its plain one."""
     classifier = golden_vit(dtype)
-    classifier.network.norm.eps = 1e-5  # type: ignore[union-attr,assignment]
+    classifier.network.norm.eps = 1e-5  # type: ignore[union-attr]
     return classifier
 
 
@@ -109,7 +109,7 @@ def test_golden_relevance_between_the_layers(chefer: Golden) -> None:
     reached: dict[str, Tensor] = {}
     for name in names:
         network.get_submodule(name).register_forward_pre_hook(
-            lambda _module, args, name=name: reached.update({name: args[0]})  # type: ignore[misc]
+            lambda _module, args, name=name: reached.update({name: args[0]})
         )
     image = chefer["input.image"].double().requires_grad_()
     with propagating(PUBLISHED_RULES.replacements(), "relevance", "ViT"):
