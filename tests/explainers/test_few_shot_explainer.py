@@ -125,7 +125,7 @@ def test_the_prior_of_a_cnn_is_cam() -> None:
     explainer = new_attention_explainer(classifier, PRIOR_ALONE, method="few_shot")
     images = noise(classifier)
     cam = Cam(classifier)(images, "all").maps
-    scaled = nn.functional.interpolate(cam, size=(16, 16), mode="bilinear") / (1 + 1e-5) ** 0.5
+    scaled = nn.functional.interpolate(cam, size=(16, 16), mode="bilinear") * 3 / (1 + 1e-5) ** 0.5
     assert_close(explainer(images, "all").maps, scaled, 1e-5)
 
 
@@ -137,7 +137,7 @@ def test_the_prior_of_a_vit_is_the_projection_on_the_class_embedding() -> None:
     with torch.no_grad():
         tokens = network.forward_features(images)[:, 1:]  # type: ignore[operator]
         evidence = tokens @ network.head.weight.t()  # type: ignore[operator,union-attr]
-    expected = evidence.transpose(1, 2).reshape(2, -1, 4, 4) / (1 + 1e-5) ** 0.5
+    expected = evidence.transpose(1, 2).reshape(2, -1, 4, 4) * 3 / (1 + 1e-5) ** 0.5
     assert_close(explainer(images, "all").maps, expected, 1e-4)
 
 

@@ -294,7 +294,7 @@ def test_an_untrained_head_begins_at_its_prior() -> None:
     features, weights = features_for(head), weights_for(head)
     evidence = torch.einsum("kd,bdhw->bkhw", weights, features[2])
     evidence = nn.functional.interpolate(evidence, size=GRIDS[3], mode="bilinear")
-    assert_close(head(features, class_weights=weights), evidence / math.sqrt(1 + 1e-5), 1e-9)
+    assert_close(head(features, class_weights=weights), 3 * evidence / math.sqrt(1 + 1e-5), 1e-9)
 
 
 def test_the_seed_decides_the_weights_and_leaves_the_global_generator_alone() -> None:

@@ -23,7 +23,7 @@ def trained_digit_explainer(classifier: Classifier, folder: Path) -> AttentionEx
     planted = plant_digits("training", IMAGES, torch.Generator().manual_seed(1))
     dataset = TensorDataset((255 * planted.pixels).to(torch.uint8))
     settings = training_settings(
-        epochs=2, learning_rate=0.1, workers=0, augmentation="none", held_out_at_most=50
+        "t-tame", epochs=2, learning_rate=0.1, workers=0, augmentation="none", held_out_at_most=50
     )
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ACCELERATE_USE_CPU", "true")

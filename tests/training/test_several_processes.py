@@ -35,7 +35,7 @@ SETTINGS = {
     "max": quick(map_selection="max", head="no-skip-no-batch-norm"),
     "accumulated": quick(gradient_accumulation=2),
     "tame": quick("tame"),
-    "few-shot": quick("few-shot", learning_rate=0.01),
+    "few-shot": quick("few-shot", learning_rate=0.01, objective="t-tame", maps="sigmoid"),
 }
 
 
@@ -54,8 +54,10 @@ def test_two_processes_train_the_head_of_one(tmp_path: Path) -> None:
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "one" / name, settings)
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
         expected = weights_of(one)
+        # AdamW divides by a gradient's own size, and so moves by the rounding of small ones.
+        tolerance = 2e-4 if settings.optimiser == "adamw" else 2e-5
         for key, weight in weights_of(two).items():
-            assert_close(weight, expected[key], 2e-5)
+            assert_close(weight, expected[key], tolerance)
         lines, expected_lines = log_of(two), log_of(one)
         assert [line["step"] for line in lines] == [line["step"] for line in expected_lines]
         for line, expected_line in zip(lines, expected_lines, strict=True):

@@ -151,9 +151,9 @@ _MEASURED = ("average_drop", "increase_in_confidence", "mean_map_value")
 
 
 def _loss(parts: Mapping[str, float]) -> str:
-    """The loss as the sum of its parts."""
-    words = [f"{value:.3f} {name.replace('_', ' ')}" for name, value in parts.items()]
-    return f"{words[0].replace(' loss', '')} = {' + '.join(words[1:])}"
+    """The loss, and its parts if there are several."""
+    words = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in parts.items()]
+    return f"{words[0]} = {' + '.join(words[1:])}" if len(words) > 2 else words[0]
 
 
 def _figures(epoch: int, figures: Mapping[str, float]) -> str:

@@ -114,8 +114,9 @@ def _axes(
     if not losses:
         return _Axes(1e-6, 1.0, 0.0, 1.0)
     # A loss that explodes at the end would squeeze what matters into the lowest pixels.
-    top = min(max(losses), 2 * statistics.median(losses))
     bottom = min(*losses, *smoothed_losses)
+    middle = statistics.median(losses)
+    top = min(max(losses), middle + max(abs(middle), middle - bottom))
     margin = 0.05 * (top - bottom) or 0.5
     highest = rates[-1] if len(rates) > 1 else rates[0] * 10
     return _Axes(rates[0], highest, bottom - margin, top + margin)

@@ -114,11 +114,14 @@ def find_learning_rate(
             except NonFiniteLossError:
                 reason = f"ended at rate {rate:.1e}, where the loss was no number any more"
                 break
+            # What a loss draws at random depends on the step.
+            run.step += 1
             rates.append(rate)
             losses.append(loss)
             if watch is not None and main:
                 watch(step + 1, steps, rate, loss)
-            if loss > _DIVERGED * min(losses):
+            # A kept-share loss is bounded, and may be next to 0 or below.
+            if settings.objective == "t-tame" and loss > _DIVERGED * min(losses):
                 reason = f"ended at rate {rate:.1e}, where the loss was four times its best"
                 break
     return judge(rates, losses, reason)
@@ -174,7 +177,7 @@ def _set_rate(run: TrainingRun, rate: float) -> None:
 
 def _endless_batches(run: TrainingRun) -> Iterator[list[PreparedBatch]]:
     for epoch in itertools.count():
-        # The run's step stays 0, so that every later epoch is a whole one, too.
+        # The run's step counts on, so that every later epoch is a whole one, too.
         yield from run.batches_of_steps(epoch)
 
 

@@ -105,8 +105,8 @@ def optimise(run: TrainingRun, batches: Sequence[PreparedBatch]) -> dict[str, fl
             with run.accelerator.autocast():
                 loss = batch_loss(run.classifier, run.bare_head, images, run.settings, place)
             parts.append(run.average(loss.parts))
-            run.follow_mean_map(loss.maps)
             _refuse_non_finite(run, run.step + 1, "the loss", parts[-1])
+            run.follow_mean_map(loss.maps)
             run.accelerator.backward(loss.parts.total)
             run.optimiser.step()
             run.optimiser.zero_grad()

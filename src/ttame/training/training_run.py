@@ -150,17 +150,16 @@ class TrainingRun:
         )
 
     def follow_mean_map(self, maps: Tensor) -> None:
-        """Move the exponent of min–max maps to where a batch has the wanted mean.
+        """Move the exponent of min–max maps to where the whole batch has the wanted mean.
 
         Args:
-            maps: (B, 1, h, w), before any activation.
+            maps: (B, 1, h, w) of this process, before any activation.
         """
         if not isinstance(self.bare_head, SharedHead) or self.settings.maps != "min-max":
             return
-        together = min_maxed(maps.detach()).reshape(1, -1)
+        together = self.accelerator.gather(min_maxed(maps.detach()).flatten())[None]
         mean = torch.full((1,), self.settings.mean_map).to(together)
-        logarithm = exponents_for_means(together, mean)[0].log()
-        self.bare_head.move_exponent(self.accelerator.reduce(logarithm, reduction="mean"))
+        self.bare_head.move_exponent(exponents_for_means(together, mean)[0].log())
 
     def note_skipped(self, skipped: Sequence[tuple[str, str]]) -> None:
         """Remember unreadable images."""

@@ -212,7 +212,7 @@ def test_the_gamma_rule_of_a_convolution_by_loops(gamma: float) -> None:
     images = small_images()
     found = gradient_pass_maps(classifier, images, 1, gamma_convolution=gamma)
     weight, bias = convolution.weight.detach(), convolution.bias.detach()  # type: ignore[union-attr]
-    of_outputs = network[2].weight[1].detach().reshape(4, 6, 4)
+    of_outputs = network[2].weight[1].detach().reshape(4, 6, 4)  # type: ignore[index]
     for index, image in enumerate(F.pad(images, (1, 1, 1, 1))):
         expected = torch.zeros_like(image)
         for channel, y, x in torch.cartesian_prod(*map(torch.arange, (4, 6, 4))).tolist():

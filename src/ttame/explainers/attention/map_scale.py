@@ -66,13 +66,12 @@ def exponents_for_means(maps: Tensor, means: Tensor) -> Tensor:
         >>> exponents_for_means(maps, torch.tensor([0.5, 0.25])).tolist()
         [0.5, 2.0]
     """
-    flat = maps.clamp_min(_SMALLEST_VALUE)
     wanted = means[:, None]
     low = torch.full_like(wanted, -_LARGEST_LOGARITHM)
     high = torch.full_like(wanted, _LARGEST_LOGARITHM)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        too_bright = (flat ** middle.exp()).mean(dim=1, keepdim=True) > wanted
+        too_bright = (maps ** middle.exp()).mean(dim=1, keepdim=True) > wanted
         low, high = torch.where(too_bright, middle, low), torch.where(too_bright, high, middle)
     return ((low + high) / 2).exp()[:, 0]
 
@@ -116,8 +115,10 @@ def thresholded_to_means(maps: Tensor, means: Tensor, softness: float) -> Tensor
         tensor(0.5000)
     """
     flat = maps.flatten(1)
+    flat = flat - flat.detach().mean(dim=1, keepdim=True)
     spread = flat.detach().std(dim=1, keepdim=True, correction=0)
-    flat = flat / spread.clamp_min(_SMALLEST_RANGE)
+    # A constant map stays as it is: divided by next to nothing it would have a huge gradient.
+    flat = flat / torch.where(spread > _SMALLEST_RANGE, spread, torch.ones_like(spread))
     wanted = means[:, None]
     with torch.no_grad():
         low = flat.amin(dim=1, keepdim=True) - 10 * softness

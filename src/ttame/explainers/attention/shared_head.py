@@ -18,6 +18,10 @@ from ttame.explainers.attention.map_scale import scaled_maps
 WIDTH = 64
 """Channels of the branches and of the embedding."""
 
+_PRIOR_WEIGHT = 3.0
+"""Of the prior's batch norm at first. Its variance is also that between images, so that with 1 the
+prior would vary less over a picture than the embedding, and AdamW takes long to catch up."""
+
 _SMALLEST_SPREAD = 1e-12
 """Of class weights; a classifier whose last layer still is zero has none to divide by."""
 
@@ -131,6 +135,7 @@ class SharedHead(nn.Module):
                 self.surroundings = _Surroundings()
             if settings.prior:
                 self.prior_norm = GlobalBatchNorm2d(1)
+                nn.init.constant_(self.prior_norm.weight, _PRIOR_WEIGHT)
             if settings.embedding:
                 self.place_embedding = nn.Conv2d(WIDTH, WIDTH, kernel_size=1)
                 self.class_embedding = (
@@ -285,6 +290,8 @@ class _Surroundings(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(WIDTH, WIDTH, kernel_size=3, padding=1, groups=WIDTH, bias=False)
+        # Depthwise gradients come in another memory layout, which several processes warn of.
+        self.depthwise.weight.register_hook(_plainly_laid_out)  # type: ignore[no-untyped-call]
         self.batch_norm = GlobalBatchNorm2d(WIDTH)
         self.pointwise = nn.Conv2d(WIDTH, WIDTH, kernel_size=1)
         nn.init.zeros_(self.pointwise.weight)
@@ -295,6 +302,11 @@ class _Surroundings(nn.Module):
         """(B, 64, h, w) to the same."""
         seen: Tensor = self.pointwise(self.batch_norm(self.depthwise(features)).relu())
         return features + seen
+
+
+def _plainly_laid_out(gradient: Tensor) -> Tensor:
+    # contiguous() would leave it: a side of length 1 may have any stride.
+    return gradient.clone(memory_format=torch.contiguous_format)
 
 
 def _with_what_is_there(sought: Tensor, evidence: Tensor) -> Tensor:
