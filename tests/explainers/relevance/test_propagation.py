@@ -11,14 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.conftest import assert_close
+from tests.plain_vit import golden_vit, two_images
 from tests.tiny_networks import CLASSES, TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
+from ttame.explainers.explainer import ChooseClasses, RawMaps
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.posthoc.full_lrp import FullLrp
+from ttame.explainers.relevance import attention_relevance, pixel_relevance
 from ttame.explainers.relevance.attention_relevance import half_precision_scale
 from ttame.explainers.relevance.conserving_pass import ConservingPass
 from ttame.explainers.relevance.gradient_pass import GradientPass
+from ttame.explainers.relevance.image_chunks import explain_in_chunks
 from ttame.explainers.relevance.propagation import (
     PassedOn,
     Redistribution,
@@ -243,7 +247,8 @@ def test_images_in_pieces_give_what_they_give_together(method: str) -> None:
     classifier = TINY["cnn" if method == "agf" else "timm vit"]()
     explainer = make_explainer(method, classifier)
     images = torch.randn(3, 3, *classifier.preprocessing.input_size)
-    expected = explainer(images, "top2")
+    classes = torch.tensor([[0, 1], [2, 3], [4, 5]])
+    expected = explainer(images, classes)
     steps: list[tuple[int, int]] = []
     explainer.memory_budget = 1
     explainer.progress = lambda done, total: steps.append((done, total))
@@ -251,7 +256,7 @@ def test_images_in_pieces_give_what_they_give_together(method: str) -> None:
 
     def choose(logits: Tensor) -> Tensor:
         calls.append(logits)
-        return logits.topk(2).indices
+        return classes
 
     raw = explainer._raw_maps(images, choose)
     assert len(calls) == 1
@@ -260,6 +265,40 @@ def test_images_in_pieces_give_what_they_give_together(method: str) -> None:
     assert torch.equal(raw.classes, expected.classes)
     assert_close(raw.logits, expected.logits, 1e-5)
     assert_close(raw.maps.float(), expected.maps, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("side", "budget", "sizes"),
+    [(32, 1000, [7]), (32, 699, [6, 1]), (32, 399, [3, 3, 1]), (64, 1000, [2, 2, 2, 1])],
+)
+def test_larger_images_go_in_smaller_pieces(side: int, budget: int, sizes: list[int]) -> None:
+    """At 100 bytes for an image of 32 pixels."""
+    explainer = FullLrp(TINY["cnn"]())
+    explainer.memory_budget = budget
+    found: list[int] = []
+
+    def explain(images: Tensor, choose: ChooseClasses) -> RawMaps:
+        found.append(len(images))
+        logits = explainer.classifier.logits(images)
+        return RawMaps(logits, choose(logits), images[:, :1])
+
+    images = torch.randn(7, 3, side, side)
+    raw = explain_in_chunks(explainer, images, lambda logits: logits.topk(1).indices, 100, explain)
+    assert found == sizes
+    assert torch.equal(raw.maps, images[:, :1])
+
+
+@pytest.mark.parametrize("method", ["full_lrp", "partial_lrp", "transformer_attribution"])
+def test_what_relevance_starts_as_is_divided_out(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rules are homogeneous, so that half precision may start with more."""
+    explainer = make_explainer(method, golden_vit(torch.float64))
+    images = two_images().double()
+    expected = explainer(images, "top2").maps
+    for module in (attention_relevance, pixel_relevance):
+        monkeypatch.setattr(module, "half_precision_scale", lambda _logits: 64.0)
+    assert_close(explainer(images, "top2").maps, expected, 1e-6)
 
 
 @pytest.mark.parametrize("rules", PASSES)

@@ -22,7 +22,6 @@ from ttame.explainers.relevance.sharing_rules import (
     AverageRule,
     LinearRule,
     PixelRule,
-    ProductRule,
     SumRule,
     by_contribution,
     normalised,
@@ -394,11 +393,11 @@ def test_matrix_products(products: Any) -> None:
 def test_products_are_normalised_where_a_stabiliser_takes_something() -> None:
     """Divisors as small as the stabiliser take half of the relevance, normalising gives it back."""
     left, right = torch.full((1, 1), 1e-5).double(), torch.full((1, 1), 1e-4).double()
-    relevance = torch.ones(1, 1).double()
-    for images, share in [(None, 0.25), (1, 0.5)]:
-        rule = ProductRule(torch.mul, images, divide_sign_aware)
-        for part in rule(relevance, left, right):
-            assert float(part) == pytest.approx(share)
+    shares: dict[Any, float] = {"halved": 0.25, "normalised": 0.5}
+    for products, share in shares.items():
+        for operation in (torch.mul, torch.matmul):
+            for part in relevances(ConservingPass(products=products), operation, None, left, right):
+                assert float(part) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -445,9 +444,10 @@ AVERAGES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_averages_give_to_the_values_of_their_sign(average: str) -> None:
-    values = random(4, 6)
-    values[0], values[1, 3:] = values[0].abs() * -1, 0
-    relevance = random(4)
+    values, relevance = random(4, 6).abs(), random(4)
+    values[1] *= -1
+    values[2, :2] *= -0.1
+    values[3, :4] *= -9
     (found,) = relevances(ConservingPass(), AVERAGES[average], relevance, values)
     assert_close(found, average_by_loops(relevance, values), CLOSE)
     assert_close(found.sum(dim=1), relevance, CLOSE)
@@ -523,6 +523,16 @@ def test_a_difference_is_a_sum_with_the_negative() -> None:
     constant = random(2, 3)
     (found,) = relevances(rules, lambda z: constant - z, relevance, right)
     assert_close(found, relevances(rules, torch.add, relevance, constant, -right)[1], CLOSE)
+
+
+def test_the_second_summand_is_scaled_in_the_output() -> None:
+    left, right = random(2, 3).requires_grad_(), random(2, 3)
+    for rules in (ConservingPass(images=2), GradientPass()):
+        with propagating(rules.replacements(), "relevance", "this network"):
+            added = torch.add(left, other=right, alpha=3)
+            subtracted = left.sub(right, alpha=3)
+        assert_close(added, left + 3 * right, 1e-9)
+        assert_close(subtracted, left - 3 * right, 1e-9)
 
 
 @pytest.mark.xfail(strict=True, reason="alpha multiplies the relevance of the second summand")
