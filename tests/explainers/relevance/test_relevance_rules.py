@@ -265,11 +265,8 @@ def test_a_negative_factor_turns_the_weights_before_it(operation: str) -> None:
     [
         lambda z, mean, variance, scale: F.batch_norm(z, mean, variance, scale),
         lambda z, mean, variance, scale: F.batch_norm(z, mean, variance, weight=scale),
-        pytest.param(
-            lambda z, mean, variance, scale: torch.batch_norm(
-                z, scale, None, mean, variance, False, 0.1, 1e-5, False
-            ),
-            marks=pytest.mark.xfail(strict=True, reason="takes the mean for the scale"),
+        lambda z, mean, variance, scale: torch.batch_norm(
+            z, scale, None, mean, variance, False, 0.1, 1e-5, False
         ),
     ],
     ids=["by place", "by name", "torch's own order"],

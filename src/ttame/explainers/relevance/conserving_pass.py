@@ -189,7 +189,9 @@ class ConservingPass:
 
     def _batch_norm(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         values = args[0]
-        scale = kwargs.get("weight", args[3] if len(args) > 3 else None)
+        # torch's own order is another one than that of torch.nn.functional.
+        place = 1 if function is torch.batch_norm else 3
+        scale = kwargs.get("weight", args[place] if len(args) > place else None)
         if scale is not None:
             follow_by_signs(values, scale, 1)
         return _pass_on(function, args, kwargs)
