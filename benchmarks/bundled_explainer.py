@@ -1,4 +1,4 @@
-"""How faithful the bundled explainer is, beside Grad-CAM, plain CAM and two baselines.
+"""How faithful the bundled T-TAME head is, beside Grad-CAM, plain CAM and two baselines.
 
     python -m benchmarks.bundled_explainer [--explainer FOLDER] [--limit N]
 
@@ -37,7 +37,7 @@ Maps = Callable[[Tensor, Tensor], Tensor]
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--explainer", default="efficientnet_lite0")
+    parser.add_argument("--explainer", default="efficientnet_lite0--t-tame")
     parser.add_argument("--limit", type=int, default=200, help="images of each set")
     options = parser.parse_args()
     explainer = ttame.load_explainer(options.explainer)

@@ -12,11 +12,11 @@ from torch import Tensor
 from tests.explainers.slow_masks import slow_exponent, slow_hard_mask, slow_soft_mask
 from ttame.explainers.attention.map_scale import (
     exponents_for_means,
-    min_maxed,
     raised_to_means,
     scaled_maps,
     thresholded_to_means,
 )
+from ttame.saliency_maps import to_unit_range
 
 MEANS = [0.35, 0.5, 0.6, 0.75]
 SOFTNESS = 0.3
@@ -34,7 +34,7 @@ def random_maps(rows: int, columns: int, count: int = len(MEANS)) -> Tensor:
 
 def soft(maps: Tensor, means: Tensor) -> Tensor:
     """What a soft mask is made of: all of it, from the map before any activation."""
-    return raised_to_means(min_maxed(maps), means)
+    return raised_to_means(to_unit_range(maps), means)
 
 
 def hard(maps: Tensor, means: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def test_other_scales_take_no_exponent() -> None:
 @pytest.mark.parametrize("value", [0.0, -3.0, 1e4])
 def test_a_constant_map_is_zero_and_stays_finite(value: float) -> None:
     maps = torch.full((2, 1, 3, 4), value)
-    assert torch.equal(min_maxed(maps), torch.zeros_like(maps))
+    assert torch.equal(to_unit_range(maps), torch.zeros_like(maps))
     assert torch.equal(scaled_maps(maps, "min-max", torch.tensor(0.01)), torch.zeros_like(maps))
 
 

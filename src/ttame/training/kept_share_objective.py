@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from ttame.explainers.attention.map_scale import (
-    min_maxed,
     raised_to_means,
     thresholded_to_means,
 )
+from ttame.saliency_maps import to_unit_range
 from ttame.training.loss_parts import LossParts
 
 _SOFT_MEANS = (0.35, 0.75)
@@ -71,5 +71,5 @@ def random_masks(maps: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(
         hard[:, None, None, None],
         thresholded_to_means(maps, hard_means, _SOFTNESS),
-        raised_to_means(min_maxed(maps), soft_means),
+        raised_to_means(to_unit_range(maps), soft_means),
     )

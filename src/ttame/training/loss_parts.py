@@ -14,9 +14,9 @@ class LossParts:
 
     Example:
         >>> import torch
-        >>> parts = LossParts({"drop": torch.tensor(0.5), "mean_map": torch.tensor(0.25)})
+        >>> parts = LossParts({"drop": torch.tensor(0.5), "other": torch.tensor(0.25)})
         >>> parts.as_floats()
-        {'loss': 0.75, 'drop': 0.5, 'mean_map': 0.25}
+        {'loss': 0.75, 'drop': 0.5, 'other': 0.25}
     """
 
     weighted: Mapping[str, Tensor]

@@ -23,9 +23,10 @@ from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collat
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.attention.explainer_folder import write_explainer_files
 from ttame.explainers.attention.head_plan import TrainedHead
-from ttame.explainers.attention.map_scale import exponents_for_means, min_maxed
+from ttame.explainers.attention.map_scale import exponents_for_means
 from ttame.explainers.attention.shared_head import SharedHead
 from ttame.processes import on_main_process
+from ttame.saliency_maps import to_unit_range
 from ttame.training.batch_loss import BatchPlace
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import Checkpoint, RunIdentity, save_checkpoint
@@ -157,7 +158,7 @@ class TrainingRun:
         """
         if not isinstance(self.bare_head, SharedHead) or self.settings.maps != "min-max":
             return
-        together = self.accelerator.gather(min_maxed(maps.detach()).flatten())[None]
+        together = self.accelerator.gather(to_unit_range(maps.detach()).flatten())[None]
         mean = torch.full((1,), self.settings.mean_map).to(together)
         self.bare_head.move_exponent(exponents_for_means(together, mean)[0].log())
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ttame.explainers.attention.head_settings import MapScale
+from ttame.saliency_maps import to_unit_range
 
 _SMALLEST_RANGE = 1e-6
 _SMALLEST_VALUE = 1e-4
@@ -33,21 +34,9 @@ def scaled_maps(maps: Tensor, scale: MapScale, exponent: Tensor | None = None) -
         return maps.sigmoid()
     if scale == "min-max":
         assert exponent is not None
-        scaled: Tensor = min_maxed(maps) ** exponent
+        scaled: Tensor = to_unit_range(maps) ** exponent
         return scaled
     return maps
-
-
-def min_maxed(maps: Tensor) -> Tensor:
-    """Every (h, w) map from 0 to 1; 0 everywhere if it is constant.
-
-    Example:
-        >>> min_maxed(torch.tensor([[[[-1.0, 3.0, 1.0]]]])).flatten().tolist()
-        [0.0, 1.0, 0.5]
-    """
-    low = maps.amin(dim=(-2, -1), keepdim=True)
-    high = maps.amax(dim=(-2, -1), keepdim=True)
-    return (maps - low) / (high - low).clamp_min(_SMALLEST_RANGE)
 
 
 @torch.no_grad()
@@ -63,8 +52,8 @@ def exponents_for_means(maps: Tensor, means: Tensor) -> Tensor:
 
     Example:
         >>> maps = torch.tensor([[0.25, 0.25], [0.5, 0.5]])
-        >>> exponents_for_means(maps, torch.tensor([0.5, 0.25])).tolist()
-        [0.5, 2.0]
+        >>> exponents_for_means(maps, torch.tensor([0.5, 0.25]))
+        tensor([0.5000, 2.0000])
     """
     wanted = means[:, None]
     low = torch.full_like(wanted, -_LARGEST_LOGARITHM)
