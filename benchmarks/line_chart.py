@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ttame.reporting.chart_axes import linear_axis
+from ttame.reporting.label_places import spread
 
 WIDTH, HEIGHT = 430, 330
 LEFT, RIGHT, TOP, BOTTOM = 46, 290, 34, 290
@@ -67,10 +68,10 @@ def _panel(title: str, lines: Sequence[Line], below: str, highlighted: str) -> l
         f'<text x="{middle}" y="{BOTTOM + 32}" text-anchor="middle" fill="#555">'
         f"{escape(below)}</text>"
     )
-    ends = sorted((upward.place(line.points[-1][1]), number) for number, line in enumerate(lines))
-    labels = _spread([place for place, _ in ends])
-    for (_, number), label in zip(ends, labels, strict=True):
-        parts += _line(lines[number], number, across.place, upward.place, label, highlighted)
+    ends = [upward.place(line.points[-1][1]) for line in lines]
+    labels = spread(ends, LABEL_GAP, TOP, BOTTOM)
+    for number, (line, label) in enumerate(zip(lines, labels, strict=True)):
+        parts += _line(line, number, across.place, upward.place, label, highlighted)
     return parts
 
 
@@ -91,17 +92,3 @@ def _line(
         f'<text x="{RIGHT + 15}" y="{label + 4:.1f}" fill="{colour}" font-weight="{weight}">'
         f"{escape(line.name)}</text>",
     ]
-
-
-def _spread(places: Sequence[float]) -> list[float]:
-    """Sorted places, moved apart to where their labels do not touch, within the panel."""
-    moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + LABEL_GAP) if moved else max(place, TOP))
-    excess = moved[-1] - BOTTOM if moved else 0
-    for number in range(len(moved) - 1, -1, -1):
-        if excess <= 0:
-            break
-        limit = BOTTOM - (len(moved) - 1 - number) * LABEL_GAP
-        moved[number] = min(moved[number], limit)
-    return moved

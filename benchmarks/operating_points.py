@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,8 +27,10 @@ from benchmarks.benchmark_page import table, write_section
 from benchmarks.line_chart import Line, line_chart
 from ttame.atomic_writing import write_tensors
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.prepared_images import PreparedImages, collate
+from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.attention.map_scale import exponents_for_means
 from ttame.explainers.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer
@@ -83,12 +87,8 @@ def main() -> None:
     views = measured_views(classifier, images)
     points = {}
     for name in names:
-        explainer = (
-            ttame.load_explainer(options.explainer, classifier=classifier)
-            if name == TRAINED and options.explainer
-            else make_explainer(name, classifier)
-        )
-        maps = kept_maps(explainer, views.images, f"{options.model}-{name}")
+        explainer = chosen_explainer(name, classifier, options.explainer)
+        maps = kept_maps(explainer, views.images, f"{options.model}-{kept_name(name, explainer)}")
         points[name] = [point_at(views, maps, mean) for mean in MEANS]
         print(name, points[name][2], flush=True)
     body = page_section(points, len(images))
@@ -102,6 +102,25 @@ def main() -> None:
         f"python -m benchmarks.operating_points --model {options.model}",
         body,
     )
+
+
+def chosen_explainer(name: str, classifier: Classifier, folder: str | None = None) -> Explainer:
+    """The method, or the few-shot explainer of a folder instead of the bundled one."""
+    if name == TRAINED and folder:
+        return ttame.load_explainer(folder, classifier=classifier)
+    return make_explainer(name, classifier)
+
+
+def kept_name(name: str, explainer: Explainer) -> str:
+    """The name under which results of an explainer are kept.
+
+    A trained one's holds a SHA-256 of its weights and settings: others are another explainer.
+    """
+    if not isinstance(explainer, AttentionExplainer):
+        return name
+    facts = {**explainer.provenance(), "weights": weight_fingerprint(explainer.head)}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    return f"{name}-{digest.hexdigest()[:8]}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,7 +161,7 @@ def parts_of(count: int) -> Iterator[range]:
 def kept_maps(explainer: Explainer, images: Tensor, name: str) -> Tensor:
     """(N, h, w) raw maps of the top-1 classes, computed once."""
     file = KEPT_MAPS / f"{name}-{len(images)}.safetensors"
-    if file.exists() and TRAINED not in name:
+    if file.exists():
         return load_file(file)["maps"]
     batches = [images[list(part)] for part in parts_of(len(images))]
     maps = torch.cat([explainer(batch).maps[:, 0].float() for batch in batches])

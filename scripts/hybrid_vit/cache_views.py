@@ -23,6 +23,13 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 import ttame
+from scripts.hybrid_vit.command_line import (
+    OneLineParser,
+    finite_number,
+    part_of_all,
+    problems_in_one_line,
+    whole_number,
+)
 from scripts.hybrid_vit.noted_options import note_or_compare
 from ttame.atomic_writing import write_tensors
 from ttame.classifiers.layer_outputs import reading
@@ -41,19 +48,32 @@ FREE_ON_RESUME = ("out", "part")
 
 def main() -> None:
     """Read the options and write the views."""
-    cache(read_options())
+    options = read_options()
+    with problems_in_one_line():
+        cache(options)
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of a command line, or of this process."""
-    parser = argparse.ArgumentParser(description="cache stem features and teacher logits of views")
+    parser = OneLineParser(
+        prog="cache_views", description="cache stem features and teacher logits of views"
+    )
     parser.add_argument("--data", required=True, help="as `ttame train --data`")
-    parser.add_argument("--views", type=int, default=2, help="of each photo")
-    parser.add_argument("--at-most", type=int, help="views in all; all views of all photos")
-    parser.add_argument("--smallest-crop", type=float, default=0.35, help="share of the area")
+    parser.add_argument("--views", type=whole_number(1), default=2, help="of each photo")
+    parser.add_argument(
+        "--at-most", type=whole_number(1), help="views in all; all views of all photos"
+    )
+    parser.add_argument(
+        "--smallest-crop",
+        type=finite_number(0, 1, above=True),
+        default=0.35,
+        help="share of the area",
+    )
     parser.add_argument("--plain", action="store_true", help="the evaluation view, not augmented")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--part", default="0/1", help="i/n: write every n-th file, from i")
+    parser.add_argument(
+        "--part", type=part_of_all, default="0/1", help="i/n: write every n-th file, from i"
+    )
     return parser.parse_args(arguments)
 
 
@@ -71,11 +91,11 @@ def cache(options: argparse.Namespace) -> None:
     classifier = ttame.load_classifier("efficientnet_lite0").for_many_passes()
     total = len(photos) * options.views
     total = min(total, options.at_most or total)
-    part, parts = (int(number) for number in options.part.split("/"))
+    part, parts = options.part
     started, done = time.monotonic(), 0
-    for number, start in enumerate(range(0, total, PART)):
-        path = options.out / f"views-{number:05d}.safetensors"
-        if number % parts != part or path.exists():
+    for place, start in enumerate(range(0, total, PART)):
+        path = options.out / f"views-{place:05d}.safetensors"
+        if place % parts != part or path.exists():
             continue
         stop = min(start + PART, total)
         # View by view, not image by image: a part holds as many different images as it can.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,11 @@ from typing import Any
 from benchmarks.benchmark_page import table
 from benchmarks.bundled_classifiers import figures_in_tables
 from scripts.hybrid_vit.distil import LOG_EVERY
+from scripts.hybrid_vit.readable_files import json_object
 
 LINES_OF_LOG = 20
+
+_RECORD = ("step", "divergence", "agreement", "steps_per_second")
 
 PLACE = "runs/hybrid_vit"
 """Where the commands of the card put things, wherever the folders of the runs really were."""
@@ -77,8 +79,18 @@ def card_of(shipped: ShippedTransformer) -> str:
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The records of a ``log.jsonl``, in the order they were written."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The records of a ``log.jsonl``, in the order they were written.
+
+    Raises:
+        SystemExit: the file is missing, or a line of it is no record.
+    """
+    if not path.is_file():
+        raise SystemExit(f"{path} is missing; scripts.hybrid_vit.distil writes it")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [
+        json_object(line, f"line {place} of {path}", *_RECORD)
+        for place, line in enumerate(lines, start=1)
+    ]
 
 
 def thinned(

@@ -19,13 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ttame
+from scripts.hybrid_vit.command_line import (
+    OneLineParser,
+    finite_number,
+    problems_in_one_line,
+    whole_number,
+)
 from scripts.hybrid_vit.noted_options import note_or_compare
+from scripts.hybrid_vit.readable_files import opened_tensors, read_all_tensors
 from ttame.atomic_writing import write_tensors
 from ttame.classifiers.hybrid_vit import STEM_STAGES, build_hybrid_vit
 
@@ -40,6 +45,9 @@ class Views(NamedTuple):
     logits: Tensor
 
 
+HEADS, CLASSES = 4, 1000
+"""Of the transformer; its width is a multiple of the former and at most the latter."""
+
 LOG_EVERY = 50
 """Steps a line of the log stands for."""
 
@@ -49,41 +57,59 @@ FREE_ON_RESUME = ("cache", "out", "start_from", "checkpoint_every", "stop_after"
 
 def main() -> None:
     """Read the options and train."""
-    train(read_options())
+    options = read_options()
+    with problems_in_one_line():
+        train(options)
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of a command line, or of this process."""
-    parser = argparse.ArgumentParser(description="distil the transformer from cached features")
+    parser = OneLineParser(prog="distil", description="distil the transformer from cached features")
+    share, count = finite_number(0, 1), whole_number(1)
     parser.add_argument("--cache", type=Path, required=True, help="folders photos/ and tiny/")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--steps", type=count, default=5000)
+    parser.add_argument("--batch-size", type=count, default=64)
+    parser.add_argument("--learning-rate", type=finite_number(0), default=1e-3)
+    parser.add_argument("--weight-decay", type=finite_number(0), default=0.05)
     parser.add_argument("--optimiser", choices=("adamw", "muon"), default="muon")
-    parser.add_argument("--photo-share", type=float, default=0.375, help="of a batch; rest: tiny")
-    parser.add_argument("--mixed-share", type=float, default=0.5, help="views with a pasted region")
-    parser.add_argument("--shuffled-share", type=float, default=0.0, help="views in disorder")
-    parser.add_argument("--softened-weight", type=float, default=0.0, help="of the loss, in [0, 1]")
-    parser.add_argument("--temperature", type=float, default=3.0, help="of the softened part")
-    parser.add_argument("--kept-patches", type=int, default=98, help="of 196, drawn at random")
-    parser.add_argument("--cool-down", type=float, default=0.3, help="share of the steps")
-    parser.add_argument("--all-patches", type=float, default=0.15, help="last share of the steps")
-    parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--depth", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--photo-share", type=share, default=0.375, help="of a batch; rest: tiny")
+    parser.add_argument("--mixed-share", type=share, default=0.5, help="views with a pasted region")
+    parser.add_argument("--shuffled-share", type=share, default=0.0, help="views in disorder")
+    parser.add_argument("--softened-weight", type=share, default=0.0, help="of the loss, in [0, 1]")
+    parser.add_argument(
+        "--temperature", type=finite_number(0, above=True), default=3.0, help="of the softened part"
+    )
+    parser.add_argument("--kept-patches", type=whole_number(1, 196), default=98, help="of 196")
+    parser.add_argument("--cool-down", type=share, default=0.3, help="share of the steps")
+    parser.add_argument("--all-patches", type=share, default=0.15, help="last share of the steps")
+    parser.add_argument("--width", type=_width, default=256)
+    parser.add_argument("--depth", type=count, default=6)
+    parser.add_argument("--seed", type=whole_number(0, 2**32), default=0)
     parser.add_argument("--start-from", type=Path, help="the weights of another run, not its state")
-    parser.add_argument("--checkpoint-every", type=int, default=200)
-    parser.add_argument("--stop-after", type=int, help="pause after this step")
+    parser.add_argument("--checkpoint-every", type=count, default=200)
+    parser.add_argument("--stop-after", type=count, help="pause after this step")
     return parser.parse_args(arguments)
+
+
+def _width(text: str) -> int:
+    """Four heads share it, and so do sines and cosines of row and column."""
+    width = whole_number(HEADS, CLASSES)(text)
+    if width % HEADS:
+        raise argparse.ArgumentTypeError(f"{width}; allowed: multiples of {HEADS}")
+    return width
 
 
 def train(options: argparse.Namespace) -> None:
     """Train until the last step, writing ``checkpoint.safetensors`` and ``log.jsonl``.
 
     Beside them goes ``options.json``, what :func:`described` says, so that the run explains itself.
+
+    Raises:
+        SystemExit: there are no views, the run to start from has another shape, or the folder
+            holds another run.
     """
+    before = _weights_to_start_from(options)
     options.out.mkdir(parents=True, exist_ok=True)
     note_or_compare(options.out / "options.json", described(options))
     sets = {name: read_views(options.cache / name) for name in ("photos", "tiny")}
@@ -100,8 +126,8 @@ def train(options: argparse.Namespace) -> None:
     network.patch_embed.backbone.requires_grad_(False)
     start_head(network.head, teacher.classifier, sets["photos"].logits)
     start_positions(network)
-    if options.start_from is not None:
-        network.load_state_dict(read_trained(options.start_from)[0].state_dict())
+    if before is not None:
+        network.load_state_dict(before)
     optimisers = _optimisers(network, options)
     step = _resume(options.out, network, optimisers)
     last = min(options.steps, options.stop_after or options.steps)
@@ -133,6 +159,19 @@ def train(options: argparse.Namespace) -> None:
         log.note(step, float(loss.detach()), agreement)
         if step % options.checkpoint_every == 0 or step == last:
             _save(options.out, network, optimisers, step)
+
+
+def _weights_to_start_from(options: argparse.Namespace) -> dict[str, Tensor] | None:
+    if options.start_from is None:
+        return None
+    before = read_trained(options.start_from)[0]
+    shape = before.embed_dim, len(before.blocks)
+    if shape != (options.width, options.depth):
+        raise SystemExit(
+            f"--start-from {options.start_from} has width {shape[0]} and depth {shape[1]}; "
+            f"allowed: --width {options.width} and --depth {options.depth}, as this run"
+        )
+    return before.state_dict()
 
 
 def described(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -317,11 +356,11 @@ def read_views(folder: Path) -> Views:
     """All views of a folder that ``cache_views`` wrote.
 
     Raises:
-        SystemExit: there are none.
+        SystemExit: there are none, or a file is broken.
     """
     parts = []
     for file in _files_of_views(folder):
-        with safe_open(file, "pt") as opened:
+        with opened_tensors(file) as opened:
             parts.append(Views(opened.get_tensor("features"), opened.get_tensor("logits")))
     return Views(torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts]))
 
@@ -330,11 +369,11 @@ def count_views(folder: Path) -> int:
     """How many views a folder holds, from the headers alone.
 
     Raises:
-        SystemExit: there are none.
+        SystemExit: there are none, or a file is broken.
     """
     count = 0
     for file in _files_of_views(folder):
-        with safe_open(file, "pt") as opened:
+        with opened_tensors(file) as opened:
             count += opened.get_slice("logits").get_shape()[0]
     return count
 
@@ -345,12 +384,14 @@ def read_trained(run: Path) -> tuple[VisionTransformer, int]:
     Its stem has random weights: training never uses it.
 
     Raises:
-        SystemExit: the run has no checkpoint yet.
+        SystemExit: the run has no checkpoint yet, or a broken one.
     """
     path = run / "checkpoint.safetensors"
     if not path.exists():
         raise SystemExit(f"no checkpoint in {run}; it appears while scripts.hybrid_vit.distil runs")
-    weights = _network_weights(load_file(path))
+    weights = _network_weights(read_all_tensors(path))
+    if "cls_token" not in weights:
+        raise SystemExit(f"{path} holds no transformer; scripts.hybrid_vit.distil writes one")
     depth = sum(name.endswith("attn.qkv.weight") for name in weights)
     network = build_hybrid_vit(embed_dim=weights["cls_token"].shape[-1], depth=depth)
     network.load_state_dict(weights)
@@ -379,7 +420,7 @@ def _resume(out: Path, network: nn.Module, optimisers: list[torch.optim.Optimize
     path = out / "checkpoint.safetensors"
     if not path.exists():
         return 0
-    tensors = load_file(path)
+    tensors = read_all_tensors(path)
     network.load_state_dict(_network_weights(tensors))
     states = [optimiser.state_dict() for optimiser in optimisers]
     for name, tensor in tensors.items():
@@ -401,7 +442,7 @@ def _network_weights(checkpoint: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _step_of(checkpoint: Path) -> int:
-    with safe_open(checkpoint, "pt") as opened:
+    with opened_tensors(checkpoint) as opened:
         return int(opened.metadata()["step"])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.transformer_ablations import with_permuted_positions, with_uniform_attention
+from scripts.hybrid_vit.command_line import OneLineParser, problems_in_one_line, whole_number
 from scripts.hybrid_vit.distil import classify_features, read_trained, read_views
 
 if TYPE_CHECKING:
@@ -25,11 +27,26 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Print one JSON line a variant of the network and held-out set."""
-    parser = argparse.ArgumentParser(description="measure a checkpoint on cached views")
+    options = read_options()
+    with problems_in_one_line():
+        measure(options)
+
+
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of a command line, or of this process."""
+    parser = OneLineParser(prog="measure", description="measure a checkpoint on cached views")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--at-most", type=int, default=1000, help="views a set")
-    options = parser.parse_args()
+    parser.add_argument("--at-most", type=whole_number(1), default=1000, help="views a set")
+    return parser.parse_args(arguments)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Print the figures of a checkpoint.
+
+    Raises:
+        SystemExit: there is no checkpoint, or there are no views.
+    """
     network, _ = read_trained(options.run)
     variants = {
         "as trained": network,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scripts.hybrid_vit.readable_files import read_json_object
 from ttame.atomic_writing import write_json
 
 
@@ -18,12 +18,12 @@ def note_or_compare(path: Path, description: Mapping[str, Mapping[str, Any]]) ->
         description: heading to names and values.
 
     Raises:
-        SystemExit: the file says something else.
+        SystemExit: the file says something else, or cannot be read.
     """
     if not path.exists():
         write_json(path, description)
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_json_object(path, *description)
     if before != description:
         other = [
             f"{name} {before[part].get(name)}, now {value}"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,9 @@ import torch
 from torch import Tensor
 
 from scripts.hybrid_vit.card import ShippedTransformer, Stage, card_of, read_log
+from scripts.hybrid_vit.command_line import OneLineParser, problems_in_one_line
 from scripts.hybrid_vit.distil import described, read_options, read_trained
+from scripts.hybrid_vit.readable_files import read_json_object
 from ttame.atomic_writing import whole_file, write_tensors
 from ttame.classifiers.hybrid_vit import STEM
 
@@ -31,7 +32,14 @@ MOST_BYTES = 12_000_000
 
 def main() -> None:
     """Read the options and ship."""
-    parser = argparse.ArgumentParser(description="put a trained transformer into the package")
+    options = read_ship_options()
+    with problems_in_one_line():
+        ship(options.run, options.to, options.command)
+
+
+def read_ship_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of a command line, or of this process."""
+    parser = OneLineParser(prog="ship", description="put a trained transformer into the package")
     parser.add_argument(
         "--run", type=Path, action="append", required=True, help="the --out of distil, in order"
     )
@@ -42,8 +50,7 @@ def main() -> None:
         default=[],
         help="of a run that has no options.json, in the order of these runs",
     )
-    options = parser.parse_args()
-    ship(options.run, options.to, options.command)
+    return parser.parse_args(arguments)
 
 
 def ship(runs: Sequence[Path], to: Path, commands: Sequence[str] = ()) -> None:
@@ -55,18 +62,20 @@ def ship(runs: Sequence[Path], to: Path, commands: Sequence[str] = ()) -> None:
         commands: how the runs without ``options.json`` were started, in their order.
 
     Raises:
-        SystemExit: a run has no checkpoint or is not described, or weights do not fit into half
-            precision or into 12 MB.
+        SystemExit: a run has no checkpoint or is not described, a file is broken, or weights do
+            not fit into half precision or into 12 MB.
     """
     remaining = iter(commands)
     stages = [_stage(run, remaining) for run in runs]
+    figures = None
+    if (to / "figures.json").exists():
+        figures = read_json_object(to / "figures.json", "weights_file", "measured_on", "sets")
     network, steps = read_trained(runs[-1])
     weights = shipped_weights(network.state_dict())
     # One entry, because safetensors writes several in any order, and the file has a fingerprint.
     header = {"made_by": f"scripts/hybrid_vit/ship.py: hybrid_vit_lite0 after {steps} steps"}
     file = to / "transformer.safetensors"
     write_tensors(file, weights, header)
-    figures = to / "figures.json"
     card = card_of(
         ShippedTransformer(
             stages=stages,
@@ -74,7 +83,7 @@ def ship(runs: Sequence[Path], to: Path, commands: Sequence[str] = ()) -> None:
             stem_parameters=sum(p.numel() for p in network.patch_embed.backbone.parameters()),
             weights_file=hashlib.sha256(file.read_bytes()).hexdigest(),
             weights_bytes=file.stat().st_size,
-            figures=json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None,
+            figures=figures,
         )
     )
     with whole_file(to / "README.md") as temporary:
@@ -101,9 +110,11 @@ def shipped_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _stage(run: Path, commands: Iterator[str]) -> Stage:
+    if not run.is_dir():
+        raise SystemExit(f"no folder {run}; pass the --out of scripts.hybrid_vit.distil")
     path = run / "options.json"
     if path.exists():
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = read_json_object(path, "options", "views")
     else:
         command = next(commands, None)
         if command is None:
@@ -117,7 +128,10 @@ def _stage(run: Path, commands: Iterator[str]) -> Stage:
 
 def _options_in(command: str) -> Sequence[str]:
     """What follows the name of the script, or all words."""
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as problem:
+        raise SystemExit(f"--command {command!r}: {problem}") from problem
     return words[next((i + 1 for i, word in enumerate(words) if "distil" in word), 0) :]
 
 

@@ -10,6 +10,10 @@ from torch import Tensor
 from ttame.classifiers.layer_outputs import first_tensor
 from ttame.errors import TapError
 
+CONTRIBUTIONS = "contributions:"
+"""Before the name of the final normalisation, in the name of a tap of what the tokens of a Vision
+Transformer add to its class token."""
+
 TapLayout = Literal["channels first", "channels last", "tokens"]
 
 
@@ -18,7 +22,8 @@ class FeatureTap:
     """One place where features are read.
 
     Attributes:
-        layer: dotted name of the module whose output is read.
+        layer: dotted name of the module whose output is read, with ``contributions:`` before it
+            where not its output is read, but what each token adds to its class token.
         layout: ``"channels first"`` (B, C, h, w), ``"channels last"`` (B, h, w, C) or
             ``"tokens"`` (B, P + h·w, C).
         channels: C.
@@ -37,6 +42,17 @@ class FeatureTap:
     grid: tuple[int, int]
     image_size: tuple[int, int]
     prefix_tokens: int = 0
+
+    @property
+    def read_at(self) -> str:
+        """Dotted name of the layer at which it is read, which is the tap's own name but for
+        contributions; see :mod:`ttame.classifiers.token_contributions`."""
+        return self.layer.removeprefix(CONTRIBUTIONS)
+
+    @property
+    def holds_contributions(self) -> bool:
+        """Whether it holds what tokens add to the class token, instead of a layer's output."""
+        return self.layer.startswith(CONTRIBUTIONS)
 
     def in_words(self) -> str:
         """Layer, channels, grid and prefix tokens in one line."""

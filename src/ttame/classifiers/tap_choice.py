@@ -100,11 +100,11 @@ def named_taps(
     records = trace.by_name()
     taps = tuple(
         tap
-        if isinstance(tap, FeatureTap) and _record(network, trace, tap.layer)
+        if isinstance(tap, FeatureTap) and _record(network, trace, tap.read_at)
         else _named_tap(network, trace, name)
         for tap, name in zip(given, names, strict=True)
     )
-    in_order = sorted(taps, key=lambda tap: records[tap.layer].order)
+    in_order = sorted(taps, key=lambda tap: records[tap.read_at].order)
     return TapChoice(tuple(in_order), network_family(trace), "named by the user")
 
 

@@ -91,6 +91,9 @@ def train(
     mean_map: Annotated[
         float | None, _option("How bright min-max maps are, on average.", panel=_METHOD)
     ] = None,
+    details: Annotated[
+        float | None, _option("How much of short-range differences maps keep.", panel=_METHOD)
+    ] = None,
     map_selection: Annotated[str | None, _option("random, diagonal or max.", panel=_METHOD)] = None,
     cross_entropy_weight: Annotated[float | None, _option("Of the loss.", panel=_METHOD)] = None,
     area_weight: Annotated[float | None, _option("Of the loss.", panel=_METHOD)] = None,

@@ -26,7 +26,6 @@ from ttame.explainers.attention.head_plan import TrainedHead
 from ttame.explainers.attention.map_scale import exponents_for_means
 from ttame.explainers.attention.shared_head import SharedHead
 from ttame.processes import on_main_process
-from ttame.saliency_maps import to_unit_range
 from ttame.training.batch_loss import BatchPlace
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import Checkpoint, RunIdentity, save_checkpoint
@@ -158,7 +157,7 @@ class TrainingRun:
         """
         if not isinstance(self.bare_head, SharedHead) or self.settings.maps != "min-max":
             return
-        together = self.accelerator.gather(to_unit_range(maps.detach()).flatten())[None]
+        together = self.accelerator.gather(self.bare_head.unit_range(maps.detach()).flatten())[None]
         mean = torch.full((1,), self.settings.mean_map).to(together)
         self.bare_head.move_exponent(exponents_for_means(together, mean)[0].log())
 

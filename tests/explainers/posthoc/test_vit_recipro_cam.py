@@ -155,6 +155,30 @@ def test_half_precision_finds_the_same_ways(dtype: torch.dtype) -> None:
     assert ViTReciproCam(rotary).options["way"] == "whole"
 
 
+@pytest.mark.parametrize("network", ["timm vit", "timm vit, patches pooled", "torchvision vit"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_tells_mosaics_apart_that_differ_little(
+    network: str, dtype: torch.dtype
+) -> None:
+    """In logits near 8, of which bfloat16 tells apart steps of 1/16 and float16 of 1/128."""
+    narrow, wide = TINY[network](), TINY[network]()
+    *_, head = (m for m in narrow.network.modules() if isinstance(m, nn.Linear))
+    with torch.no_grad():
+        head.weight.mul_(0.01 / head.weight.std())
+        head.bias.fill_(8)
+    narrow.network.to(dtype)
+    wide.network.load_state_dict(narrow.network.state_dict())
+    images = torch.randn(2, 3, *narrow.preprocessing.input_size)
+    images = images.to(dtype).float()
+    expected = ViTReciproCam(wide, score="logit")(images, "all")
+    found = ViTReciproCam(narrow, score="logit")(images.to(dtype), "all")
+    assert torch.equal(found.logits, found.logits.to(dtype).float())
+    for one, other in zip(
+        found.maps.flatten(0, 1).flatten(1), expected.maps.flatten(0, 1).flatten(1), strict=True
+    ):
+        assert float(torch.corrcoef(torch.stack([one, other]))[0, 1]) > 0.9
+
+
 @pytest.mark.parametrize("network", ["timm vit", "timm vit, patches pooled"])
 @pytest.mark.parametrize("way", ["auto", "whole"])
 def test_the_memory_budget_changes_nothing(network: str, way: Any) -> None:

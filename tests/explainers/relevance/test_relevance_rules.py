@@ -532,15 +532,43 @@ def test_the_second_summand_is_scaled_in_the_output() -> None:
         assert_close(subtracted, left - 3 * right, 1e-9)
 
 
-@pytest.mark.xfail(strict=True, reason="alpha multiplies the relevance of the second summand")
-@pytest.mark.parametrize(("operation", "factor"), [(torch.add, 3), (torch.sub, -3)])
-def test_the_second_summand_can_be_scaled(operation: Any, factor: int) -> None:
+SCALED_SUMS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], float]] = {
+    "add": (lambda u, v: torch.add(u, other=v, alpha=3), 3),
+    "subtract": (lambda u, v: torch.sub(u, v, alpha=3), -3),
+    "negative": (lambda u, v: u.add(v, alpha=-0.5), -0.5),
+    "overwriting": (lambda u, v: (1 * u).sub_(v, alpha=0.5), -0.5),
+}
+
+
+@pytest.mark.parametrize("operation", SCALED_SUMS)
+def test_the_second_summand_can_be_scaled(operation: str) -> None:
     """The relevance of 3v is that of v."""
+    run, factor = SCALED_SUMS[operation]
     left, right, relevance = random(1, 3), random(1, 3), random(1, 3)
-    found = relevances(
-        ConservingPass(), lambda u, v: operation(u, other=v, alpha=3), relevance, left, right
-    )
     expected = relevances(ConservingPass(), torch.add, relevance, left, factor * right)
+    found = relevances(ConservingPass(), run, relevance, left, right)
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other, CLOSE)
+    (alone,) = relevances(ConservingPass(), lambda v: run(left, v), relevance, right)
+    assert_close(alone, expected[1], CLOSE)
+    (alone,) = relevances(ConservingPass(), lambda u: run(u, right), relevance, left)
+    assert_close(alone, expected[0], CLOSE)
+
+
+@pytest.mark.parametrize("operation", SCALED_SUMS)
+def test_the_gradient_of_a_scaled_summand_has_its_factor(operation: str) -> None:
+    run, factor = SCALED_SUMS[operation]
+    left, right, relevance = random(1, 3), random(1, 3), random(1, 3)
+    of_left, of_right = relevances(GradientPass(), run, relevance, left, right)
+    assert_close(of_left, relevance, 1e-9)
+    assert_close(of_right, factor * relevance, 1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:This overload of:UserWarning")
+def test_a_factor_between_the_summands_scales_the_second() -> None:
+    left, right, relevance = random(1, 3), random(1, 3), random(1, 3)
+    found = relevances(ConservingPass(), lambda u, v: u.add(3, v), relevance, left, right)
+    expected = relevances(ConservingPass(), torch.add, relevance, left, 3 * right)
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other, CLOSE)
 
@@ -570,6 +598,110 @@ def test_attention_is_two_products_and_a_softmax() -> None:
         of_query, of_key = product_by_loops(of_attention / 2, query[head] / 2, key[head].T)
         for one, other in zip(found, (of_query, of_key.T, of_value), strict=True):
             assert_close(one[head], other / 2, 1e-5)
+
+
+# Arguments by name
+
+SCALE = torch.tensor([0.5, -1.5, 2.0]).double()
+SQUARE = torch.tensor([[1.0, -2.0, 3.0], [0.5, 1.0, -1.0], [2.0, -0.5, 0.25]]).double()
+KERNEL = torch.tensor([[[[1.0, -2.0], [0.5, 3.0]]]]).double()
+
+BY_NAME: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "gelu": (lambda z: F.gelu(input=z), F.gelu),
+    "gelu's form": (
+        lambda z: F.gelu(input=z, approximate="tanh"),
+        lambda z: F.gelu(z, approximate="tanh"),
+    ),
+    "relu": (lambda z: F.relu(input=z, inplace=False), F.relu),
+    "relu_": (lambda z: torch.relu_(input=z * 1), torch.relu),
+    "prelu": (lambda z: F.prelu(input=z, weight=SCALE[:1]), lambda z: F.prelu(z, SCALE[:1])),
+    "softmax": (lambda z: torch.softmax(input=z, dim=-1), lambda z: z.softmax(-1)),
+    "softmax's function": (lambda z: F.softmax(input=z, dim=-1), lambda z: z.softmax(-1)),
+    "mean": (lambda z: torch.mean(input=z, dim=1), lambda z: z.mean(1)),
+    "sum, as NumPy's": (lambda z: torch.sum(a=z, axis=1), lambda z: z.sum(1)),
+    "average pooling": (
+        lambda z: F.avg_pool2d(input=z[:, None], kernel_size=2),
+        lambda z: F.avg_pool2d(z[:, None], 2),
+    ),
+    "layer norm": (
+        lambda z: F.layer_norm(input=z, normalized_shape=(3,), weight=SCALE),
+        lambda z: F.layer_norm(z, (3,), SCALE),
+    ),
+    "layer norm, torch's own": (
+        lambda z: torch.layer_norm(
+            input=z, normalized_shape=(3,), weight=SCALE, cudnn_enable=False
+        ),
+        lambda z: F.layer_norm(z, (3,), SCALE),
+    ),
+    "normalize": (lambda z: F.normalize(input=z, dim=1), lambda z: F.normalize(z, dim=1)),
+    "batch norm": (
+        lambda z: torch.batch_norm(
+            input=F.linear(z, SQUARE).mT,
+            weight=SCALE,
+            bias=None,
+            running_mean=SCALE,
+            running_var=SCALE.abs(),
+            training=False,
+            momentum=0.1,
+            eps=1e-5,
+            cudnn_enabled=False,
+        ),
+        lambda z: F.batch_norm(F.linear(z, SQUARE).mT, SCALE, SCALE.abs(), SCALE),
+    ),
+    "linear": (
+        lambda z: F.linear(input=z, weight=SQUARE, bias=SCALE),
+        lambda z: F.linear(z, SQUARE, SCALE),
+    ),
+    "linear, as NumPy's": (lambda z: F.linear(x=z, weight=SQUARE), lambda z: F.linear(z, SQUARE)),  # type: ignore[call-arg]
+    "convolution": (
+        lambda z: torch.conv2d(input=z[:, None], weight=KERNEL, padding=1),
+        lambda z: torch.conv2d(z[:, None], KERNEL, None, 1, 1),
+    ),
+    "add": (lambda z: torch.add(input=z, other=z * SCALE), lambda z: z + z * SCALE),
+    "add, as NumPy's": (
+        lambda z: torch.add(x1=z, x2=z * SCALE),  # type: ignore[call-overload]
+        lambda z: z + z * SCALE,
+    ),
+    "add to a number": (lambda z: torch.add(input=2, other=z), lambda z: 2 + z),  # type: ignore[call-overload]
+    "subtract": (
+        lambda z: torch.sub(input=z, other=z * SCALE, alpha=2),
+        lambda z: torch.sub(z, z * SCALE, alpha=2),
+    ),
+    "multiply": (lambda z: torch.mul(input=z, other=z * SCALE), lambda z: z * (z * SCALE)),
+    "divide": (
+        lambda z: torch.div(input=z, other=SCALE, rounding_mode=None),
+        lambda z: z / SCALE,
+    ),
+    "matmul": (lambda z: torch.matmul(input=z, other=SQUARE), lambda z: z @ SQUARE),
+    "matmul of a constant": (lambda z: torch.matmul(input=SQUARE, other=z), lambda z: SQUARE @ z),
+    "matmul's method": (lambda z: z.matmul(other=z * SCALE), lambda z: z @ (z * SCALE)),
+    "bmm": (lambda z: torch.bmm(input=z, mat2=z.mT), lambda z: z @ z.mT),
+}
+
+
+@pytest.mark.parametrize("rules", [ConservingPass(images=2), GradientPass()])
+@pytest.mark.parametrize("operation", BY_NAME)
+def test_arguments_may_be_given_by_name(
+    rules: ConservingPass | GradientPass, operation: str
+) -> None:
+    by_name, by_place = BY_NAME[operation]
+    values = random(2, 3, 3)
+    relevance = torch.randn_like(by_place(values))
+    (found,) = relevances(rules, by_name, relevance, values)
+    (expected,) = relevances(rules, by_place, relevance, values)
+    assert_close(found, expected, CLOSE)
+
+
+@pytest.mark.parametrize("rules", [ConservingPass(), GradientPass()])
+def test_arguments_that_make_another_operation_are_an_error(
+    rules: ConservingPass | GradientPass,
+) -> None:
+    values = random(1, 3).requires_grad_()
+    with propagating(rules.replacements(), "relevance", "this network"):
+        with pytest.raises(ExplainerError, match="rule for the operation div with rounding_mode$"):
+            torch.div(values, 2, rounding_mode="floor")
+        with pytest.raises(ExplainerError, match="rule for the operation add with out$"):
+            torch.add(values, values, out=random(1, 3))
 
 
 def test_the_names_of_options_become_rules() -> None:

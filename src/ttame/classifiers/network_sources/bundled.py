@@ -24,6 +24,12 @@ from ttame.classifiers.weights_files import load_weights, read_indexed_weights, 
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
 from ttame.preprocessing import Preprocessing
 
+INPUT_SIZE = (224, 224)
+"""(H, W) that the bundled classifiers were trained for."""
+
+ONE_SIZE = ("hybrid_vit_lite0",)
+"""Bundled classifiers that take images of that size only."""
+
 
 def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     """Build a bundled classifier.
@@ -31,11 +37,22 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     Raises:
         MissingExtraError: the package with its weights is not installed.
         WeightsError: that package holds another file than the known one.
-        ClassifierError: timm refuses an option.
+        ClassifierError: timm refuses an option, or the network another image size.
     """
+    _check_image_size(recipe)
     loaded = BUNDLED[recipe.name](recipe)
     preprocessing = with_image_size(loaded.preprocessing, recipe.image_size)
     return LoadedNetwork(loaded.network, preprocessing, loaded.class_names)
+
+
+def _check_image_size(recipe: ClassifierRecipe) -> None:
+    if recipe.name in ONE_SIZE and recipe.image_size not in (None, INPUT_SIZE):
+        height, width = INPUT_SIZE
+        raise ClassifierError(
+            f"image size {'x'.join(map(str, recipe.image_size))} for {recipe.name}",
+            allowed=f"{height}x{width}, which its position embeddings were trained for",
+            remedy=f"--image-size {height}, or efficientnet_lite0, which takes any size",
+        )
 
 
 def _efficientnet_lite0(recipe: ClassifierRecipe) -> LoadedNetwork:
@@ -102,7 +119,7 @@ def _packaged_weights() -> Mapping[str, Tensor]:
 
 def _as_the_package_was_trained(network: Any) -> LoadedNetwork:
     preprocessing = Preprocessing(
-        input_size=(224, 224),
+        input_size=INPUT_SIZE,
         resize=256,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),

@@ -54,6 +54,8 @@ class _SavedFewShot(_Strict):
     pooled: int | None
     class_layer: str
     class_width: int
+    # Files of older versions have none.
+    details: float = 1.0
 
 
 class _SavedHead(_Strict):
@@ -285,6 +287,7 @@ def _saved_few_shot(head: SharedHead) -> _SavedFewShot:
         prior=settings.prior,
         embedding=settings.embedding,
         gate=settings.gate,
+        details=settings.details,
         branched=inputs.branched,
         pooled=inputs.pooled,
         class_layer=inputs.class_layer,
@@ -381,7 +384,11 @@ def _head_of(saved: _SavedHead, path: Path) -> TrainedHead:
     if parts is None:
         return AttentionHead(saved.channels, saved.number_of_classes, settings)
     settings = dataclasses.replace(
-        settings, prior=parts.prior, embedding=parts.embedding, gate=parts.gate
+        settings,
+        prior=parts.prior,
+        embedding=parts.embedding,
+        gate=parts.gate,
+        details=parts.details,
     )
     inputs = HeadInputs(
         channels=saved.channels,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.layer_outputs import uncompiled
 from ttame.classifiers.linear_end import (
     LinearEnd,
     find_class_layer,
@@ -12,6 +14,7 @@ from ttame.classifiers.linear_end import (
     linear_layer,
 )
 from ttame.classifiers.tap_choice import MOST_TAPS
+from ttame.classifiers.token_contributions import contributions_tap
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_head import AttentionHead
 from ttame.explainers.attention.head_settings import HeadSettings
@@ -49,7 +52,8 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
 
     A few-shot head has a prior where the classifier's logits are linear in pooled features, or in
     a class token; see :func:`ttame.classifiers.linear_end.find_linear_end`. Elsewhere it is made
-    without one.
+    without one. Of a class token it reads what each token adds to it; where that is not found,
+    the patch tokens behind the final normalisation.
 
     Raises:
         ExplainerError: the classifier has more taps than leave room for the pooled features.
@@ -73,8 +77,9 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
     branched = [tap.layer for tap in classifier.taps]
     pooled = None
     if end is not None and settings.prior:
-        classifier = _also_reading(classifier, end)
-        pooled = end.features.layer
+        evidence = _evidence(classifier, end)
+        classifier = _also_reading(classifier, evidence)
+        pooled = evidence.layer
     read = [tap.layer for tap in classifier.taps]
     inputs = HeadInputs(
         channels=tuple(tap.channels for tap in classifier.taps),
@@ -87,10 +92,18 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
     return HeadPlan(classifier, settings, inputs)
 
 
-def _also_reading(classifier: Classifier, end: LinearEnd) -> Classifier:
-    """The classifier with the pooled features among its taps."""
+def _evidence(classifier: Classifier, end: LinearEnd) -> FeatureTap:
+    """Where a place's own part of the logits is read."""
+    if end.pooling == "average":
+        return end.features
+    network = uncompiled(classifier.network)
+    return contributions_tap(network, classifier.trace, end.features.layer) or end.features
+
+
+def _also_reading(classifier: Classifier, evidence: FeatureTap) -> Classifier:
+    """The classifier with this tap among its own."""
     taps = classifier.taps
-    if end.features.layer in (tap.layer for tap in taps):
+    if evidence.layer in (tap.layer for tap in taps):
         return classifier
     if len(taps) == MOST_TAPS:
         raise ExplainerError(
@@ -98,4 +111,4 @@ def _also_reading(classifier: Classifier, end: LinearEnd) -> Classifier:
             allowed=f"{MOST_TAPS} taps altogether",
             remedy=f"{MOST_TAPS - 1} taps, or --without prior",
         )
-    return classifier.with_taps([*taps, end.features])
+    return classifier.with_taps([*taps, evidence])

@@ -30,6 +30,8 @@ class HeadSettings:
         prior: whether a few-shot head has one; heads of other variants never do.
         embedding: whether a few-shot head compares places and classes.
         gate: whether a few-shot head has a part that is the same for all classes.
+        details: how much of the differences over short distances the explanations of a few-shot
+            head keep, from 0 to 1; see :func:`ttame.explainers.attention.map_scale.with_details`.
     """
 
     variant: HeadVariant = "t-tame"
@@ -38,6 +40,7 @@ class HeadSettings:
     prior: bool = True
     embedding: bool = True
     gate: bool = True
+    details: float = 1.0
 
     @property
     def parts(self) -> tuple[str, ...]:

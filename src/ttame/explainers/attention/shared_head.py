@@ -13,7 +13,8 @@ from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_head import map_grid
 from ttame.explainers.attention.global_batch_norm import GlobalBatchNorm2d
 from ttame.explainers.attention.head_settings import HeadSettings
-from ttame.explainers.attention.map_scale import scaled_maps
+from ttame.explainers.attention.map_scale import scaled_maps, with_details
+from ttame.saliency_maps import to_unit_range
 
 WIDTH = 64
 """Channels of the branches and of the embedding."""
@@ -199,7 +200,12 @@ class SharedHead(nn.Module):
     def scaled(self, maps: Tensor) -> Tensor:
         """What explanations hold of (B, K, h, w) maps before any activation; see ``map_scale``."""
         exponent = self.exponent if self.settings.maps == "min-max" else None
+        maps = with_details(maps, self.settings.details)
         return scaled_maps(maps, self.settings.maps, exponent)
+
+    def unit_range(self, maps: Tensor) -> Tensor:
+        """Min–max maps before the exponent, (B, K, h, w) in [0, 1]."""
+        return to_unit_range(with_details(maps, self.settings.details))
 
     @torch.no_grad()
     def move_exponent(self, logarithm: Tensor) -> None:

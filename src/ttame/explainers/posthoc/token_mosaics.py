@@ -24,6 +24,7 @@ from ttame.classifiers.transformer_layout import (
     replace_first_tensor,
 )
 from ttame.explainers.posthoc.recipro_cam import place_masks
+from ttame.explainers.posthoc.widening import as_float32
 
 Kernel = Literal["gaussian", "single"]
 
@@ -103,7 +104,12 @@ class Tail:
         blocks, norm = copy.deepcopy((list(self.blocks), self.norm))
         for block in blocks:
             block.float()
-        return Tail(blocks, norm, _float(self.calls), _float(self.normalised), self.layout)
+        return dataclasses.replace(self.with_float32_tokens(), blocks=blocks, norm=norm)
+
+    def with_float32_tokens(self) -> Tail:
+        """The same blocks, and their tokens in float32."""
+        calls, normalised = as_float32(self.calls), as_float32(self.normalised)
+        return dataclasses.replace(self, calls=calls, normalised=normalised)
 
 
 class TailRecorder:
@@ -143,16 +149,6 @@ class TailRecorder:
         """What was recorded last. Running it is recorded too, but leaves the tail as it is."""
         calls = [self.calls[index] for index in range(len(self.blocks))]
         return Tail(self.blocks, self.norm, calls, self.normalised, self.layout)
-
-
-def _float(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.float() if value.is_floating_point() else value
-    if isinstance(value, tuple | list):
-        return type(value)(_float(part) for part in value)
-    if isinstance(value, dict):
-        return {key: _float(part) for key, part in value.items()}
-    return value
 
 
 RunMosaics = Callable[[Tail, int, Tensor, MosaicRules], Tensor]

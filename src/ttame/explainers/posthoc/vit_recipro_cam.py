@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
@@ -37,6 +38,7 @@ from ttame.explainers.posthoc.token_variants import (
     maps_of_scores,
     read_variant_of_each_patch,
 )
+from ttame.explainers.posthoc.widening import widening
 
 Treatment = Literal["kept", "masked"]
 ClassToken = Literal["kept", "zeroed"]
@@ -69,6 +71,10 @@ class ViTReciproCam(Explainer):
     Deviations that others made, and how to have them: the published code takes the second to last
     block (``block=-2``); OpenVINO's masks the residual too (``residual="masked"``) and takes logits
     (``score="logit"``); it can zero the class token. The paper's figure is the last block.
+
+    Mosaics differ little: on the bundled transformer by 0.005 in logits of 8, far less than half
+    precision tells apart. The body of a half-precision network runs as it is, and the mosaics run
+    in float32 from the masked block on, with the network's own weights.
 
     All classes come from one run. Maps lie in [0, 1] for probabilities and are signed for logits.
 
@@ -147,7 +153,7 @@ class ViTReciproCam(Explainer):
         steps = self._steps(len(images) * (layout.number_of_tokens - layout.tokens.prefix_tokens))
 
         def mosaics(last: Tensor, patches: slice) -> Tensor:
-            tail, rows = recorder.tail(), []
+            tail, rows = recorder.tail().with_float32_tokens(), []
             for image in range(len(last)):
                 for masks in self._masks(patches, layout):
                     on_device = masks.to(last.device)
@@ -155,10 +161,13 @@ class ViTReciproCam(Explainer):
                     steps(len(masks))
             return torch.cat(rows)
 
-        with recorder.recording():
+        budget = self.memory_budget * self.classifier.dtype.itemsize // self._itemsize
+        half = self.classifier.dtype.itemsize < self._itemsize
+        with recorder.recording(), widening() if half else contextlib.nullcontext():
             logits, of_mosaics = read_variant_of_each_patch(
-                self.classifier, layout, images, mosaics, self.memory_budget
+                self.classifier, layout, images, mosaics, budget
             )
+        logits = logits.to(self.classifier.dtype)
         classes = choose_classes(logits)
         return RawMaps(logits, classes, maps_of_scores(of_mosaics, classes, layout, self.score))
 
@@ -179,12 +188,17 @@ class ViTReciproCam(Explainer):
         if self.run_mosaics is run_short_mosaics:
             tokens = layout.tokens.prefix_tokens + self.rules.patches_left + 1
             most = max(most, most * layout.number_of_tokens // tokens)
-        bytes_each = tokens * layout.tokens.channels * self.classifier.dtype.itemsize
+        bytes_each = tokens * layout.tokens.channels * self._itemsize
         size = items_at_once(bytes_each * COPIES_IN_A_BLOCK, self.memory_budget, most)
         for some in in_chunks(patches.stop - patches.start, size):
             yield self.rules.token_masks(
                 slice(patches.start + some.start, patches.start + some.stop), layout
             )
+
+    @property
+    def _itemsize(self) -> int:
+        """Bytes of a number in a mosaic."""
+        return max(self.classifier.dtype.itemsize, torch.float32.itemsize)
 
     def _steps(self, total: int) -> Callable[[int], None]:
         finished = 0

@@ -16,6 +16,7 @@ from ttame.explainers.relevance.function_arguments import (
     linear_arguments,
     out_of_place,
     two_operands,
+    two_summands,
 )
 from ttame.explainers.relevance.propagation import (
     PassedOn,
@@ -163,20 +164,23 @@ class ConservingPass:
         return self.redistributed(operation, rule, left, right)
 
     def _add(self, _function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        left, right = two_operands(*args, **kwargs)
+        left, right, alpha = two_summands(*args, **kwargs)
+        return self._sum(left, _scaled(right, alpha))
+
+    def _subtract(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        left, right, alpha = two_summands(*args, **kwargs)
+        if function is torch.Tensor.__rsub__:
+            left, right = right, left
+        return self._sum(left, _scaled(right, -alpha))
+
+    def _sum(self, left: Any, right: Any) -> Tensor:
         if not isinstance(left, Tensor) or not isinstance(right, Tensor):
             values, number = (left, right) if isinstance(left, Tensor) else (right, left)
-            return PassedOn.apply(lambda tensor: torch.add(tensor, number), values)
+            shifted: Tensor = PassedOn.apply(lambda tensor: torch.add(tensor, number), values)
+            return shifted
         images = self.images if self.sums == "normalised" else None
         rule = SumRule(images, DIVISIONS[self.stabiliser], absolute=self.sums == "absolute")
         return self.redistributed(torch.add, rule, left, right)
-
-    def _subtract(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        left, right = two_operands(*args, **kwargs)
-        if function is torch.Tensor.__rsub__:
-            left, right = right, left
-        negative = PassedOn.apply(torch.neg, right) if _is_signal(right) else -right
-        return self._add(torch.add, (left, negative), {})
 
     def _average(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         values, *settings = args
@@ -219,6 +223,15 @@ def conserving_pass(
 def _pass_on(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     values, *settings = args
     return PassedOn.apply(out_of_place(function, settings, kwargs), values)
+
+
+def _scaled(summand: Any, factor: Any) -> Any:
+    """The relevance of αv is that of v."""
+    if factor == 1:
+        return summand
+    if not _is_signal(summand):
+        return summand * factor
+    return PassedOn.apply(lambda tensor: tensor * factor, summand)
 
 
 def _is_signal(value: Any) -> bool:

@@ -44,13 +44,48 @@ def convolution_arguments(
     return input, weight, bias, (stride, padding, dilation, groups)
 
 
-def two_operands(left: Any, right: Any = None, **kwargs: Any) -> tuple[Any, Any]:
-    """The operands of ``+ - * /``, whatever the keyword is called; ``alpha`` scales the second."""
-    for name, value in kwargs.items():
-        if name in ("other", "mat2"):
-            right = value
-        elif name == "alpha":
-            right = right * value
-        else:
-            raise TypeError(f"unexpected argument {name}")
-    return left, right
+def two_operands(
+    left: Any,
+    other: Any = None,  # torch's name
+    *,
+    mat2: Any = None,  # bmm's name
+    rounding_mode: None = None,
+    out: None = None,
+) -> tuple[Any, Any]:
+    """The operands of ``* /`` and of matrix products."""
+    del rounding_mode, out
+    return left, mat2 if other is None else other
+
+
+def two_summands(
+    left: Any,
+    *rest: Any,
+    other: Any = None,  # torch's name
+    alpha: Any = 1,
+    out: None = None,
+) -> tuple[Any, Any, Any]:
+    """The operands of ``+ -`` and the factor of the second, which torch takes between them too."""
+    del out
+    *factor, right = rest or (other,)
+    return left, right, factor[0] if factor else alpha
+
+
+_NAMES_OF_THE_FIRST = ("input", "x", "x1", "a")
+_NAMES_OF_THE_SECOND = {"x2": "other"}
+"""torch's names, and those that it takes for NumPy's sake."""
+
+
+def first_by_place(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call of a torch function, its first argument without a name: ``mean(input=z, dim=1)``.
+
+    Example:
+        >>> first_by_place((), {"input": 3, "dim": 1})
+        ((3,), {'dim': 1})
+    """
+    kwargs = {_NAMES_OF_THE_SECOND.get(name, name): value for name, value in kwargs.items()}
+    named = [name for name in _NAMES_OF_THE_FIRST if name in kwargs]
+    if args or not named:
+        return args, kwargs
+    return (kwargs.pop(named[0]),), kwargs

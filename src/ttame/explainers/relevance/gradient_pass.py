@@ -216,8 +216,9 @@ def _layer_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
-    *_: Any,
+    cudnn_enable: bool = True,
 ) -> Tensor:
+    del cudnn_enable
     dimensions = tuple(range(-len(normalized_shape), 0))
     centred = values - values.mean(dim=dimensions, keepdim=True)
     variance = values.detach().var(dim=dimensions, keepdim=True, correction=0)

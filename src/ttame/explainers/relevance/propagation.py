@@ -23,6 +23,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.function_replacement import Operation, Replacement, replacing_functions
 from ttame.errors import ExplainerError
 from ttame.explainers.memory_budget import MARGIN, ActivationMeter
+from ttame.explainers.relevance.function_arguments import first_by_place
 
 Rule = Callable[..., Sequence[Tensor | None]]
 """From the relevance of an operation's output, and its inputs, to the relevances of the inputs."""
@@ -40,6 +41,9 @@ _ROUTING_NAMES = """
 ROUTING = frozenset(_ROUTING_NAMES.split())
 """Functions that move, copy or select values: autograd's own backward pass moves relevance along.
 A maximum gives all to the winner, which is the usual rule for it."""
+
+_CHANGES_WITHOUT_RULE = ("out", "rounding_mode")
+"""Arguments that make another operation of one that has a rule."""
 
 _ROUTING_PROPERTIES = tuple(vars(torch._C.TensorBase)[name].__get__ for name in ("T", "mT", "H"))
 
@@ -153,9 +157,12 @@ def propagating(
         ) -> Any:
             if not torch.is_grad_enabled() or not _carries_graph((args, kwargs)):
                 return function(*args, **kwargs)
-            result = replacement(function, args, kwargs)
+            for name in _CHANGES_WITHOUT_RULE:
+                if kwargs.get(name) is not None:
+                    raise _no_rule(method, classifier, f"{_name(function)} with {name}")
+            result = replacement(function, *first_by_place(args, kwargs))
             if result is NotImplemented:
-                raise _no_rule(method, classifier, function)
+                raise _no_rule(method, classifier, _name(function))
             return result
 
         return replaced
@@ -167,7 +174,7 @@ def propagating(
         result = function(*args, **kwargs)
         routed = _name(function) in ROUTING or function in _ROUTING_PROPERTIES
         if recorded and not routed and _carries_graph(result):
-            raise _no_rule(method, classifier, function)
+            raise _no_rule(method, classifier, _name(function))
         return result
 
     rules = {name: where_recorded(replacement) for name, replacement in replacements.items()}
@@ -214,10 +221,10 @@ def check_propagation(
     return int(PASS_OVER_GRAPH * MARGIN * meter.peak)
 
 
-def _no_rule(method: str, classifier: str, function: Callable[..., Any]) -> ExplainerError:
+def _no_rule(method: str, classifier: str, operation: str) -> ExplainerError:
     return ExplainerError(
         f"{method} is not defined for {classifier}: it has no relevance rule for the operation "
-        f"{_name(function)}"
+        f"{operation}"
     )
 
 

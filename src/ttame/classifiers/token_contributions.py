@@ -1,0 +1,284 @@
+"""What every token adds to the class token, in all blocks of a Vision Transformer.
+
+In the residual stream the class token is a sum: its first value, and what each block's attention
+and MLP add to it. Attention adds a sum over tokens again, so that there is one vector for each
+token of each block::
+
+    u_t  =  Σ_blocks  S W_o [ A_1(c, t) V_1(t) ; … ; A_H(c, t) V_H(t) ]      c: the class token
+
+with the attention probabilities ``A_h``, the values ``V_h``, the output projection ``W_o`` and the
+layer scale ``S`` where a network has one. The vectors are put through the final normalisation as
+it acts on the class token, with its divisor taken for a constant. The logit of class k is then
+``Σ_t w_k · u_t`` and what the first token, the biases and the MLPs add: the classifier's own
+evidence for the class at a token, exact for the direct path and silent about the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ttame.classifiers.feature_taps import CONTRIBUTIONS, FeatureTap
+from ttame.classifiers.frozen_network import frozen
+from ttame.classifiers.function_replacement import Operation, Replacement, replacing_functions
+from ttame.classifiers.layer_outputs import (
+    InputAction,
+    OutputAction,
+    first_tensor,
+    reading,
+    watching,
+    watching_inputs,
+)
+from ttame.classifiers.network_trace import LayerRecord, NetworkTrace, blank_image, run_network
+from ttame.classifiers.tap_choice import describe_layer, token_blocks
+from ttame.errors import TapError
+
+Function = Callable[..., Any]
+Arguments = tuple[Any, ...]
+
+
+def contributions_tap(network: nn.Module, trace: NetworkTrace, features: str) -> FeatureTap | None:
+    """Describe what the tokens add to the class token, and check on noise that it is so.
+
+    In each block the contributions of all tokens, and the biases, must be together what attention
+    adds to the class token.
+
+    Args:
+        network: in any mode; not behind ``torch.compile``.
+        trace: of the network.
+        features: name of the layer that gives the class token which the last linear layer reads:
+            the final normalisation or a layer that ends with it; or the name of the tap itself.
+
+    Returns:
+        A tap with tokens, named ``contributions:`` and the name of the normalisation; ``None``
+        where the network has no such blocks, or what they add is not found.
+
+    Example:
+        >>> import timm
+        >>> from ttame.classifiers.network_trace import trace_network
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
+        >>> trace = trace_network(network, (32, 32))
+        >>> contributions_tap(network, trace, "norm").layer
+        'contributions:norm'
+    """
+    norm = _final_norm(network, trace, features.removeprefix(CONTRIBUTIONS))
+    blocks = token_blocks(trace)
+    tap = None if norm is None else describe_layer(network, trace, norm)
+    if tap is None or blocks is None or not tap.prefix_tokens:
+        return None
+    tap = dataclasses.replace(tap, layer=CONTRIBUTIONS + tap.layer)
+    like = blank_image(network, trace.image_size)
+    noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
+    with torch.no_grad(), frozen(network), _watching(network, trace, tap, {}, check=True) as found:
+        run_network(network, noise)
+    whole = [passage.is_whole for passage in found.passages]
+    return tap if len(whole) == len(blocks.blocks) and all(whole) else None
+
+
+def _final_norm(network: nn.Module, trace: NetworkTrace, features: str) -> LayerRecord | None:
+    """The last normalisation that runs in a layer, if the layer puts out the same tokens."""
+    records = trace.by_name()
+    inside = [
+        layer
+        for layer in trace.layers
+        if (layer.name == features or layer.name.startswith(f"{features}."))
+        and isinstance(network.get_submodule(layer.name), nn.LayerNorm | nn.RMSNorm)
+    ]
+    return max(inside, key=lambda layer: layer.order) if features in records and inside else None
+
+
+@contextlib.contextmanager
+def reading_taps(
+    network: nn.Module, trace: NetworkTrace, taps: Sequence[FeatureTap]
+) -> Iterator[dict[str, Any]]:
+    """Collect what taps read while the block runs in this thread.
+
+    Args:
+        network: not behind ``torch.compile``.
+        trace: of the network.
+        taps: of layers, or as :func:`contributions_tap` gives them.
+
+    Yields:
+        A dict that fills during the forward pass: tap name to a layer's output as it returned it,
+        or to (B, T, D) contributions.
+    """
+    modules = dict(network.named_modules())
+    plain = {tap.layer: modules[tap.layer] for tap in taps if not tap.holds_contributions}
+    with contextlib.ExitStack() as stack:
+        outputs = stack.enter_context(reading(plain))
+        for tap in taps:
+            if tap.holds_contributions:
+                stack.enter_context(_watching(network, trace, tap, outputs))
+        yield outputs
+
+
+class _Passage:
+    """One block at work: what is known so far of the way from attention to the class token."""
+
+    def __init__(self, tokens: Tensor) -> None:
+        self.shape = tokens.shape
+        self.probabilities: Tensor | None = None
+        self.weighted: Tensor | None = None
+        self.contributions: Tensor | None = None
+        self.bias: Tensor | None = None
+        self.is_over = False
+        self.is_whole = False
+
+    def see_softmax(self, probabilities: Tensor) -> None:
+        length = self.shape[1]
+        if tuple(probabilities.shape[-2:]) == (length, length):
+            self.probabilities = probabilities
+
+    def see_product(self, left: Any, right: Any) -> None:
+        if self.probabilities is None or left is not self.probabilities:
+            return
+        values = right.reshape(len(self), -1, *right.shape[-2:])
+        attended = left.reshape(len(self), -1, *left.shape[-2:])[:, :, 0, :, None]
+        self.weighted = (attended * values).transpose(1, 2).flatten(2)
+        self.probabilities = None
+
+    def see_linear(self, weight: Tensor, bias: Tensor | None) -> None:
+        weighted, self.weighted = self.weighted, None
+        if weighted is not None and weight.shape[1] == weighted.shape[2]:
+            self.contributions = F.linear(weighted, weight)
+            self.bias = weight.new_zeros(len(weight)) if bias is None else bias
+
+    def see_factors(self, factors: Sequence[Any]) -> None:
+        """A layer scale: a factor for each channel, between the projection and the residual."""
+        if self.contributions is None or self.bias is None or self.is_over:
+            return
+        for factor in factors:
+            if isinstance(factor, Tensor) and tuple(factor.shape) == (self.shape[2],):
+                self.contributions, self.bias = self.contributions * factor, self.bias * factor
+
+    def see_terms(self, terms: Sequence[Any], *, check: bool) -> None:
+        """The residual: one of its terms must be what the block's attention puts out."""
+        if self.contributions is None or self.bias is None or self.is_over:
+            return
+        tokens = [term for term in terms if isinstance(term, Tensor) and term.shape == self.shape]
+        if len(tokens) == 2:
+            self.is_over = True
+            added = self.contributions.sum(dim=1) + self.bias
+            self.is_whole = check and any(_alike(added, term[:, 0]) for term in tokens)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+def _alike(actual: Tensor, expected: Tensor) -> bool:
+    """Whether two results differ by no more than rounding explains."""
+    share = max(1e-4, 16 * torch.finfo(expected.dtype).eps)
+    return bool(((actual - expected).abs() <= share * expected.abs().max()).all())
+
+
+class _Contributions:
+    """Watches the blocks and the final normalisation of one forward pass."""
+
+    def __init__(self, keep: Callable[[Tensor], None], *, check: bool) -> None:
+        self.keep = keep
+        self.check = check
+        self.running: list[_Passage] = []
+        self.passages: list[_Passage] = []
+
+    def enter(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        tokens = first_tensor((args, kwargs))
+        if tokens is None or tokens.ndim != 3:
+            raise TapError("a block of tokens that gets none")
+        self.running.append(_Passage(tokens))
+
+    def leave(self, _block: nn.Module, _output: Any) -> None:
+        self.passages.append(self.running.pop())
+
+    def finish(self, norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before the final normalisation: add up, and normalise as the class token will be."""
+        tokens = first_tensor((args, kwargs))
+        found = [part.contributions for part in self.passages if part.contributions is not None]
+        assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
+        if tokens is not None and found and len(found) == len(self.passages):
+            self.keep(_normalised_as(norm, torch.stack(found).sum(dim=0), tokens[:, :1]))
+
+    def replacements(self) -> dict[Operation, Replacement]:
+        def softmax(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:
+            probabilities = function(*args, **kwargs)
+            if self.running:
+                self.running[-1].see_softmax(probabilities)
+            return probabilities
+
+        def product(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:
+            if self.running and len(args) == 2:
+                self.running[-1].see_product(*args)
+            return function(*args, **kwargs)
+
+        def linear(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:
+            if self.running:
+                named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+                self.running[-1].see_linear(named["weight"], named.get("bias"))
+            return function(*args, **kwargs)
+
+        def multiply(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:
+            if self.running:
+                self.running[-1].see_factors(args)
+            return function(*args, **kwargs)
+
+        def add(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:
+            if self.running:
+                self.running[-1].see_terms(args, check=self.check)
+            return function(*args, **kwargs)
+
+        return {
+            "softmax": softmax,
+            "matrix product": product,
+            "linear": linear,
+            "multiply": multiply,
+            "add": add,
+        }
+
+
+@contextlib.contextmanager
+def _watching(
+    network: nn.Module,
+    trace: NetworkTrace,
+    tap: FeatureTap,
+    outputs: dict[str, Any],
+    *,
+    check: bool = False,
+) -> Iterator[_Contributions]:
+    """Put contributions into ``outputs``, under the tap's name."""
+
+    def keep(contributions: Tensor) -> None:
+        outputs[tap.layer] = contributions
+
+    norm = network.get_submodule(tap.read_at)
+    found = token_blocks(trace)
+    assert found is not None
+    blocks = [network.get_submodule(block.name) for block in found.blocks]
+    contributions = _Contributions(keep, check=check)
+    entries: list[tuple[nn.Module, InputAction]] = [
+        *((block, contributions.enter) for block in blocks),
+        (norm, contributions.finish),
+    ]
+    exits: list[tuple[nn.Module, OutputAction]] = [(block, contributions.leave) for block in blocks]
+    with (
+        watching_inputs(entries),
+        watching(exits),
+        replacing_functions(contributions.replacements()),
+    ):
+        yield contributions
+
+
+def _normalised_as(norm: nn.LayerNorm | nn.RMSNorm, vectors: Tensor, token: Tensor) -> Tensor:
+    """(B, T, D) vectors through a normalisation whose divisor is that of one (B, 1, D) token."""
+    if isinstance(norm, nn.LayerNorm):
+        vectors = vectors - vectors.mean(dim=2, keepdim=True)
+        square = token.var(dim=2, keepdim=True, correction=0)
+    else:
+        square = token.square().mean(dim=2, keepdim=True)
+    epsilon = torch.finfo(token.dtype).eps if norm.eps is None else norm.eps
+    scaled = vectors / (square + epsilon).sqrt()
+    return scaled * norm.weight if isinstance(norm.weight, Tensor) else scaled
