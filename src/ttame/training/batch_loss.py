@@ -40,7 +40,7 @@ class BatchPlace:
     """Where a batch stands in a training of several steps and processes.
 
     Attributes:
-        generator: on the CPU; draws what a loss draws at random.
+        generator: on the CPU; draws what a loss draws at random, alike in all processes.
         gather_labels: gives the labels of the whole batch, over all processes.
         first_image: where this process's images begin in the whole batch.
         wrapped_head: the head as it is called in training; ``None`` outside of it.
@@ -91,7 +91,7 @@ def _kept_share(
 ) -> BatchLoss:
     rows = labels[:, None]
     maps = head_maps(head, classifier, reading, rows, wrapped=place.wrapped_head).float()
-    masks = random_masks(maps, place.generator)
+    masks = random_masks(maps, place.generator, place.first_image)
     logits = masked_logits(classifier, images, masks, settings).float()
     before, after = (
         of.float().softmax(dim=1).gather(1, rows)[:, 0] for of in (reading.logits, logits)

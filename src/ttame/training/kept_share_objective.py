@@ -53,21 +53,25 @@ def kept_share_loss(before: Tensor, after: Tensor) -> LossParts:
     return LossParts({"drop": (1 - after / before).clamp_min(-_MOST_REWARD).mean()})
 
 
-def random_masks(maps: Tensor, generator: torch.Generator) -> Tensor:
+def random_masks(maps: Tensor, generator: torch.Generator, first_image: int = 0) -> Tensor:
     """Masks of random shares, soft or hard, one for every image.
 
     Args:
         maps: (B, 1, h, w), before any activation.
         generator: on the CPU; decides shares and kinds.
+        first_image: where the maps begin in a batch that several processes share. Each image gets
+            the mask that it would get in one process, if the generators are alike.
 
     Returns:
         (B, 1, h, w) in [0, 1], differentiable.
     """
+    # A row for each image, the earlier ones of the batch too, so that rows do not depend on them.
+    drawn = torch.rand(first_image + len(maps), 3, generator=generator)[first_image:].T
     soft_means, hard_means = (
-        (low + (high - low) * torch.rand(len(maps), generator=generator)).to(maps)
-        for low, high in (_SOFT_MEANS, _HARD_MEANS)
+        (low + (high - low) * shares).to(maps)
+        for (low, high), shares in zip((_SOFT_MEANS, _HARD_MEANS), drawn[:2], strict=True)
     )
-    hard = (torch.rand(len(maps), generator=generator) < _HARD_SHARE).to(maps.device)
+    hard = (drawn[2] < _HARD_SHARE).to(maps.device)
     return torch.where(
         hard[:, None, None, None],
         thresholded_to_means(maps, hard_means, _SOFTNESS),

@@ -132,15 +132,15 @@ class TrainingRun:
     def place(self, share: int, part: int) -> BatchPlace:
         """Where this process's share of a batch stands.
 
-        What it draws at random depends on the step, the accumulated part and the process alone,
-        so that a resumed run draws the same.
+        What it draws at random depends on the step and the accumulated part alone, in every process alike,
+        so that a resumed run and one of several processes draw the same.
 
         Args:
             share: images that every process has.
             part: number of the batch among those accumulated in the step.
         """
         process = int(self.accelerator.process_index)
-        numbers = (self.settings.seed, self.step, part, process)
+        numbers = (self.settings.seed, self.step, part)
         words = hashlib.sha256(repr(numbers).encode()).digest()[:7]
         return BatchPlace(
             generator=torch.Generator().manual_seed(int.from_bytes(words, "big")),

@@ -19,9 +19,10 @@ from ttame.saliency_maps import to_unit_range
 WIDTH = 64
 """Channels of the branches and of the embedding."""
 
-_PRIOR_WEIGHT = 3.0
-"""Of the prior's batch norm at first. Its variance is also that between images, so that with 1 the
-prior would vary less over a picture than the embedding, and AdamW takes long to catch up."""
+_PRIOR_WEIGHT = 1.5
+"""Of each channel of the prior's batch norm at first. Their variance is also that between images,
+so that a smaller weight would let the prior vary less over a picture than the embedding, and AdamW
+takes long to catch up."""
 
 _SMALLEST_SPREAD = 1e-12
 """Of class weights; a classifier whose last layer still is zero has none to divide by."""
@@ -75,24 +76,26 @@ class SharedHead(nn.Module):
     """A head whose classes share all weights, so that a few hundred images train it.
 
     T-TAME's head owns a row of the fusion layer per class, which only images of this class teach.
-    Here the map logit of class k at place x is a sum of three parts::
+    Here the map logit of class k at place x is a sum of three parts, prior, embedding and gate::
 
-        m_k(x) =  BatchNorm( w_k · A(x) )               the prior: the classifier's own evidence
+        m_k(x) =  Σ BatchNorm[ w_k · A ; blur(w_k · A) ](x)      the classifier's own evidence
                +  s · cos( E Z(x) + e, G [c_k; c_k ⊙ a] + g )   what place and class have in common
-               +  v · Z(x) + b                          the gate: the same for all classes
+               +  v · Z(x) + b                          the same for all classes
 
         Z      =  Y + U ReLU( BatchNorm( D ∗ Y )) + u             D: 3×3, channel by channel
         Y      =  ReLU( BatchNorm( W [up(Y_1); …; up(Y_n)] ))     W: 1×1, n·64 → 64
         Y_i    =  ReLU( BatchNorm( W_i ∗ F_i ))                   W_i: 1×1, C_i → 64
 
     ``F_i`` are the tapped feature maps, ``A`` the features that the classifier pools for its last
-    linear layer, whose rows are ``w_k`` (C × D). ``c_k = (w_k − w̄)/σ`` is such a row without the
+    linear layer, whose rows are ``w_k`` (C × D), or what each token adds to the class token that
+    it reads. ``c_k = (w_k − w̄)/σ`` is such a row without the
     mean row, over the standard deviation of all entries; ``a`` is the mean of ``A`` over the
     places, over the standard deviation of its channels: what the class looks for, and what of it
-    this image has. For a CNN with average pooling the prior is CAM, for a Vision Transformer the
-    class-embedding projection; its batch norm has a single channel and so keeps the order of
-    classes and places. Gate and ``U`` start at zero: an untrained head is its prior with a little
-    noise. A class without training images has its prior, its gate and an embedding made of its
+    this image has. For a CNN with average pooling the prior is CAM, for a Vision Transformer with
+    a class token the direct contribution of each token to the logit, both as they are and blurred
+    over a seventh of the picture: single tokens say little, their surroundings a lot. The batch
+    norm has one channel for each of the two and none for classes, whose order it keeps. Gate and
+    ``U`` start at zero: an untrained head is its prior with a little noise. A class without training images has its prior, its gate and an embedding made of its
     weights.
 
     Parts that the settings leave out do not exist; ``b`` does with each of them, since it decides
@@ -135,7 +138,7 @@ class SharedHead(nn.Module):
                 self.fusion = _Branch(WIDTH * len(widths))
                 self.surroundings = _Surroundings()
             if settings.prior:
-                self.prior_norm = GlobalBatchNorm2d(1)
+                self.prior_norm = GlobalBatchNorm2d(2)
                 nn.init.constant_(self.prior_norm.weight, _PRIOR_WEIGHT)
             if settings.embedding:
                 self.place_embedding = nn.Conv2d(WIDTH, WIDTH, kernel_size=1)
@@ -246,10 +249,11 @@ class SharedHead(nn.Module):
         return cosine * self.embedding_scale
 
     def _prior(self, evidence: Tensor, classes: Tensor, class_weights: Tensor) -> Tensor:
-        """The classifier's own evidence, on its own grid, normalised as a whole."""
+        """The classifier's own evidence on its own grid, sharp and broad, normalised as a whole."""
         maps = _at_places(class_weights[classes], evidence)
-        normalised: Tensor = self.prior_norm(maps.flatten(0, 1)[:, None])
-        return normalised.reshape(maps.shape)
+        both = torch.stack([maps, with_details(maps, 0)], dim=2)
+        normalised: Tensor = self.prior_norm(both.flatten(0, 1))
+        return normalised.sum(dim=1).reshape(maps.shape)
 
 
 def _check(inputs: HeadInputs, number_of_classes: int, settings: HeadSettings) -> None:
