@@ -132,8 +132,8 @@ class TrainingRun:
     def place(self, share: int, part: int) -> BatchPlace:
         """Where this process's share of a batch stands.
 
-        What it draws at random depends on the step and the accumulated part alone, in every process alike,
-        so that a resumed run and one of several processes draw the same.
+        What it draws at random depends on the step and the accumulated part alone, so that all
+        processes and a resumed run draw the same.
 
         Args:
             share: images that every process has.

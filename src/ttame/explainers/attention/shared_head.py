@@ -78,9 +78,9 @@ class SharedHead(nn.Module):
     T-TAME's head owns a row of the fusion layer per class, which only images of this class teach.
     Here the map logit of class k at place x is a sum of three parts, prior, embedding and gate::
 
-        m_k(x) =  Σ BatchNorm[ w_k · A ; blur(w_k · A) ](x)      the classifier's own evidence
+        m_k(x) =  Σ BatchNorm[ w_k · A ; blur(w_k · A) ](x)     the classifier's own evidence
                +  s · cos( E Z(x) + e, G [c_k; c_k ⊙ a] + g )   what place and class have in common
-               +  v · Z(x) + b                          the same for all classes
+               +  v · Z(x) + b                                  the same for all classes
 
         Z      =  Y + U ReLU( BatchNorm( D ∗ Y )) + u             D: 3×3, channel by channel
         Y      =  ReLU( BatchNorm( W [up(Y_1); …; up(Y_n)] ))     W: 1×1, n·64 → 64
@@ -88,15 +88,15 @@ class SharedHead(nn.Module):
 
     ``F_i`` are the tapped feature maps, ``A`` the features that the classifier pools for its last
     linear layer, whose rows are ``w_k`` (C × D), or what each token adds to the class token that
-    it reads. ``c_k = (w_k − w̄)/σ`` is such a row without the
-    mean row, over the standard deviation of all entries; ``a`` is the mean of ``A`` over the
-    places, over the standard deviation of its channels: what the class looks for, and what of it
-    this image has. For a CNN with average pooling the prior is CAM, for a Vision Transformer with
-    a class token the direct contribution of each token to the logit, both as they are and blurred
-    over a seventh of the picture: single tokens say little, their surroundings a lot. The batch
-    norm has one channel for each of the two and none for classes, whose order it keeps. Gate and
-    ``U`` start at zero: an untrained head is its prior with a little noise. A class without training images has its prior, its gate and an embedding made of its
-    weights.
+    it reads. ``c_k = (w_k − w̄)/σ`` is such a row without the mean row, over the standard deviation
+    of all entries; ``a`` is the mean of ``A`` over the places, over the standard deviation of its
+    channels: what the class looks for, and what of it this image has. For a CNN with average
+    pooling the prior is CAM, for a Vision Transformer with a class token the direct contribution
+    of each token to the logit, both as they are and blurred over a seventh of the picture: single
+    tokens say little, their surroundings a lot. The batch norm has one channel for each of the two
+    and none for classes, whose order it keeps. Gate and ``U`` start at zero: an untrained head is
+    its prior with a little noise. A class without training images has its prior, its gate and an
+    embedding made of its weights.
 
     Parts that the settings leave out do not exist; ``b`` does with each of them, since it decides
     how much of the picture a sigmoid keeps. A min–max takes a bias out, so that heads of such maps
