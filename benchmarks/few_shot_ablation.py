@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import ttame
 from benchmarks.benchmark_page import machine, table
+from ttame.classifiers.classifier import Classifier
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.evaluation.evaluate_methods import evaluate
@@ -30,6 +32,9 @@ from ttame.evaluation.paired_statistics import (
     permutation_p_value,
 )
 from ttame.evaluation.row_store import RowStore
+from ttame.explainers.attention.attention_explainer import head_maps, new_attention_explainer
+from ttame.explainers.attention.map_scale import exponents_for_means
+from ttame.explainers.attention.shared_head import SharedHead
 from ttame.training.training_settings import TrainingSettings, training_settings
 
 HERE = Path(__file__).parent
@@ -66,6 +71,9 @@ class Row:
         preset: where they start.
         images: how many to train on; more than 800 take the rest from Tiny-ImageNet.
         taps: positions among the classifier's default taps; all if empty.
+        like: the row whose head this one takes, with other ``details``.
+        details: of that head's maps.
+        trained: whether there is anything to train; else the prior alone.
     """
 
     words: str
@@ -73,18 +81,24 @@ class Row:
     preset: str = "few-shot"
     images: int = 800
     taps: tuple[int, ...] = ()
+    like: str = ""
+    details: float = 0.5
+    trained: bool = True
 
 
 PUBLISHED_LOSS = {"objective": "t-tame", "learning_rate": 1e-3}
 ROWS = {
     WHOLE: Row("the preset"),
     "published": Row("T-TAME as published", {"learning_rate": 0.03}, preset="t-tame"),
+    "prior-alone": Row("prior alone, nothing trained", trained=False),
     "no-prior": Row("without prior", {"without": "prior"}),
     "no-embedding": Row("without embedding", {"without": "embedding"}),
     "no-gate": Row("without gate", {"without": "gate"}),
     "loss-sigmoid": Row("T-TAME's loss, sigmoid maps", {**PUBLISHED_LOSS, "maps": "sigmoid"}),
     "loss-raw": Row("T-TAME's loss, raw maps", {**PUBLISHED_LOSS, "maps": "raw"}),
     "raw": Row("raw maps", {"maps": "raw"}),
+    "all-details": Row("all details", like=WHOLE, details=1.0),
+    "no-details": Row("no details", like=WHOLE, details=0.0),
     "last-tap": Row("last tap alone", taps=(2,)),
     "first-tap": Row("first tap alone", taps=(0,)),
     "crops": Row("crops instead of zooms", {"augmentation": "random crop and flip"}),
@@ -115,17 +129,23 @@ def main() -> None:
 def train_and_measure(model: str, name: str, seed: int) -> None:
     """One row and seed, unless it is finished."""
     row = ROWS[name]
+    if not row.trained and seed:
+        return
     folder = FOLDER / model
-    out = folder / f"{name}-{seed}"
+    out = folder / f"{row.like or name}-{seed}"
     classifier = ttame.load_classifier(model)
     if row.taps:
         taps = [classifier.taps[place].layer for place in row.taps]
         classifier = ttame.load_classifier(model, taps=taps)
-    if not (out / "config.json").exists():
+    if not row.trained:
+        save_prior_alone(classifier, out)
+    elif not (out / "config.json").exists():
         print(f"{model}: training {name}, seed {seed}", flush=True)
         photos = training_photos(row.images)
         ttame.train_explainer(classifier, photos, out, settings_of(row, seed), resume=True)
     explainer = ttame.load_explainer(out, classifier=classifier)
+    if row.like:
+        explainer.head.settings = dataclasses.replace(explainer.head.settings, details=row.details)
     with_default_taps = ttame.load_classifier(model)
     evaluate(
         with_default_taps,
@@ -136,6 +156,25 @@ def train_and_measure(model: str, name: str, seed: int) -> None:
         limit=MEASURED,
         resume=True,
     )
+
+
+def save_prior_alone(classifier: Classifier, out: Path) -> None:
+    """The prior with the exponent that training would have found, from 100 training photos."""
+    preset = training_settings("few-shot")
+    settings = dataclasses.replace(preset.head_settings, embedding=False, gate=False)
+    explainer = new_attention_explainer(classifier, settings, method=preset.method)
+    head = explainer.head
+    assert isinstance(head, SharedHead)
+    photos = training_photos(100)
+    with torch.no_grad():
+        for place in range(len(photos)):
+            images = classifier.prepare(photos.read(place))
+            reading = explainer.classifier.read_features(images)
+            classes = reading.logits.argmax(dim=1)[:, None]
+            maps = head.unit_range(head_maps(head, explainer.classifier, reading, classes))
+            wanted = torch.full((1,), preset.mean_map)
+            head.move_exponent(exponents_for_means(maps.flatten(1), wanted)[0].log())
+    explainer.save(out, overwrite=True)
 
 
 def settings_of(row: Row, seed: int) -> TrainingSettings:

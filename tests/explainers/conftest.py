@@ -4,12 +4,12 @@ import pytest
 
 from tests.explainers.planted_scores import FoundDigits
 from tests.planted_digits.digit_classifier import trained_digit_classifier
-from tests.planted_digits.digit_explainer import trained_digit_explainer
+from tests.planted_digits.digit_explainer import trained_digit_explainers
 
 
 @pytest.fixture(scope="session")
 def found_digits(tmp_path_factory: pytest.TempPathFactory) -> FoundDigits:
     """Trains network and head; who uses it belongs to the xdist group ``planted digits``."""
     classifier = trained_digit_classifier()
-    trained = trained_digit_explainer(classifier, tmp_path_factory.mktemp("planted") / "head")
+    trained = trained_digit_explainers(classifier, tmp_path_factory.mktemp("planted") / "head")
     return FoundDigits(classifier, trained, count=60)

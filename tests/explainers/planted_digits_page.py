@@ -23,7 +23,7 @@ from tests.planted_digits.digit_classifier import (
     share_recognised,
     trained_digit_classifier,
 )
-from tests.planted_digits.digit_explainer import IMAGES, trained_digit_explainer
+from tests.planted_digits.digit_explainer import IMAGES, trained_digit_explainers
 from tests.planted_digits.planted_images import CLASSES, plant_digits
 from ttame.cli.methods import short_reasons
 from ttame.drawing.captions import writable_caption
@@ -48,6 +48,7 @@ SHOWN_METHODS = (
     "transformer_attribution",
     "vit_recipro_cam",
     "attn_lrp",
+    "few_shot",
     "t_tame",
     "rise",
     "grad_cam",
@@ -72,7 +73,7 @@ def main() -> None:
     torch.set_num_threads(1)
     classifier = trained_digit_classifier()
     with tempfile.TemporaryDirectory() as folder:
-        trained = trained_digit_explainer(classifier, Path(folder) / "head")
+        trained = trained_digit_explainers(classifier, Path(folder) / "head")
     found = FoundDigits(classifier, trained, COUNT)
     for name in found.explainers:
         print(f"{name}: {found.pointing(name).mean():.1f} %", flush=True)
@@ -135,7 +136,7 @@ def planted_digits_page(found: FoundDigits) -> str:
             + _changed_options()
             + "; all other",
             "options are the defaults.",
-            f"The T-TAME head was trained without labels on {IMAGES:,} other images, in seconds.",
+            f"Heads were trained without labels on {IMAGES:,} other images, in seconds.",
             "",
             *_what_it_says(rows),
             "",

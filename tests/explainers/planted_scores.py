@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -51,17 +52,21 @@ class FoundDigits:
 
     Args:
         classifier: reads planted digits.
-        trained: of a method that the registry cannot make without training.
+        trained: of methods that the registry cannot make without training.
         count: of images with one digit, and of digits in images with two.
     """
 
-    def __init__(self, classifier: Classifier, trained: Explainer, count: int) -> None:
+    def __init__(self, classifier: Classifier, trained: Sequence[Explainer], count: int) -> None:
         defined, self.reasons = methods_for(classifier)
         for name, options in OPTIONS.items():
             defined[name] = make_explainer(name, classifier, **options)
         self.classifier = classifier
-        self.explainers: dict[str, Explainer] = {**defined, trained.method: trained}
-        self.reasons.pop(trained.method)
+        self.explainers: dict[str, Explainer] = {
+            **defined,
+            **{explainer.method: explainer for explainer in trained},
+        }
+        for explainer in trained:
+            self.reasons.pop(explainer.method)
         random = torch.Generator().manual_seed(1000)
         self.images = plant_digits("held out", count, random)
         self.pairs = plant_two_digits("held out", count // 2, random)

@@ -25,6 +25,7 @@ CLEAR_MARGIN = 30.0
 POINTS_AT_THE_DIGIT: dict[str, float] = {
     "attention_rollout": 75,
     "attn_lrp": 75,
+    "few_shot": 75,
     "full_lrp": 75,
     "generic_attention": 75,
     "input_x_gradient": 75,
@@ -62,6 +63,7 @@ OFTEN_MISSES = {
 fewer."""
 
 TELLS_TWO_APART: dict[str, float] = {
+    "few_shot": 75,
     "generic_attention": 75,
     "occlusion": 75,
     "attn_lrp": 65,

@@ -1,8 +1,9 @@
-"""A T-TAME head for the network that reads planted digits."""
+"""Trained heads for the network that reads planted digits: T-TAME's and the few-shot one."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,12 +19,22 @@ from ttame.training.training_settings import training_settings
 IMAGES = 1200
 
 
-def trained_digit_explainer(classifier: Classifier, folder: Path) -> AttentionExplainer:
-    """Train the head as a user would, without labels, on images of its own."""
+PRESETS: dict[str, dict[str, Any]] = {
+    "t-tame": {"epochs": 2, "learning_rate": 0.1},
+    "few-shot": {"epochs": 2},
+}
+
+
+def trained_digit_explainers(classifier: Classifier, folder: Path) -> list[AttentionExplainer]:
+    """Train the heads as a user would, without labels, on images of their own."""
+    return [_trained(classifier, folder / preset, preset) for preset in PRESETS]
+
+
+def _trained(classifier: Classifier, folder: Path, preset: str) -> AttentionExplainer:
     planted = plant_digits("training", IMAGES, torch.Generator().manual_seed(1))
     dataset = TensorDataset((255 * planted.pixels).to(torch.uint8))
     settings = training_settings(
-        "t-tame", epochs=2, learning_rate=0.1, workers=0, augmentation="none", held_out_at_most=50
+        preset, workers=0, augmentation="none", held_out_at_most=50, **PRESETS[preset]
     )
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ACCELERATE_USE_CPU", "true")
