@@ -23,6 +23,7 @@ import ttame
 from ttame.cli.methods import short_reasons
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.drawing.pixel_heatmaps import pixel_heatmaps
+from ttame.explainers.attention.explainer_folder import bundled_methods
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.method_card import MethodFamily
 from ttame.photos import read_photo
@@ -80,6 +81,9 @@ def main() -> None:
 def show(classifier: ttame.Classifier, names: list[str] | None) -> Shown:
     """Draw all methods' maps of the photos for one classifier."""
     explainers, reasons = ttame.methods_for(classifier, names)
+    for method, bundled in bundled_methods(classifier.name).items():
+        if reasons.pop(method, None) is not None:
+            explainers[method] = ttame.load_explainer(bundled, classifier=classifier)
     photos = [read_photo(Path(skimage.__file__).parent / "data" / name) for name in PHOTOS]
     images = classifier.prepare(photos)
     seen = [photo_as_seen(classifier.preprocessing.region(photo.size), photo) for photo in photos]
@@ -152,8 +156,8 @@ def gallery_page(shown: dict[str, Shown]) -> str:
         "",
         f"{len(methods)} methods on the same three photos, with both bundled classifiers and every "
         "method's default",
-        "options. Each map has its own scale: compare places, not brightness. Maps of single "
-        "pixels are drawn by",
+        "options, or its bundled explainer. Each map has its own scale: compare places, not "
+        "brightness. Maps of single pixels are drawn by",
         "what speaks for the class only, averaged over neighbours, with the brightest 1 % all at "
         "the top.",
         "",

@@ -1,0 +1,75 @@
+"""How long `ttame train` takes for the bundled few-shot explainers; writes BENCHMARKS.md
+
+    python -m benchmarks.few_shot_training_time [--epochs 2]
+
+Trains on the photos of the bundled explainers, with the preset's settings, a few of its ten epochs,
+into a folder that is thrown away. An epoch counts with reading its photos and validating it. Run it
+on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import ttame
+from benchmarks.benchmark_page import table, write_section
+from ttame.training.training_progress import TrainingProgress
+from ttame.training.training_settings import training_settings
+
+TRAIN_PHOTOS = Path(__file__).parent / "photo_splits" / "train-800.txt"
+MODELS = ("efficientnet_lite0", "hybrid_vit_lite0")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=2)
+    epochs = parser.parse_args().epochs
+    if not TRAIN_PHOTOS.exists():
+        raise SystemExit(f"{TRAIN_PHOTOS} is missing")
+    whole = training_settings("few-shot").epochs
+    rows = []
+    for model in MODELS:
+        seconds = epoch_seconds(model, epochs)
+        rows.append(
+            [
+                f"`{model}`",
+                ", ".join(f"{one:.0f}" for one in seconds),
+                f"{whole * sum(seconds) / len(seconds) / 60:.1f}",
+            ]
+        )
+    body = (
+        "720 photos to train on, 80 held out, batches of 32, one process that reads photos beside "
+        "the training.\n\n"
+        + table(["classifier", "seconds of each epoch", f"minutes of {whole} epochs"], rows)
+        + f"\n\nThe last column is the mean of the measured epochs, {whole} times."
+    )
+    write_section(
+        "few-shot-training-time",
+        "Training the few-shot explainer",
+        "python -m benchmarks.few_shot_training_time",
+        body,
+    )
+
+
+def epoch_seconds(model: str, epochs: int) -> list[float]:
+    """Of each epoch, from the end of the one before it to the end of its validation."""
+    settings = training_settings("few-shot", epochs=epochs, workers=1)
+    ends = [time.perf_counter()]
+
+    def watch(progress: TrainingProgress) -> None:
+        if progress.validation is not None:
+            ends.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as folder:
+        classifier = ttame.load_classifier(model)
+        ttame.train_explainer(
+            classifier, TRAIN_PHOTOS, Path(folder) / "head", settings, watch=watch
+        )
+    return [end - begin for begin, end in zip(ends, ends[1:], strict=False)]
+
+
+if __name__ == "__main__":
+    main()
