@@ -10,6 +10,7 @@ on a machine that does nothing else.
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -68,7 +69,7 @@ def epoch_seconds(model: str, epochs: int) -> list[float]:
         ttame.train_explainer(
             classifier, TRAIN_PHOTOS, Path(folder) / "head", settings, watch=watch
         )
-    return [end - begin for begin, end in zip(ends, ends[1:], strict=False)]
+    return [end - begin for begin, end in itertools.pairwise(ends)]
 
 
 if __name__ == "__main__":

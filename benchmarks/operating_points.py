@@ -5,8 +5,9 @@
 A soft mask loses little where it hides little, so figures of maps with different means do not
 compare. Here every method's maps are min-maxed and raised to one power for all photos, the power
 that gives them a mean of 0.35, 0.45, 0.55 and 0.65 over the photos; the order of a map's values
-stays. Maps are kept in runs/operating_points, so that a run that was stopped goes on. Writes a
-section of BENCHMARKS.md and docs/images/operating-points-NAME.svg.
+stays. A constant map, the same mask everywhere, says what hiding nothing in particular is worth.
+Maps are kept in runs/operating_points, so that a run that was stopped goes on. Writes a section of
+BENCHMARKS.md and docs/images/operating-points-NAME.svg.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -45,6 +47,7 @@ MEANS = (0.35, 0.45, 0.55, 0.65)
 SHARES = (1.0, 0.5, 0.15)
 BATCH = 20
 TRAINED = "few_shot"
+CONSTANT = "constant map"
 METHODS = {
     "efficientnet_lite0": (
         "few_shot", "t_tame", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "cam",
@@ -91,6 +94,7 @@ def main() -> None:
         maps = kept_maps(explainer, views.images, f"{options.model}-{kept_name(name, explainer)}")
         points[name] = [point_at(views, maps, mean) for mean in MEANS]
         print(name, points[name][2], flush=True)
+    points[CONSTANT] = [constant_point(views, mean) for mean in MEANS]
     body = page_section(points, len(images))
     if options.no_page:
         print(body)
@@ -198,6 +202,25 @@ def point_at(views: Views, maps: Tensor, mean: float) -> Point:
     )
 
 
+@torch.no_grad()
+def constant_point(views: Views, mean: float) -> Point:
+    """Measure photos that are darkened everywhere; nothing is most relevant, so only at 100 %."""
+    drops, increases = [], []
+    for part in map(list, parts_of(len(views.images))):
+        images, rows, before = views.images[part], views.classes[part], views.before[part]
+        masks = torch.full((len(images), 1, *images.shape[2:]), mean)
+        masked = mask_images(images, masks, views.classifier.preprocessing, "raw")
+        after = views.classifier.probabilities(masked).gather(1, rows)
+        drops.append(drop_of(before, after))
+        increases.append(increase_of(before, after))
+    return Point(
+        mean=mean,
+        exponent=1.0,
+        drop=(float(torch.cat(drops).mean()), math.nan, math.nan),
+        increase=(float(torch.cat(increases).mean()), math.nan, math.nan),
+    )
+
+
 def page_section(points: dict[str, list[Point]], photos: int) -> str:
     """The tables, and where the trained explainer is not the best."""
     parts = [
@@ -208,9 +231,10 @@ def page_section(points: dict[str, list[Point]], photos: int) -> str:
     ]
     for number, share in enumerate(SHARES):
         rows = [
-            [f"`{name}`"]
+            [name if name == CONSTANT else f"`{name}`"]
             + [f"{point.drop[number]:.1f} / {point.increase[number]:.1f}" for point in line]
             for name, line in points.items()
+            if not math.isnan(line[0].drop[number])
         ]
         header = ["method", *(f"mean {mean:.0%}" for mean in MEANS)]
         parts.append(f"{share:.0%} of the pixels kept:\n\n{table(header, rows)}")
@@ -253,7 +277,7 @@ def lines(points: dict[str, list[Point]], value_of: object) -> list[Line]:
     return [
         Line(name, [(point.mean, value_of(point)) for point in line])
         for name, line in points.items()
-        if name != "random"
+        if name != "random" and not math.isnan(value_of(line[0]))
     ]
 
 
