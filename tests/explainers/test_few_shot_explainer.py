@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.classifiers.test_linear_end import tiny_convnext, tiny_fully_convolutional, tiny_vgg
 from tests.conftest import assert_close
-from tests.tiny_networks import TINY, tiny_cnn
+from tests.tiny_networks import TINY, VIT, tiny_cnn, tiny_timm
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, ExplainerFolderError
 from ttame.evaluation.randomisation import another_classifier, randomised_copies
@@ -26,6 +26,7 @@ from ttame.explainers.attention.explainer_folder import load_explainer
 from ttame.explainers.attention.head_cost import head_cost
 from ttame.explainers.attention.head_plan import plan_head
 from ttame.explainers.attention.head_settings import HeadSettings
+from ttame.explainers.attention.map_scale import with_details
 from ttame.explainers.attention.shared_head import SharedHead
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.posthoc.cam import Cam
@@ -101,9 +102,9 @@ def test_a_prior_is_made_where_there_is_something_pooled(kind: str) -> None:
 
 
 def test_pooled_features_that_are_tapped_already_are_read_once() -> None:
-    """The last tap of a plain CNN is what it pools; a ViT pools what comes after its taps."""
+    """The last tap of a plain CNN is what it pools; a ViT's tokens add to what comes after."""
     cnn, vit = few_shot(tiny_cnn()), few_shot(TINY["timm vit"]())
-    assert layers(cnn) == ["2", "4", "6"] and layers(vit)[-1] == "norm"
+    assert layers(cnn) == ["2", "4", "6"] and layers(vit)[-1] == "contributions:norm"
     assert isinstance(cnn.head, SharedHead) and isinstance(vit.head, SharedHead)
     assert (cnn.head.inputs.branched, cnn.head.inputs.pooled) == ((0, 1, 2), 2)
     assert (vit.head.inputs.branched, vit.head.inputs.pooled) == ((0, 1, 2), 3)
@@ -116,28 +117,50 @@ def test_four_taps_leave_no_room_for_the_pooled_features() -> None:
         plan_head(classifier, FEW_SHOT)
     without = plan_head(classifier, dataclasses.replace(FEW_SHOT, prior=False))
     assert [tap.layer for tap in without.classifier.taps] == blocks
-    tapped = plan_head(TINY["timm vit"]().with_taps([*blocks[:3], "norm"]), FEW_SHOT)
+    with pytest.raises(ExplainerError, match="4 taps and the features"):
+        plan_head(classifier.with_taps([*blocks[:3], "norm"]), FEW_SHOT)
+    tapped = plan_head(classifier.with_taps([*blocks[:3], "contributions:norm"]), FEW_SHOT)
     assert tapped.inputs is not None and tapped.inputs.pooled == 3
+    assert tapped.inputs.branched == (0, 1, 2, 3)
+
+
+def sharp_and_broad(maps: Tensor) -> Tensor:
+    """What an untrained head makes of its evidence: the map and its blur, by one and a half."""
+    return 1.5 * (maps + with_details(maps, 0)) / (1 + 1e-5) ** 0.5
 
 
 def test_the_prior_of_a_cnn_is_cam() -> None:
     classifier = tiny_cnn()
     explainer = new_attention_explainer(classifier, PRIOR_ALONE, method="few_shot")
     images = noise(classifier)
-    cam = Cam(classifier)(images, "all").maps
-    scaled = nn.functional.interpolate(cam, size=(16, 16), mode="bilinear") * 3 / (1 + 1e-5) ** 0.5
-    assert_close(explainer(images, "all").maps, scaled, 1e-5)
+    cam = sharp_and_broad(Cam(classifier)(images, "all").maps)
+    enlarged = nn.functional.interpolate(cam, size=(16, 16), mode="bilinear")
+    assert_close(explainer(images, "all").maps, enlarged, 1e-5)
 
 
-def test_the_prior_of_a_vit_is_the_projection_on_the_class_embedding() -> None:
+def test_the_prior_of_a_vit_is_what_each_token_adds_to_the_logit() -> None:
+    """Without a token's part in all blocks, at frozen attention and norm, the logit misses it."""
     classifier = TINY["timm vit"]()
     explainer = new_attention_explainer(classifier, PRIOR_ALONE, method="few_shot")
+    images = noise(classifier)
+    tokens = classifier.with_taps(["contributions:norm"]).read_features(images).layer_outputs[0]
+    weight = classifier.network.head.weight.detach()  # type: ignore[union-attr]
+    evidence = (tokens[:, 1:] @ weight.t()).transpose(1, 2).reshape(2, -1, 4, 4)  # type: ignore[operator]
+    assert_close(explainer(images, "all").maps, sharp_and_broad(evidence), 1e-4)
+
+
+def test_the_prior_of_a_vit_whose_contributions_are_not_found_is_its_last_norm() -> None:
+    """Blocks that normalise after attention have none; the class-embedding projection is left."""
+    torch.manual_seed(1)
+    classifier = tiny_timm("vit_tiny_patch16_224", 64, **VIT, scale_attn_norm=True)
+    explainer = new_attention_explainer(classifier, PRIOR_ALONE, method="few_shot")
+    assert layers(explainer)[-1] == "norm"
     images = noise(classifier)
     network = classifier.network
     with torch.no_grad():
         tokens = network.forward_features(images)[:, 1:]  # type: ignore[operator]
         evidence = tokens @ network.head.weight.t()  # type: ignore[operator,union-attr]
-    expected = evidence.transpose(1, 2).reshape(2, -1, 4, 4) * 3 / (1 + 1e-5) ** 0.5
+    expected = sharp_and_broad(evidence.transpose(1, 2).reshape(2, -1, 4, 4))
     assert_close(explainer(images, "all").maps, expected, 1e-4)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.conftest import assert_close
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_head import AttentionHead
-from ttame.explainers.attention.head_settings import HeadSettings
+from ttame.explainers.attention.head_settings import HeadSettings, MapScale
 from ttame.explainers.attention.shared_head import HeadInputs, SharedHead
 
 CLASSES = 5
@@ -147,9 +147,28 @@ def slowly(
                 for of_image, one in zip(classes.tolist(), features[inputs.pooled], strict=True)
             ]
         )
-        flat = normalise(evidence.flatten(0, 1)[:, None], head.prior_norm)[:, 0]
+        sharp = evidence.flatten(0, 1)
+        both = torch.stack([sharp, torch.stack([blurred(one) for one in sharp])], dim=1)
+        flat = normalise(both, head.prior_norm).sum(dim=1)
         maps += enlarge(flat, grid).reshape(maps.shape)
     return maps
+
+
+def blurred(one: Tensor) -> Tensor:
+    """(h, w) under a Gaussian of a seventh of each side, whose weights add up to 1 everywhere."""
+    rows, columns = one.shape
+    done = torch.zeros_like(one)
+    for y in range(rows):
+        for x in range(columns):
+            total = weighted = 0.0
+            for row in range(rows):
+                for column in range(columns):
+                    down, across = 7 * (row - y) / rows, 7 * (column - x) / columns
+                    weight = math.exp(-(down**2 + across**2) / 2)
+                    total += weight
+                    weighted += weight * float(one[row, column])
+            done[y, x] = weighted / total
+    return done
 
 
 def branched(features: Tensor, branch: nn.Module) -> Tensor:
@@ -289,12 +308,40 @@ def test_parts_that_are_left_out_do_not_exist(kind: str, missing: set[str]) -> N
 
 
 def test_an_untrained_head_begins_at_its_prior() -> None:
+    """Sharp and broad, each one and a half times."""
     inputs, settings = KINDS["without embedding"]
     head = SharedHead(inputs, CLASSES, settings).double().eval()
     features, weights = features_for(head), weights_for(head)
     evidence = torch.einsum("kd,bdhw->bkhw", weights, features[2])
-    evidence = nn.functional.interpolate(evidence, size=GRIDS[3], mode="bilinear")
-    assert_close(head(features, class_weights=weights), 3 * evidence / math.sqrt(1 + 1e-5), 1e-9)
+    broad = torch.stack([blurred(one) for one in evidence.flatten(0, 1)]).reshape(evidence.shape)
+    expected = nn.functional.interpolate(evidence + broad, size=GRIDS[3], mode="bilinear")
+    found = head(features, class_weights=weights)
+    assert_close(found, 1.5 * expected / math.sqrt(1 + 1e-5), 1e-9)
+
+
+@pytest.mark.parametrize("maps", ["raw", "sigmoid", "min-max"])
+@pytest.mark.parametrize("details", [0.0, 0.5, 1.0])
+def test_explanations_keep_a_share_of_the_details(maps: MapScale, details: float) -> None:
+    """Before the scale, whatever it is; what training masks with has them all."""
+    inputs, settings = KINDS["whole"]
+    settings = dataclasses.replace(settings, maps=maps, details=details)
+    head = SharedHead(inputs, CLASSES, settings).double()
+    if maps == "min-max":
+        head.exponent.fill_(0.7)
+    logits = torch.randn(2, 3, 5, 4).double()
+    broad = torch.stack([blurred(one) for one in logits.flatten(0, 1)]).reshape(logits.shape)
+    wanted = details * logits + (1 - details) * broad
+    low, high = wanted.amin(dim=(2, 3), keepdim=True), wanted.amax(dim=(2, 3), keepdim=True)
+    unit = (wanted - low) / (high - low)
+    expected = {"raw": wanted, "sigmoid": 1 / (1 + (-wanted).exp()), "min-max": unit**0.7}
+    assert_close(head.scaled(logits), expected[maps], 1e-9)
+    assert_close(head.unit_range(logits), unit, 1e-9)
+    features, weights = features_for(head), weights_for(head)
+    head.eval()
+    in_full = SharedHead(inputs, CLASSES, dataclasses.replace(settings, details=1.0)).double()
+    assert torch.equal(
+        head(features, class_weights=weights), in_full.eval()(features, class_weights=weights)
+    )
 
 
 def test_the_seed_decides_the_weights_and_leaves_the_global_generator_alone() -> None:

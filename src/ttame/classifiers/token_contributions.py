@@ -69,8 +69,10 @@ def contributions_tap(network: nn.Module, trace: NetworkTrace, features: str) ->
     """
     norm = _final_norm(network, trace, features.removeprefix(CONTRIBUTIONS))
     blocks = token_blocks(trace)
-    tap = None if norm is None else describe_layer(network, trace, norm)
-    if tap is None or blocks is None or not tap.prefix_tokens:
+    if norm is None or blocks is None or norm.order < blocks.blocks[-1].order:
+        return None
+    tap = describe_layer(network, trace, norm)
+    if tap is None or not tap.prefix_tokens:
         return None
     tap = dataclasses.replace(tap, layer=CONTRIBUTIONS + tap.layer)
     like = blank_image(network, trace.image_size)
@@ -136,7 +138,10 @@ class _Passage:
             self.probabilities = probabilities
 
     def see_product(self, left: Any, right: Any) -> None:
-        if self.probabilities is None or left is not self.probabilities:
+        if self.probabilities is None or not _is_cast_of(left, self.probabilities):
+            return
+        if self.is_over:
+            self.is_whole = False
             return
         values = right.reshape(len(self), -1, *right.shape[-2:])
         attended = left.reshape(len(self), -1, *left.shape[-2:])[:, :, 0, :, None]
@@ -169,6 +174,17 @@ class _Passage:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+
+def _is_cast_of(tensor: Any, probabilities: Tensor) -> bool:
+    """Whether a tensor is these probabilities, or they in another dtype."""
+    if tensor is probabilities or not isinstance(tensor, Tensor):
+        return tensor is probabilities
+    return (
+        tensor.dtype != probabilities.dtype
+        and tensor.shape == probabilities.shape
+        and torch.equal(tensor, probabilities.to(tensor.dtype))
+    )
 
 
 def _alike(actual: Tensor, expected: Tensor) -> bool:
