@@ -105,6 +105,18 @@ def test_the_generator_alone_decides() -> None:
     assert not torch.allclose(first, random_masks(maps, seeded(4)))
 
 
+@pytest.mark.parametrize("shares", [(4, 4, 4), (5, 1, 6), (1, 11), (12,)], ids=str)
+def test_masks_do_not_depend_on_who_makes_them(shares: tuple[int, ...]) -> None:
+    """Each process makes the masks of its share of a batch, with a generator like the others'."""
+    maps = random_maps(12)
+    expected = random_masks(maps, seeded(3))
+    first = 0
+    for share in shares:
+        found = random_masks(maps[first : first + share], seeded(3), first)
+        torch.testing.assert_close(found, expected[first : first + share], rtol=0, atol=1e-6)
+        first += share
+
+
 def test_float64_maps_are_masked_at_the_same_shares() -> None:
     maps = random_maps(16)
     found = random_masks(maps.double(), seeded(3))

@@ -35,7 +35,9 @@ SETTINGS = {
     "max": quick(map_selection="max", head="no-skip-no-batch-norm"),
     "accumulated": quick(gradient_accumulation=2),
     "tame": quick("tame"),
-    "few-shot": quick("few-shot", learning_rate=0.01, objective="t-tame", maps="sigmoid"),
+    "few-shot": quick("few-shot", learning_rate=0.01),
+    "few-shot, accumulated": quick("few-shot", learning_rate=0.01, gradient_accumulation=2),
+    "few-shot, t-tame": quick("few-shot", learning_rate=0.01, objective="t-tame", maps="sigmoid"),
 }
 
 
