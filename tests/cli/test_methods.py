@@ -85,6 +85,7 @@ def test_inspect_shows_the_layout_of_a_transformer_and_what_applies(
         "blocks 2 (blocks.0 … blocks.1)",
         "tokens 17: 1 prefix, 4x4 patches",
         "the head reads the class token",
+        "its prior is made of contributions:norm, what each token adds to the class token",
         "methods that apply:",
         "grad_cam",
     ):

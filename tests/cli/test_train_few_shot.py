@@ -192,7 +192,9 @@ def test_inspect_tells_what_a_few_shot_head_would_have_and_cost(
     lines = capsys.readouterr().out.splitlines()
     (row,) = [line for line in lines if line.startswith("few-shot head")]
     assert "parameters" in row and "multiplications" in row
-    assert row.rstrip().endswith(f"parts: {parts}")
+    listed, _, evidence = row.rstrip().partition("; its prior is made of ")
+    assert listed.endswith(f"parts: {parts}")
+    assert bool(evidence) == parts.startswith("prior")
     assert sum(line.startswith("T-TAME head") for line in lines) == 1
 
 

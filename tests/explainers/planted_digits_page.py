@@ -78,7 +78,7 @@ def main() -> None:
     for name in found.explainers:
         print(f"{name}: {found.pointing(name).mean():.1f} %", flush=True)
     PAGE.write_text(planted_digits_page(found), encoding="utf-8")
-    picture(found).save(PICTURE, "JPEG", quality=85, optimize=True)
+    picture(found).save(PICTURE, "JPEG", quality=80, optimize=True)
 
 
 def planted_digits_page(found: FoundDigits) -> str:

@@ -16,7 +16,7 @@ from tests.classifiers.test_linear_end import tiny_convnext, tiny_fully_convolut
 from tests.conftest import assert_close
 from tests.tiny_networks import TINY, VIT, tiny_cnn, tiny_timm
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError, ExplainerFolderError
+from ttame.errors import ExplainerError, ExplainerFolderError, TapError
 from ttame.evaluation.randomisation import another_classifier, randomised_copies
 from ttame.explainers.attention.attention_explainer import (
     AttentionExplainer,
@@ -280,3 +280,76 @@ def test_the_cost_is_that_of_the_head_that_would_be_made(kind: str) -> None:
     assert cost.parts == head.settings.parts
     assert 0 < cost.top1_share <= cost.all_share
     assert head_cost(classifier).parts == ()
+
+
+# The prior of a Vision Transformer, and the details of all maps
+
+
+def test_settings_of_the_maps_are_saved_with_a_vit(tmp_path: Path) -> None:
+    settings = dataclasses.replace(FEW_SHOT, maps="min-max", details=0.25)
+    explainer = few_shot(TINY["timm vit"](), settings)
+    explainer.save(tmp_path / "saved")
+    config = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert config["classifier"]["taps"][-1] == "contributions:norm"
+    assert config["head"]["few_shot"]["details"] == 0.25
+    again = load_explainer(tmp_path / "saved", classifier=TINY["timm vit"]())
+    assert again.head.settings == settings
+    images = noise(again.classifier)
+    assert torch.equal(again(images).maps, explainer(images).maps)
+    in_full = few_shot(TINY["timm vit"](), dataclasses.replace(settings, details=1.0))
+    assert (in_full(images).maps - explainer(images).maps).abs().max() > 0.01
+
+
+def test_explainers_of_older_versions_keep_all_details(tmp_path: Path) -> None:
+    explainer = few_shot(tiny_cnn())
+    explainer.save(tmp_path / "saved")
+    path = tmp_path / "saved" / "config.json"
+    config = json.loads(path.read_text())
+    assert config["head"]["few_shot"].pop("details") == 1
+    path.write_text(json.dumps(config))
+    again = load_explainer(tmp_path / "saved", classifier=tiny_cnn())
+    assert again.head.settings.details == 1
+    images = noise(again.classifier)
+    assert torch.equal(again(images).maps, explainer(images).maps)
+
+
+def test_a_head_of_contributions_is_refused_where_there_are_none(tmp_path: Path) -> None:
+    few_shot(TINY["timm vit"]()).save(tmp_path / "saved")
+    other = tiny_timm("vit_tiny_patch16_224", 64, **VIT, scale_attn_norm=True)
+    with pytest.raises(ExplainerError, match="contributions:norm") as caught:
+        load_explainer(tmp_path / "saved", classifier=other)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_card_says_what_the_prior_is_made_of(tmp_path: Path) -> None:
+    without = dataclasses.replace(FEW_SHOT, prior=False)
+    cards = {}
+    for name, explainer in (
+        ("vit", few_shot(TINY["timm vit"](), dataclasses.replace(FEW_SHOT, details=0.5))),
+        ("cnn", few_shot(tiny_cnn())),
+        ("without", few_shot(tiny_cnn(), without)),
+    ):
+        explainer.save(tmp_path / name)
+        cards[name] = (tmp_path / name / "README.md").read_text(encoding="utf-8")
+    row = "| the prior is made of | "
+    added = "contributions:norm, what each token adds to the class token |\n"
+    assert (
+        f"{row}{added}| details | maps keep 0.5 of their short-range differences |\n| maps"
+        in (cards["vit"])
+    )
+    assert f"{row}6, the features that the classifier pools |\n| maps" in cards["cnn"]
+    assert row not in cards["without"]
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "score_cam", "ablation_cam", "eigen_cam"])
+def test_no_method_takes_contributions_for_a_layer(method: str) -> None:
+    """No logit depends on them. A classifier that reads them is explained by its other taps."""
+    classifier = TINY["timm vit"]()
+    with pytest.raises(TapError, match="contributions:norm.*layer='norm'") as caught:
+        make_explainer(method, classifier, layer="contributions:norm")
+    assert "\n" not in str(caught.value)
+    reading = few_shot(classifier).classifier
+    assert reading.taps[-1].holds_contributions
+    images = noise(classifier, 1)
+    expected = make_explainer(method, classifier)(images).maps
+    assert torch.equal(make_explainer(method, reading)(images).maps, expected)

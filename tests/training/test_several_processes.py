@@ -35,8 +35,10 @@ SETTINGS = {
     "max": quick(map_selection="max", head="no-skip-no-batch-norm"),
     "accumulated": quick(gradient_accumulation=2),
     "tame": quick("tame"),
-    "few-shot": quick("few-shot", learning_rate=0.01),
-    "few-shot, accumulated": quick("few-shot", learning_rate=0.01, gradient_accumulation=2),
+    "few-shot": quick("few-shot", learning_rate=0.01, epochs=1),
+    "few-shot, accumulated": quick(
+        "few-shot", learning_rate=0.01, epochs=1, gradient_accumulation=2
+    ),
     "few-shot, t-tame": quick("few-shot", learning_rate=0.01, objective="t-tame", maps="sigmoid"),
 }
 
@@ -51,7 +53,7 @@ def train_all(folder: Path) -> int:
 
 
 def test_two_processes_train_the_head_of_one(tmp_path: Path) -> None:
-    assert in_two_processes(train_all, tmp_path / "two") == [0, 1]
+    assert in_two_processes(train_all, tmp_path / "two", seconds=240) == [0, 1]
     for name, settings in SETTINGS.items():
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "one" / name, settings)
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
@@ -59,6 +61,8 @@ def test_two_processes_train_the_head_of_one(tmp_path: Path) -> None:
         # AdamW divides by a gradient's own size, and so moves by the rounding of small ones.
         tolerance = 2e-4 if settings.optimiser == "adamw" else 2e-5
         for key, weight in weights_of(two).items():
+            if key == "prior_norm.bias" and settings.maps == "min-max":
+                continue  # No such map has an offset: its gradient is rounding alone.
             assert_close(weight, expected[key], tolerance)
         lines, expected_lines = log_of(two), log_of(one)
         assert [line["step"] for line in lines] == [line["step"] for line in expected_lines]
@@ -66,7 +70,7 @@ def test_two_processes_train_the_head_of_one(tmp_path: Path) -> None:
             if "validation" in line:
                 assert line["validation"] == pytest.approx(expected_line["validation"], rel=1e-4)
             else:
-                assert line["loss"] == pytest.approx(expected_line["loss"], rel=1e-5)
+                assert line["loss"] == pytest.approx(expected_line["loss"], rel=1e-5, abs=1e-6)
 
 
 class BadFrom(WrappedDataset):

@@ -299,7 +299,7 @@ def test_trained_maps_have_the_mean_that_was_asked_for(tmp_path: Path) -> None:
     images = classifier.prepare(noise_photos(PHOTOS))
     maps = {}
     for mean in (0.3, 0.7):
-        settings = bright(mean, epochs=7, augmentation="none")
+        settings = bright(mean, epochs=14, augmentation="none")
         explainer = train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / str(mean), settings)
         maps[mean] = explainer(images).maps
         assert float(maps[mean].mean()) == pytest.approx(mean, abs=0.06)

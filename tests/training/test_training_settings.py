@@ -125,6 +125,22 @@ def test_only_a_few_shot_head_has_min_max_maps(preset: str) -> None:
     assert training_settings(preset, objective="kept-share").objective == "kept-share"
 
 
+@pytest.mark.parametrize("preset", ["t-tame", "tame"])
+def test_published_heads_keep_all_details(preset: str) -> None:
+    assert training_settings(preset, details=1.0).head_settings.details == 1
+    with pytest.raises(TrainingError, match="details 0.5 for a head of variant t-tame"):
+        training_settings(preset, details=0.5)
+
+
+@pytest.mark.parametrize("details", [-0.1, 1.001, math.nan])
+def test_a_few_shot_head_keeps_a_share_of_the_details(details: float) -> None:
+    assert training_settings("few-shot").head_settings.details == 0.5
+    for share in (0, 0.0, 0.25, 1):
+        assert training_settings("few-shot", details=share).head_settings.details == share
+    with pytest.raises(TrainingError, match="details .* 0 to 1 for a few-shot head, 1 for others"):
+        training_settings("few-shot", details=details)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -143,6 +159,10 @@ def test_only_a_few_shot_head_has_min_max_maps(preset: str) -> None:
         ("mean_map", 1),
         ("mean_map", math.nan),
         ("mean_map", "half"),
+        ("details", -0.1),
+        ("details", 1.1),
+        ("details", math.nan),
+        ("details", "half"),
         ("held_out_share", 0.0),
         ("held_out_share", 1.5),
         ("held_out_at_most", 0),

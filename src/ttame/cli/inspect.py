@@ -97,6 +97,7 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
 def _cost_in_words(classifier: Classifier, settings: HeadSettings) -> str:
     """How large a head would be, and what explaining with it would add to a forward pass."""
     from ttame.explainers.attention.head_cost import head_cost
+    from ttame.explainers.attention.head_plan import evidence_in_words
 
     cost = head_cost(classifier, settings)
     words = (
@@ -105,6 +106,8 @@ def _cost_in_words(classifier: Classifier, settings: HeadSettings) -> str:
     )
     if settings.variant == "few-shot":
         words += f"; parts: {', '.join(cost.parts)}"
+    if cost.prior_layer is not None:
+        words += f"; its prior is made of {evidence_in_words(cost.prior_layer)}"
     return words
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ttame.explainers.attention.head_plan import evidence_in_words
 
 _MAPS = {
     "raw": "the head's output before the sigmoid",
@@ -46,7 +48,7 @@ def _front_matter() -> str:
 def _head(config: Mapping[str, Any]) -> str:
     classifier, head = config["classifier"], config["head"]
     taps = ", ".join(f"`{tap}`" for tap in classifier["taps"])
-    parts = _parts(head["few_shot"]) if head["few_shot"] else ""
+    parts = _parts(head["few_shot"], classifier["taps"]) if head["few_shot"] else ""
     return f"""
 # {config["method"]} explainer for {classifier["name"]}
 
@@ -64,12 +66,17 @@ gives a saliency map for every class in one forward pass of the classifier.
 """
 
 
-def _parts(few_shot: Mapping[str, Any]) -> str:
-    """The table's row on the parts of a few-shot head."""
+def _parts(few_shot: Mapping[str, Any], taps: Sequence[str]) -> str:
+    """The table's rows on the parts of a few-shot head."""
     has = [name for name in _PARTS if few_shot[name]]
     lacks = [name for name in _PARTS if not few_shot[name]]
     row = f"| parts of the head | {', '.join(f'{name} ({_PARTS[name]})' for name in has)}"
-    return row + (f"; without {' and '.join(lacks)} |\n" if lacks else " |\n")
+    row += f"; without {' and '.join(lacks)} |\n" if lacks else " |\n"
+    if few_shot["pooled"] is not None:
+        row += f"| the prior is made of | {evidence_in_words(taps[few_shot['pooled']])} |\n"
+    if few_shot["details"] < 1:
+        row += f"| details | maps keep {few_shot['details']:g} of their short-range differences |\n"
+    return row
 
 
 def _use(config: Mapping[str, Any]) -> str:

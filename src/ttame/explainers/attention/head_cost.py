@@ -24,6 +24,7 @@ class HeadCost:
         top1_share: multiplications for one class, as a share of the classifier's.
         all_share: for all classes.
         parts: of a few-shot head, those that this classifier has material for.
+        prior_layer: name of the tap that its prior is made of.
     """
 
     parameters: int
@@ -31,6 +32,7 @@ class HeadCost:
     top1_share: float
     all_share: float
     parts: tuple[str, ...] = ()
+    prior_layer: str | None = None
 
 
 def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -> HeadCost:  # noqa: B008 - frozen
@@ -74,6 +76,7 @@ def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -
         top1_share=count(lambda: head(features, one_class, **weights)) / whole,
         all_share=count(lambda: head(features, **weights)) / whole,
         parts=plan.settings.parts,
+        prior_layer=plan.prior_layer,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.feature_taps import CONTRIBUTIONS, FeatureTap
 from ttame.classifiers.layer_outputs import uncompiled
 from ttame.classifiers.linear_end import (
     LinearEnd,
@@ -37,6 +37,13 @@ class HeadPlan:
     classifier: Classifier
     settings: HeadSettings
     inputs: HeadInputs | None = None
+
+    @property
+    def prior_layer(self) -> str | None:
+        """Name of the tap that a few-shot head's prior is made of; ``None`` without a prior."""
+        if self.inputs is None or self.inputs.pooled is None:
+            return None
+        return self.classifier.taps[self.inputs.pooled].layer
 
     def make(self, seed: int = 0) -> TrainedHead:
         """The untrained head, whose initial weights the seed decides."""
@@ -112,3 +119,17 @@ def _also_reading(classifier: Classifier, evidence: FeatureTap) -> Classifier:
             remedy=f"{MOST_TAPS - 1} taps, or --without prior",
         )
     return classifier.with_taps([*taps, evidence])
+
+
+def evidence_in_words(layer: str) -> str:
+    """What a prior is made of, given the name of its tap.
+
+    Example:
+        >>> evidence_in_words("contributions:norm")
+        'contributions:norm, what each token adds to the class token'
+        >>> evidence_in_words("layer4")
+        'layer4, the features that the classifier pools'
+    """
+    if layer.startswith(CONTRIBUTIONS):
+        return f"{layer}, what each token adds to the class token"
+    return f"{layer}, the features that the classifier pools"

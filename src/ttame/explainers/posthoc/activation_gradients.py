@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import uncompiled, watching
 from ttame.classifiers.transformer_layout import put_first_tensor
+from ttame.errors import TapError
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.posthoc.class_gradients import class_gradients, differentiating
 
@@ -71,12 +72,21 @@ class ActivationGradientMethod(Explainer):
 
 
 def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:
-    """The classifier with one tap: the named layer, or its own last tap.
+    """The classifier with one tap: the named layer, or its own last tap of a layer's output.
 
     Raises:
-        TapError: there is no such layer, or its output is no feature map.
+        TapError: there is no such layer, or its output is no feature map; or what tokens add to
+            the class token was asked for, on which no logit depends.
     """
-    return classifier.with_taps(classifier.taps[-1:] if layer is None else [layer])
+    taps = classifier.taps if layer is None else classifier.with_taps([layer]).taps
+    outputs = [tap for tap in taps if not tap.holds_contributions]
+    if not outputs:
+        raise TapError(
+            f"{taps[-1].layer}, which is read beside the network, as the layer of a method",
+            allowed="a layer whose output the logits depend on",
+            remedy=f"layer={taps[-1].read_at!r}, or no layer for the method's own choice",
+        )
+    return classifier.with_taps(outputs[-1:])
 
 
 def read_from_layer(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:

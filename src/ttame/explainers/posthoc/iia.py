@@ -16,6 +16,7 @@ from ttame.errors import ExplainerError
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.memory_budget import bytes_per_image, in_chunks, items_at_once
 from ttame.explainers.method_card import MethodCard
+from ttame.explainers.posthoc.activation_gradients import on_one_layer
 from ttame.explainers.posthoc.attention_rollout import with_residual
 from ttame.explainers.posthoc.block_attention import (
     attending_layout,
@@ -93,7 +94,7 @@ class Iia(Explainer):
             check_count(self.method, "image_steps", image_steps, least=2)
         self.layout = None if form == "features" else self._layout(classifier, form)
         features = self.layout is None
-        self.classifier = classifier.with_taps(classifier.taps[-1:]) if features else classifier
+        self.classifier = on_one_layer(classifier, None) if features else classifier
         self.image_steps = image_steps or (11 if features else 6)
         self.attention_steps = attention_steps
         self.options = {
