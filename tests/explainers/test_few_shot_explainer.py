@@ -337,7 +337,7 @@ def test_the_card_says_what_the_prior_is_made_of(tmp_path: Path) -> None:
         f"{row}{added}| details | maps keep 0.5 of their short-range differences |\n| maps"
         in (cards["vit"])
     )
-    assert f"{row}6, the features that the classifier pools |\n| maps" in cards["cnn"]
+    assert f"{row}6, the features of each place |\n| maps" in cards["cnn"]
     assert row not in cards["without"]
 
 

@@ -205,7 +205,7 @@ class _Contributions:
     def enter(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tokens = first_tensor((args, kwargs))
         if tokens is None or tokens.ndim != 3:
-            raise TapError("a block of tokens that gets none")
+            raise TapError("a block that gets no tokens", allowed="(B, T, D) tokens")
         self.running.append(_Passage(tokens))
 
     def leave(self, _block: nn.Module, _output: Any) -> None:

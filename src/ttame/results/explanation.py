@@ -23,9 +23,10 @@ class Explanation:
     """Class-specific saliency maps of a batch, with the prediction they explain.
 
     Attributes:
-        maps: (B, K, h, w) float32, raw and possibly signed, at the method's own resolution, on
-            the device of the images. Higher means more evidence for the class. Raw values keep
-            what drawing throws away: a map with little evidence stays small.
+        maps: (B, K, h, w) float32 as the method computes them, possibly signed, at its own
+            resolution, on the device of the images. Higher means more evidence for the class. They
+            keep what drawing throws away: of most methods, a map with little evidence stays small
+            (not of few-shot explainers, whose every map goes from 0 to 1).
         classes: (B, K) int64, the explained classes of every image.
         logits: (B, C) float32, the classifier's output for all C classes.
         image_size: (H, W) in pixels of the network's input.

@@ -128,8 +128,8 @@ def evidence_in_words(layer: str) -> str:
         >>> evidence_in_words("contributions:norm")
         'contributions:norm, what each token adds to the class token'
         >>> evidence_in_words("layer4")
-        'layer4, the features that the classifier pools'
+        'layer4, the features of each place'
     """
     if layer.startswith(CONTRIBUTIONS):
         return f"{layer}, what each token adds to the class token"
-    return f"{layer}, the features that the classifier pools"
+    return f"{layer}, the features of each place"

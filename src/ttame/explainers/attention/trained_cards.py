@@ -9,7 +9,7 @@ _PUBLISHED = (
     "our own implementation of the paper's formulas, Apache-2.0; the published code is for "
     "non-commercial use"
 )
-_OURS = "our own method, Apache-2.0; its losses are those of the paper"
+_OURS = "our own method after the paper's idea, Apache-2.0; head and loss are not the paper's"
 
 
 def _card(name: str, title: str, paper: str, licence_note: str = _PUBLISHED) -> MethodCard:
