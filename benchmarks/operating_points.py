@@ -103,7 +103,7 @@ def main() -> None:
     write_section(
         f"operating-points-{options.model}",
         f"Figures at equal mean map value: {options.model}",
-        f"python -m benchmarks.operating_points --model {options.model}",
+        f"python -m benchmarks.operating_points --model {options.model} --limit {options.limit}",
         body,
     )
 
