@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.classifiers.test_linear_end import tiny_convnext, tiny_fully_convolutional, tiny_vgg
 from tests.conftest import assert_close
@@ -353,3 +354,15 @@ def test_no_method_takes_contributions_for_a_layer(method: str) -> None:
     images = noise(classifier, 1)
     expected = make_explainer(method, classifier)(images).maps
     assert torch.equal(make_explainer(method, reading)(images).maps, expected)
+
+
+def test_reading_contributions_is_counted_as_cost() -> None:
+    """A product of the width squared for each token and block, beside the head itself."""
+    classifier = TINY["timm vit"]()
+    prior = dataclasses.replace(FEW_SHOT, embedding=False, gate=False)
+    network = classifier.network
+    tokens, width, blocks = 17, int(network.embed_dim), len(network.blocks)  # type: ignore[arg-type]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        classifier.logits(noise(classifier, 1))
+    products = 2 * blocks * tokens * width * width / counter.get_total_flops()
+    assert products <= head_cost(classifier, prior).top1_share <= 1.5 * products

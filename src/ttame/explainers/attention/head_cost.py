@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.function_replacement import replacing_functions
 from ttame.classifiers.network_trace import blank_image
 from ttame.explainers.attention.head_plan import TrainedHead, plan_head
 from ttame.explainers.attention.head_settings import HeadSettings
@@ -38,7 +40,8 @@ class HeadCost:
 def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -> HeadCost:  # noqa: B008 - frozen
     """Count parameters and multiplications of a head for this classifier.
 
-    A few-shot head is counted without a prior where the classifier has none to give.
+    A few-shot head is counted without a prior where the classifier has none to give, and with what
+    reading contributions costs where it has one made of them.
     Multiplications are counted by torch's own flop counter on one image; upsampling and
     activations are not counted on either side.
 
@@ -66,15 +69,21 @@ def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -
             run()
         return int(counter.get_total_flops())
 
+    def logits_in_parts() -> Tensor:
+        # Contributions are read with attention in parts, which are counted one by one.
+        with replacing_functions({}) if plan.reads_contributions else contextlib.nullcontext():
+            return classifier.logits(image)
+
     image = blank_image(classifier.network, classifier.preprocessing.input_size)
     whole = max(count(lambda: classifier.logits(image)), 1)
+    reading = count(lambda: plan.classifier.read_features(image)) - count(logits_in_parts)
     parameters = sum(parameter.numel() for parameter in head.parameters())
     saved = sum(tensor.numel() * tensor.element_size() for tensor in head.state_dict().values())
     return HeadCost(
         parameters=parameters,
         file_megabytes=saved / 1e6,
-        top1_share=count(lambda: head(features, one_class, **weights)) / whole,
-        all_share=count(lambda: head(features, **weights)) / whole,
+        top1_share=(reading + count(lambda: head(features, one_class, **weights))) / whole,
+        all_share=(reading + count(lambda: head(features, **weights))) / whole,
         parts=plan.settings.parts,
         prior_layer=plan.prior_layer,
     )

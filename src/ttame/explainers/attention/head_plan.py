@@ -45,6 +45,11 @@ class HeadPlan:
             return None
         return self.classifier.taps[self.inputs.pooled].layer
 
+    @property
+    def reads_contributions(self) -> bool:
+        """Whether the prior is made of what tokens add to the class token."""
+        return any(tap.holds_contributions for tap in self.classifier.taps)
+
     def make(self, seed: int = 0) -> TrainedHead:
         """The untrained head, whose initial weights the seed decides."""
         count = self.classifier.number_of_classes
