@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ttame.explainers.attention.explainer_folder import bundled_explainers, load_explainer
+from ttame.errors import ExplainerError
+from ttame.explainers.attention.explainer_card import explainer_card
+from ttame.explainers.attention.explainer_folder import (
+    ExplainerConfig,
+    bundled_explainers,
+    load_explainer,
+)
 
 skimage = pytest.importorskip("skimage")
 PHOTOS = Path(skimage.__file__).parent / "data"
@@ -61,3 +67,29 @@ def test_the_trained_maps_follow_the_image_not_the_position() -> None:
     flipped = explainer(images.flip(3), 967).heatmaps((28, 28)).flip(3)
     apart = torch.stack([maps.flatten(), flipped.flatten()])
     assert float(torch.corrcoef(apart)[0, 1]) > 0.8
+
+
+@pytest.mark.parametrize("name", sorted(bundled_explainers()))
+def test_bundled_cards_are_what_their_configuration_gives(name: str) -> None:
+    folder = bundled_explainers()[name]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    saved = ExplainerConfig.model_validate(config).model_dump(mode="json")
+    assert (folder / "README.md").read_text(encoding="utf-8") == explainer_card(saved)
+
+
+def test_a_card_leaves_out_what_the_training_did_not_look_at() -> None:
+    cards = {
+        name: (folder / "README.md").read_text(encoding="utf-8")
+        for name, folder in bundled_explainers().items()
+    }
+    few_shot, published = cards["efficientnet_lite0"], cards["efficientnet_lite0--t-tame"]
+    assert "| mean map | 0.55 |" in few_shot and "| area weight |" not in few_shot
+    assert "| momentum |" not in few_shot
+    assert "| area weight |" in published and "| momentum |" in published
+
+
+def test_a_head_without_its_class_weights_says_so() -> None:
+    explainer = load_explainer("efficientnet_lite0")
+    features = [torch.zeros(1, tap.channels, *tap.grid) for tap in explainer.classifier.taps]
+    with pytest.raises(ExplainerError, match="class_weights=, the weight of classifier"):
+        explainer.head(features, torch.tensor([3]))

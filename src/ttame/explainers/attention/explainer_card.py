@@ -94,8 +94,12 @@ explanation.heatmaps()
 
 
 def _training(training: Mapping[str, Any]) -> str:
+    settings = training["settings"]
+    idle = _idle_settings(settings)
     rows = "\n".join(
-        f"| {name.replace('_', ' ')} | {value} |" for name, value in training["settings"].items()
+        f"| {name.replace('_', ' ')} | {value} |"
+        for name, value in settings.items()
+        if name not in idle
     )
     skipped = training.get("skipped_images", {})
     named = ", ".join(f"`{name}`" for name in list(skipped)[:10])
@@ -114,6 +118,25 @@ finished {training["finished"]}.
 |---|---|
 {rows}
 """
+
+
+def _idle_settings(settings: Mapping[str, Any]) -> set[str]:
+    """Settings that this training did not look at."""
+    idle: set[str] = set()
+    if settings.get("objective") == "kept-share":
+        idle |= {
+            "map_selection",
+            "cross_entropy_weight",
+            "area_weight",
+            "area_power",
+            "smoothness_weight",
+            "border_weight",
+        }
+    if settings.get("maps") != "min-max":
+        idle.add("mean_map")
+    if settings.get("optimiser") == "adamw":
+        idle.add("momentum")
+    return idle
 
 
 def _validation(training: Mapping[str, Any]) -> str:

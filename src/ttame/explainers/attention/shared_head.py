@@ -169,7 +169,7 @@ class SharedHead(nn.Module):
         *,
         class_weights: Tensor | None = None,
     ) -> Tensor:
-        """Compute the maps of some classes, before the sigmoid.
+        """Compute the maps of some classes, before any activation.
 
         Args:
             feature_maps: one (B, C_i, h_i, w_i) per tap.
@@ -180,7 +180,15 @@ class SharedHead(nn.Module):
 
         Returns:
             (B, K, S, S') in the dtype of the features, on the grid of the first branched tap.
+
+        Raises:
+            ExplainerError: the head compares places with class weights, and there are none.
         """
+        if class_weights is None and self.inputs.class_layer:
+            raise ExplainerError(
+                "a few-shot head without class weights",
+                allowed=f"class_weights=, the weight of {self.inputs.class_layer}",
+            )
         first = feature_maps[self.inputs.branched[0]]
         grid = map_grid((int(first.shape[2]), int(first.shape[3])))
         if classes is None:
