@@ -10,6 +10,7 @@ on a machine that does nothing else.
 from __future__ import annotations
 
 import argparse
+import os
 import itertools
 import tempfile
 import time
@@ -21,6 +22,11 @@ from ttame.training.training_progress import TrainingProgress
 from ttame.training.training_settings import training_settings
 
 TRAIN_PHOTOS = Path(__file__).parent / "photo_splits" / "train-800.txt"
+MEMORY = (
+    "with the memory settings that docs/how-to/train-on-your-network.md names for slow CPUs"
+    if "MALLOC_TRIM_THRESHOLD_" in os.environ
+    else "with the allocator as it is"
+)
 MODELS = ("efficientnet_lite0", "hybrid_vit_lite0")
 
 
@@ -43,7 +49,7 @@ def main() -> None:
         )
     body = (
         "720 photos to train on, 80 held out, batches of 32, one process that reads photos beside "
-        "the training.\n\n"
+        f"the training, {MEMORY}.\n\n"
         + table(["classifier", "seconds of each epoch", f"minutes of {whole} epochs"], rows)
         + f"\n\nThe last column is the mean of the measured epochs, {whole} times."
     )
