@@ -10,8 +10,8 @@ on a machine that does nothing else.
 from __future__ import annotations
 
 import argparse
-import os
 import itertools
+import os
 import tempfile
 import time
 from pathlib import Path
