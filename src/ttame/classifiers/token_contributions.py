@@ -121,7 +121,11 @@ def reading_taps(
 
 
 class _Passage:
-    """One block at work: what is known so far of the way from attention to the class token."""
+    """One block at work: what is known so far of the way from attention to the class token.
+
+    The way is seen in this order: softmax, product with the values, output projection, layer
+    scale if there is one, sum with the residual. What comes before its turn is not on it.
+    """
 
     def __init__(self, tokens: Tensor) -> None:
         self.shape = tokens.shape
@@ -217,7 +221,7 @@ class _Contributions:
         found = [part.contributions for part in self.passages if part.contributions is not None]
         assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
         if tokens is not None and found and len(found) == len(self.passages):
-            self.keep(_normalised_as(norm, torch.stack(found).sum(dim=0), tokens[:, :1]))
+            self.keep(_normalised_as(norm, sum(found[1:], found[0]), tokens[:, :1]))
 
     def replacements(self) -> dict[Operation, Replacement]:
         def softmax(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:
