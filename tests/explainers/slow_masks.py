@@ -1,9 +1,30 @@
-"""Masks of one map in plain Python numbers, for the tests of fast ones."""
+"""Masks of one map in plain Python numbers, for the tests of fast ones, and maps to try both on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+MEANS = [0.35, 0.5, 0.6, 0.75]
+SHAPES = [(3, 4), (7, 7), (1, 9), (5, 2)]
+
+
+def random_maps(rows: int, columns: int, count: int = len(MEANS)) -> Tensor:
+    """(B, 1, h, w) in float64 of different scales and offsets, as heads give them."""
+    generator = torch.Generator().manual_seed(rows * 100 + columns)
+    maps = torch.randn(count, 1, rows, columns, generator=generator, dtype=torch.float64)
+    scales = torch.tensor([0.2, 1.0, 3.0, 20.0], dtype=torch.float64)[:count]
+    offsets = torch.tensor([-7.0, 0.0, 2.0, 30.0], dtype=torch.float64)[:count]
+    return maps * scales[:, None, None, None] + offsets[:, None, None, None]
+
+
+def close(found: Tensor, expected: object, tolerance: float = 1e-6) -> None:
+    torch.testing.assert_close(
+        found, torch.as_tensor(expected, dtype=found.dtype), rtol=tolerance, atol=tolerance
+    )
 
 
 def slow_exponent(values: Sequence[float], mean: float) -> float:

@@ -21,12 +21,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ttame.explainers.attention.map_scale import (
-    raised_to_means,
-    thresholded_to_means,
-)
 from ttame.saliency_maps import to_unit_range
 from ttame.training.loss_parts import LossParts
+from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
 
 _SOFT_MEANS = (0.35, 0.75)
 _HARD_MEANS = (0.1, 0.7)
