@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,11 +39,11 @@ class SlowBlock:
 
     before_attention: nn.Module
     query_key_value: tuple[tuple[Tensor, Tensor | None], ...]
-    of_queries: nn.Module
-    of_keys: nn.Module
     output: nn.Linear
-    scale: Tensor | float
     mlp: Callable[[Tensor], Tensor]
+    of_queries: nn.Module = dataclasses.field(default_factory=nn.Identity)
+    of_keys: nn.Module = dataclasses.field(default_factory=nn.Identity)
+    scale: Tensor | float = 1.0
 
     def weighted_values(self, tokens: Tensor) -> Iterator[tuple[int, int, Tensor]]:
         """For each query that is the class token: head, token, probability times value."""
@@ -79,16 +79,15 @@ class SlowVit:
     """A Vision Transformer in parts."""
 
     network: nn.Module
-    first_block: nn.Module
+    layers: Sequence[nn.Module]
     blocks: tuple[SlowBlock, ...]
-    run_block: Callable[[int, Tensor], Tensor]
     norm: nn.Module
     head: nn.Linear
 
     def embed(self, image: Tensor) -> Tensor:
         """The (T, D) tokens that the first block gets."""
         got: list[Tensor] = []
-        handle = self.first_block.register_forward_pre_hook(lambda _, args: got.append(args[0][0]))
+        handle = self.layers[0].register_forward_pre_hook(lambda _, args: got.append(args[0][0]))
         self.network(image[None])
         handle.remove()
         return got[0]
@@ -116,7 +115,7 @@ class SlowVit:
             others += block.added_by_bias()
             attended = tokens[0] + added.sum(dim=0) + block.added_by_bias()
             others += block.mlp(attended)
-            tokens = self.run_block(index, tokens)
+            tokens = self.layers[index](tokens[None])[0]
             assert_close(attended + block.mlp(attended), tokens[0], 1e-6)
         token = tokens[0]
         logits = self.head(self.norm(token))
@@ -148,9 +147,8 @@ def slow_timm(network: Any) -> SlowVit:
 
     return SlowVit(
         network=network,
-        first_block=network.blocks[0],
+        layers=network.blocks,
         blocks=tuple(slow(block) for block in network.blocks),
-        run_block=lambda index, tokens: network.blocks[index](tokens[None])[0],
         norm=network.norm,
         head=network.head,
     )
@@ -164,18 +162,14 @@ def slow_torchvision(network: Any) -> SlowVit:
         return SlowBlock(
             before_attention=block.ln_1,
             query_key_value=split(attention.in_proj_weight, attention.in_proj_bias),
-            of_queries=nn.Identity(),
-            of_keys=nn.Identity(),
             output=attention.out_proj,
-            scale=1.0,
             mlp=lambda token: block.mlp(block.ln_2(token)),
         )
 
     return SlowVit(
         network=network,
-        first_block=layers[0],
+        layers=layers,
         blocks=tuple(slow(block) for block in layers),
-        run_block=lambda index, tokens: layers[index](tokens[None])[0],
         norm=network.encoder.ln,
         head=network.heads[-1],
     )
@@ -190,18 +184,14 @@ def slow_transformers(network: Any) -> SlowVit:
         return SlowBlock(
             before_attention=block.layernorm_before,
             query_key_value=tuple((layer.weight, layer.bias) for layer in three),
-            of_queries=nn.Identity(),
-            of_keys=nn.Identity(),
             output=attention.o_proj,
-            scale=1.0,
             mlp=lambda token: block.mlp(block.layernorm_after(token)),
         )
 
     return SlowVit(
         network=network,
-        first_block=layers[0],
+        layers=layers,
         blocks=tuple(slow(block) for block in layers),
-        run_block=lambda index, tokens: layers[index](tokens[None])[0],
         norm=network.vit.layernorm,
         head=network.classifier,
     )
@@ -398,10 +388,42 @@ def attending_twice() -> nn.Module:
     return network
 
 
+class NormalisingSums(nn.Module):
+    """A block as in the Transformer of 2017: its norms act on the sums."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, tokens: Tensor, **_options: Any) -> Tensor:
+        tokens = self.block.norm1(tokens + self.block.attn(tokens))
+        return self.block.norm2(tokens + self.block.mlp(tokens))
+
+
+class EndingWithANorm(nn.Module):
+    """A block that adds as others do, and then normalises."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.block = block
+        self.norm = nn.LayerNorm(WIDTH)
+
+    def forward(self, tokens: Tensor, **_options: Any) -> Tensor:
+        return self.norm(self.block(tokens))
+
+
+def made_of(block_type: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    network = vit()
+    network.blocks = nn.Sequential(*[block_type(block) for block in network.blocks])
+    return drawn(network)
+
+
 WITHOUT: dict[str, tuple[Callable[[], nn.Module], int, tuple[str, ...]]] = {
     "averaging": (averaging, SIZE, ("norm", "fc_norm")),
     "a norm in the attention": (attention_with_a_norm, SIZE, ("norm",)),
     "attending twice": (attending_twice, SIZE, ("norm",)),
+    "normalised sums": (lambda: made_of(NormalisingSums), SIZE, ("norm",)),
+    "blocks that end with a norm": (lambda: made_of(EndingWithANorm), SIZE, ("norm",)),
     "parallel blocks": (
         lambda: vit(block_fn=timm.models.vision_transformer.ParallelThingsBlock),
         SIZE,

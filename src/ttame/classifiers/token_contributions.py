@@ -47,7 +47,8 @@ def contributions_tap(network: nn.Module, trace: NetworkTrace, features: str) ->
     """Describe what the tokens add to the class token, and check on noise that it is so.
 
     In each block the contributions of all tokens, and the biases, must be together what attention
-    adds to the class token.
+    adds to the class token, and nothing but further sums may follow: a block that normalises its
+    sum, as the Transformer of 2017 did, changes what was added.
 
     Args:
         network: in any mode; not behind ``torch.compile``.
@@ -77,9 +78,10 @@ def contributions_tap(network: nn.Module, trace: NetworkTrace, features: str) ->
     tap = dataclasses.replace(tap, layer=CONTRIBUTIONS + tap.layer)
     like = blank_image(network, trace.image_size)
     noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
-    with torch.no_grad(), frozen(network), _watching(network, trace, tap, {}, check=True) as found:
+    watching_all = _watching(network, trace, tap, {}, _CheckedPassage)
+    with torch.no_grad(), frozen(network), watching_all as found:
         run_network(network, noise)
-    whole = [passage.is_whole for passage in found.passages]
+    whole = [isinstance(seen, _CheckedPassage) and seen.is_whole for seen in found.passages]
     return tap if len(whole) == len(blocks.blocks) and all(whole) else None
 
 
@@ -134,7 +136,7 @@ class _Passage:
         self.contributions: Tensor | None = None
         self.bias: Tensor | None = None
         self.is_over = False
-        self.is_whole = False
+        self.attends_again = False
 
     def see_softmax(self, probabilities: Tensor) -> None:
         length = self.shape[1]
@@ -145,7 +147,7 @@ class _Passage:
         if self.probabilities is None or not _is_cast_of(left, self.probabilities):
             return
         if self.is_over:
-            self.is_whole = False
+            self.attends_again = True
             return
         values = right.reshape(len(self), -1, *right.shape[-2:])
         attended = left.reshape(len(self), -1, *left.shape[-2:])[:, :, 0, :, None]
@@ -166,18 +168,50 @@ class _Passage:
             if isinstance(factor, Tensor) and tuple(factor.shape) == (self.shape[2],):
                 self.contributions, self.bias = self.contributions * factor, self.bias * factor
 
-    def see_terms(self, terms: Sequence[Any], *, check: bool) -> None:
-        """The residual: one of its terms must be what the block's attention puts out."""
-        if self.contributions is None or self.bias is None or self.is_over:
-            return
-        tokens = [term for term in terms if isinstance(term, Tensor) and term.shape == self.shape]
-        if len(tokens) == 2:
+    def see_sum(self, terms: Sequence[Any], add: Callable[[], Any]) -> Any:
+        """The residual: the first sum of tokens after the projection."""
+        if self.contributions is not None and len(self.tokens_among(terms)) == 2:
             self.is_over = True
-            added = self.contributions.sum(dim=1) + self.bias
-            self.is_whole = check and any(_alike(added, term[:, 0]) for term in tokens)
+        return add()
+
+    def see_end(self, output: Any) -> None:
+        """The block puts out its tokens."""
+
+    def tokens_among(self, terms: Sequence[Any]) -> list[Tensor]:
+        return [term for term in terms if isinstance(term, Tensor) and term.shape == self.shape]
 
     def __len__(self) -> int:
         return self.shape[0]
+
+
+class _CheckedPassage(_Passage):
+    """A passage that also finds out whether the way is the whole one.
+
+    What attention puts out must be a term of the first sum, and this sum must leave the block with
+    nothing but further terms. Numbers are compared, for which the CPU would wait for a GPU.
+    """
+
+    def __init__(self, tokens: Tensor) -> None:
+        super().__init__(tokens)
+        self.residual: Tensor | None = None
+        self.is_whole = False
+
+    def see_sum(self, terms: Sequence[Any], add: Callable[[], Any]) -> Any:
+        expected = self.residual
+        if not self.is_over and self.contributions is not None and self.bias is not None:
+            expected = self.contributions.sum(dim=1) + self.bias
+        tokens = self.tokens_among(terms)
+        # Compared before the sum, which may be made in place.
+        goes_on = expected is not None and any(_alike(expected, term[:, 0]) for term in tokens)
+        total = super().see_sum(terms, add)
+        if goes_on:
+            self.residual = total[:, 0].clone()
+        return total
+
+    def see_end(self, output: Any) -> None:
+        tokens = first_tensor(output)
+        if self.residual is not None and tokens is not None and tokens.shape == self.shape:
+            self.is_whole = not self.attends_again and _alike(self.residual, tokens[:, 0])
 
 
 def _is_cast_of(tensor: Any, probabilities: Tensor) -> bool:
@@ -200,9 +234,9 @@ def _alike(actual: Tensor, expected: Tensor) -> bool:
 class _Contributions:
     """Watches the blocks and the final normalisation of one forward pass."""
 
-    def __init__(self, keep: Callable[[Tensor], None], *, check: bool) -> None:
+    def __init__(self, keep: Callable[[Tensor], None], passage: type[_Passage]) -> None:
         self.keep = keep
-        self.check = check
+        self.passage = passage
         self.running: list[_Passage] = []
         self.passages: list[_Passage] = []
 
@@ -210,10 +244,12 @@ class _Contributions:
         tokens = first_tensor((args, kwargs))
         if tokens is None or tokens.ndim != 3:
             raise TapError("a block that gets no tokens", allowed="(B, T, D) tokens")
-        self.running.append(_Passage(tokens))
+        self.running.append(self.passage(tokens))
 
-    def leave(self, _block: nn.Module, _output: Any) -> None:
-        self.passages.append(self.running.pop())
+    def leave(self, _block: nn.Module, output: Any) -> None:
+        passage = self.running.pop()
+        passage.see_end(output)
+        self.passages.append(passage)
 
     def finish(self, norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before the final normalisation: add up, and normalise as the class token will be."""
@@ -247,9 +283,9 @@ class _Contributions:
             return function(*args, **kwargs)
 
         def add(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:
-            if self.running:
-                self.running[-1].see_terms(args, check=self.check)
-            return function(*args, **kwargs)
+            if not self.running:
+                return function(*args, **kwargs)
+            return self.running[-1].see_sum(args, lambda: function(*args, **kwargs))
 
         return {
             "softmax": softmax,
@@ -266,8 +302,7 @@ def _watching(
     trace: NetworkTrace,
     tap: FeatureTap,
     outputs: dict[str, Any],
-    *,
-    check: bool = False,
+    passage: type[_Passage] = _Passage,
 ) -> Iterator[_Contributions]:
     """Put contributions into ``outputs``, under the tap's name."""
 
@@ -278,7 +313,7 @@ def _watching(
     found = token_blocks(trace)
     assert found is not None
     blocks = [network.get_submodule(block.name) for block in found.blocks]
-    contributions = _Contributions(keep, check=check)
+    contributions = _Contributions(keep, passage)
     entries: list[tuple[nn.Module, InputAction]] = [
         *((block, contributions.enter) for block in blocks),
         (norm, contributions.finish),
