@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ttame.errors import ExplainerError
+from ttame.classifiers.known_classifiers import load_classifier
+from ttame.errors import ExplainerError, OtherClassifierError
 from ttame.explainers.attention.explainer_card import explainer_card
 from ttame.explainers.attention.explainer_folder import (
     ExplainerConfig,
@@ -57,6 +58,16 @@ def test_it_explains_real_photos(photo: str, expected: str) -> None:
     # Maps of different classes differ, though the network sees the same places.
     heatmaps = explanation.heatmaps((28, 28))
     assert (heatmaps[0, 0] - heatmaps[0, 1]).abs().mean() > 0.01
+
+
+def test_images_too_small_for_it_are_named_as_the_reason() -> None:
+    classifier = load_classifier("efficientnet_lite0", image_size=32)
+    with pytest.raises(OtherClassifierError) as caught:
+        load_explainer("efficientnet_lite0", classifier=classifier)
+    said = str(caught.value)
+    assert said.startswith("efficientnet_lite0 on images of 32x32 pixels (")
+    assert "allowed: 224x224 pixels" in said and said.endswith("try: --image-size 224")
+    assert str(Path.home()) not in said and "/src/" not in said
 
 
 def test_the_trained_maps_follow_the_image_not_the_position() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 
 from ttame.atomic_writing import whole_file, whole_folder, write_json, write_tensors
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_taps import CONTRIBUTIONS
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.classifiers.weights_files import read_weights
 from ttame.errors import (
@@ -322,6 +323,10 @@ def _read_config(folder: Path) -> ExplainerConfig:
         raise ExplainerFolderError(f"{path} is broken at {where!r}: {first['msg']}") from problem
 
 
+def _in_pixels(size: Sequence[int]) -> str:
+    return f"{size[0]}x{size[1]} pixels"
+
+
 def _classifier_for(
     config: ExplainerConfig,
     folder: Path,
@@ -333,6 +338,16 @@ def _classifier_for(
         try:
             return classifier.with_taps(saved.taps)
         except TapError as problem:
+            trained_at = tuple(saved.preprocessing["input_size"])
+            ran = classifier.trace.by_name()
+            same_layers = all(name.removeprefix(CONTRIBUTIONS) in ran for name in saved.taps)
+            if same_layers and classifier.preprocessing.input_size != trained_at:
+                raise OtherClassifierError(
+                    f"{folder.name} on images of {_in_pixels(classifier.preprocessing.input_size)} "
+                    f"({problem.problem})",
+                    allowed=f"{_in_pixels(trained_at)}, at which it was trained, and sizes near it",
+                    remedy=f"--image-size {trained_at[0]}",
+                ) from problem
             raise OtherClassifierError(
                 f"{folder} reads layers of {saved.name} that {classifier.name} does not have "
                 f"({problem.problem})",
