@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch.distributed as dist
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 from ttame.errors import TtameError
+
+if TYPE_CHECKING:  # Accelerate takes a second to import, and most runs are of one process.
+    from accelerate import Accelerator
 
 T = TypeVar("T")
 
@@ -34,6 +36,8 @@ def together(accelerator: Accelerator, action: Callable[[], T]) -> T:
     except TtameError as own:
         problem = own
     if accelerator.num_processes > 1:
+        from accelerate.utils import gather_object
+
         problems = [found for found in gather_object([problem]) if found is not None]
         problem = problem or (problems[0] if problems else None)
     if problem is not None:
@@ -50,13 +54,28 @@ def on_main_process(accelerator: Accelerator, action: Callable[[], None]) -> Non
     together(accelerator, action if accelerator.is_main_process else lambda: None)
 
 
-def leave_at_exit(accelerator: Accelerator) -> None:
-    """Leave the group of several processes before the interpreter ends.
+def launched_processes() -> int:
+    """How many processes were started together, as by ``accelerate launch``; else 1."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
-    Left to that end, the threads of the group may abort a finished process.
+
+def check_joined(accelerator: Accelerator) -> None:
+    """Make sure that processes which were started together work together, and leave together.
+
+    Left to the interpreter's end, the threads of their group may abort a finished process.
+
+    Raises:
+        TtameError: this process does not see the others; each would do all of the work.
     """
     if accelerator.num_processes > 1:
         atexit.register(_leave_process_group)
+    launched = launched_processes()
+    if accelerator.num_processes != launched:
+        raise TtameError(
+            f"started as one of {launched} processes, but Accelerate sees "
+            f"{accelerator.num_processes} on {accelerator.device}",
+            remedy="as many processes as there are GPUs, or ACCELERATE_USE_CPU=true",
+        )
 
 
 def _leave_process_group() -> None:

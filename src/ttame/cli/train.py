@@ -185,9 +185,10 @@ def _find_learning_rate(
     from ttame.atomic_writing import whole_folder
     from ttame.cli.training_display import RangeTestDisplay
     from ttame.errors import TrainingError
+    from ttame.processes import launched_processes
     from ttame.training.learning_rate_test import find_learning_rate, write_learning_rate_plot
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched_processes() > 1:
         raise TrainingError("a range test in several processes", remedy="one process")
     with whole_folder(out, overwrite=overwrite) as temporary:
         with RangeTestDisplay() as display:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -41,6 +40,7 @@ from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
+from ttame.processes import check_joined, launched_processes, on_main_process, together
 from ttame.results.evaluation import Evaluation, MethodScores, Score
 
 
@@ -185,15 +185,12 @@ class _Processes:
     """This process among those that ``accelerate launch`` started, if it did."""
 
     def __init__(self) -> None:
-        launched = int(os.environ.get("WORLD_SIZE", "1"))
         self._accelerator: Any = None
-        if launched > 1:
+        if launched_processes() > 1:
             from accelerate import Accelerator
 
-            from ttame.processes import leave_at_exit
-
             self._accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-            leave_at_exit(self._accelerator)
+            check_joined(self._accelerator)
         self.share = (
             Share(self._accelerator.process_index, self._accelerator.num_processes)
             if self._accelerator
@@ -205,8 +202,6 @@ class _Processes:
         if self._accelerator is None:
             action()
             return
-        from ttame.processes import together
-
         together(self._accelerator, action)
 
     def first(self, action: Any) -> None:
@@ -214,8 +209,6 @@ class _Processes:
         if self._accelerator is None:
             action()
             return
-        from ttame.processes import on_main_process
-
         on_main_process(self._accelerator, action)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import Augmentation, PreparedImages
 from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
 from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.processes import leave_at_exit, on_main_process, together
+from ttame.processes import check_joined, launched_processes, on_main_process, together
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import RunIdentity, load_checkpoint
 from ttame.training.optimisation import make_optimiser, make_schedule
@@ -89,14 +88,13 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     """Find devices and processes.
 
     Raises:
-        TrainingError: the device has no such precision, or this process used another one before,
-            or it was started as one of several that cannot talk to each other.
+        TrainingError: the device has no such precision, or this process used another one before.
+        TtameError: it was started as one of several that do not see each other.
     """
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
     try:
         accelerator = Accelerator(
             # Without being told, Accelerate takes several CPU processes for independent ones.
-            cpu=launched > 1 and not torch.accelerator.is_available(),
+            cpu=launched_processes() > 1 and not torch.accelerator.is_available(),
             mixed_precision=settings.mixed_precision,
             gradient_accumulation_steps=settings.gradient_accumulation,
         )
@@ -105,13 +103,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             f"mixed precision {settings.mixed_precision} ({problem})",
             remedy="a new process, or --mixed-precision no",
         ) from problem
-    leave_at_exit(accelerator)
-    if accelerator.num_processes != launched:
-        raise TrainingError(
-            f"started as one of {launched} processes, but Accelerate sees "
-            f"{accelerator.num_processes} on {accelerator.device}",
-            remedy="as many processes as there are GPUs, or ACCELERATE_USE_CPU=true",
-        )
+    check_joined(accelerator)
     return accelerator
 
 

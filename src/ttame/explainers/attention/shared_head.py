@@ -35,9 +35,10 @@ class HeadInputs:
     Attributes:
         channels: of every tap, first to last.
         branched: positions of the taps that a branch reads; the first one gives the grid.
-        pooled: position of the tap that holds the features which the classifier pools for its
-            last linear layer; ``None`` without such features, and then there is no prior. This
-            tap may have a branch as well.
+        pooled: position of the tap that holds what a place gives to the last linear layer: the
+            features which the classifier pools for it, or what each token adds to the class token
+            that it reads. ``None`` without, and then there is no prior. This tap may have a branch
+            as well.
         class_layer: dotted name of the linear layer that gives the logits; empty if there is
             none, and then an embedding is learned for every class.
         class_width: length of the rows of this layer; 0 without it.
