@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from ttame.explainers.attention.attention_explainer import (
 )
 from ttame.explainers.attention.map_scale import exponents_for_means
 from ttame.explainers.attention.shared_head import SharedHead
+from ttame.metrics.known_protocols import known_protocol
 from ttame.training.training_settings import TrainingSettings, training_settings
 
 HERE = Path(__file__).parent
@@ -65,6 +66,15 @@ COLUMNS = {
     "mean_map": "mean map",
 }
 WHOLE = "few-shot"
+WITH_TIES = (WHOLE, "loss-sigmoid")
+"""Rows that are also measured without ties: a sigmoid gives many places the value 1."""
+
+T_TAME = known_protocol("t-tame")
+PROTOCOLS = {
+    "measured": T_TAME,
+    "trimmed": dataclasses.replace(T_TAME, name="t-tame-trimmed", ties="trimmed"),
+}
+"""Folder to protocol."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,15 +164,18 @@ def train_and_measure(model: str, name: str, seed: int) -> None:
         explainer.head.settings = dataclasses.replace(explainer.head.settings, details=row.details)
         fit_exponent(explainer, training_settings("few-shot").mean_map)
     with_default_taps = ttame.load_classifier(model)
-    evaluate(
-        with_default_taps,
-        str(REPORT_PHOTOS),
-        {f"{name}-{seed}": explainer},
-        folder / "measured",
-        metrics=METRICS,
-        limit=MEASURED,
-        resume=True,
-    )
+    for kind, protocol in PROTOCOLS.items():
+        if protocol is T_TAME or name in WITH_TIES:
+            evaluate(
+                with_default_taps,
+                str(REPORT_PHOTOS),
+                {f"{name}-{seed}": explainer},
+                folder / kind,
+                protocol=protocol,
+                metrics=METRICS,
+                limit=MEASURED,
+                resume=True,
+            )
 
 
 def save_prior_alone(classifier: Classifier, out: Path) -> None:
@@ -241,43 +254,68 @@ def write_page() -> None:
 
 
 def section_of(model: str) -> str:
-    """A table of the rows that are finished."""
+    """The tables of a classifier, of the rows that are finished."""
     folder = FOLDER / model
-    values = measured_values(folder / "measured")
-    by_row: dict[str, list[dict[str, np.ndarray]]] = {}
-    for label, found in values.items():
-        name, _, _seed = label.rpartition("-")
-        if name in ROWS and all(column in found for column in COLUMNS):
-            by_row.setdefault(name, []).append(found)
-    if WHOLE not in by_row:
+    finished = finished_rows(folder / "measured")
+    if WHOLE not in finished:
         return ""
+    parts = [
+        row_table(folder, finished, list(COLUMNS)),
+        "± is the standard deviation over the seeds.",
+    ]
+    trimmed = finished_rows(folder / "trimmed")
+    if all(name in trimmed for name in WITH_TIES):
+        parts += [
+            "A sigmoid that saturates gives many places the value 1, and T-TAME's protocol keeps "
+            "every place that is tied with the last one of the share. With exactly the share kept:",
+            row_table(folder, trimmed, [column for column in COLUMNS if "@" in column]),
+        ]
+    return "\n\n".join(parts)
+
+
+def finished_rows(folder: Path) -> dict[str, list[dict[str, np.ndarray]]]:
+    """Row to what was measured of each seed: column to one value a photo."""
+    found: dict[str, list[dict[str, np.ndarray]]] = {}
+    for label, values in measured_values(folder).items():
+        name, _, _seed = label.rpartition("-")
+        if name in ROWS and all(column in values for column in COLUMNS):
+            found.setdefault(name, []).append(values)
+    return found
+
+
+def row_table(
+    folder: Path, finished: Mapping[str, list[dict[str, np.ndarray]]], columns: Sequence[str]
+) -> str:
+    """Rows down, columns across, and the test of each row against the preset."""
     means = {
-        name: {column: np.mean([run[column] for run in runs], axis=0) for column in COLUMNS}
-        for name, runs in by_row.items()
+        name: {column: np.mean([run[column] for run in runs], axis=0) for column in columns}
+        for name, runs in finished.items()
     }
     others = [name for name in ROWS if name in means and name != WHOLE]
-    drops = [column for column in COLUMNS if column.startswith("average_drop")]
+    drops = [column for column in columns if column.startswith("average_drop")]
     tests = [(name, column) for name in others for column in drops]
     found = [permutation_p_value([means[n][c]], [means[WHOLE][c]]) for n, c in tests]
     p_values = dict(zip(tests, corrected(found), strict=True))
     rows = []
     for name in [WHOLE, *others]:
-        steps = steps_of(folder / f"{ROWS[name].like or name}-0")
-        cells = [ROWS[name].words, steps, str(len(by_row[name]))]
-        for column in COLUMNS:
+        runs = finished[name]
+        cells = [
+            ROWS[name].words,
+            steps_of(folder / f"{ROWS[name].like or name}-0"),
+            str(len(runs)),
+        ]
+        for column in columns:
             cell = f"{means[name][column].mean():.1f}"
             if column in drops:
                 low, high = bootstrap_interval([means[name][column]])
                 cell += f"<br>{low:.1f} to {high:.1f}"
-            if len(by_row[name]) > 1:
-                spread = statistics.stdev(float(run[column].mean()) for run in by_row[name])
+            if len(runs) > 1:
+                spread = statistics.stdev(float(run[column].mean()) for run in runs)
                 cell += f"<br>± {spread:.1f}"
             cells.append(cell)
         cells.append("" if name == WHOLE else smallest_p(name, drops, p_values, means))
         rows.append(cells)
-    return table(["training", "steps", "seeds", *COLUMNS.values(), "p"], rows) + (
-        "\n\n± is the standard deviation over the seeds."
-    )
+    return table(["training", "steps", "seeds", *(COLUMNS[name] for name in columns), "p"], rows)
 
 
 def smallest_p(
