@@ -105,13 +105,19 @@ class Row:
 PUBLISHED_LOSS = {"objective": "t-tame", "learning_rate": 1e-3}
 ROWS = {
     WHOLE: Row("the preset"),
-    "published": Row("T-TAME as published", {"learning_rate": 0.03}, preset="t-tame"),
+    "published": Row(
+        "T-TAME as published, at a rate of 0.03", {"learning_rate": 0.03}, preset="t-tame"
+    ),
     "prior-alone": Row("prior alone, nothing trained", trained=False),
     "no-prior": Row("without prior", {"without": "prior"}),
     "no-embedding": Row("without embedding", {"without": "embedding"}),
     "no-gate": Row("without gate", {"without": "gate"}),
-    "loss-sigmoid": Row("T-TAME's loss, sigmoid maps", {**PUBLISHED_LOSS, "maps": "sigmoid"}),
-    "loss-raw": Row("T-TAME's loss, raw maps", {**PUBLISHED_LOSS, "maps": "raw"}),
+    "loss-sigmoid": Row(
+        "T-TAME's loss at a rate of 0.001, sigmoid maps", {**PUBLISHED_LOSS, "maps": "sigmoid"}
+    ),
+    "loss-raw": Row(
+        "T-TAME's loss at a rate of 0.001, raw maps", {**PUBLISHED_LOSS, "maps": "raw"}
+    ),
     "raw": Row("raw maps", {"maps": "raw"}),
     "all-details": Row("all details", like=WHOLE, details=1.0),
     "no-details": Row("no details", like=WHOLE, details=0.0),

@@ -50,14 +50,20 @@ TRAINED = "few_shot"
 CONSTANT = "constant map"
 METHODS = {
     "efficientnet_lite0": (
-        "few_shot", "t_tame", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "cam",
-        "recipro_cam", "eigen_cam", "iia", "random",
+        "few_shot", "t_tame", "grad_cam", "grad_cam_plus_plus", "xgrad_cam", "hires_cam",
+        "layer_cam", "cam", "recipro_cam", "eigen_cam", "iia", "input_x_gradient", "smooth_grad",
+        "integrated_gradients", "random",
     ),
     "hybrid_vit_lite0": (
         "few_shot", "t_tame", "transformer_attribution", "generic_attention", "attention_rollout",
         "vit_recipro_cam", "grad_cam", "legrad", "random",
     ),
 }  # fmt: skip
+
+IN_THE_TABLE_ALONE = (
+    "random", "xgrad_cam", "input_x_gradient", "smooth_grad", "integrated_gradients",
+)  # fmt: skip
+"""Whose lines would press those of the others together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,7 +283,7 @@ def lines(points: dict[str, list[Point]], value_of: object) -> list[Line]:
     return [
         Line(name, [(point.mean, value_of(point)) for point in line])
         for name, line in points.items()
-        if name != "random" and not math.isnan(value_of(line[0]))
+        if name not in IN_THE_TABLE_ALONE and not math.isnan(value_of(line[0]))
     ]
 
 

@@ -86,7 +86,9 @@ def test_maps_with_ties_are_also_shown_without(folder: Path) -> None:
     section = benchmark.section_of("tiny")
     first, second = section.split("With exactly the share kept:")
     assert "mean map" in first and "mean map" not in second
-    assert rows_of(second)["T-TAME's loss, sigmoid maps"][-1].endswith("AD 15 %, worse")
+    assert rows_of(second)["T-TAME's loss at a rate of 0.001, sigmoid maps"][-1].endswith(
+        "AD 15 %, worse"
+    )
 
 
 def test_protocols_differ_in_their_ties_alone() -> None:
