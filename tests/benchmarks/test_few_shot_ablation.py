@@ -91,6 +91,21 @@ def test_maps_with_ties_are_also_shown_without(folder: Path) -> None:
     )
 
 
+def test_the_bundled_explainer_stands_beside_its_prior(folder: Path) -> None:
+    road = {name: np.full(PHOTOS, 50.0) for name in benchmark.ROAD}
+    write_run(folder / "measured", "few-shot-0")
+    write_run(folder / "bundled", "bundled", **road)
+    assert "bundled" not in benchmark.section_of("tiny")
+    road[benchmark.ROAD[1]] = np.full(PHOTOS, 40.0)
+    write_run(folder / "bundled", "prior-alone", **road)
+    rows = rows_of(benchmark.section_of("tiny").split("The bundled explainer")[1])
+    assert rows["explainer"][-2:] == ["ROAD, most relevant first", "ROAD, least relevant"]
+    assert rows["bundled"][-1] == "50.0<br>50.0 to 50.0"
+    assert rows["prior alone"][-1] == "40.0<br>40.0 to 40.0"
+    p_values = [float(p_value) for p_value in rows["p"]]
+    assert p_values[-1] < 0.01 and p_values[:-1] == [1.0] * (len(p_values) - 1)
+
+
 def test_protocols_differ_in_their_ties_alone() -> None:
     published, trimmed = benchmark.PROTOCOLS.values()
     assert (published.ties, trimmed.ties) == ("kept", "trimmed")
