@@ -27,9 +27,9 @@ from ttame.explainers.attention.explainer_folder import load_explainer
 from ttame.explainers.attention.head_cost import head_cost
 from ttame.explainers.attention.head_plan import plan_head
 from ttame.explainers.attention.head_settings import HeadSettings
-from ttame.explainers.attention.map_scale import with_details
 from ttame.explainers.attention.shared_head import SharedHead
 from ttame.explainers.known_explainers import make_explainer
+from ttame.explainers.map_details import with_details
 from ttame.explainers.posthoc.cam import Cam
 
 FEW_SHOT = HeadSettings("few-shot", maps="sigmoid")

@@ -14,6 +14,7 @@ from ttame.classifiers.feature_taps import FeatureTap
 from ttame.classifiers.layer_outputs import reading, uncompiled, watching_inputs
 from ttame.classifiers.network_trace import LayerRecord
 from ttame.classifiers.tap_choice import describe_layer
+from ttame.classifiers.token_contributions import contributions_tap
 from ttame.errors import TapError
 
 Pooling = Literal["average", "class token"]
@@ -70,6 +71,19 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
     width = linear_layer(classifier, linears[-1].name).in_features
     candidates = [tap for tap in taps if tap is not None and tap.channels == width]
     return _pooled(classifier, candidates, linears[-1].name)
+
+
+def evidence_tap(classifier: Classifier, end: LinearEnd) -> FeatureTap:
+    """Where a place's own part of the logits is read: the linear layer on it is its evidence.
+
+    Returns:
+        The features that are averaged; for a class token what each token adds to it, or, where
+        that is not found, the tokens behind the final norm.
+    """
+    if end.pooling == "average":
+        return end.features
+    network = uncompiled(classifier.network)
+    return contributions_tap(network, classifier.trace, end.features.layer) or end.features
 
 
 def find_class_layer(classifier: Classifier) -> str | None:

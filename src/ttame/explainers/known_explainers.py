@@ -20,6 +20,7 @@ from ttame.explainers.posthoc.attn_lrp import AttnLrp
 from ttame.explainers.posthoc.cam import Cam
 from ttame.explainers.posthoc.centre_gaussian import CentreGaussian
 from ttame.explainers.posthoc.class_embedding import ClassEmbedding
+from ttame.explainers.posthoc.class_evidence import ClassEvidence
 from ttame.explainers.posthoc.eigen_cam import EigenCam
 from ttame.explainers.posthoc.full_lrp import FullLrp
 from ttame.explainers.posthoc.generic_attention import GenericAttention
@@ -64,6 +65,7 @@ EXPLAINERS: dict[str, Method] = {
     "occlusion": Occlusion,
     "vit_cx": VitCx,
     "cam": Cam,
+    "class_evidence": ClassEvidence,
     "grad_cam": GradCam,
     "grad_cam_plus_plus": GradCamPlusPlus,
     "xgrad_cam": XGradCam,

@@ -6,15 +6,13 @@ import dataclasses
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.feature_taps import CONTRIBUTIONS, FeatureTap
-from ttame.classifiers.layer_outputs import uncompiled
 from ttame.classifiers.linear_end import (
-    LinearEnd,
+    evidence_tap,
     find_class_layer,
     find_linear_end,
     linear_layer,
 )
 from ttame.classifiers.tap_choice import MOST_TAPS
-from ttame.classifiers.token_contributions import contributions_tap
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_head import AttentionHead
 from ttame.explainers.attention.head_settings import HeadSettings
@@ -89,7 +87,7 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
     branched = [tap.layer for tap in classifier.taps]
     pooled = None
     if end is not None and settings.prior:
-        evidence = _evidence(classifier, end)
+        evidence = evidence_tap(classifier, end)
         classifier = _also_reading(classifier, evidence)
         pooled = evidence.layer
     read = [tap.layer for tap in classifier.taps]
@@ -102,14 +100,6 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
     )
     settings = dataclasses.replace(settings, prior=pooled is not None)
     return HeadPlan(classifier, settings, inputs)
-
-
-def _evidence(classifier: Classifier, end: LinearEnd) -> FeatureTap:
-    """Where a place's own part of the logits is read."""
-    if end.pooling == "average":
-        return end.features
-    network = uncompiled(classifier.network)
-    return contributions_tap(network, classifier.trace, end.features.layer) or end.features
 
 
 def _also_reading(classifier: Classifier, evidence: FeatureTap) -> Classifier:

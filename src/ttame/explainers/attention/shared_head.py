@@ -13,7 +13,8 @@ from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_head import map_grid
 from ttame.explainers.attention.global_batch_norm import GlobalBatchNorm2d
 from ttame.explainers.attention.head_settings import HeadSettings
-from ttame.explainers.attention.map_scale import scaled_maps, with_details
+from ttame.explainers.attention.map_scale import scaled_maps
+from ttame.explainers.map_details import with_details
 from ttame.saliency_maps import to_unit_range
 
 WIDTH = 64
