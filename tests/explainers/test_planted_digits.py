@@ -25,6 +25,7 @@ CLEAR_MARGIN = 30.0
 POINTS_AT_THE_DIGIT: dict[str, float] = {
     "attention_rollout": 75,
     "attn_lrp": 75,
+    "class_evidence": 75,
     "few_shot": 75,
     "full_lrp": 75,
     "generic_attention": 75,
@@ -63,6 +64,7 @@ OFTEN_MISSES = {
 fewer."""
 
 TELLS_TWO_APART: dict[str, float] = {
+    "class_evidence": 75,
     "few_shot": 75,
     "generic_attention": 75,
     "occlusion": 75,

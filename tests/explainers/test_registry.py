@@ -72,6 +72,7 @@ def test_the_methods_of_the_comparison_are_all_here() -> None:
         "random",
         "centre_gaussian",
         "cam",
+        "class_evidence",
         "grad_cam",
         "grad_cam_plus_plus",
         "xgrad_cam",
