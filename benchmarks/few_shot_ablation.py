@@ -299,7 +299,7 @@ def section_of(model: str) -> str:
             "every place that is tied with the last one of the share. With exactly the share kept:",
             row_table(folder, trimmed, [column for column in COLUMNS if "@" in column]),
         ]
-    values = measured_values(folder / "bundled")
+    values = measured_values(folder / "bundled", REPORTED)
     if BUNDLED in values and PRIOR in values:
         parts += [
             f"The bundled explainer, of 220 steps, and its prior alone, on {REPORTED} photos; p of "
@@ -329,9 +329,9 @@ def interval_in_words(values: np.ndarray) -> str:
 def finished_rows(folder: Path) -> dict[str, list[dict[str, np.ndarray]]]:
     """Row to what was measured of each seed: column to one value a photo."""
     found: dict[str, list[dict[str, np.ndarray]]] = {}
-    for label, values in measured_values(folder).items():
+    for label, values in measured_values(folder, MEASURED).items():
         name, _, _seed = label.rpartition("-")
-        if name in ROWS and all(column in values for column in COLUMNS):
+        if name in ROWS:
             found.setdefault(name, []).append(values)
     return found
 
@@ -390,11 +390,19 @@ def steps_of(folder: Path) -> str:
     return str(max(steps))
 
 
-def measured_values(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Label to column to one value a photo, from the rows that ``ttame evaluate`` keeps."""
+def measured_values(folder: Path, photos: int) -> dict[str, dict[str, np.ndarray]]:
+    """Label to column to one value a photo, from the rows that ``ttame evaluate`` keeps.
+
+    A run that has not been measured on all photos yet is left out.
+    """
     store = RowStore(folder)
     labels = sorted(place.name for place in (folder / "rows").glob("*"))
-    return {label: store.values(label)[2] for label in labels}
+    values = {label: store.values(label)[2] for label in labels}
+    return {
+        label: found
+        for label, found in values.items()
+        if all(len(found.get(column, ())) == photos for column in COLUMNS)
+    }
 
 
 if __name__ == "__main__":

@@ -14,19 +14,21 @@ from ttame.evaluation.row_store import BatchFacts, RowStore
 PHOTOS = 40
 
 
-def write_run(folder: Path, label: str, **changes: np.ndarray) -> None:
+def write_run(folder: Path, label: str, photos: int = PHOTOS, **changes: np.ndarray) -> None:
     """One seed of one row: 20 in every column but those that are given."""
-    values = {column: np.full(PHOTOS, 20.0) for column in benchmark.COLUMNS}
+    values = {column: np.full(photos, 20.0) for column in benchmark.COLUMNS}
     values.update({name.replace("_at_", "@"): column for name, column in changes.items()})
-    numbers = list(range(PHOTOS))
-    facts = BatchFacts(PHOTOS, 1.0, False, 1.0, 0.0, 0.0, None)
+    numbers = list(range(photos))
+    facts = BatchFacts(photos, 1.0, False, 1.0, 0.0, 0.0, None)
     keys = [f"{number}.png" for number in numbers]
-    RowStore(folder).write(label, 0, numbers, keys, [0] * PHOTOS, values, facts)
+    RowStore(folder).write(label, 0, numbers, keys, [0] * photos, values, facts)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(benchmark, "FOLDER", tmp_path)
+    monkeypatch.setattr(benchmark, "MEASURED", PHOTOS)
+    monkeypatch.setattr(benchmark, "REPORTED", PHOTOS)
     return tmp_path / "tiny"
 
 
@@ -67,6 +69,15 @@ def test_rows_are_means_over_seeds_and_tested_against_the_preset(folder: Path) -
     for row in ("without prior", "all details"):
         assert float(rows[row][-1].split("<br>")[0]) < 0.01
     assert "With exactly the share kept" not in section
+
+
+def test_a_run_that_is_still_being_measured_is_left_out(folder: Path) -> None:
+    write_run(folder / "measured", "few-shot-0")
+    write_run(folder / "measured", "few-shot-1", photos=PHOTOS // 2)
+    write_run(folder / "measured", "raw-0", photos=PHOTOS // 2)
+    rows = rows_of(benchmark.section_of("tiny"))
+    assert rows["the preset"][1] == "1"
+    assert "raw maps" not in rows
 
 
 def test_a_row_without_a_difference_is_not_told_apart(folder: Path) -> None:
