@@ -13,8 +13,7 @@ def with_details(maps: Tensor, share: float) -> Tensor:
     """Keep only a share of what a map has beside its broad shape.
 
     ``blur(m) + share · (m − blur(m))``, with a Gaussian whose standard deviation is a seventh of
-    the side: a cell of the 7×7 grid that most CNNs end with. Fine differences are what a head
-    learns by heart first; its broad shape holds for new images.
+    the side: a cell of the 7×7 grid that most CNNs end with.
 
     Args:
         maps: (B, K, h, w), any range.

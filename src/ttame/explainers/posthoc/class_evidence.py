@@ -14,13 +14,13 @@ from ttame.explainers.method_card import MethodCard
 
 
 class ClassEvidence(Explainer):
-    """The part of the logit that is a place's own, with fewer details: ``((1 + B)/2)² (w_c · A)``.
+    """The part of the logit that is a place's own, smoothed: ``((1 + B)/2)² (w_c · A)``.
 
     ``w_c`` is the row of the last linear layer for class c, and ``A`` what each place gives to the
     features that it reads: the features themselves where they are averaged, so that ``w_c · A`` is
     CAM; where a class token is read, what each token adds to it in all blocks, see
-    :mod:`ttame.classifiers.token_contributions`. ``B`` is a blur over a seventh of the picture:
-    the evidence of single places is mostly noise, that of their surroundings is not.
+    :mod:`ttame.classifiers.token_contributions`. ``B`` is a Gaussian blur whose standard deviation
+    is a seventh of the side.
 
     No paper has it: it is what ttame's few-shot explainer knows before it is trained, without the
     min–max and the power that decide how bright its maps are. Maps are (B, K, h, w) on the grid of
@@ -28,8 +28,8 @@ class ClassEvidence(Explainer):
 
     Args:
         classifier: its logits must be linear in averaged features or in a class token.
-        details: how much of short-range differences is kept, applied twice: 1 is the plain
-            evidence, 0 its blur.
+        details: d in ``(B + d (1 − B))²``, how much of short-range differences is kept, applied
+            twice: 1 is the plain evidence, 0 its blur, blurred again.
 
     Raises:
         ExplainerError: they are not, or what tokens add to the class token is not found, or
