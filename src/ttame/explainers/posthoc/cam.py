@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.linear_end import find_linear_end
+from ttame.classifiers.linear_end import LinearEnd, find_linear_end
 from ttame.errors import ExplainerError
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import MethodCard
@@ -62,8 +62,15 @@ class Cam(Explainer):
 
     @torch.no_grad()
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-        read = self.classifier.read_features(images)
-        classes = choose_classes(read.logits)
-        weight = self.end.linear(self.classifier).weight[classes]
-        maps = torch.einsum("bkc,bchw->bkhw", weight.float(), read.feature_maps[0].float())
-        return RawMaps(read.logits, classes, maps)
+        return evidence_maps(self.classifier, self.end, images, choose_classes)
+
+
+def evidence_maps(
+    classifier: Classifier, end: LinearEnd, images: Tensor, choose_classes: ChooseClasses
+) -> RawMaps:
+    """The linear layer, without its bias, on every place of the classifier's only tap."""
+    read = classifier.read_features(images)
+    classes = choose_classes(read.logits)
+    weight = end.linear(classifier).weight[classes]
+    maps = torch.einsum("bkc,bchw->bkhw", weight.float(), read.feature_maps[0].float())
+    return RawMaps(read.logits, classes, maps)

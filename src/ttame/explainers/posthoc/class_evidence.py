@@ -11,6 +11,7 @@ from ttame.errors import ExplainerError
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.map_details import with_details
 from ttame.explainers.method_card import MethodCard
+from ttame.explainers.posthoc.cam import evidence_maps
 
 
 class ClassEvidence(Explainer):
@@ -58,7 +59,11 @@ class ClassEvidence(Explainer):
             raise ExplainerError(f"{self.method} with details {details}", allowed="0 to 1")
         end = find_linear_end(classifier)
         tap = None if end is None else evidence_tap(classifier, end)
-        if end is None or tap is None or (end.pooling == "class token" and tap == end.features):
+        if (
+            end is None
+            or tap is None
+            or (end.pooling == "class token" and not tap.holds_contributions)
+        ):
             raise ExplainerError(
                 f"{self.method} is not defined for {classifier.name}: its logits are not one "
                 "linear layer on averaged features or on a class token to which tokens are added",
@@ -71,10 +76,6 @@ class ClassEvidence(Explainer):
 
     @torch.no_grad()
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-        read = self.classifier.read_features(images)
-        classes = choose_classes(read.logits)
-        weight = self.end.linear(self.classifier).weight[classes]
-        maps = torch.einsum("bkc,bchw->bkhw", weight.float(), read.feature_maps[0].float())
-        return RawMaps(
-            read.logits, classes, with_details(with_details(maps, self.details), self.details)
-        )
+        raw = evidence_maps(self.classifier, self.end, images, choose_classes)
+        maps = with_details(with_details(raw.maps, self.details), self.details)
+        return raw._replace(maps=maps)
