@@ -113,6 +113,23 @@ def evaluate(
         EvaluationError: ``out`` holds other results; a metric needs annotations and there are
             none; probabilities that are no numbers. What was measured before is kept.
         DatasetError: no photos.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from torch import nn
+        >>> from ttame.explainers.known_explainers import make_explainer
+        >>> from ttame.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(32))
+        >>> photos = list(torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8))
+        >>> methods = {name: make_explainer(name, classifier) for name in ("grad_cam", "random")}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = evaluate(classifier, photos, methods, folder + "/evaluation")
+        >>> [(method.name, method.scores["average_drop@50"].images) for method in found.methods]
+        [('grad_cam', 8), ('random', 8)]
     """
     if not methods:
         raise EvaluationError("no method to evaluate", remedy="--methods grad_cam,rise")

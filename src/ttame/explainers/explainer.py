@@ -45,6 +45,13 @@ class Explainer(ABC):
         options: what was set for this method, for the provenance of its maps.
         memory_budget: bytes of activations that a method with many passes may use at a time.
         progress: told the finished and total steps of a method with many passes.
+
+    Example:
+        >>> import ttame
+        >>> classifier = ttame.load_classifier("efficientnet_lite0")
+        >>> grad_cam = ttame.make_explainer("grad_cam", classifier)
+        >>> grad_cam(torch.zeros(2, 3, 224, 224), classes=["tabby", "tiger cat"])
+        <Explanation by grad_cam: maps 2 x 2 x 7 x 7>
     """
 
     card: MethodCard

@@ -120,8 +120,9 @@ def make_explainer(
     Example:
         >>> from torch import nn
         >>> from ttame.preprocessing import Preprocessing
-        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(),
-        ...                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
         >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
         >>> make_explainer("grad_cam", classifier).card.title
         'Grad-CAM'
@@ -142,6 +143,10 @@ def method_options(name: str) -> dict[str, Any]:
 
     Raises:
         UnknownNameError: no such method.
+
+    Example:
+        >>> method_options("rise")
+        {'masks': 2000, 'cells': 8, 'keep_probability': 0.5, 'space': 'normalised', 'seed': 0}
     """
     if name not in EXPLAINERS:
         raise UnknownNameError.of("method", name, EXPLAINERS)
@@ -164,6 +169,17 @@ def methods_for(
 
     Returns:
         Name to explainer with default options, and name to the reason why there is none.
+
+    Example:
+        >>> from torch import nn
+        >>> from ttame.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> explainers, reasons = methods_for(classifier, ["grad_cam", "attention_rollout"])
+        >>> list(explainers), list(reasons)
+        (['grad_cam'], ['attention_rollout'])
     """
     applicable: dict[str, Explainer] = {}
     reasons: dict[str, str] = {}

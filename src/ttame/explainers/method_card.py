@@ -37,6 +37,12 @@ class MethodCard:
         random: whether a seed matters.
         map_is: where the map's values live: on a tap's ``"grid"`` or on the input's ``"pixels"``.
         licence_note: what a commercial user should know about rights; empty for most.
+
+    Example:
+        >>> import ttame
+        >>> card = ttame.EXPLAINERS["grad_cam"].card
+        >>> card.title, card.family
+        ('Grad-CAM', 'class activation')
     """
 
     name: str
@@ -56,7 +62,7 @@ class MethodCard:
 
         Example:
             >>> MethodCard("m", "M", "gradient", "any", "1 forward", "A, 2020").maps_in_words
-            'one for each class, on the features\' grid'
+            "one for each class, on the features' grid"
         """
         which = "one for each class" if self.class_specific else "one for all classes"
         where = "of the input's pixels" if self.map_is == "pixels" else "on the features' grid"

@@ -44,6 +44,18 @@ def average_drop(
 
     Returns:
         (B,) float32 in percent, in [0, 100]. Where p is 0 nothing can be lost: 0.
+
+    Example:
+        >>> import torch
+        >>> def bright(images):
+        ...     brightness = images.mean(dim=(1, 2, 3)).sigmoid()
+        ...     return torch.stack([brightness, 1 - brightness], dim=1)
+        >>> images = torch.ones(2, 3, 8, 8)
+        >>> maps = torch.arange(64.0).reshape(1, 8, 8).repeat(2, 1, 1)
+        >>> classes = torch.tensor([0, 1])
+        >>> preprocessing = Preprocessing.imagenet(8)
+        >>> average_drop(bright, images, maps, classes, preprocessing, kept_share=0.5)
+        tensor([59.3372,  0.0000])
     """
     before, after = confidences(
         probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space
@@ -68,6 +80,18 @@ def increase_in_confidence(
 
     Returns:
         (B,) float32, 0 or 100.
+
+    Example:
+        >>> import torch
+        >>> def bright(images):
+        ...     brightness = images.mean(dim=(1, 2, 3)).sigmoid()
+        ...     return torch.stack([brightness, 1 - brightness], dim=1)
+        >>> images = torch.ones(2, 3, 8, 8)
+        >>> maps = torch.arange(64.0).reshape(1, 8, 8).repeat(2, 1, 1)
+        >>> classes = torch.tensor([0, 1])
+        >>> preprocessing = Preprocessing.imagenet(8)
+        >>> increase_in_confidence(bright, images, maps, classes, preprocessing, kept_share=0.5)
+        tensor([  0., 100.])
     """
     before, after = confidences(
         probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space
@@ -154,6 +178,18 @@ def average_gain(
 
     Returns:
         (B,) float32 in percent, in [0, 100]. Where p is 1 nothing can be gained: 0.
+
+    Example:
+        >>> import torch
+        >>> def bright(images):
+        ...     brightness = images.mean(dim=(1, 2, 3)).sigmoid()
+        ...     return torch.stack([brightness, 1 - brightness], dim=1)
+        >>> images = torch.ones(2, 3, 8, 8)
+        >>> maps = torch.arange(64.0).reshape(1, 8, 8).repeat(2, 1, 1)
+        >>> classes = torch.tensor([0, 1])
+        >>> preprocessing = Preprocessing.imagenet(8)
+        >>> average_gain(bright, images, maps, classes, preprocessing, kept_share=0.5)
+        tensor([ 0.0000, 59.3372])
     """
     before, after = confidences(
         probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space

@@ -53,6 +53,17 @@ def insertion(
 
     Returns:
         (B,) float32 in percent, in [0, 100].
+
+    Example:
+        >>> import torch
+        >>> def bright(images):
+        ...     brightness = images.mean(dim=(1, 2, 3)).sigmoid()
+        ...     return torch.stack([brightness, 1 - brightness], dim=1)
+        >>> images = torch.ones(2, 3, 8, 8)
+        >>> maps = torch.arange(64.0).reshape(1, 8, 8).repeat(2, 1, 1)
+        >>> classes = torch.tensor([0, 1])
+        >>> insertion(bright, images, maps, classes)
+        tensor([67.1770, 32.8230])
     """
     protocol = Protocol("insertion", step=step, blur=blur, seed=seed)
     return _area(_curve(probabilities, images, maps, classes, protocol, "insertion"))

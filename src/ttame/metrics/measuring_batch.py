@@ -34,6 +34,19 @@ class MeasuringBatch:
             the batch.
         targets: (B, H, W) bool, where the explained class's object is; ``None`` without
             annotations. An image without annotation is False everywhere.
+
+    Example:
+        >>> import torch
+        >>> batch = MeasuringBatch(
+        ...     probabilities=lambda images: images.mean(dim=(2, 3)).softmax(dim=1),
+        ...     images=torch.zeros(2, 3, 8, 8),
+        ...     maps=torch.rand(2, 4, 4),
+        ...     classes=torch.tensor([0, 2]),
+        ...     preprocessing=Preprocessing.imagenet(8),
+        ...     explain=lambda images, classes: images[:, 0],
+        ...     numbers=(0, 1))
+        >>> batch.before
+        tensor([0.3333, 0.3333])
     """
 
     probabilities: Probabilities

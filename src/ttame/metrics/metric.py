@@ -33,6 +33,10 @@ class Column:
         title: its heading.
         parts: keys of values whose means are combined.
         combine: means of the parts to the number.
+
+    Example:
+        >>> Column("mean_map", "Mean map").parts
+        ()
     """
 
     key: str
@@ -61,6 +65,15 @@ class Metric:
         columns: of the table.
         needs: ``"targets"`` if the data must be annotated.
         per_class: whether images of a class are averaged before classes are.
+
+    Example:
+        >>> from ttame.metrics.known_metrics import METRICS
+        >>> metric = METRICS["average_drop"]
+        >>> metric.better, metric.unit
+        ('lower', '%')
+        >>> protocol = Protocol("mine", kept_shares=(1.0, 0.3))
+        >>> [column.key for column in metric.columns(metric, protocol)]
+        ['average_drop@100', 'average_drop@30']
     """
 
     name: str

@@ -40,6 +40,15 @@ class Protocol:
         adcc_average: ``"means first"`` combines the means over images, as published;
             ``"per image"`` is the mean of the images' own.
         seed: of noise and of the order of equal values.
+
+    Example:
+        >>> from ttame.metrics.known_protocols import known_protocol
+        >>> published = known_protocol("t-tame")
+        >>> mine = dataclasses.replace(published, name="mine", kept_shares=(1.0, 0.3))
+        >>> mine.hash == published.hash
+        False
+        >>> dataclasses.replace(published, name="another name").hash == published.hash
+        True
     """
 
     name: str

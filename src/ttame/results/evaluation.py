@@ -25,6 +25,11 @@ class Score:
         p_value: of the paired test against the best method, corrected for the number of methods;
             1 for the best itself.
         images: how many images have a value.
+
+    Example:
+        >>> score = Score(value=8.1, low=6.0, high=10.4, rank=1, p_value=1.0, images=200)
+        >>> f"{score.value} ({score.low} to {score.high})"
+        '8.1 (6.0 to 10.4)'
     """
 
     value: float
@@ -37,7 +42,13 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class ColumnFacts:
-    """A column of the table: key, heading, direction, unit, paper and what it means."""
+    """A column of the table: key, heading, direction, unit, paper and what it means.
+
+    Example:
+        >>> ColumnFacts("average_drop@50", "Average Drop 50 %", "average_drop", "lower", "%",
+        ...             "Chattopadhyay et al., arXiv 1710.11063", "what is lost").better
+        'lower'
+    """
 
     key: str
     title: str
@@ -58,6 +69,11 @@ class MethodCost:
         tail: runs of only the end of the network.
         milliseconds: wall-clock time of the maps alone, the median of the batches.
         peak_megabytes: of tensors alive at once beyond weights and images, for one batch.
+
+    Example:
+        >>> rise = MethodCost(1001, 0, 0, milliseconds=9000.0, peak_megabytes=300.0)
+        >>> rise.forward + rise.backward
+        1001
     """
 
     forward: float
@@ -92,6 +108,13 @@ class MethodScores:
         published: column key to a published number of the same protocol, where one is known.
         no_evidence: how many maps were constant.
         sanity: of the randomisation check, where it was run: see ``RandomisationScore``.
+
+    Example:
+        >>> scores = {"average_drop@50": Score(31.0, 27.9, 34.2, 1, 1.0, 200)}
+        >>> cost = MethodCost(1, 1, 0, 40.0, 80.0)
+        >>> row = MethodScores("grad_cam", "Grad-CAM", "class activation", scores, {}, cost)
+        >>> row.scores["average_drop@50"].value
+        31.0
     """
 
     name: str
@@ -115,6 +138,11 @@ class RandomisationScore:
             mean over images; 1 means that the map does not depend on the weights.
         steps: (layers randomised so far, similarity), in order.
         passed: whether the similarity stays below the threshold.
+
+    Example:
+        >>> score = RandomisationScore(similarity=0.04, steps=((1, 0.31), (2, 0.04)), passed=True)
+        >>> [similarity for _, similarity in score.steps]
+        [0.31, 0.04]
     """
 
     similarity: float
@@ -143,6 +171,15 @@ class Evaluation:
         notes: sentences a reader must know, such as what a reproduction differs in.
         machine: processor and versions.
         date: ISO 8601.
+
+    Example:
+        >>> evaluation = Evaluation(
+        ...     classifier="my network", classifier_fingerprint="", data="photos/",
+        ...     data_fingerprint="", images=0, skipped=(), protocol="t-tame", protocol_hash="",
+        ...     protocol_settings={}, protocol_words=(), columns=(), methods=(), left_out={},
+        ...     notes=(), machine="", date="")
+        >>> Evaluation.from_json(evaluation.to_json()) == evaluation
+        True
     """
 
     classifier: str

@@ -34,6 +34,16 @@ class Explanation:
         method: the explainer's name in the registry, e.g. ``"t_tame"``.
         provenance: strings and numbers that say how the maps came about: classifier,
             fingerprint, options.
+
+    Example:
+        >>> explanation = Explanation(
+        ...     maps=torch.rand(1, 2, 7, 7), classes=torch.tensor([[1, 0]]),
+        ...     logits=torch.tensor([[0.0, 1.0]]), image_size=(224, 224),
+        ...     class_names=("cat", "dog"))
+        >>> [explanation.class_label(index) for index in explanation.classes[0].tolist()]
+        ['dog', 'cat']
+        >>> explanation.heatmaps().shape
+        torch.Size([1, 2, 224, 224])
     """
 
     maps: Tensor

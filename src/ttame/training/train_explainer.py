@@ -60,6 +60,23 @@ def train_explainer(
         ResumeError: the checkpoint belongs to a run with other settings, images or weights.
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         MemoryLimitError: a batch does not fit into memory.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from torch import nn
+        >>> from torch.utils.data import TensorDataset
+        >>> from ttame.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(32))
+        >>> photos = TensorDataset(torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8))
+        >>> settings = training_settings("few-shot", epochs=1, batch_size=6, workers=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     explainer = train_explainer(classifier, photos, folder + "/explainer", settings)
+        >>> explainer(torch.zeros(2, 3, 32, 32), "all").maps.shape
+        torch.Size([2, 5, 16, 16])
     """
     run = prepare_run(classifier, data, Path(folder), settings, resume=resume, overwrite=overwrite)
     main = run.accelerator.is_main_process

@@ -81,6 +81,11 @@ class TrainingSettings:
     Raises:
         TrainingError: a value that cannot work.
         UnknownNameError: a name that is not among the allowed ones.
+
+    Example:
+        >>> settings = training_settings("few-shot", epochs=3)
+        >>> settings.method, settings.objective, settings.epochs
+        ('few_shot', 'kept-share', 3)
     """
 
     preset: str = "t-tame"

@@ -37,6 +37,12 @@ class AttentionExplainer(Explainer):
     Raises:
         ExplainerError: the head does not fit the classifier's taps, classes or last layer.
         UnknownNameError: no such trained method.
+
+    Example:
+        >>> from ttame.explainers.attention.explainer_folder import load_explainer
+        >>> explainer = load_explainer("efficientnet_lite0")
+        >>> explainer(torch.zeros(1, 3, 224, 224), classes="top3")
+        <Explanation by few_shot: maps 1 x 3 x 28 x 28>
     """
 
     def __init__(

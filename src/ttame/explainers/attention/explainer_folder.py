@@ -102,6 +102,14 @@ def save_explainer(
 
     Raises:
         OutputError: the folder exists, the disk is full, or the place is not writable.
+
+    Example:
+        >>> import tempfile
+        >>> explainer = load_explainer("efficientnet_lite0")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_explainer(explainer, folder + "/mine")
+        ...     sorted(file.name for file in Path(folder, "mine").iterdir())
+        ['README.md', 'config.json', 'explainer.safetensors']
     """
     with whole_folder(folder, overwrite=overwrite) as temporary:
         write_explainer_files(explainer, temporary)
@@ -227,6 +235,10 @@ def push_to_hub(explainer: AttentionExplainer, repository: str, *, private: bool
 
     Raises:
         ExplainerError: no connection, not logged in, or no right to write.
+
+    Example:
+        >>> explainer = load_explainer("efficientnet_lite0")
+        >>> push_to_hub(explainer, "you/my-explainer")  # doctest: +SKIP
     """
     import tempfile
 

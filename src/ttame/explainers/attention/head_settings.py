@@ -31,7 +31,11 @@ class HeadSettings:
         embedding: whether a few-shot head compares places and classes.
         gate: whether a few-shot head has a part that is the same for all classes.
         details: how much of the differences over short distances the explanations of a few-shot
-            head keep, from 0 to 1; see :func:`ttame.explainers.attention.map_scale.with_details`.
+            head keep, from 0 to 1; see :func:`ttame.explainers.map_details.with_details`.
+
+    Example:
+        >>> HeadSettings("few-shot", maps="min-max", embedding=False).parts
+        ('prior', 'gate')
     """
 
     variant: HeadVariant = "t-tame"

@@ -18,6 +18,12 @@ class TrainedMethod:
 
     Attributes:
         card: the facts about the method.
+
+    Example:
+        >>> import ttame
+        >>> classifier = ttame.load_classifier("efficientnet_lite0")
+        >>> ttame.EXPLAINERS["few_shot"](classifier).method
+        'few_shot'
     """
 
     card: MethodCard

@@ -31,6 +31,7 @@ class Cam(Explainer):
         ExplainerError: they are not.
 
     Example:
+        >>> from torch import nn
         >>> from ttame.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),

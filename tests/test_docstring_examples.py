@@ -1,0 +1,70 @@
+"""The examples in docstrings run and print what they say, and what users call has one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import ttame
+from ttame.explainers.known_explainers import EXPLAINERS
+from ttame.metrics.known_metrics import METRICS
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "ttame"
+MODULES = [
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+ON_THE_REFERENCE_PAGE = re.findall(r"^::: ([\w.]+)\.(\w+)$", REFERENCE, flags=re.MULTILINE)
+
+
+def has_example(thing: object) -> bool:
+    return ">>> " in (thing.__doc__ or "")
+
+
+def test_there_are_examples() -> None:
+    assert len(MODULES) > 100
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_print_what_they_say(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """On failure the captured output has doctest's comparison."""
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted > 0
+    assert found.failed == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), ON_THE_REFERENCE_PAGE, ids=[name for _, name in ON_THE_REFERENCE_PAGE]
+)
+def test_what_the_reference_page_shows_has_an_example(module: str, name: str) -> None:
+    if name == "errors":  # A module: its docstring is the tree.
+        return
+    assert has_example(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize("name", [name for name in ttame.__all__ if name[0] != "_"])
+def test_what_the_package_exports_has_an_example(name: str) -> None:
+    exported = getattr(ttame, name)
+    if isinstance(exported, dict):  # EXPLAINERS
+        return
+    assert has_example(exported)
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_every_method_has_an_example(name: str) -> None:
+    assert has_example(EXPLAINERS[name])
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_has_an_example(name: str) -> None:
+    """In the module that defines it: the function of tensors that it measures with."""
+    module = importlib.import_module(METRICS[name].measure.__module__)
+    functions = [thing for thing in vars(module).values() if callable(thing)]
+    assert any(has_example(thing) for thing in functions if thing.__module__ == module.__name__)

@@ -1,0 +1,160 @@
+"""The Python of README and documentation runs as it stands there."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import re
+import sys
+import textwrap
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import ttame
+from tests.cli.test_commands import run
+from tests.tiny_networks import tiny_cnn
+from ttame.evaluation.evaluate_methods import evaluate
+from ttame.explainers.known_explainers import EXPLAINERS, method_options
+from ttame.metrics.known_metrics import METRICS
+
+ROOT = Path(__file__).parents[1]
+
+
+def python_blocks(page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"^( *)```python\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _, block in found]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the pages name, and being in it."""
+    monkeypatch.chdir(tmp_path)
+    numbers = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    names = ["cat.jpg", "dog.jpg", "photo.jpg", *(f"photos/{number}.jpg" for number in range(36))]
+    for name in names:
+        colours = numbers.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(colours).resize((256, 240)).save(tmp_path / name)
+    return tmp_path
+
+
+def run_page(page: str, names: dict[str, Any], changes: dict[str, str] | None = None) -> int:
+    """Run the blocks of a page one after the other, as a reader would; say how many.
+
+    ``changes`` make what takes long shorter; each must be found.
+    """
+    blocks = python_blocks(page)
+    for shown, shorter in (changes or {}).items():
+        assert any(shown in block for block in blocks)
+        blocks = [block.replace(shown, shorter) for block in blocks]
+    for place, block in enumerate(blocks):
+        exec(compile(block, f"{page}, block {place}", "exec"), names)
+    return len(blocks)
+
+
+def my_network() -> nn.Module:
+    network = tiny_cnn(224).network
+    network[-1] = nn.Linear(16, 2)
+    return network.eval()
+
+
+def test_readme(desk: Path) -> None:
+    names = {"my_network": my_network()}
+    quick = {
+        '"photos/", "my-explainer")': '"photos/", "my-explainer", '
+        "ttame.training_settings(epochs=1, workers=0))"
+    }
+    assert run_page("README.md", names, quick) == 2
+    assert names["explanation"].heatmaps((480, 640)).shape == (2, 3, 480, 640)
+    assert (desk / "my-explainer" / "config.json").exists()
+
+
+def test_first_page(desk: Path) -> None:
+    names: dict[str, Any] = {}
+    assert run_page("docs/index.md", names) == 1
+    assert names["explanation"].maps.shape[:2] == (1, 3)
+
+
+def test_comparing_methods(desk: Path) -> None:
+    names: dict[str, Any] = {}
+    changes = {'"rise", classifier,': '"rise", classifier, masks=4,', "progress=print": ""}
+    assert run_page("docs/how-to/compare-methods.md", names, changes) == 1
+    assert names["same_classes"].classes.equal(names["explanation"].classes)
+    assert "cam" in names["explainers"]
+    assert "attention_rollout" in names["reasons"]
+
+
+def test_evaluating(desk: Path) -> None:
+    explainer = ttame.load_explainer("efficientnet_lite0")
+    explainer.save(desk / "my-explainer")
+    methods = {
+        name: ttame.make_explainer(name, explainer.classifier) for name in ("grad_cam", "layer_cam")
+    }
+    evaluate(explainer.classifier, "photos/", methods, "evaluation", metrics=["mean_map"], limit=4)
+    blocks = python_blocks("docs/how-to/evaluate.md")
+    with_pandas = [block for block in blocks if "import pandas" in block]
+    assert (len(blocks), len(with_pandas)) == (4, 1)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        if block not in with_pandas:  # pandas is not among ttame's packages, as the page says.
+            exec(block.replace("limit=4", "limit=2"), names)
+    assert names["rows"].num_rows == 8
+    assert names["evaluation"].protocol == "mine"
+
+
+def test_training(desk: Path) -> None:
+    blocks = python_blocks("docs/how-to/train-on-your-network.md")
+    assert ["push_to_hub" in block for block in blocks] == [False, True]
+    names: dict[str, Any] = {"ttame": ttame, "my_network": my_network()}
+    exec(blocks[0], names)
+    assert names["classifier"].number_of_classes == 2
+
+
+def test_adding_an_explainer(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's file, registered as the page says, is a method like the others."""
+    module = written_module("docs/how-to/add-an-explainer.md", desk / "my_method.py", monkeypatch)
+    monkeypatch.setitem(EXPLAINERS, "my_method", module.MyMethod)
+    classifier = tiny_cnn()
+    explainer = ttame.make_explainer("my_method", classifier, power=2.0)
+    explanation = explainer(torch.randn(2, 3, 32, 32), "top3")
+    features = classifier.read_features(torch.randn(1, 3, 32, 32)).feature_maps[-1]
+    assert explanation.maps.shape == (2, 3, *features.shape[2:])
+    assert explanation.provenance["power"] == 2.0
+    assert method_options("my_method") == {"power": 1.0}
+    assert run(["methods", "my_method"], monkeypatch) == 0
+    assert "p, above 0" in capsys.readouterr().out
+
+
+def test_adding_a_metric(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = written_module("docs/how-to/add-a-metric.md", desk / "my_metric.py", monkeypatch)
+    monkeypatch.setitem(METRICS, "my_metric", module.MY_METRIC)
+    classifier = tiny_cnn()
+    methods = {"grad_cam": ttame.make_explainer("grad_cam", classifier)}
+    found = evaluate(classifier, "photos/", methods, "evaluation", metrics=["my_metric"], limit=4)
+    assert [column.title for column in found.columns] == ["My metric"]
+    assert 0 < found.methods[0].scores["my_metric"].value <= 100
+
+
+def written_module(page: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The page's file as a module, its example tried."""
+    path.write_text(python_blocks(page)[0], encoding="utf-8")
+    plan = importlib.util.spec_from_file_location(path.stem, path)
+    assert plan is not None
+    assert plan.loader is not None
+    module = importlib.util.module_from_spec(plan)
+    monkeypatch.setitem(sys.modules, path.stem, module)
+    plan.loader.exec_module(module)
+    tried = doctest.testmod(module)
+    assert tried.attempted > 0
+    assert tried.failed == 0
+    return module
