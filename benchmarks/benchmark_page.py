@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import platform
 import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
+from ttame.evaluation.evaluate_methods import machine_in_words
 
 PAGE = Path(__file__).parent.parent / "BENCHMARKS.md"
 _TITLE = "# Benchmarks\n\nEvery number here was written by the script named beside it.\n"
@@ -19,7 +18,8 @@ def write_section(name: str, title: str, command: str, body: str) -> None:
     """Replace the section ``name`` of BENCHMARKS.md, or append it."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    section = f"{start}\n## {title}\n\n`{command}`, {today}, {machine()}.\n\n{body.strip()}\n{end}"
+    measured = f"`{command}`, {today}, {machine_in_words()}."
+    section = f"{start}\n## {title}\n\n{measured}\n\n{body.strip()}\n{end}"
     page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else _TITLE
     pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
     if pattern.search(page):
@@ -28,19 +28,6 @@ def write_section(name: str, title: str, command: str, body: str) -> None:
         page = page.rstrip() + "\n\n" + section + "\n"
     PAGE.write_text(page, encoding="utf-8")
     print(section)
-
-
-def machine() -> str:
-    """Processor, threads, versions."""
-    model = platform.processor() or platform.machine()
-    cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.exists():
-        found = re.search(r"model name\s*: (.+)", cpu_info.read_text())
-        model = found[1].strip() if found else model
-    return (
-        f"{model}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
-        f"torch {torch.__version__}"
-    )
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 
 import ttame
-from benchmarks.benchmark_page import machine, table
+from benchmarks.benchmark_page import table
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.wrapped_dataset import WrappedDataset
-from ttame.evaluation.evaluate_methods import evaluate
+from ttame.evaluation.evaluate_methods import evaluate, machine_in_words
 from ttame.evaluation.paired_statistics import (
     bootstrap_interval,
     corrected,
@@ -278,7 +278,7 @@ def write_page() -> None:
         section = section_of(model)
         if section:
             parts.append(f"## {model}\n\n{section}")
-    parts.append(f"Machine: {machine()}.")
+    parts.append(f"Machine: {machine_in_words()}.")
     (ROOT / "docs" / "few-shot-ablation.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ttame.metrics.average_drop import published_masks
 from ttame.metrics.map_masks import map_values, share_masks
 from ttame.metrics.protocol import Protocol, percent
 
@@ -54,13 +53,6 @@ def test_scaling_on_the_grid_differs_from_scaling_pixels() -> None:
 
 def test_a_constant_map_is_nothing() -> None:
     assert map_values(torch.full((1, 2, 2), 7.0), (4, 4), Protocol("p")).abs().max() == 0
-
-
-def test_the_published_masks_are_those_of_the_t_tame_protocol() -> None:
-    maps = torch.rand(2, 7, 7, generator=torch.Generator().manual_seed(0))
-    for kept in (1.0, 0.5, 0.15):
-        ours = share_masks(maps, (32, 32), kept, Protocol("t-tame"))
-        torch.testing.assert_close(ours, published_masks(maps[:, None], (32, 32), kept)[:, 0])
 
 
 def test_arguments_are_not_changed() -> None:

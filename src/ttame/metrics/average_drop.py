@@ -6,14 +6,12 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ttame.errors import TtameError
-from ttame.metrics.map_masks import map_values, masked_confidence
+from ttame.metrics.map_masks import map_values, masked_confidence, share_masks
 from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities, of_classes
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol, percent
 from ttame.pixel_masking import MaskingSpace, mask_images
 from ttame.preprocessing import Preprocessing
-from ttame.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
 
 
 def average_drop(
@@ -151,14 +149,15 @@ def published_masks(maps: Tensor, size: tuple[int, int], kept_share: float = 1.0
         kept_share: in (0, 1].
 
     Returns:
-        (B, K, H, W) in [0, 1].
+        (B, K, H, W) float32 in [0, 1].
 
     Raises:
         TtameError: ``kept_share`` is outside (0, 1], for example a percentage.
     """
-    if not 0 < kept_share <= 1:
-        raise TtameError(f"kept share {kept_share}", allowed="above 0, at most 1", remedy="0.15")
-    return keep_above_quantile(resize_maps(to_unit_range(maps), size), 1 - kept_share)
+    protocol = Protocol("t-tame", kept_shares=(kept_share,))
+    return share_masks(maps.flatten(0, 1), size, kept_share, protocol).reshape(
+        *maps.shape[:2], *size
+    )
 
 
 def average_gain(
