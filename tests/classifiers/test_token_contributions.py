@@ -418,6 +418,51 @@ def made_of(block_type: Callable[[nn.Module], nn.Module]) -> nn.Module:
     return drawn(network)
 
 
+class OtherBlock(timm.models.vision_transformer.Block):  # type: ignore[misc]
+    """Does what the others do, under another name: it is not among their like siblings."""
+
+
+def with_another_block(place: int) -> nn.Module:
+    network = vit(depth=4)
+    network.blocks[place].__class__ = OtherBlock
+    return network
+
+
+class InTwoLists(nn.Module):
+    """The same blocks, of which the longest run is one half."""
+
+    def __init__(self, network: Any, between: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = network.blocks[:2], network.blocks[2:]
+        self.between = between
+        network.blocks = nn.Identity()
+        self.ends = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.ends._pos_embed(self.ends.patch_embed(images))
+        for block in (*self.first, self.between, *self.second):
+            tokens = block(tokens)
+        logits: Tensor = self.ends.head(self.ends.norm(tokens)[:, 0])
+        return logits
+
+
+class WithANormBetween(nn.Module):
+    """One list of blocks, between which the tokens are normalised."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.ends, self.blocks = network, network.blocks
+        network.blocks = nn.Identity()
+        self.between = nn.LayerNorm(WIDTH)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.ends._pos_embed(self.ends.patch_embed(images))
+        for place, block in enumerate(self.blocks):
+            tokens = block(self.between(tokens) if place == 1 else tokens)
+        logits: Tensor = self.ends.head(self.ends.norm(tokens)[:, 0])
+        return logits
+
+
 WITHOUT: dict[str, tuple[Callable[[], nn.Module], int, tuple[str, ...]]] = {
     "averaging": (averaging, SIZE, ("norm", "fc_norm")),
     "a norm in the attention": (attention_with_a_norm, SIZE, ("norm",)),
@@ -429,6 +474,12 @@ WITHOUT: dict[str, tuple[Callable[[], nn.Module], int, tuple[str, ...]]] = {
         SIZE,
         ("norm",),
     ),
+    "a last block of another class": (lambda: with_another_block(-1), SIZE, ("norm",)),
+    "a first block of another class": (lambda: with_another_block(0), SIZE, ("norm",)),
+    "blocks in two lists": (
+        lambda: drawn(InTwoLists(vit(depth=4), nn.Identity())), SIZE, ("ends.norm",),
+    ),
+    "a norm between blocks": (lambda: drawn(WithANormBetween(vit())), SIZE, ("ends.norm",)),
     "cait": (
         lambda: drawn(
             timm.create_model(

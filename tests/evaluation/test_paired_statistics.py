@@ -101,6 +101,6 @@ def test_holm() -> None:
 
 
 def test_ranks() -> None:
-    assert ranks([1.0, 5.0, float("nan"), 5.0], "higher") == [3, 1, 4, 1]
+    assert ranks([1.0, 5.0, float("nan"), 5.0], "higher") == [3, 1, 0, 1]
     assert ranks([1.0, 5.0, 2.0], "lower") == [1, 3, 2]
     assert ranks([1.0, 5.0], "neither") == [0, 0]

@@ -59,7 +59,28 @@ def test_the_pointing_game_counts_classes_alike(tmp_path: Path) -> None:
     method = measured(tmp_path, "m", [0] * 9 + [1], pointing_game=hits)
     found = score([method], "pointing_game")["m"]
     assert found.value == pytest.approx(50)
-    assert 0 <= found.low <= 50 <= found.high <= 100
+    # Two classes are drawn from two: a quarter of the draws is the one twice, one the other.
+    assert (found.low, found.high) == (0, 100)
+
+
+def test_the_interval_of_the_pointing_game_is_that_of_the_mean_over_classes(
+    tmp_path: Path,
+) -> None:
+    """Large classes are hit, those of a single image every other time: resampled images would
+    lose the latter and move upwards."""
+    classes = [index for index in range(30) for _ in range(5)] + list(range(30, 100))
+    hits = [100.0] * 150 + [0.0, 100.0] * 35
+    method = measured(tmp_path, "m", classes, pointing_game=hits)
+    found = score([method], "pointing_game")["m"]
+    assert found.value == pytest.approx(65)
+    spread = 1.96 * 100 * (0.65 * 0.35 / 100) ** 0.5
+    assert (found.low, found.high) == pytest.approx((65 - spread, 65 + spread), abs=1.1)
+
+
+def test_the_interval_of_a_single_class_is_over_its_images(tmp_path: Path) -> None:
+    method = measured(tmp_path, "m", [3] * 100, pointing_game=[0.0, 100.0] * 50)
+    found = score([method], "pointing_game")["m"]
+    assert (found.low, found.high) == pytest.approx((40.2, 59.8), abs=1.1)
 
 
 def test_a_perfect_pointing_game_has_no_spread(tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ def contributions_tap(network: nn.Module, trace: NetworkTrace, features: str) ->
 
     In each block the contributions of all tokens, and the biases, must be together what attention
     adds to the class token, and nothing but further sums may follow: a block that normalises its
-    sum, as the Transformer of 2017 did, changes what was added.
+    sum, as the Transformer of 2017 did, changes what was added. What leaves a block must be what
+    enters the next one, or the final normalisation, and nothing else may attend to the tokens:
+    blocks that are not among those watched would be left out.
 
     Args:
         network: in any mode; not behind ``torch.compile``.
@@ -81,8 +83,21 @@ def contributions_tap(network: nn.Module, trace: NetworkTrace, features: str) ->
     watching_all = _watching(network, trace, tap, {}, _CheckedPassage)
     with torch.no_grad(), frozen(network), watching_all as found:
         run_network(network, noise)
-    whole = [isinstance(seen, _CheckedPassage) and seen.is_whole for seen in found.passages]
-    return tap if len(whole) == len(blocks.blocks) and all(whole) else None
+    return tap if _is_whole(found, len(blocks.blocks)) else None
+
+
+def _is_whole(found: _Contributions, blocks: int) -> bool:
+    """Whether the class token went through these blocks, one after the other, and no others."""
+    passages = [seen for seen in found.passages if isinstance(seen, _CheckedPassage)]
+    if len(passages) != blocks or found.class_token is None:
+        return False
+    if passages[0].shape[1] in found.attended_outside:
+        return False
+    arrivals = [*(passage.entered for passage in passages[1:]), found.class_token]
+    return all(
+        passage.is_whole and passage.residual is not None and _alike(passage.residual, arrival)
+        for passage, arrival in zip(passages, arrivals, strict=True)
+    )
 
 
 def _final_norm(network: nn.Module, trace: NetworkTrace, features: str) -> LayerRecord | None:
@@ -193,6 +208,7 @@ class _CheckedPassage(_Passage):
 
     def __init__(self, tokens: Tensor) -> None:
         super().__init__(tokens)
+        self.entered = tokens[:, 0].clone()
         self.residual: Tensor | None = None
         self.is_whole = False
 
@@ -232,13 +248,21 @@ def _alike(actual: Tensor, expected: Tensor) -> bool:
 
 
 class _Contributions:
-    """Watches the blocks and the final normalisation of one forward pass."""
+    """Watches the blocks and the final normalisation of one forward pass.
+
+    Attributes:
+        passages: of the blocks, in the order in which they ran.
+        class_token: (B, D), as the final normalisation got it.
+        attended_outside: how many tokens attended to each other where no block was at work.
+    """
 
     def __init__(self, keep: Callable[[Tensor], None], passage: type[_Passage]) -> None:
         self.keep = keep
         self.passage = passage
         self.running: list[_Passage] = []
         self.passages: list[_Passage] = []
+        self.class_token: Tensor | None = None
+        self.attended_outside: set[int] = set()
 
     def enter(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tokens = first_tensor((args, kwargs))
@@ -256,6 +280,7 @@ class _Contributions:
         tokens = first_tensor((args, kwargs))
         found = [part.contributions for part in self.passages if part.contributions is not None]
         assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
+        self.class_token = None if tokens is None else tokens[:, 0]
         if tokens is not None and found and len(found) == len(self.passages):
             self.keep(_normalised_as(norm, sum(found[1:], found[0]), tokens[:, :1]))
 
@@ -264,6 +289,8 @@ class _Contributions:
             probabilities = function(*args, **kwargs)
             if self.running:
                 self.running[-1].see_softmax(probabilities)
+            elif probabilities.ndim > 2 and probabilities.shape[-2] == probabilities.shape[-1]:
+                self.attended_outside.add(int(probabilities.shape[-1]))
             return probabilities
 
         def product(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:

@@ -154,9 +154,10 @@ def _ordered(evaluation: Evaluation) -> list[MethodScores]:
     """The best in the first column that is better or worse comes first."""
     ranked = [column.key for column in evaluation.columns if column.better != "neither"]
 
-    def place(method: MethodScores) -> tuple[int, ...]:
+    def place(method: MethodScores) -> int:
         score = method.scores.get(ranked[0]) if ranked else None
-        return (score.rank,) if score else (len(evaluation.methods) + 1,)
+        rank = score.rank if score else 0
+        return rank or len(evaluation.methods) + 1
 
     return sorted(evaluation.methods, key=place)
 

@@ -132,17 +132,17 @@ def corrected(p_values: Sequence[float]) -> list[float]:
 
 
 def ranks(numbers: Sequence[float], better: str) -> list[int]:
-    """1 for the best; equal numbers share a rank; NaN comes last; 0 where none is better.
+    """1 for the best; equal numbers share a rank; 0 for NaN, and where none is better.
 
     Example:
-        >>> ranks([3.0, 1.0, 3.0], "higher")
-        [1, 3, 1]
+        >>> ranks([3.0, 1.0, 3.0, float("nan")], "higher")
+        [1, 3, 1, 0]
     """
     if better == "neither":
         return [0] * len(numbers)
     sign = -1 if better == "higher" else 1
-    keys = [np.inf if np.isnan(number) else sign * number for number in numbers]
-    return [1 + sum(other < key for other in keys) for key in keys]
+    keys = [sign * number for number in numbers]
+    return [0 if np.isnan(key) else 1 + sum(other < key for other in keys) for key in keys]
 
 
 @functools.lru_cache(maxsize=1)

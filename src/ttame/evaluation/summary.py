@@ -117,10 +117,27 @@ def scores_of(
         p_values |= dict(zip(others, corrected(raw), strict=True))
     scores = {}
     for label, number, rank in zip(labels, numbers, order, strict=True):
-        low, high = bootstrap_interval(tables[label][1], combine)
+        low, high = _interval(tables[label][1], combine, metric)
         images = len(tables[label][0])
         scores[label] = Score(number, low, high, rank, p_values[label], images)
     return scores
+
+
+def _interval(
+    values: Sequence[np.ndarray], combine: CombineMeans, metric: Metric
+) -> tuple[float, float]:
+    """Over resampled images, or over resampled classes where classes count alike.
+
+    Resampled images would lose the classes that have a single one, so that another number would
+    be resampled than the table shows.
+    """
+    if not metric.per_class:
+        return bootstrap_interval(values, combine)
+    half = len(values) // 2
+    if half == 1:
+        return bootstrap_interval(values[:1])
+    sums = [(values[place].sum(), values[half + place].sum()) for place in range(half)]
+    return bootstrap_interval([np.array([total / count for total, count in sums])])
 
 
 def _combination(column: Column, parts: Sequence[str]) -> CombineMeans:

@@ -19,7 +19,8 @@ class Score:
 
     Attributes:
         value: over all images that have one.
-        low: lower end of the 95 % bootstrap interval.
+        low: lower end of the 95 % bootstrap interval, over images, or over classes where the
+            metric counts classes alike (unless there is only one).
         high: its upper end.
         rank: 1 for the best; equal values share a rank; 0 where nothing is better or worse.
         p_value: of the paired test against the best method, corrected for the number of methods;
