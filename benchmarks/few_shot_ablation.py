@@ -2,10 +2,11 @@
 
     python -m benchmarks.few_shot_ablation [--model NAME] [--seeds 3] [--rows NAME,...] [--page]
 
-Trains every row of the table with the same number of optimiser steps and every seed, by
-``ttame.train_explainer``, and measures all of them by ``ttame.evaluate`` on 100 photos that no
-training has seen; the bundled explainer and its prior alone on all 200. Everything is kept in
-runs/few_shot_ablation: the command can be stopped at any moment and goes on where it was.
+Trains every row of the table in whole epochs, as near to the same number of optimiser steps as
+they come, with every seed, by ``ttame.train_explainer``, and measures all of them by
+``ttame.evaluate`` on 100 photos that no training has seen; the bundled explainer and its prior
+alone on all 200. Everything is kept in runs/few_shot_ablation: the command can be stopped at any
+moment and goes on where it was.
 ``--page`` only writes the page from what is finished.
 """
 
@@ -272,7 +273,7 @@ def write_page() -> None:
         "means over the seeds; beside Average Drop is the 95 % bootstrap interval over photos. "
         "**p** is of a paired permutation test of Average Drop against the preset, on each photo's "
         "mean over the seeds, with Holm's correction over all rows and shares; the smallest of the "
-        "three shares stands there with its share, and whether the row is better or worse there.",
+        "three shares stands there with its shares, and whether the row is better or worse there.",
     ]
     for model in MODELS:
         section = section_of(model)
@@ -375,10 +376,14 @@ def smallest_p(
     p_values: Mapping[tuple[str, str], float],
     means: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """The smallest p of a row, where that is, and in which direction."""
-    column = min(columns, key=lambda column: p_values[name, column])
-    worse = means[name][column].mean() > means[WHOLE][column].mean()
-    return f"{p_values[name, column]:.3f}<br>{COLUMNS[column]}, {'worse' if worse else 'better'}"
+    """The smallest p of a row, at which shares that is, and in which direction."""
+    smallest = min(p_values[name, column] for column in columns)
+    lines = [f"{smallest:.3f}"]
+    if smallest < 1:
+        for column in (c for c in columns if p_values[name, c] == smallest):
+            worse = means[name][column].mean() > means[WHOLE][column].mean()
+            lines.append(f"{COLUMNS[column]}, {'worse' if worse else 'better'}")
+    return "<br>".join(lines)
 
 
 def steps_of(folder: Path) -> str:

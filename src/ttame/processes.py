@@ -1,8 +1,9 @@
-"""Several processes that train together: they go on together or fail together."""
+"""Several processes that work together: they go on together or fail together."""
 
 from __future__ import annotations
 
 import atexit
+import datetime
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +16,10 @@ if TYPE_CHECKING:  # Accelerate takes a second to import, and most runs are of o
     from accelerate import Accelerator
 
 T = TypeVar("T")
+
+LONGEST_WAIT = datetime.timedelta(days=7)
+"""For other processes. One may have much more left of a resumed evaluation than the others, or
+measure something alone; a process that fails says so, and is not waited for."""
 
 
 def together(accelerator: Accelerator, action: Callable[[], T]) -> T:
@@ -57,6 +62,16 @@ def on_main_process(accelerator: Accelerator, action: Callable[[], None]) -> Non
 def launched_processes() -> int:
     """How many processes were started together, as by ``accelerate launch``; else 1."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_process() -> int:
+    """The number of this process among those of its machine, which has a GPU for each; else 0."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that talks to the user; ``accelerate launch`` sets RANK."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def check_joined(accelerator: Accelerator) -> None:

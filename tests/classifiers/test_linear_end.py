@@ -123,6 +123,24 @@ def test_a_last_linear_layer_that_gives_no_classes_is_none() -> None:
     assert find_linear_end(classifier) is None
 
 
+def test_a_linear_layer_that_is_called_by_keyword() -> None:
+    class ByKeyword(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Sequential(
+                nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()
+            )
+            self.fc = nn.Linear(8, CLASSES)
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.fc(input=self.features(images).mean(dim=(2, 3)))
+            return logits
+
+    end = find_linear_end(Classifier(ByKeyword(), preprocessing=Preprocessing.imagenet(16)))
+    assert end is not None
+    assert (end.layer, end.pooling) == ("fc", "average")
+
+
 def test_the_layer_is_that_of_the_network_as_it_is_now() -> None:
     classifier = TINY["cnn"]()
     end = find_linear_end(classifier)

@@ -194,6 +194,40 @@ def test_a_layer_that_is_not_run_gives_no_features() -> None:
         named_taps(network, trace_network(network, (32, 32)), ["2.spare"])
 
 
+def test_the_family_does_not_depend_on_who_names_the_taps() -> None:
+    """Blocks that attend on grids of a single resolution, channels last."""
+
+    class GridAttention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.values = nn.Linear(8, 8)
+
+        def forward(self, grids: Tensor) -> Tensor:
+            tokens = grids.flatten(1, 2)
+            weights = (tokens @ tokens.transpose(1, 2)).softmax(dim=-1)
+            return grids + (weights @ self.values(tokens)).reshape(grids.shape)
+
+    class OnGrids(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Conv2d(3, 8, 4, 4)
+            self.blocks = nn.Sequential(*[GridAttention() for _ in range(4)])
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.head(
+                self.blocks(self.embed(images).permute(0, 2, 3, 1)).mean(dim=(1, 2))
+            )
+            return logits
+
+    network = OnGrids()
+    trace = trace_network(network, (32, 32))
+    chosen = choose_taps(network, trace)
+    assert chosen.family == "Vision Transformer"
+    for named in (chosen.taps, [tap.layer for tap in chosen.taps]):
+        assert named_taps(network, trace, named).family == chosen.family
+
+
 def test_a_ready_tap_is_taken_as_it_is() -> None:
     class Oblong(nn.Module):
         """Tokens on a grid that no rule would guess."""

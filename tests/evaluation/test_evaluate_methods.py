@@ -31,6 +31,8 @@ from ttame.errors import (
 from ttame.evaluation.evaluate_methods import Silence
 from ttame.evaluation.evaluation_run import spread
 from ttame.evaluation.row_store import RowStore
+from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.explainers.attention.head_settings import HeadSettings
 from ttame.explainers.explainer import ChooseClasses, RawMaps
 from ttame.explainers.known_explainers import make_explainer
 from ttame.metrics.average_drop import average_drop, increase_in_confidence
@@ -398,6 +400,45 @@ def test_labels_are_explained_where_the_protocol_says_so(photos: Path, tmp_path:
     listed.write_text(f"{names[0]} 99\n")
     with pytest.raises(EvaluationError, match="label 99.*allowed: 0 to 6"):
         run(listed, tmp_path / "another", protocol=labelled, metrics=QUICK)
+
+
+def test_the_sanity_check_is_of_the_classes_that_the_protocol_explains(
+    photos: Path, tmp_path: Path
+) -> None:
+    labelled = dataclasses.replace(PROTOCOLS["t-tame"], explained_class="label")
+    listed = tmp_path / "list.txt"
+    names = sorted(photos.iterdir())
+    listed.write_text("".join(f"{path} {index % CLASSES}\n" for index, path in enumerate(names)))
+    found = {}
+    for protocol in (labelled, PROTOCOLS["t-tame"]):
+        evaluation = run(
+            listed, tmp_path / protocol.explained_class, protocol=protocol, metrics=QUICK,
+            sanity_images=4, methods=explainers(tiny_cnn(), ("input_x_gradient",)),
+        )  # fmt: skip
+        found[protocol.explained_class] = evaluation.methods[0].sanity
+    assert found["label"] != found["top-1"]
+
+
+def test_the_explainers_keep_their_own_progress(photos: Path, tmp_path: Path) -> None:
+    def mine(finished: int, total: int) -> None:
+        """The user's."""
+
+    classifier = tiny_cnn()
+    explainer = make_explainer("grad_cam", classifier, progress=mine)
+    run(photos, tmp_path, classifier, methods={"grad_cam": explainer}, metrics=QUICK)
+    assert explainer.progress is mine
+
+
+def test_heads_that_differ_in_details_are_two_explainers(photos: Path, tmp_path: Path) -> None:
+    classifier = tiny_cnn()
+    settings = HeadSettings("few-shot", maps="min-max", details=0.5)
+    one = new_attention_explainer(classifier, settings, method="few_shot")
+    other = new_attention_explainer(
+        classifier, dataclasses.replace(settings, details=1.0), method="few_shot"
+    )
+    run(photos, tmp_path, classifier, methods={"mine": one}, metrics=QUICK)
+    with pytest.raises(EvaluationError, match="details"):
+        run(photos, tmp_path, classifier, methods={"mine": other}, metrics=QUICK, resume=True)
 
 
 def test_images_are_spread_over_the_data() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from tests.tiny_networks import tiny_cnn, tiny_timm
+from ttame.classifiers.classifier import Classifier
 from ttame.errors import (
     ExplainerError,
     ExplainerFolderError,
@@ -71,6 +73,28 @@ def test_other_weights_are_refused_unless_allowed_by_name(
     with pytest.raises(OtherClassifierError, match="allow_other_weights"):
         load_explainer(tmp_path / "saved", classifier=other)
     load_explainer(tmp_path / "saved", classifier=other, allow_other_weights=True)
+
+
+def test_another_normalisation_is_refused_unless_allowed_by_name(
+    explainer: AttentionExplainer, tmp_path: Path
+) -> None:
+    explainer.save(tmp_path / "saved")
+    same = tiny_cnn()
+    preprocessing = dataclasses.replace(same.preprocessing, mean=(0.5, 0.5, 0.5))
+    other = Classifier(same.network, preprocessing=preprocessing, class_names=same.class_names)
+    with pytest.raises(OtherClassifierError, match=r"mean \(0.485.*\(0.5, 0.5, 0.5\).*allow_other"):
+        load_explainer(tmp_path / "saved", classifier=other)
+    load_explainer(tmp_path / "saved", classifier=other, allow_other_weights=True)
+
+
+def test_a_refused_network_stays_where_it_is(explainer: AttentionExplainer, tmp_path: Path) -> None:
+    explainer.save(tmp_path / "saved")
+    other = tiny_cnn()
+    with torch.no_grad():
+        next(other.network.parameters()).view(-1)[0] += 1e-3
+    with pytest.raises(OtherClassifierError):
+        load_explainer(tmp_path / "saved", classifier=other, device="meta")
+    assert {parameter.device.type for parameter in other.network.parameters()} == {"cpu"}
 
 
 def test_a_classifier_of_another_shape_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.training.training_material import (
     weights_of,
 )
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.known_classifiers import load_classifier
 from ttame.errors import (
     DatasetError,
     ExplainerError,
@@ -270,7 +272,27 @@ def test_the_record_says_how_it_was_made(tmp_path: Path) -> None:
     assert (record["training_images"], record["held_out_images"]) == (13, 1)
     assert (record["steps"], record["processes"], record["device"]) == (6, 1, "cpu")
     assert [figures["epoch"] for figures in record["validation"]] == [0, 1]
-    assert record["command"].startswith(f"ttame train --model tiny --data {photos}")
+    # The network came from Python.
+    assert record["command"].startswith("ttame.train_explainer(classifier, data, folder, ")
+
+
+def test_the_record_has_the_command_where_it_can_be_typed(tmp_path: Path) -> None:
+    photos = photo_folder(tmp_path / "photos", PHOTOS)
+    classifier = load_classifier(
+        "timm/test_resnet.r160_in1k", "none", image_size=64, taps=["layer3", "layer4"]
+    )
+    explainer = train(classifier, photos, tmp_path / "out", quick(epochs=1))
+    words = shlex.split(explainer.training_record["command"])
+    assert words[:4] == ["ttame", "train", "--model", "timm/test_resnet.r160_in1k"]
+    for option, value in {
+        "--weights": "none",
+        "--image-size": "64x64",
+        "--taps": "layer3,layer4",
+        "--data": str(photos),
+        "--out": str(tmp_path / "out"),
+        "--epochs": "1",
+    }.items():
+        assert words[words.index(option) + 1] == value
 
 
 @pytest.mark.parametrize("tensors", [True, False], ids=["torch dataset", "folders"])
@@ -283,6 +305,12 @@ def test_other_kinds_of_data(tmp_path: Path, tensors: bool) -> None:
     assert explainer.training_record["training_images"] == 13
     name = "TensorDataset" if tensors else f"{tmp_path / 'a'} {tmp_path / 'b'}"
     assert explainer.training_record["data"] == name
+
+
+def test_a_single_step_is_refused(tmp_path: Path) -> None:
+    """The rate of the one-cycle schedule would be next to nothing in it."""
+    with pytest.raises(TrainingError, match=r"1 optimiser step.* at least 2; try: .*--epochs"):
+        train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "o", quick(epochs=1, batch_size=8))
 
 
 def test_a_single_image_is_trained_on_without_validation(tmp_path: Path) -> None:

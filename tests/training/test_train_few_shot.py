@@ -78,7 +78,7 @@ def test_a_short_training_lowers_the_loss(kind: str, tmp_path: Path) -> None:
     assert torch.equal(again(images, "all").maps, explainer(images, "all").maps)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert ("without prior" in card) == (kind == "no linear end")
-    assert "--preset few-shot" in card
+    assert "ttame.training_settings('few-shot'" in card
 
 
 class StoppedError(Exception):
@@ -114,7 +114,7 @@ def test_a_head_without_a_part_is_trained_and_saved(part: str, tmp_path: Path) -
     assert len(explainer.head.settings.parts) == 2
     saved = json.loads((tmp_path / "out" / "config.json").read_text())["head"]["few_shot"]
     assert saved[part] is False
-    assert f"--without {part}" in explainer.training_record["command"]
+    assert f"without={part!r}" in explainer.training_record["command"]
 
 
 def test_figures_are_those_of_the_maps_that_explanations_hold(tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+import ttame
 from ttame.errors import TrainingError, UnknownNameError
 from ttame.training.training_settings import (
     PRESETS,
     HeadPart,
     TrainingSettings,
+    can_be_typed,
+    python_call,
     train_command,
     training_settings,
 )
@@ -210,9 +213,15 @@ def test_unknown_presets_and_settings_have_near_matches() -> None:
 def test_settings_survive_json() -> None:
     settings = training_settings("tame", epochs=3, learning_rate=0.1)
     content = json.loads(json.dumps(settings.as_json()))
-    assert TrainingSettings.from_json(content) == settings
-    with pytest.raises(TrainingError, match="colour"):
-        TrainingSettings.from_json({**content, "colour": 1})
+    assert TrainingSettings(**content) == settings
+
+
+def test_what_cannot_be_typed_is_a_call() -> None:
+    assert can_be_typed(training_settings("l-cam-fm", epochs=2))
+    settings = training_settings("few-shot", last_tap_only=True, without="gate")
+    assert not can_be_typed(settings)
+    call = python_call(settings).partition("folder, ")[2].removesuffix(")")
+    assert eval(call, {"ttame": ttame}) == settings
 
 
 def test_the_command_repeats_what_differs_from_the_preset() -> None:

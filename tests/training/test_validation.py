@@ -18,7 +18,7 @@ from ttame.errors import ImageError
 from ttame.explainers.attention.attention_explainer import new_attention_explainer
 from ttame.explainers.attention.attention_head import AttentionHead
 from ttame.training.training_settings import MapSelection, TrainingSettings
-from ttame.training.validation import mean_figures, measure_batches, validate
+from ttame.training.validation import mean_figures, measure_batches
 
 PHOTOS = 10  # batches of 4, 4 and 2
 
@@ -100,6 +100,12 @@ def regularisation(maps: Tensor, images: int) -> dict[str, float]:
     }
 
 
+def figures_of(
+    classifier: Classifier, head: AttentionHead, photos: PreparedImages, settings: TrainingSettings
+) -> dict[str, float]:
+    return mean_figures(measure_batches(classifier, head, photos, settings))
+
+
 def enlarge(mask: Tensor) -> Tensor:
     return F.interpolate(mask[None, None], size=(16, 16), mode="bilinear", align_corners=False)[0]
 
@@ -108,7 +114,7 @@ def enlarge(mask: Tensor) -> Tensor:
 def test_the_figures_equal_a_slow_computation(selection: MapSelection) -> None:
     classifier = tiny_cnn()
     head, settings = random_head(classifier), quick(map_selection=selection)
-    found = validate(classifier, head, held_out(classifier), settings)
+    found = figures_of(classifier, head, held_out(classifier), settings)
     assert found == pytest.approx(slowly(classifier, head, settings), rel=1e-4)
     labels = {int(classifier.logits(classifier.prepare(p)).argmax()) for p in noise_photos(PHOTOS)}
     assert len(labels) > 1
@@ -118,17 +124,17 @@ def test_the_figures_equal_a_slow_computation(selection: MapSelection) -> None:
 def test_the_figures_of_a_vit_equal_a_slow_computation() -> None:
     classifier = tiny_vit()
     head, settings = random_head(classifier), quick()
-    found = validate(classifier, head, held_out(classifier), settings)
+    found = figures_of(classifier, head, held_out(classifier), settings)
     assert found == pytest.approx(slowly(classifier, head, settings), rel=1e-4)
 
 
 def test_every_figure_depends_on_the_head() -> None:
     classifier = tiny_cnn()
     head = random_head(classifier)
-    before = validate(classifier, head, held_out(classifier), quick())
+    before = figures_of(classifier, head, held_out(classifier), quick())
     with torch.no_grad():
         head.fusion.weight.neg_()
-    after = validate(classifier, head, held_out(classifier), quick())
+    after = figures_of(classifier, head, held_out(classifier), quick())
     for name, value in before.items():
         assert after[name] != value, name
 
@@ -137,7 +143,7 @@ def test_the_head_and_its_statistics_stay_as_they_are() -> None:
     classifier = tiny_cnn()
     head = random_head(classifier).train()
     before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
-    validate(classifier, head, held_out(classifier), quick())
+    figures_of(classifier, head, held_out(classifier), quick())
     assert head.training
     for name, tensor in head.state_dict().items():
         assert torch.equal(tensor, before[name])
@@ -155,7 +161,7 @@ def test_shares_of_processes_add_up_to_the_whole(processes: int) -> None:
     ]
     together = [batch for share in reversed(shares) for batch in share]
     assert sorted(batch.number for batch in together) == [0, 1, 2]
-    assert mean_figures(together) == validate(classifier, head, held_out(classifier), settings)
+    assert mean_figures(together) == figures_of(classifier, head, held_out(classifier), settings)
 
 
 class Torn(WrappedDataset):
@@ -175,5 +181,5 @@ def test_unreadable_held_out_photos_are_named() -> None:
 def test_workers_change_nothing(tmp_path: Path) -> None:
     classifier = tiny_cnn()
     head = random_head(classifier)
-    alone = validate(classifier, head, held_out(classifier), quick())
-    assert validate(classifier, head, held_out(classifier), quick(workers=1)) == alone
+    alone = figures_of(classifier, head, held_out(classifier), quick())
+    assert figures_of(classifier, head, held_out(classifier), quick(workers=1)) == alone

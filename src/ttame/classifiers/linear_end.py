@@ -128,8 +128,8 @@ def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -
     images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     given: list[Tensor] = []
 
-    def keep(_layer: nn.Module, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        given[:] = [args[0].float()]
+    def keep(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given[:] = [(args[0] if args else kwargs["input"]).float()]
 
     modules = {tap.layer: network.get_submodule(tap.layer) for tap in candidates}
     with torch.no_grad(), reading(modules) as outputs, watching_inputs([(layer, keep)]):

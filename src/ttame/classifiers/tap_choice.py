@@ -32,6 +32,9 @@ FEWEST_CHANNELS = 4
 STEM_SHARE = 0.05
 """A layer among this first share of the network's layers belongs to its stem."""
 
+NAMED = "named by the user"
+"""The reason of taps that did not choose themselves."""
+
 MOST_WORK_AFTER = 0.75
 """A layer with a larger share of its stage's layers behind it is no output of the stage."""
 
@@ -105,7 +108,15 @@ def named_taps(
         for tap, name in zip(given, names, strict=True)
     )
     in_order = sorted(taps, key=lambda tap: records[tap.read_at].order)
-    return TapChoice(tuple(in_order), network_family(trace), "named by the user")
+    return TapChoice(tuple(in_order), _family_of_choice(network, trace), NAMED)
+
+
+def _family_of_choice(network: nn.Module, trace: NetworkTrace) -> Family:
+    """The family that the network has when its taps choose themselves."""
+    try:
+        return choose_taps(network, trace).family
+    except TapError:
+        return network_family(trace)
 
 
 def _named_tap(network: nn.Module, trace: NetworkTrace, name: str) -> FeatureTap:

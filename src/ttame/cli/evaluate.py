@@ -135,6 +135,7 @@ def evaluate(
     """
     from ttame.cli.chosen_explainers import NamedClassifier
     from ttame.cli.evaluation_display import print_evaluation, print_metrics, print_reproductions
+    from ttame.processes import is_first_process
 
     if metrics == "list":
         print_metrics()
@@ -169,7 +170,7 @@ def evaluate(
         left_out=left_out,
         sanity_images=sanity,
     )
-    if _is_first_process():
+    if is_first_process():
         print_evaluation(evaluation, out)
 
 
@@ -243,10 +244,11 @@ def _evaluate(
     from ttame.datasets.annotations import fingerprint_of
     from ttame.evaluation.evaluate_methods import evaluate as evaluate_methods
     from ttame.evaluation.gallery import gallery_of
+    from ttame.processes import is_first_process
     from ttame.reporting.evaluation_report import write_evaluation_report
 
     targets = _targets(annotations, classifier, photos)
-    with EvaluationProgress(list(explainers), shown=_is_first_process()) as progress:
+    with EvaluationProgress(list(explainers), shown=is_first_process()) as progress:
         evaluation = evaluate_methods(
             classifier,
             photos,
@@ -262,16 +264,11 @@ def _evaluate(
             data_name=", ".join(Path(place).name or place for place in asked.data),
             **options,
         )
-        if _is_first_process():
+        if is_first_process():
             gallery = gallery_of(evaluation, out, classifier, photos)
             command = shlex.join(["ttame", *sys.argv[1:]])
             write_evaluation_report(out / "report.html", evaluation, gallery, command=command)
     return evaluation
-
-
-def _is_first_process() -> bool:
-    """Whether this is the process that talks to the user; ``accelerate launch`` sets RANK."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def choose_methods(

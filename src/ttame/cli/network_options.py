@@ -145,13 +145,19 @@ def read_class_names(path: Path) -> list[str]:
 def choose_device(name: str) -> str:
     """Resolve ``auto`` and refuse what this machine does not have.
 
+    Processes that were started together take a GPU each.
+
     Raises:
         ClassifierError: no such device here.
     """
     import torch
 
+    from ttame.processes import launched_processes, local_process
+
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            return "cpu"
+        return f"cuda:{local_process()}" if launched_processes() > 1 else "cuda"
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError, ValueError) as problem:

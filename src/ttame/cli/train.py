@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -106,7 +105,13 @@ def train(
         float | None, _option("Learning rate of biases against weights.", panel=_METHOD)
     ] = None,
     optimiser: Annotated[str | None, _option(_one_of(get_args(Optimiser)), panel=_METHOD)] = None,
-    momentum: Annotated[float | None, _option("Of SGD.", panel=_METHOD)] = None,
+    momentum: Annotated[
+        float | None,
+        _option(
+            "Of SGD, with --find-learning-rate; a training moves it from 0.95 to 0.85 and back.",
+            panel=_METHOD,
+        ),
+    ] = None,
     weight_decay: Annotated[float | None, _option("Of weights.", panel=_METHOD)] = None,
     weights: Weights = "default",
     image_size: ImageSize = None,
@@ -123,7 +128,7 @@ def train(
     """
     # Everything that is a training setting and was typed overrides the preset.
     typed = dict(locals())
-    from ttame.errors import DatasetError, OutputError
+    from ttame.errors import DatasetError, OutputError, TrainingError
     from ttame.training.training_settings import TrainingSettings, training_settings
 
     names = {field.name for field in dataclasses.fields(TrainingSettings)} - {"preset"}
@@ -136,6 +141,11 @@ def train(
     classifier = load_named_classifier(
         model, weights, image_size, taps, class_names, network_option, device
     )
+    if find_learning_rate and resume:
+        raise TrainingError(
+            "--find-learning-rate with --resume: the test begins anew each time",
+            remedy="one of the two",
+        )
     if find_learning_rate:
         _find_learning_rate(classifier, data, out, settings, overwrite=overwrite)
     else:
@@ -165,13 +175,10 @@ def _train(
         explainer = train_explainer(
             classifier, data, out, settings, resume=resume, overwrite=overwrite, watch=display.show
         )
-    if _is_main_process():
+    from ttame.processes import is_first_process
+
+    if is_first_process():
         display.summarise(explainer.training_record, out)
-
-
-def _is_main_process() -> bool:
-    """Whether this is the process that talks to the user; ``torchrun`` and Accelerate set RANK."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _find_learning_rate(

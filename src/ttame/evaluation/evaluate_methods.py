@@ -40,7 +40,13 @@ from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
-from ttame.processes import check_joined, launched_processes, on_main_process, together
+from ttame.processes import (
+    LONGEST_WAIT,
+    check_joined,
+    launched_processes,
+    on_main_process,
+    together,
+)
 from ttame.results.evaluation import Evaluation, MethodScores, Score
 
 
@@ -204,9 +210,12 @@ class _Processes:
     def __init__(self) -> None:
         self._accelerator: Any = None
         if launched_processes() > 1:
-            from accelerate import Accelerator
+            from accelerate import Accelerator, InitProcessGroupKwargs
 
-            self._accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+            self._accelerator = Accelerator(
+                cpu=not torch.accelerator.is_available(),
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
+            )
             check_joined(self._accelerator)
         self.share = (
             Share(self._accelerator.process_index, self._accelerator.num_processes)
@@ -291,7 +300,7 @@ def summarise(
         methods=rows,
         left_out={name: why for name, why in (left_out or {}).items() if name not in known},
         notes=(*notes, *([unfinished] if missing else []), *_fewer_images(images, columns, scores)),
-        machine=machine_in_words(),
+        machine=machine_in_words(measuring.classifier.device),
         date=datetime.date.today().isoformat(),
     )
 
@@ -337,13 +346,13 @@ def _words_of(data: Any) -> str:
     return type(data).__name__
 
 
-def machine_in_words() -> str:
-    """Processor, cores and versions, for whoever compares times."""
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
+def machine_in_words(device: torch.device | str = "cpu") -> str:
+    """The device that did the work, and versions, for whoever compares times."""
+    if torch.device(device).type == "cuda":
+        worker = torch.cuda.get_device_name(device)
     else:
-        device = f"{_processor()}, {torch.get_num_threads()} threads"
-    return f"{device}; torch {torch.__version__}, Python {platform.python_version()}"
+        worker = f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{worker}; torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def _processor() -> str:

@@ -129,15 +129,18 @@ def measure_methods(
         sizes = [part.stop - part.start for part in chunks]
         before = sum(sizes[i] for i in own if i in finished)
         listener.begin(label, sum(sizes[i] for i in own), before)
-        explainer.progress = listener.step
-        for batch in own:
-            if batch in finished:
-                continue
-            part = chunks[batch]
-            # The first batch warms up, so it is the one that the memory is measured on.
-            meter = batch == 0
-            _measure(measuring, store, quick, label, explainer, batch, part, meter=meter)
-            listener.measured(part.stop - part.start)
+        progress, explainer.progress = explainer.progress, listener.step
+        try:
+            for batch in own:
+                if batch in finished:
+                    continue
+                part = chunks[batch]
+                # The first batch warms up, so it is the one that the memory is measured on.
+                meter = batch == 0
+                _measure(measuring, store, quick, label, explainer, batch, part, meter=meter)
+                listener.measured(part.stop - part.start)
+        finally:
+            explainer.progress = progress
 
 
 def _measure(
@@ -161,7 +164,7 @@ def _measure(
     images = images.to(classifier.device)
     probabilities = _checked_probabilities(quick, [measuring.photos.name(n) for n in numbers])
     before = probabilities(images)
-    classes = _classes(measuring, numbers, before)
+    classes = explained_classes(measuring, numbers, before)
     maps, facts = _explain(explainer, images, classes, skipped, meter=meter)
     measured = MeasuringBatch(
         probabilities=probabilities,
@@ -239,7 +242,7 @@ def _checked_probabilities(
     return probabilities
 
 
-def _classes(measuring: Measuring, numbers: Sequence[int], before: Tensor) -> Tensor:
+def explained_classes(measuring: Measuring, numbers: Sequence[int], before: Tensor) -> Tensor:
     """(B,) the class that is explained of each image."""
     if measuring.protocol.explained_class == "top-1":
         return before.argmax(dim=1)

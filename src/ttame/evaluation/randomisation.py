@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.layer_outputs import uncompiled
+from ttame.classifiers.layer_outputs import hooks_at_rest, uncompiled
 from ttame.errors import ClassifierError, NonFiniteMapError
 from ttame.explainers.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer, method_options
@@ -176,7 +176,8 @@ def _maps(explainer: Explainer, images: Tensor, classes: Tensor) -> Tensor:
 
 def _randomised(classifier: Classifier, names: list[str], seed: int) -> Classifier:
     try:
-        network = copy.deepcopy(uncompiled(classifier.network))
+        with hooks_at_rest():
+            network = copy.deepcopy(uncompiled(classifier.network))
     except (RuntimeError, TypeError) as problem:
         raise ClassifierError(
             f"{classifier.name} cannot be copied to randomise it ({problem})",

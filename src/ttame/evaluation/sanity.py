@@ -10,7 +10,13 @@ from typing import Any
 
 from ttame.atomic_writing import write_json
 from ttame.errors import EvaluationError
-from ttame.evaluation.evaluation_run import Listener, Measuring, readable_photos, spread
+from ttame.evaluation.evaluation_run import (
+    Listener,
+    Measuring,
+    explained_classes,
+    readable_photos,
+    spread,
+)
 from ttame.evaluation.randomisation import another_classifier, randomisation_check
 from ttame.explainers.explainer import Explainer
 from ttame.results.evaluation import RandomisationScore
@@ -42,7 +48,8 @@ def check_sanity(
     if not opened:
         raise EvaluationError(f"none of {images} photos for the sanity check is readable")
     prepared = classifier.prepare([photo for _, photo in opened])
-    classes = classifier.probabilities(prepared).argmax(dim=1)
+    read = [number for number, _ in opened]
+    classes = explained_classes(measuring, read, classifier.probabilities(prepared))
     for label in missing:
         listener.randomising(label)
         remake = another_classifier(methods[label])

@@ -24,7 +24,7 @@ from ttame.training.training_settings import TrainingSettings, training_settings
 SCHEMA_VERSION = 1
 
 _DIVERGED = 4.0
-"""The test ends when the loss is this many times its best."""
+"""The test ends when the t-tame loss is this many times its best."""
 
 _SMOOTHING = 3.0
 """Standard deviation of the smoothing, in steps."""
@@ -84,8 +84,8 @@ def find_learning_rate(
         classifier: stays as it is.
         data: as for :func:`train_explainer`.
         settings: as for :func:`train_explainer`; their learning rate is not used.
-        steps: optimiser steps at most; the test ends early when the loss exceeds four times its
-            best, or is no number.
+        steps: optimiser steps at most; the test ends early when the loss is no number, or, with the
+            t-tame objective, exceeds four times its best. The kept-share loss is bounded.
         lowest: the first rate.
         highest: the last rate.
         watch: called after every step.

@@ -8,26 +8,41 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from torch.utils.data import Dataset
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.tap_choice import NAMED
 from ttame.datasets.held_out_split import split_held_out
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import Augmentation, PreparedImages
 from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
 from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.processes import check_joined, launched_processes, on_main_process, together
+from ttame.processes import (
+    LONGEST_WAIT,
+    check_joined,
+    launched_processes,
+    on_main_process,
+    together,
+)
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import RunIdentity, load_checkpoint
 from ttame.training.optimisation import make_optimiser, make_schedule
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_run import TrainingRun
-from ttame.training.training_settings import TrainingSettings
+from ttame.training.training_settings import (
+    TrainingSettings,
+    can_be_typed,
+    python_call,
+    train_command,
+)
 
 TrainingData = str | Path | Sequence[Any] | PhotoSource | Dataset[Any]
 """Whatever ``open_photos`` opens."""
+
+_FEWEST_STEPS = 2
+"""The one-cycle schedule of a single step is only its end, where the rate is next to nothing."""
 
 
 def prepare_run(
@@ -97,6 +112,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             cpu=launched_processes() > 1 and not torch.accelerator.is_available(),
             mixed_precision=settings.mixed_precision,
             gradient_accumulation_steps=settings.gradient_accumulation,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
         )
     except ValueError as problem:
         raise TrainingError(
@@ -122,6 +138,7 @@ def _new_run(
     accelerator: Accelerator,
 ) -> TrainingRun:
     """A run whose head and optimiser the accelerator has not wrapped yet."""
+    command = _command(classifier, data, settings, folder)
     if settings.last_tap_only:
         classifier = classifier.with_taps(classifier.taps[-1:])
     _check_method(classifier, settings)
@@ -136,12 +153,15 @@ def _new_run(
         seed=settings.seed,
     )
     _check_batches(order)
-    classifier.network.to(accelerator.device)
+    _check_steps(order, settings)
     explainer = new_attention_explainer(
         classifier, settings.head_settings, method=settings.method, seed=settings.seed
     )
     # A few-shot head reads more of the classifier than its taps.
     classifier, head = explainer.classifier, explainer.head.train()
+    # Last, so that a network which is refused stays where it is.
+    classifier.network.to(accelerator.device)
+    head.to(accelerator.device)
     optimiser = make_optimiser(head, settings)
     return TrainingRun(
         settings=settings,
@@ -163,6 +183,7 @@ def _new_run(
         held_out=held_out,
         order=order,
         data_names=_data_names(data),
+        command=command,
         skipped=skipped,
     )
 
@@ -241,11 +262,49 @@ def _check_batches(order: BatchOrder) -> None:
 
 def _data_names(data: TrainingData) -> tuple[str, ...]:
     """What the card calls the data: its places as typed, or the kind of object."""
+    return _places(data) or (type(data).__name__,)
+
+
+def _check_steps(order: BatchOrder, settings: TrainingSettings) -> None:
+    """Refuse a schedule that is over before it begins."""
+    steps = order.steps_per_epoch * settings.epochs
+    if steps < _FEWEST_STEPS:
+        raise TrainingError(
+            f"{steps} optimiser step, of {order.images} images in batches of {order.batch_size}, "
+            "in which nothing is learned",
+            allowed=f"at least {_FEWEST_STEPS}",
+            remedy="a smaller --batch-size or more --epochs",
+        )
+
+
+def _places(data: TrainingData) -> tuple[str, ...]:
+    """The places of the data as typed; none if it is an object."""
     if isinstance(data, str | Path):
         return (str(data),)
     if isinstance(data, list | tuple) and all(isinstance(place, str | Path) for place in data):
         return tuple(str(place) for place in data)
-    return (type(data).__name__,)
+    return ()
+
+
+def _command(
+    classifier: Classifier, data: TrainingData, settings: TrainingSettings, folder: TrainingFolder
+) -> str:
+    """The ``ttame train`` command of this run; or the call, where the network, the data or a
+    setting came from Python and cannot be typed."""
+    recipe = classifier.recipe
+    places = _places(data)
+    if recipe is None or not places or not can_be_typed(settings):
+        return python_call(settings)
+    words = ["--model", recipe.name]
+    if recipe.weights != "default":
+        words += ["--weights", recipe.weights]
+    if recipe.image_size is not None:
+        words += ["--image-size", "x".join(str(side) for side in recipe.image_size)]
+    for name, value in recipe.network_options.items():
+        words += ["--network-option", f"{name}={json.dumps(value)}"]
+    if classifier.tap_choice.reason == NAMED:
+        words += ["--taps", ",".join(tap.layer for tap in classifier.taps)]
+    return train_command(settings, words, places, str(folder.path))
 
 
 def _as_read_from_json(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import Checkpoint, RunIdentity, save_checkpoint
 from ttame.training.loss_parts import LossParts
 from ttame.training.training_folder import TrainingFolder
-from ttame.training.training_settings import TrainingSettings, train_command
+from ttame.training.training_settings import TrainingSettings
 from ttame.training.validation import mean_figures, measure_batches
 
 
@@ -54,6 +53,7 @@ class TrainingRun:
             held-out ones is readable.
         order: which images come when.
         data_names: what the places of the data are called on the card.
+        command: what makes the same run, on the command line or in Python.
         step: optimiser steps done.
         saved_step: steps that the last checkpoint holds.
         validation: figures per epoch.
@@ -73,6 +73,7 @@ class TrainingRun:
     held_out: PreparedImages | None
     order: BatchOrder
     data_names: tuple[str, ...]
+    command: str
     step: int = 0
     saved_step: int = 0
     validation: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -249,9 +250,7 @@ class TrainingRun:
         """What the card says about the training."""
         return {
             "settings": self.settings.as_json(),
-            "command": train_command(
-                self.settings, _model_words(self.classifier), self.data_names, str(self.folder.path)
-            ),
+            "command": self.command,
             "data": " ".join(self.data_names),
             "data_fingerprint": self.identity.data,
             "training_images": len(self.training_images),
@@ -263,18 +262,3 @@ class TrainingRun:
             "validation": self.validation,
             "finished": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }
-
-
-def _model_words(classifier: Classifier) -> list[str]:
-    """The options of ``ttame train`` that load this classifier."""
-    recipe = classifier.recipe
-    words = ["--model", classifier.name]
-    if recipe is None:
-        return words
-    if recipe.weights != "default":
-        words += ["--weights", recipe.weights]
-    if recipe.image_size is not None:
-        words += ["--image-size", "x".join(str(side) for side in recipe.image_size)]
-    for name, value in recipe.network_options.items():
-        words += ["--network-option", f"{name}={json.dumps(value)}"]
-    return words

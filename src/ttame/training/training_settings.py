@@ -6,7 +6,7 @@ import dataclasses
 import math
 import shlex
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ttame.errors import TrainingError, UnknownNameError
@@ -67,7 +67,8 @@ class TrainingSettings:
             momentum to set.
         learning_rate: the peak of the one-cycle schedule.
         bias_learning_rate_factor: of biases, against weights. Biases have no weight decay.
-        momentum: Nesterov. The one-cycle schedule overrides it: 0.95 down to 0.85 and back.
+        momentum: Nesterov, in the learning-rate range test. In a training the one-cycle schedule
+            moves it from 0.95 to 0.85 and back, as in the published runs.
         weight_decay: of weights, batch norm's included.
         held_out_share: of the images; never trained on, validated every epoch.
         held_out_at_most: the most images that are held out, however many there are.
@@ -152,19 +153,6 @@ class TrainingSettings:
     def as_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> TrainingSettings:
-        """Read what :meth:`as_json` wrote.
-
-        Raises:
-            TrainingError: an unknown or missing field.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        if set(content) != names:
-            strange = sorted(set(content) ^ names)
-            raise TrainingError(f"settings with unknown or missing {', '.join(strange)}")
-        return cls(**content)
 
 
 PRESETS: dict[str, Callable[[], TrainingSettings]] = {
@@ -254,16 +242,41 @@ def train_command(
         >>> train_command(settings, ["--model", "timm/x"], ["photos"], "out")
         'ttame train --model timm/x --data photos --out out --preset tame --epochs 2'
     """
-    start = TrainingSettings() if settings.preset not in PRESETS else PRESETS[settings.preset]()
     words = ["ttame", "train", *model]
     for place in data:
         words += ["--data", place]
     words += ["--out", folder, "--preset", settings.preset]
-    for field in dataclasses.fields(TrainingSettings):
-        value = getattr(settings, field.name)
-        if field.name not in ("preset", "method") and value != getattr(start, field.name):
-            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    for name, value in _changes(settings).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
+
+
+def python_call(settings: TrainingSettings) -> str:
+    """The call of :func:`ttame.train_explainer` that has these settings; for cards.
+
+    Example:
+        >>> python_call(training_settings("tame"))
+        "ttame.train_explainer(classifier, data, folder, ttame.training_settings('tame'))"
+    """
+    changes = [f", {name}={value!r}" for name, value in _changes(settings).items()]
+    made = f"ttame.training_settings({settings.preset!r}{''.join(changes)})"
+    return f"ttame.train_explainer(classifier, data, folder, {made})"
+
+
+def can_be_typed(settings: TrainingSettings) -> bool:
+    """Whether the command line has an option for all that differs from the preset."""
+    return not {"last_tap_only", "masked"} & set(_changes(settings))
+
+
+def _changes(settings: TrainingSettings) -> dict[str, Any]:
+    """What differs from the preset."""
+    start = TrainingSettings() if settings.preset not in PRESETS else PRESETS[settings.preset]()
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in ("preset", "method") and value != getattr(start, name)
+    }
 
 
 _ABOVE_ZERO = (

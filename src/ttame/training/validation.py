@@ -34,24 +34,6 @@ class BatchFigures:
     skipped: Mapping[str, str]
 
 
-def validate(
-    classifier: Classifier, head: TrainedHead, held_out: PreparedImages, settings: TrainingSettings
-) -> dict[str, float]:
-    """Compute the loss parts, Average Drop and Increase in Confidence on held-out images.
-
-    The published code validates the *unmasked* images, so its figures do not depend on the head.
-    Here everything is computed on masked ones: the loss as in training, AD and IC by the T-TAME
-    test protocol (min–max of the map that explanations hold, removed pixels black, 100 % kept).
-
-    Returns:
-        Means over the images: ``loss`` and its weighted parts,
-        ``average_drop`` and ``increase_in_confidence`` in percent, and ``mean_map_value`` in
-        [0, 1], without which the two could be bought by hiding nothing. As in training,
-        smoothness grows with the batch, and the last batch may be smaller than the others.
-    """
-    return mean_figures(measure_batches(classifier, head, held_out, settings))
-
-
 @torch.no_grad()
 def measure_batches(
     classifier: Classifier,
@@ -62,7 +44,19 @@ def measure_batches(
     process: int = 0,
     processes: int = 1,
 ) -> list[BatchFigures]:
-    """The figures of this process's share of the held-out batches: every so-many-th one."""
+    """Compute the loss parts, Average Drop and Increase in Confidence on held-out images.
+
+    The published code validates the *unmasked* images, so its figures do not depend on the head.
+    Here everything is computed on masked ones: the loss as in training, AD and IC by the T-TAME
+    test protocol (min–max of the map that explanations hold, removed pixels black, 100 % kept).
+
+    Returns:
+        Means over the images of a batch, of this process's share of the batches (every
+        so-many-th one): ``loss`` and its weighted parts, ``average_drop`` and
+        ``increase_in_confidence`` in percent, and ``mean_map_value`` in [0, 1], without which the
+        two could be bought by hiding nothing. As in training, smoothness grows with the batch,
+        and the last batch may be smaller than the others.
+    """
     size = settings.batch_size // settings.gradient_accumulation
     positions = [
         list(range(first, min(first + size, len(held_out))))

@@ -68,11 +68,12 @@ class AttentionExplainer(Explainer):
         self.training_record = dict(training or {})
 
     def provenance(self) -> dict[str, Any]:
-        """The classifier, the head's variant and parts, and where it reads."""
+        """The classifier, the head's variant and parts, its details, and where it reads."""
         return {
             **super().provenance(),
             "head": self.head.settings.variant,
             "parts": list(self.head.settings.parts),
+            "details": self.head.settings.details,
             "maps": self.head.settings.maps,
             "taps": [tap.layer for tap in self.classifier.taps],
         }

@@ -12,6 +12,7 @@ from ttame.errors import ExplainerError
 from ttame.explainers.attention.global_batch_norm import GlobalBatchNorm2d
 from ttame.explainers.attention.head_settings import HeadSettings, HeadVariant
 from ttame.explainers.attention.map_scale import scaled_maps
+from ttame.saliency_maps import resize_maps
 
 LARGEST_GRID = 56
 """The published cap on the height of the maps."""
@@ -98,7 +99,7 @@ class AttentionHead(nn.Module):
         maps: dict[tuple[int, int], Tensor] = {}
         shares = torch.split(rows, list(self._widths), dim=-1)
         for branch, features, share in zip(self.branches, feature_maps, shares, strict=True):
-            part = _fuse(branch(features), share)
+            part = mix_channels(branch(features), share)
             size = (int(part.shape[2]), int(part.shape[3]))
             # Taps of one size are added before the upsampling.
             maps[size] = maps[size] + part if size in maps else part
@@ -196,12 +197,7 @@ def gate_with_class_token(feature_map: Tensor, class_token: Tensor) -> Tensor:
 
 def sum_of_resized(maps: dict[tuple[int, int], Tensor], grid: tuple[int, int]) -> Tensor:
     """Resize maps of several grids to one grid (bilinear, half-pixel centres) and add them."""
-    resized = [
-        part
-        if size == grid
-        else F.interpolate(part, size=grid, mode="bilinear", align_corners=False)
-        for size, part in maps.items()
-    ]
+    resized = [resize_maps(part, grid) for part in maps.values()]
     total = resized[0]
     for part in resized[1:]:
         total = total + part
@@ -222,8 +218,16 @@ def _at_every_place(features: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
     return product.view(images, rows, columns, -1).permute(0, 3, 1, 2)
 
 
-def _fuse(branch: Tensor, rows: Tensor) -> Tensor:
-    """Apply rows of the fusion weights, shared or per image, at the branch's resolution."""
+def mix_channels(features: Tensor, rows: Tensor) -> Tensor:
+    """Sum the channels at every place, weighted by rows that all images share or by their own.
+
+    Args:
+        features: (B, C, h, w).
+        rows: (K, C) or (B, K, C), cast to the dtype of the features.
+
+    Returns:
+        (B, K, h, w).
+    """
     if rows.ndim == 2:
-        return F.conv2d(branch, rows[:, :, None, None].to(branch.dtype))
-    return torch.einsum("bkc,bchw->bkhw", rows.to(branch.dtype), branch)
+        return F.conv2d(features, rows[:, :, None, None].to(features.dtype))
+    return torch.einsum("bkc,bchw->bkhw", rows.to(features.dtype), features)

@@ -36,6 +36,7 @@ from ttame.explainers.attention.head_settings import (
     MapScale,
 )
 from ttame.explainers.attention.shared_head import HeadInputs, SharedHead
+from ttame.preprocessing import Preprocessing
 
 SCHEMA_VERSION = 1
 CONFIG_FILE = "config.json"
@@ -137,14 +138,15 @@ def load_explainer(
         place: a bundled explainer's name, a folder, or a repository on the Hugging Face hub.
         classifier: the network to explain. Needed if the explainer was trained for a network that
             ttame cannot load by name; else loaded as it was for training.
-        allow_other_weights: explain a classifier whose weights are not those that the head was
-            trained for. The maps may mean nothing.
+        allow_other_weights: explain a classifier whose weights, or normalisation of pixels, are
+            not those that the head was trained for. The maps may mean nothing.
         device: where classifier and head go; where the classifier is if not given.
 
     Raises:
         UnknownNameError: no such bundled explainer, folder or repository.
         ExplainerFolderError: a folder that holds no explainer, or a broken one.
-        OtherClassifierError: the classifier has other weights than the head was trained for.
+        OtherClassifierError: the classifier has other weights than the head was trained for, or
+            normalises pixels in another way.
         ExplainerError: the classifier has another shape, or must be passed.
         WeightsError: the classifier's own weights cannot be loaded.
 
@@ -156,12 +158,17 @@ def load_explainer(
     folder = find_explainer(place)
     config = _read_config(folder)
     classifier = _classifier_for(config, folder, classifier, device)
-    if device is not None:
-        classifier.network.to(device)
-    _check_fingerprint(config, classifier, folder, allow_other_weights)
+    if not allow_other_weights:
+        _check_fingerprint(config, classifier, folder)
+        _check_normalisation(config, classifier, folder)
     head = _head_of(config.head, folder / CONFIG_FILE)
     _load_head(head, folder / WEIGHTS_FILE)
-    return AttentionExplainer(classifier, head, method=config.method, training=config.training)
+    explainer = AttentionExplainer(classifier, head, method=config.method, training=config.training)
+    if device is not None:
+        # Last, so that a network which is refused stays where it is.
+        classifier.network.to(device)
+        explainer.head.to(device)
+    return explainer
 
 
 def bundled_explainers() -> dict[str, Path]:
@@ -387,11 +394,20 @@ def _classifier_for(
     )
 
 
-def _check_fingerprint(
-    config: ExplainerConfig, classifier: Classifier, folder: Path, allow_other_weights: bool
-) -> None:
-    if allow_other_weights:
-        return
+def _check_normalisation(config: ExplainerConfig, classifier: Classifier, folder: Path) -> None:
+    """The same weights see other images where pixels are normalised in another way."""
+    trained = Preprocessing.from_json(config.classifier.preprocessing)
+    now = classifier.preprocessing
+    if (now.mean, now.std) != (trained.mean, trained.std):
+        raise OtherClassifierError(
+            f"{folder} was trained on images of mean {trained.mean} and std {trained.std}, but "
+            f"{classifier.name} normalises with mean {now.mean} and std {now.std}",
+            remedy="the same preprocessing, a new `ttame train`, or allow_other_weights=True "
+            "(--allow-other-weights) if you know better",
+        )
+
+
+def _check_fingerprint(config: ExplainerConfig, classifier: Classifier, folder: Path) -> None:
     found = classifier.fingerprint()
     if found != config.classifier.fingerprint:
         raise OtherClassifierError(
@@ -417,14 +433,17 @@ def _head_of(saved: _SavedHead, path: Path) -> TrainedHead:
         gate=parts.gate,
         details=parts.details,
     )
-    inputs = HeadInputs(
-        channels=saved.channels,
-        branched=parts.branched,
-        pooled=parts.pooled,
-        class_layer=parts.class_layer,
-        class_width=parts.class_width,
-    )
-    return SharedHead(inputs, saved.number_of_classes, settings)
+    try:
+        inputs = HeadInputs(
+            channels=saved.channels,
+            branched=parts.branched,
+            pooled=parts.pooled,
+            class_layer=parts.class_layer,
+            class_width=parts.class_width,
+        )
+        return SharedHead(inputs, saved.number_of_classes, settings)
+    except ExplainerError as problem:
+        raise ExplainerFolderError(f"{path} is broken at 'head' ({problem.problem})") from problem
 
 
 def _load_head(head: TrainedHead, path: Path) -> None:

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttame.errors import ExplainerError
-from ttame.explainers.attention.attention_head import map_grid
+from ttame.explainers.attention.attention_head import map_grid, mix_channels
 from ttame.explainers.attention.global_batch_norm import GlobalBatchNorm2d
 from ttame.explainers.attention.head_settings import HeadSettings
 from ttame.explainers.attention.map_scale import scaled_maps
 from ttame.explainers.map_details import with_details
-from ttame.saliency_maps import to_unit_range
+from ttame.saliency_maps import resize_maps, to_unit_range
 
 WIDTH = 64
 """Channels of the branches and of the embedding."""
@@ -101,8 +101,9 @@ class SharedHead(nn.Module):
     embedding made of its weights.
 
     Parts that the settings leave out do not exist; ``b`` does with each of them, since it decides
-    how much of the picture a sigmoid keeps. A min–max takes a bias out, so that heads of such maps
-    have none; they have an exponent, which training moves to where the maps have the wanted mean.
+    how much of the picture a sigmoid keeps. A min–max takes it out, so that heads of such maps do
+    without (the biases of the prior's batch norm are then offsets without effect); they have an
+    exponent, which training moves to where the maps have the wanted mean.
     Without a linear layer, ``G … + g`` is a learned table of classes.
 
     Args:
@@ -207,7 +208,7 @@ class SharedHead(nn.Module):
                 maps = maps + self._common(fused, classes, class_weights, evidence)
         if evidence is not None:
             assert class_weights is not None
-            maps = maps + _resized(self._prior(evidence, classes, class_weights), grid)
+            maps = maps + resize_maps(self._prior(evidence, classes, class_weights), grid)
         return maps
 
     def scaled(self, maps: Tensor) -> Tensor:
@@ -232,7 +233,7 @@ class SharedHead(nn.Module):
     def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
         pairs = zip(self.branches, self.inputs.branched, strict=True)
-        parts = [_resized(branch(feature_maps[position]), grid) for branch, position in pairs]
+        parts = [resize_maps(branch(feature_maps[position]), grid) for branch, position in pairs]
         fused: Tensor = self.surroundings(self.fusion(torch.cat(parts, dim=1)))
         return fused
 
@@ -253,14 +254,14 @@ class SharedHead(nn.Module):
             if evidence is not None:
                 sought = _with_what_is_there(sought, evidence)
             of_classes = self.class_embedding(sought)
-        cosine = _at_places(
-            F.normalize(of_classes, dim=-1), F.normalize(self.place_embedding(fused), dim=1)
+        cosine = mix_channels(
+            F.normalize(self.place_embedding(fused), dim=1), F.normalize(of_classes, dim=-1)
         )
         return cosine * self.embedding_scale
 
     def _prior(self, evidence: Tensor, classes: Tensor, class_weights: Tensor) -> Tensor:
         """The classifier's own evidence on its own grid, sharp and broad, normalised as a whole."""
-        maps = _at_places(class_weights[classes], evidence)
+        maps = mix_channels(evidence, class_weights[classes])
         both = torch.stack([maps, with_details(maps, 0)], dim=2)
         normalised: Tensor = self.prior_norm(both.flatten(0, 1))
         return normalised.sum(dim=1).reshape(maps.shape)
@@ -335,17 +336,3 @@ def _with_what_is_there(sought: Tensor, evidence: Tensor) -> Tensor:
     present = pooled / pooled.std(dim=1, keepdim=True, correction=0).clamp_min(_SMALLEST_SPREAD)
     found = sought * present[:, None]
     return torch.cat([sought.expand_as(found), found], dim=2)
-
-
-def _at_places(vectors: Tensor, places: Tensor) -> Tensor:
-    """Products of vectors, (K, D) or (B, K, D), with every place of (B, D, h, w): (B, K, h, w)."""
-    if vectors.ndim == 2:
-        return F.conv2d(places, vectors[:, :, None, None])
-    return torch.einsum("bkd,bdhw->bkhw", vectors, places)
-
-
-def _resized(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, K, h, w) resized bilinearly, with half-pixel centres."""
-    if (int(maps.shape[2]), int(maps.shape[3])) == grid:
-        return maps
-    return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)

@@ -15,6 +15,7 @@ from ttame.classifiers.function_replacement import replacing_functions
 from ttame.classifiers.layer_outputs import (
     InputAction,
     first_tensor,
+    hooks_at_rest,
     watching,
     watching_inputs,
 )
@@ -101,7 +102,8 @@ class Tail:
 
     def in_float32(self) -> Tail:
         """A copy with float32 weights and tokens, for comparisons finer than half precision."""
-        blocks, norm = copy.deepcopy((list(self.blocks), self.norm))
+        with hooks_at_rest():
+            blocks, norm = copy.deepcopy((list(self.blocks), self.norm))
         for block in blocks:
             block.float()
         return dataclasses.replace(self.with_float32_tokens(), blocks=blocks, norm=norm)
