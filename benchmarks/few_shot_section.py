@@ -44,7 +44,7 @@ def section(study: Study, found: Found) -> str:
         "### Pointing game",
         "Images of ../shared/data/tiny-imagenet-boxes whose box covers less than half of the "
         "picture and whose labelled class is among the network's first five; the labelled class "
-        "is explained. Pointing game: mean over classes.",
+        "is explained. Pointing game: mean over classes, and its interval over resampled classes.",
         score_table(found.pointing),
         "Of these, the images whose labelled class is the network's first:",
         score_table(found.recognised),

@@ -351,7 +351,8 @@ def machine_in_words(device: torch.device | str = "cpu") -> str:
     if torch.device(device).type == "cuda":
         worker = torch.cuda.get_device_name(device)
     else:
-        worker = f"{_processor()}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        worker = f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
     return f"{worker}; torch {torch.__version__}, Python {platform.python_version()}"
 
 
