@@ -70,7 +70,7 @@ def test_readme(desk: Path) -> None:
     names = {"my_network": my_network()}
     quick = {
         '"photos/", "my-explainer")': '"photos/", "my-explainer", '
-        "ttame.training_settings(epochs=1, workers=0))"
+        "ttame.training_settings(epochs=2, workers=0))"
     }
     assert run_page("README.md", names, quick) == 2
     assert names["explanation"].heatmaps((480, 640)).shape == (2, 3, 480, 640)
