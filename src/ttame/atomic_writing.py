@@ -17,6 +17,15 @@ from ttame.errors import OutputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+_WRITTEN_BY_US = {
+    "checkpoint.safetensors",
+    "explainer.safetensors",
+    "explanations.json",
+    "learning_rate.json",
+    "training.jsonl",
+}
+"""In each folder that a command has begun or finished to write."""
+
 
 @contextlib.contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:
@@ -89,17 +98,24 @@ def whole_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]
 
 
 def refuse_existing(path: Path | str, *, overwrite: bool) -> None:
-    """Raise unless ``path`` is free, an empty folder, or allowed to be overwritten.
+    """Raise unless ``path`` is free, an empty folder, or one of ours that may be overwritten.
 
-    Commands call this before any long work, so that nothing is computed in vain.
+    Commands call this before any long work, so that nothing is computed in vain. Overwriting
+    replaces a whole folder, so it is only done where ttame wrote: never to a folder of photos.
 
     Raises:
-        OutputError: ``path`` exists and is not an empty folder.
+        OutputError: ``path`` exists and is not an empty folder, or holds what ttame did not write.
     """
     path = Path(path)
     if path.is_dir():
-        if overwrite or not any(path.iterdir()):
+        names = {entry.name for entry in path.iterdir()}
+        if not names or (overwrite and names & _WRITTEN_BY_US):
             return
+        if overwrite:
+            raise OutputError(
+                f"folder {path} holds {min(names)!r} and nothing that ttame wrote",
+                remedy="another --out, or emptying it yourself",
+            )
         raise OutputError(f"folder {path} exists", remedy="another --out, or --overwrite")
     if path.exists():
         raise OutputError(f"{path} is a file", allowed="a folder", remedy="another --out")
@@ -114,7 +130,8 @@ def write_json(path: Path | str, content: Mapping[str, Any]) -> None:
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # File names may hold bytes that are no UTF-8; JSON escapes them.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_tensors(

@@ -71,6 +71,11 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
+        # Lists and arrays, as other libraries hold them, would not be hashable.
+        for name in ("input_size", "mean", "std"):
+            object.__setattr__(self, name, self._as_tuple(name))
+        if not isinstance(self.resize, int):
+            object.__setattr__(self, "resize", self._as_tuple("resize"))
         sides = [*self.input_size]
         sides += [self.resize] if isinstance(self.resize, int) else [*self.resize]
         if min(sides) < 1:
@@ -88,15 +93,39 @@ class Preprocessing:
                 f"interpolation {self.interpolation!r}", allowed=", ".join(_PIL_FILTERS)
             )
 
+    def _as_tuple(self, name: str) -> tuple[Any, ...]:
+        value = getattr(self, name)
+        number = int if name in ("input_size", "resize") else float
+        try:
+            values = tuple(number(part) for part in value)
+        except (TypeError, ValueError) as problem:
+            raise ClassifierError(
+                f"preprocessing with {name} {value!r}", allowed="a sequence of numbers"
+            ) from problem
+        if name in ("input_size", "resize") and len(values) != 2:
+            raise ClassifierError(
+                f"preprocessing with {name} {value!r}", allowed="(height, width) in pixels"
+            )
+        return values
+
     @classmethod
-    def imagenet(cls, size: int = 224) -> Preprocessing:
+    def imagenet(cls, size: int | tuple[int, int] = 224) -> Preprocessing:
         """The usual ImageNet evaluation: shorter side to 8/7 of ``size``, centre crop.
+
+        Args:
+            size: of the network's input in pixels, or (H, W); then the photo is resized to 8/7 of
+                both, whatever its aspect ratio.
 
         Example:
             >>> Preprocessing.imagenet(224).resize
             256
+            >>> Preprocessing.imagenet((112, 224)).resize
+            (128, 256)
         """
-        return cls(input_size=(size, size), resize=round(size * 8 / 7))
+        if isinstance(size, int):
+            return cls(input_size=(size, size), resize=round(size * 8 / 7))
+        height, width = size
+        return cls(input_size=size, resize=(round(height * 8 / 7), round(width * 8 / 7)))
 
     def prepare(
         self, photo: Image.Image, *, crop_at: tuple[float, float] = (0.5, 0.5), flip: bool = False

@@ -10,12 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_ROUNDINGS = 16
+"""Values of a map that differ by fewer roundings of the largest are the same."""
+
 
 def to_unit_range(maps: Tensor) -> Tensor:
     """Scale every map to [0, 1] by its own minimum and maximum.
 
-    ``mm(S) = (S − min S) / (max S − min S)``. A constant map carries no evidence and becomes 0
-    everywhere, where the published code returns NaN. The argument is not changed.
+    ``mm(S) = (S − min S) / (max S − min S)``. A map that is constant, but for rounding, carries no
+    evidence and becomes 0 everywhere, where the published code returns NaN. The argument is not
+    changed.
 
     Args:
         maps: (..., h, w), any floating dtype, finite.
@@ -31,8 +35,9 @@ def to_unit_range(maps: Tensor) -> Tensor:
     lowest = maps.amin(dim=(-2, -1), keepdim=True)
     highest = maps.amax(dim=(-2, -1), keepdim=True)
     spread = highest - lowest
-    scaled = (maps - lowest) / torch.where(spread > 0, spread, torch.ones_like(spread))
-    return scaled.clamp(0, 1)
+    tells = has_evidence(maps)[..., None, None]
+    scaled = (maps - lowest) / torch.where(tells, spread, torch.ones_like(spread))
+    return torch.where(tells, scaled, torch.zeros_like(scaled)).clamp(0, 1)
 
 
 def has_evidence(maps: Tensor) -> Tensor:
@@ -42,13 +47,15 @@ def has_evidence(maps: Tensor) -> Tensor:
         maps: (..., h, w).
 
     Returns:
-        (...) bool, False where the map is constant.
+        (...) bool, False where the map is constant, but for rounding.
 
     Example:
         >>> has_evidence(torch.zeros(2, 3, 3))
         tensor([False, False])
     """
-    return maps.amax(dim=(-2, -1)) > maps.amin(dim=(-2, -1))
+    lowest, highest = maps.amin(dim=(-2, -1)), maps.amax(dim=(-2, -1))
+    rounding = _ROUNDINGS * torch.finfo(maps.dtype).eps * torch.maximum(lowest.abs(), highest.abs())
+    return highest - lowest > rounding
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:

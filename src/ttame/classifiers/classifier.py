@@ -115,6 +115,17 @@ class Classifier:
                 "a TorchScript network, whose layers cannot be read",
                 remedy="the torch.nn.Module that it was made from",
             )
+        if not isinstance(preprocessing, Preprocessing):
+            raise ClassifierError(
+                f"a {type(preprocessing).__name__} as preprocessing",
+                allowed="a ttame.Preprocessing, which says what the network's weights expect",
+                remedy="preprocessing=ttame.Preprocessing.imagenet(224)",
+            )
+        if any(parameter.is_inference() for parameter in network.parameters()):
+            raise ClassifierError(
+                "a network that was made in torch.inference_mode, which has no gradients",
+                remedy="making it outside, or torch.no_grad() instead",
+            )
         self.network = network
         self.preprocessing = preprocessing
         self.name = name or type(uncompiled(network)).__name__

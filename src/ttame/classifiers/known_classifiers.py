@@ -68,6 +68,9 @@ def load_classifier(
     if weights not in ("default", "none"):
         # A saved explainer must find the file again from wherever it is loaded.
         weights = Path(weights).expanduser().absolute()
+    source, _, place = name.partition("/")
+    if source == "hf" and Path(place).expanduser().is_dir():
+        name = f"hf/{Path(place).expanduser().absolute()}"
     recipe = ClassifierRecipe(name, str(weights), size, dict(network_options or {}))
     loaded = _find_source(name)(recipe)
     if recipe.weights not in ("default", "none"):

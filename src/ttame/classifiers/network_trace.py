@@ -88,7 +88,30 @@ def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTra
     layers = [(module, noter(name)) for name, module in network.named_modules() if name]
     with frozen(network), torch.no_grad(), watching(layers):
         logits = run_network(network, blank_image(network, image_size))
+    _refuse_other_scores(logits, type(network).__name__)
     return NetworkTrace(tuple(records.values()), image_size, int(logits.shape[1]))
+
+
+def _refuse_other_scores(scores: Tensor, name: str) -> None:
+    """Probabilities here are the softmax of the logits, which other outputs would make nonsense.
+
+    Raises:
+        ClassifierError: a single score, or probabilities.
+    """
+    if scores.shape[1] < 2:
+        raise ClassifierError(
+            f"{name} gives a single score, whose softmax is always 1",
+            allowed="logits of at least two classes",
+            remedy="for a sigmoid's logit z, a module around it that returns "
+            "torch.cat([torch.zeros_like(z), z], dim=1)",
+        )
+    total = scores.float().sum(dim=1)
+    if bool((scores >= 0).all()) and bool(((total - 1).abs() < 1e-3).all()):
+        raise ClassifierError(
+            f"{name} returns probabilities (they are positive and add up to 1)",
+            allowed="logits",
+            remedy="the network without its last softmax",
+        )
 
 
 def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:

@@ -312,7 +312,7 @@ def _photo_paths(places: list[Path]) -> tuple[list[Path], list[Path]]:
     for place in places:
         if place.is_dir():
             folder = ImageFolder(place)
-            found += [Path(folder.name(index)) for index in range(len(folder))]
+            found += [folder.path(index) for index in range(len(folder))]
         else:
             named.append(place)
     return named, found

@@ -18,6 +18,8 @@ from ttame.cli.train import train
 from ttame.errors import TtameError
 from ttame.version import __version__
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="ttame",
     help="Explain any image classifier: why did it say that?",
@@ -58,9 +60,14 @@ def main() -> None:
     except TtameError as problem:
         _say(f"error: {problem}")
         sys.exit(2)
+    except SystemExit as stop:
+        # What Typer makes of Ctrl-C.
+        if stop.code == _INTERRUPTED:
+            _say("interrupted; what was finished is kept, and --resume goes on with it")
+        raise
     except KeyboardInterrupt:
         _say("interrupted; what was finished is kept, and --resume goes on with it")
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
 
 
 def _say(line: str) -> None:

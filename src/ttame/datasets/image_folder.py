@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ttame.datasets.name_list import NameList
-from ttame.datasets.photo_source import PhotoSource
+from ttame.datasets.photo_source import PhotoSource, printable
 from ttame.errors import DatasetError
 from ttame.photos import PHOTO_SUFFIXES, read_photo
 
@@ -61,13 +61,17 @@ class ImageFolder(PhotoSource):
         """The path within the folder, with forward slashes."""
         return self._names[index]
 
+    def path(self, index: int) -> Path:
+        """Where the file is."""
+        return self.folder / self._names[index]
+
     def name(self, index: int) -> str:
         """The path of the file."""
-        return str(self.folder / self._names[index])
+        return printable(str(self.path(index)))
 
     def read(self, index: int) -> Image.Image:
         """See :meth:`PhotoSource.read`."""
-        return read_photo(self.name(index))
+        return read_photo(self.path(index), name=self.name(index))
 
     def label(self, index: int) -> int | None:
         """None: a folder names no labels."""

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ttame.datasets.name_list import NameList
-from ttame.datasets.photo_source import PhotoSource
+from ttame.datasets.photo_source import PhotoSource, printable
 from ttame.errors import DatasetError
 from ttame.photos import read_photo
 
@@ -63,11 +63,11 @@ class ImageList(PhotoSource):
 
     def name(self, index: int) -> str:
         """The path of the file."""
-        return str(self.path.parent / self._names[index])
+        return printable(str(self.path.parent / self._names[index]))
 
     def read(self, index: int) -> Image.Image:
         """See :meth:`PhotoSource.read`."""
-        return read_photo(self.name(index))
+        return read_photo(self.path.parent / self._names[index], name=self.name(index))
 
     def label(self, index: int) -> int | None:
         """The number behind the path, if the line has one."""

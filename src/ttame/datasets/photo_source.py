@@ -39,7 +39,7 @@ class PhotoSource(abc.ABC):
 
     @abc.abstractmethod
     def name(self, index: int) -> str:
-        """How messages call photo ``index``: its path, or shard and member."""
+        """How messages call photo ``index``: its path, or shard and member; printable."""
 
     @abc.abstractmethod
     def read(self, index: int) -> Image.Image:
@@ -77,3 +77,13 @@ class PhotoSource(abc.ABC):
             # The NUL keeps ["ab", "c"] and ["a", "bc"] apart.
             digest.update(self.key(index).encode("utf-8", "surrogateescape") + b"\0")
         return digest.hexdigest()
+
+
+def printable(name: str) -> str:
+    """A file name that can be written anywhere: bytes that are no UTF-8 are escaped.
+
+    Example:
+        >>> printable("caf\\udce9.jpg")
+        'caf\\\\xe9.jpg'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ttame.datasets.name_list import NameList
-from ttame.datasets.photo_source import PhotoSource
+from ttame.datasets.photo_source import PhotoSource, printable
 from ttame.errors import DatasetError, ImageError
 from ttame.photos import PHOTO_SUFFIXES, read_photo
 
@@ -99,7 +99,7 @@ class TarShards(PhotoSource):
 
     def name(self, index: int) -> str:
         """Path of the shard and member."""
-        return f"{self._shard(index)}/{self._names[index]}"
+        return printable(f"{self._shard(index)}/{self._names[index]}")
 
     def read(self, index: int) -> Image.Image:
         """See :meth:`PhotoSource.read`."""

@@ -91,8 +91,14 @@ class Explainer(ABC):
         def choose(logits: Tensor) -> Tensor:
             return select_classes(classes, logits, self.classifier.class_names)
 
-        with naming_the_setting("fewer images or classes a call (--batch-size, --classes)"):
-            logits, chosen, maps = self._raw_maps(images, choose)
+        # Methods decide themselves what they differentiate, whatever the caller has switched off.
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            naming_the_setting("fewer images or classes a call (--batch-size, --classes)"),
+        ):
+            normal = images.clone() if images.is_inference() else images
+            logits, chosen, maps = self._raw_maps(normal, choose)
         maps = maps.detach().float()
         self._refuse_non_finite(maps)
         return Explanation(

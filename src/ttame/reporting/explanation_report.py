@@ -288,12 +288,17 @@ class ExplanationReportWriter:
             "preprocessing": self.preprocessing.as_json(),
             "colour_scale": self.scale,
         }
-        with (self._temporary / "explanations.json").open("w", encoding="utf-8") as file:
+        with _opened(self._temporary / "explanations.json") as file:
             _write_records(file, about, {"images": self._records, "not_explained": self._skipped})
-        with (self._temporary / "index.html").open("w", encoding="utf-8") as file:
+        with _opened(self._temporary / "index.html") as file:
             write_page(
                 file, about, self.preprocessing, self.opacity, self._page_entries, self._skipped
             )
+
+
+def _opened(path: Path) -> TextIO:
+    """For writing; file names may hold bytes that are no UTF-8."""
+    return path.open("w", encoding="utf-8", errors="backslashreplace")
 
 
 def _refuse_different_classes(explanations: Sequence[Explanation]) -> None:

@@ -30,14 +30,22 @@ def masked_logits(
         (B, C) logits.
 
     Raises:
-        ExplainerError: features are to be masked, but the last tap is made of tokens.
+        ExplainerError: features are to be masked, but the last tap is made of tokens; or no
+            gradient reaches the images.
     """
     if settings.masked == "features":
         return _with_masked_features(classifier, images, masks)
     size = (int(images.shape[2]), int(images.shape[3]))
     space = masking_space(classifier, settings)
     masked = mask_images(images, resize_maps(masks, size), classifier.preprocessing, space)
-    return classifier.logits(masked)
+    logits = classifier.logits(masked)
+    if masks.requires_grad and not logits.requires_grad:
+        raise ExplainerError(
+            f"no gradient reaches the images through {classifier.name}, so that nothing can be "
+            "learned",
+            allowed="a network whose forward pass has no torch.no_grad() and no detach() in it",
+        )
+    return logits
 
 
 def masking_space(classifier: Classifier, settings: TrainingSettings) -> MaskingSpace:

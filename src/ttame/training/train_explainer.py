@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch
-from ttame.errors import NonFiniteLossError
+from ttame.errors import NonFiniteLossError, TrainingError
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.memory_limit import naming_the_setting
 from ttame.training.batch_loss import batch_loss
@@ -55,8 +57,10 @@ def train_explainer(
     Raises:
         DatasetError: no readable images.
         OutputError: the folder exists, or cannot be written.
-        TrainingError: settings that do not fit the data or the processes.
-        ExplainerError: a method that does not fit the classifier.
+        TrainingError: settings that do not fit the data or the processes; a network instead of
+            a classifier.
+        ExplainerError: a method that does not fit the classifier, or a network through which no
+            gradient goes.
         ResumeError: the checkpoint belongs to a run with other settings, images or weights.
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         MemoryLimitError: a batch does not fit into memory.
@@ -78,7 +82,21 @@ def train_explainer(
         >>> explainer(torch.zeros(2, 3, 32, 32), "all").maps.shape
         torch.Size([2, 5, 16, 16])
     """
-    run = prepare_run(classifier, data, Path(folder), settings, resume=resume, overwrite=overwrite)
+    if not isinstance(classifier, Classifier) or not isinstance(settings, TrainingSettings):
+        raise TrainingError(
+            f"a {type(classifier).__name__} as classifier and a {type(settings).__name__} as "
+            "settings",
+            allowed="a ttame.Classifier around the network, and ttame.training_settings(...)",
+        )
+    # Notebooks switch gradients off for good.
+    with torch.inference_mode(False), torch.enable_grad():
+        run = prepare_run(
+            classifier, data, Path(folder), settings, resume=resume, overwrite=overwrite
+        )
+        return _train(run, settings, watch)
+
+
+def _train(run: TrainingRun, settings: TrainingSettings, watch: Watch | None) -> AttentionExplainer:
     main = run.accelerator.is_main_process
     log = TrainingLog(run.folder.log_file, keep_steps=run.step, enabled=main)
     clock = StepClock(settings.batch_size)

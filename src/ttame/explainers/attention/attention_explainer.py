@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier, FeatureReading
 from ttame.classifiers.layer_outputs import uncompiled
-from ttame.classifiers.linear_end import linear_layer
+from ttame.classifiers.linear_end import class_weights
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_head import gate_with_class_token
 from ttame.explainers.attention.head_plan import TrainedHead, plan_head
@@ -102,7 +102,7 @@ def _check_class_layer(head: SharedHead, classifier: Classifier) -> None:
     if not name:
         return
     layer = dict(uncompiled(classifier.network).named_modules()).get(name)
-    shape = tuple(layer.weight.shape) if isinstance(layer, nn.Linear) else None
+    shape = (layer.out_features, layer.in_features) if isinstance(layer, nn.Linear) else None
     if shape != (head.number_of_classes, width):
         raise ExplainerError(
             f"a head for the class weights of a linear layer {name!r} of shape "
@@ -134,8 +134,7 @@ def head_maps(
     features = head_input(reading, head.settings)
     weights: dict[str, Tensor] = {}
     if isinstance(head, SharedHead) and head.inputs.class_layer:
-        layer = linear_layer(classifier, head.inputs.class_layer)
-        weights["class_weights"] = layer.weight.detach().float()
+        weights["class_weights"] = class_weights(classifier, head.inputs.class_layer).float()
     maps: Tensor = (wrapped or head)(features, classes, **weights)
     return maps
 

@@ -121,7 +121,8 @@ def write_explainer_files(explainer: AttentionExplainer, folder: Path) -> None:
     config = _config_of(explainer)
     write_tensors(folder / WEIGHTS_FILE, explainer.head.state_dict(), {"format": "pt"})
     with whole_file(folder / CARD_FILE) as temporary:
-        temporary.write_text(explainer_card(config.model_dump(mode="json")), encoding="utf-8")
+        card = explainer_card(config.model_dump(mode="json"))
+        temporary.write_text(card, encoding="utf-8", errors="backslashreplace")
     write_json(folder / CONFIG_FILE, config.model_dump(mode="json"))
 
 

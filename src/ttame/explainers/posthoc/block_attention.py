@@ -194,7 +194,15 @@ def gradients_by_class(
         scores: (B, K).
         tensors: in the graph of the scores.
         keep_graph: whether other scores will go through the graph later.
+
+    Raises:
+        ExplainerError: the scores have no graph.
     """
+    if not scores.requires_grad:
+        raise ExplainerError(
+            "the logits have no gradient: the network detaches its features",
+            allowed="a forward pass without torch.no_grad() and detach()",
+        )
     columns = scores.sum(dim=0)
     for index, score in enumerate(columns):
         more = keep_graph or index + 1 < len(columns)

@@ -72,6 +72,6 @@ def evidence_maps(
     """The linear layer, without its bias, on every place of the classifier's only tap."""
     read = classifier.read_features(images)
     classes = choose_classes(read.logits)
-    weight = end.linear(classifier).weight[classes]
+    weight = end.weights(classifier)[classes]
     maps = torch.einsum("bkc,bchw->bkhw", weight.float(), read.feature_maps[0].float())
     return RawMaps(read.logits, classes, maps)
