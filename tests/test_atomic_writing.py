@@ -32,6 +32,7 @@ def test_a_failing_block_leaves_the_old_folder(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     folder.mkdir()
     (folder / "page").write_text("old")
+    (folder / "explanations.json").touch()
     with (
         pytest.raises(ValueError, match="midway"),
         whole_folder(folder, overwrite=True) as temporary,
@@ -46,6 +47,7 @@ def test_a_replaced_folder_holds_nothing_of_the_old_one(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     folder.mkdir()
     (folder / "stale").touch()
+    (folder / "explanations.json").touch()
     with whole_folder(folder, overwrite=True) as temporary:
         (temporary / "fresh").touch()
     assert os.listdir(folder) == ["fresh"]
@@ -58,6 +60,9 @@ def test_existing_places_are_refused_and_named(tmp_path: Path) -> None:
         refuse_existing(tmp_path / "file", overwrite=True)
     with pytest.raises(OutputError, match="exists; try: another --out, or --overwrite"):
         refuse_existing(tmp_path, overwrite=False)
+    with pytest.raises(OutputError, match="holds 'file' and nothing that ttame wrote"):
+        refuse_existing(tmp_path, overwrite=True)
+    (tmp_path / "training.jsonl").touch()
     refuse_existing(tmp_path, overwrite=True)
     (tmp_path / "empty").mkdir()
     refuse_existing(tmp_path / "empty", overwrite=False)

@@ -57,3 +57,14 @@ def test_thresholds_interpolate_between_values() -> None:
 def test_resizing_keeps_half_pixel_centres() -> None:
     wide = resize_maps(torch.tensor([[[[0.0, 1.0]]]]), (1, 4))
     assert_close(wide, torch.tensor([[[[0.0, 0.25, 0.75, 1.0]]]]), 1e-6)
+
+
+def test_differences_of_rounding_are_no_evidence() -> None:
+    """Sums in another order give another last digit; a map of them would be stretched."""
+    flat = torch.full((1, 1, 3, 3), 0.3)
+    flat[0, 0, 1, 1] += 3 * torch.finfo(torch.float32).eps
+    assert not has_evidence(flat).any()
+    assert not to_unit_range(flat).any()
+    flat[0, 0, 1, 1] += 1e-5
+    assert has_evidence(flat).all()
+    assert to_unit_range(flat).max() == 1

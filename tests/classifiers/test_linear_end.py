@@ -83,7 +83,9 @@ def test_the_logits_are_linear_in_what_is_pooled(kind: str) -> None:
     reading = classifier.with_taps([end.features]).read_features(noise(classifier))
     (features,), (token,) = reading.feature_maps, reading.class_tokens
     pooled = features.mean(dim=(2, 3)) if end.pooling == "average" else token
-    assert_close(end.linear(classifier)(pooled), reading.logits, 1e-4)
+    layer = linear_layer(classifier, end.layer)
+    assert_close(layer(pooled), reading.logits, 1e-4)
+    assert torch.equal(end.weights(classifier), layer.weight)
 
 
 @pytest.mark.parametrize("kind", NOT_POOLED)
@@ -147,8 +149,32 @@ def test_the_layer_is_that_of_the_network_as_it_is_now() -> None:
     assert end is not None
     other = copy.copy(classifier)
     other.network = copy.deepcopy(classifier.network)
-    assert end.linear(other) is other.network.get_submodule(end.layer)
-    assert end.linear(other) is not end.linear(classifier)
+    with torch.no_grad():
+        linear_layer(other, end.layer).weight.zero_()
+    assert not end.weights(other).any()
+    assert end.weights(classifier).any()
+
+
+def test_reading_weights_leaves_parametrisations_as_they_are() -> None:
+    """Spectral norm of a network in train mode iterates whenever its weight is read."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.utils.parametrizations.spectral_norm(nn.Linear(8, CLASSES)),
+    ).train()  # fmt: skip
+    classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+    before = classifier.fingerprint()
+    end = find_linear_end(classifier)
+    assert end is not None
+    end.weights(classifier)
+    assert classifier.fingerprint() == before
+
+
+def test_weights_that_are_no_numbers_have_no_end() -> None:
+    classifier = TINY["cnn"]()
+    with torch.no_grad():
+        next(classifier.network.parameters()).view(-1)[0] = torch.nan
+    assert find_linear_end(classifier) is None
 
 
 def test_half_precision_is_recognised_too() -> None:

@@ -91,3 +91,11 @@ def test_running_out_of_memory_is_not_hidden() -> None:
 
     with pytest.raises(torch.OutOfMemoryError):
         run_network(Answering(fail), torch.zeros(1, 3, 32, 32))
+
+
+def test_what_is_no_logits_of_several_classes_is_refused() -> None:
+    layers = [nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    with pytest.raises(ClassifierError, match=r"a single score.*two classes; try: .*zeros_like"):
+        trace_network(nn.Sequential(*layers, nn.Linear(4, 1)), (16, 16))
+    with pytest.raises(ClassifierError, match=r"probabilities.*allowed: logits"):
+        trace_network(nn.Sequential(*layers, nn.Linear(4, 3), nn.Softmax(dim=1)), (16, 16))

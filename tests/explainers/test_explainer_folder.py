@@ -125,6 +125,11 @@ def test_an_existing_folder_is_kept_unless_overwriting(
     with pytest.raises(OutputError, match="exists"):
         explainer.save(tmp_path / "mine")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "keep me"
+    with pytest.raises(OutputError, match="nothing that ttame wrote"):
+        save_explainer(explainer, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "keep me"
+    (tmp_path / "mine" / "letter.txt").unlink()
+    save_explainer(explainer, tmp_path / "mine")
     save_explainer(explainer, tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "config.json").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]

@@ -290,10 +290,11 @@ def test_existing_folder_is_refused_before_any_work(tmp_path):
 def test_overwriting_replaces_the_folder_only_on_success(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
+    (out / "explanations.json").touch()
     (out / "old.txt").write_text("old")
     with pytest.raises(KeyError, match="mine"):
         fail_midway(writer(out, overwrite=True))
-    assert files(tmp_path) == ["out/old.txt"]
+    assert files(tmp_path) == ["out/explanations.json", "out/old.txt"]
     with writer(out, overwrite=True) as report:
         report.add("a.png", photo(), explanation())
     assert "index.html" in files(out)

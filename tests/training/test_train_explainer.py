@@ -35,6 +35,7 @@ from ttame.errors import (
 )
 from ttame.explainers.attention.attention_explainer import new_attention_explainer
 from ttame.explainers.attention.explainer_folder import load_explainer
+from ttame.explainers.known_explainers import make_explainer
 from ttame.preprocessing import Preprocessing
 from ttame.training.masked_pass import masking_space
 from ttame.training.run_preparation import augmentation
@@ -489,3 +490,54 @@ def test_a_full_disk_stops_with_the_remedy(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(atomic_writing, "_flush_to_disk", fail)
     with pytest.raises(OutputError, match="disk is full"):
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", quick())
+
+
+class Probe(nn.Module):
+    """A linear layer on features that have no graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()
+        )
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self.features(images).mean(dim=(2, 3))
+        logits: Tensor = self.fc(features)
+        return logits
+
+
+def test_a_network_without_gradients_is_refused_in_words(tmp_path: Path) -> None:
+    classifier = Classifier(Probe(), preprocessing=Preprocessing.imagenet(16))
+    with pytest.raises(ExplainerError, match=r"no gradient reaches the images through Probe"):
+        train(classifier, noise_photos(PHOTOS), tmp_path / "out", quick())
+    photo = classifier.prepare(noise_photos(1)[0])
+    for method in ("grad_cam", "integrated_gradients", "full_lrp", "agf"):
+        with pytest.raises(ExplainerError, match="no gradient"):
+            make_explainer(method, classifier)(photo)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_gradients_that_the_caller_has_switched_off(context: Any, tmp_path: Path) -> None:
+    classifier = tiny_cnn()
+    methods = ("grad_cam", "integrated_gradients", "full_lrp", "agf")
+    explainers = {name: make_explainer(name, classifier) for name in methods}
+    with context():
+        train(classifier, noise_photos(PHOTOS), tmp_path / "out", quick())
+        photo = classifier.prepare(noise_photos(1)[0])
+        found = {name: explainer(photo, 0).maps for name, explainer in explainers.items()}
+    train(classifier, noise_photos(PHOTOS), tmp_path / "usual", quick())
+    expected = weights_of(tmp_path / "usual")
+    assert all(
+        torch.equal(weight, expected[n]) for n, weight in weights_of(tmp_path / "out").items()
+    )
+    photo = classifier.prepare(noise_photos(1)[0])
+    for name, explainer in explainers.items():
+        assert_close(found[name], explainer(photo, 0).maps, 1e-5)
+
+
+def test_a_network_or_a_dict_instead_of_ours_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="a Sequential as classifier"):
+        train(tiny_cnn().network, noise_photos(PHOTOS), tmp_path / "out", quick())  # type: ignore[arg-type]

@@ -98,6 +98,8 @@ def _refuse_other_scores(scores: Tensor, name: str) -> None:
     Raises:
         ClassifierError: a single score, or probabilities.
     """
+    if scores.is_meta:  # Only shapes are traced.
+        return
     if scores.shape[1] < 2:
         raise ClassifierError(
             f"{name} gives a single score, whose softmax is always 1",

@@ -83,7 +83,7 @@ def test_on_a_class_token_it_is_what_tokens_add_to_the_logit(network: str) -> No
     (tap,) = explainer.classifier.taps
     assert tap.holds_contributions
     tokens = explainer.classifier.read_features(images).layer_outputs[0]
-    weight = explainer.end.linear(classifier).weight.detach()
+    weight = explainer.end.weights(classifier)
     found = explainer(images, "all").maps
     patches = tokens[:, tap.prefix_tokens :].reshape(2, *tap.grid, -1)
     assert_close(found, torch.einsum("bhwd,cd->bchw", patches, weight), 1e-5)

@@ -117,19 +117,19 @@ def slow_cnn_map(network: nn.Module, image: Tensor, label: int, rules: SlowRules
 
 
 def test_a_two_layer_network_by_hand() -> None:
-    """Two pixels of 1 and 2 in one colour, two hidden numbers, one logit; all else is 0.
+    """Two pixels of 1 and 2 in one colour, two hidden numbers, a logit; all else is 0.
 
     Hidden: 3·1 + 1·2 = 5 and 1·1 − 2·2 = −3. To the logit the first brings 2·5 and the second,
     through a weight of its own sign, −4·−3: relevances 10/22 and 12/22. With l = 0 and h = 2 the
     pixels' shares are 3 and 2 in the first, and 1 − 0 and −2·2 + 2·2 = 0 in the second.
     """
-    convolution, linear = nn.Conv2d(3, 2, 2), nn.Linear(2, 1)
+    convolution, linear = nn.Conv2d(3, 2, 2), nn.Linear(2, 2)
     with torch.no_grad():
         convolution.weight.zero_()
         convolution.weight[:, 0, 0] = torch.tensor([[3.0, 1.0], [1.0, -2.0]])
         assert convolution.bias is not None
         convolution.bias.zero_()
-        linear.weight.copy_(torch.tensor([[2.0, -4.0]]))
+        linear.weight.copy_(torch.tensor([[2.0, -4.0], [0.0, 0.0]]))
     network = nn.Sequential(nn.Identity(), convolution, nn.Flatten(), linear).double()
     classifier = Classifier(network, preprocessing=Preprocessing.imagenet(2), taps=["0"])
     image = torch.zeros(1, 3, 2, 2, dtype=torch.float64)

@@ -15,6 +15,7 @@ from ttame.classifiers.function_replacement import Operation, Replacement, repla
 from ttame.errors import ExplainerError
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.posthoc.class_gradients import require_graph
 from ttame.explainers.relevance.conserving_pass import ConservingPass
 from ttame.explainers.relevance.function_arguments import convolution_arguments
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
@@ -104,6 +105,7 @@ class Agf(Explainer):
             logits = self.classifier.logits(images.detach().clone().requires_grad_())
         classes = choose_classes(logits.detach())
         scores = logits.gather(1, classes).sum(dim=0)
+        require_graph(scores)
         leaf = images.detach().clone().requires_grad_()
         gradients = _CurrentGradients()
         with torch.enable_grad(), propagating(_rules(gradients), self.method, self.classifier.name):

@@ -16,7 +16,7 @@ from ttame.classifiers.layer_outputs import reading, uncompiled
 from ttame.classifiers.network_trace import blank_image
 from ttame.classifiers.transformer_layout import TransformerLayout, transformer_layout
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.class_gradients import differentiating
+from ttame.explainers.posthoc.class_gradients import differentiating, require_graph
 
 _NO_LAYOUT = {
     "CNN": "it has no self-attention",
@@ -198,11 +198,7 @@ def gradients_by_class(
     Raises:
         ExplainerError: the scores have no graph.
     """
-    if not scores.requires_grad:
-        raise ExplainerError(
-            "the logits have no gradient: the network detaches its features",
-            allowed="a forward pass without torch.no_grad() and detach()",
-        )
+    require_graph(scores)
     columns = scores.sum(dim=0)
     for index, score in enumerate(columns):
         more = keep_graph or index + 1 < len(columns)

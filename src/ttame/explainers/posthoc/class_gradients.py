@@ -32,6 +32,19 @@ def requiring_gradients(images: Tensor) -> Tensor:
     return images.detach().clone().requires_grad_(images.is_floating_point())
 
 
+def require_graph(scores: Tensor) -> None:
+    """Refuse scores that nothing can be differentiated from.
+
+    Raises:
+        ExplainerError: they have no graph.
+    """
+    if not scores.requires_grad:
+        raise ExplainerError(
+            "the logits have no gradient: the network detaches its features",
+            allowed="a forward pass without torch.no_grad() and detach()",
+        )
+
+
 def class_gradients(logits: Tensor, classes: Tensor, of: Tensor) -> Iterator[Tensor]:
     """Differentiate each image's own logit of each explained class: one backward pass a class.
 
