@@ -13,6 +13,7 @@ from torch import Tensor
 from ttame.classifiers.class_selection import ClassSelection, select_classes
 from ttame.classifiers.classifier import Classifier, Photo
 from ttame.errors import ClassSelectionError, NonFiniteMapError
+from ttame.explainers.differentiation import differentiating
 from ttame.explainers.memory_budget import DEFAULT_BUDGET, Progress
 from ttame.explainers.method_card import MethodCard
 from ttame.memory_limit import naming_the_setting
@@ -93,8 +94,7 @@ class Explainer(ABC):
 
         # Methods decide themselves what they differentiate, whatever the caller has switched off.
         with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
+            differentiating(),
             naming_the_setting("fewer images or classes a call (--batch-size, --classes)"),
         ):
             normal = images.clone() if images.is_inference() else images

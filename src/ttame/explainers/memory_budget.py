@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError, MemoryLimitError
+from ttame.errors import MemoryLimitError
+from ttame.explainers.differentiation import require_graph
 
 DEFAULT_BUDGET = 2 * 1024**3
 """Bytes that a method may use for activations at a time, unless told otherwise."""
@@ -145,12 +146,10 @@ def bytes_per_image(classifier: Classifier, images: Tensor, *, gradients: bool =
         with torch.set_grad_enabled(gradients):
             leaf = image.clone().requires_grad_(gradients)
             logits = classifier.logits(leaf)
-            if gradients and not logits.requires_grad:
-                raise ExplainerError(
-                    "the logits have no gradient: the network detaches its features",
-                    allowed="a forward pass without torch.no_grad() and detach()",
-                )
-            return torch.autograd.grad(logits.sum(), leaf) if gradients else logits
+            if not gradients:
+                return logits
+            require_graph(logits)
+            return torch.autograd.grad(logits.sum(), leaf)
 
     return bytes_needed(run)
 

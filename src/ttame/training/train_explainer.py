@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError, TrainingError
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
+from ttame.explainers.differentiation import differentiating
 from ttame.memory_limit import naming_the_setting
 from ttame.training.batch_loss import batch_loss
 from ttame.training.run_preparation import TrainingData, prepare_run
@@ -89,7 +88,7 @@ def train_explainer(
             allowed="a ttame.Classifier around the network, and ttame.training_settings(...)",
         )
     # Notebooks switch gradients off for good.
-    with torch.inference_mode(False), torch.enable_grad():
+    with differentiating():
         run = prepare_run(
             classifier, data, Path(folder), settings, resume=resume, overwrite=overwrite
         )

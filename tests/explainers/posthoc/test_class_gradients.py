@@ -6,11 +6,8 @@ import pytest
 import torch
 
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.class_gradients import (
-    class_gradients,
-    differentiating,
-    requiring_gradients,
-)
+from ttame.explainers.differentiation import differentiating, requiring_gradients
+from ttame.explainers.posthoc.class_gradients import class_gradients
 
 
 def test_each_image_gets_the_gradient_of_its_own_class() -> None:

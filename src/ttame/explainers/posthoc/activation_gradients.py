@@ -12,8 +12,9 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import uncompiled, watching
 from ttame.classifiers.transformer_layout import put_first_tensor
 from ttame.errors import TapError
+from ttame.explainers.differentiation import differentiating
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.posthoc.class_gradients import class_gradients, differentiating
+from ttame.explainers.posthoc.class_gradients import class_gradients
 
 ACTIVATION_NETWORKS = "any with feature maps or patch tokens"
 ACTIVATION_COST = "1 forward, 1 backward of the layers after the tap a class"

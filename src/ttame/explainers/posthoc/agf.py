@@ -13,9 +13,9 @@ from torch import Tensor
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.function_replacement import Operation, Replacement, replacing_functions
 from ttame.errors import ExplainerError
+from ttame.explainers.differentiation import require_graph
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import LRP_LICENCE_NOTE, MethodCard
-from ttame.explainers.posthoc.class_gradients import require_graph
 from ttame.explainers.relevance.conserving_pass import ConservingPass
 from ttame.explainers.relevance.function_arguments import convolution_arguments
 from ttame.explainers.relevance.image_chunks import explain_in_chunks

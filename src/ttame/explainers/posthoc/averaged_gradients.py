@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
+from ttame.explainers.differentiation import differentiating
 from ttame.explainers.memory_budget import (
     Progress,
     bytes_per_image,
@@ -15,7 +16,7 @@ from ttame.explainers.memory_budget import (
     items_at_once,
     most_at_once,
 )
-from ttame.explainers.posthoc.class_gradients import class_gradients, differentiating
+from ttame.explainers.posthoc.class_gradients import class_gradients
 
 
 def averaged_gradients(

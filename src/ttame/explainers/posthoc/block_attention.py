@@ -16,7 +16,7 @@ from ttame.classifiers.layer_outputs import reading, uncompiled
 from ttame.classifiers.network_trace import blank_image
 from ttame.classifiers.transformer_layout import TransformerLayout, transformer_layout
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.class_gradients import differentiating, require_graph
+from ttame.explainers.differentiation import differentiating, require_graph
 
 _NO_LAYOUT = {
     "CNN": "it has no self-attention",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
+from ttame.explainers.differentiation import differentiating
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import MethodCard
 from ttame.explainers.posthoc.block_attention import (
@@ -17,7 +18,6 @@ from ttame.explainers.posthoc.block_attention import (
     read_block_attention,
     roll_out,
 )
-from ttame.explainers.posthoc.class_gradients import differentiating
 
 
 class GenericAttention(Explainer):

@@ -13,6 +13,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import watching_inputs
 from ttame.classifiers.transformer_layout import TransformerLayout, replace_first_tensor
 from ttame.errors import ExplainerError
+from ttame.explainers.differentiation import differentiating, requiring_gradients
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.memory_budget import bytes_per_image, in_chunks, items_at_once
 from ttame.explainers.method_card import MethodCard
@@ -25,7 +26,6 @@ from ttame.explainers.posthoc.block_attention import (
     layout_for,
     roll_out,
 )
-from ttame.explainers.posthoc.class_gradients import differentiating, requiring_gradients
 from ttame.explainers.posthoc.generic_attention import positive_product
 from ttame.explainers.posthoc.option_checks import check_choice, check_count
 

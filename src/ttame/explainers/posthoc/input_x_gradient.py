@@ -6,13 +6,10 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
+from ttame.explainers.differentiation import differentiating, requiring_gradients
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import MethodCard
-from ttame.explainers.posthoc.class_gradients import (
-    class_gradients,
-    differentiating,
-    requiring_gradients,
-)
+from ttame.explainers.posthoc.class_gradients import class_gradients
 
 
 class InputXGradient(Explainer):

@@ -11,6 +11,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import watching
 from ttame.classifiers.transformer_layout import TransformerLayout, put_first_tensor
 from ttame.errors import ExplainerError
+from ttame.explainers.differentiation import differentiating
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import MethodCard
 from ttame.explainers.posthoc.block_attention import (
@@ -21,7 +22,6 @@ from ttame.explainers.posthoc.block_attention import (
     head_mean,
     layout_for,
 )
-from ttame.explainers.posthoc.class_gradients import differentiating
 from ttame.explainers.posthoc.option_checks import check_choice, check_count
 from ttame.explainers.posthoc.token_variants import read_variants
 
