@@ -1,35 +1,35 @@
-"""The ablation's tables, from hand-made rows."""
+"""The ablation's tables, from hand-made values."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks import few_shot_ablation as benchmark
-from ttame.evaluation.row_store import BatchFacts, RowStore
+from benchmarks import few_shot_ablation_page as page
+from benchmarks import few_shot_ablation_rows as rows_and_columns
+from benchmarks import few_shot_ablation_values as kept_values
+from benchmarks.few_shot_ablation_rows import COLUMNS, MODELS, ROAD, ROWS, Row
+from benchmarks.few_shot_ablation_values import Kept, all_kept, is_kept, keep
 
 PHOTOS = 40
+MODEL = MODELS[1]
 
 
-def write_run(folder: Path, label: str, photos: int = PHOTOS, **changes: np.ndarray) -> None:
+def write_run(measurement: str, label: str, steps: int = 96, **changes: Any) -> None:
     """One seed of one row: 20 in every column but those that are given."""
-    values = {column: np.full(photos, 20.0) for column in benchmark.COLUMNS}
+    values = {column: np.full(PHOTOS, 20.0) for column in COLUMNS}
     values.update({name.replace("_at_", "@"): column for name, column in changes.items()})
-    numbers = list(range(photos))
-    facts = BatchFacts(photos, 1.0, False, 1.0, 0.0, 0.0, None)
-    keys = [f"{number}.png" for number in numbers]
-    RowStore(folder).write(label, 0, numbers, keys, [0] * photos, values, facts)
+    keep(MODEL, measurement, label, Kept(steps, "a machine", values))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(benchmark, "FOLDER", tmp_path)
-    monkeypatch.setattr(benchmark, "MEASURED", PHOTOS)
-    monkeypatch.setattr(benchmark, "REPORTED", PHOTOS)
-    return tmp_path / "tiny"
+    monkeypatch.setattr(kept_values, "KEPT", tmp_path)
+    return tmp_path
 
 
 def rows_of(section: str) -> dict[str, list[str]]:
@@ -39,30 +39,25 @@ def rows_of(section: str) -> dict[str, list[str]]:
     return {first: others for first, *others in cells}
 
 
-def test_nothing_is_shown_before_the_preset_is_measured(folder: Path) -> None:
-    write_run(folder / "measured", "no-gate-0")
-    assert benchmark.section_of("tiny") == ""
+def test_nothing_is_shown_before_the_preset_is_measured() -> None:
+    write_run("measured", "no-gate-0")
+    assert page.section_of(MODEL) == ""
 
 
-def test_rows_are_means_over_seeds_and_tested_against_the_preset(folder: Path) -> None:
-    write_run(folder / "measured", "few-shot-0")
-    write_run(folder / "measured", "few-shot-1", increase_in_confidence_at_100=np.full(PHOTOS, 22))
-    write_run(folder / "measured", "no-prior-0", average_drop_at_50=np.full(PHOTOS, 35.0))
-    write_run(folder / "measured", "all-details-0", average_drop_at_15=np.full(PHOTOS, 5.0))
-    run = folder / "few-shot-0"
-    run.mkdir()
-    steps = [json.dumps({"step": step}) for step in (22, 44, 96)]
-    (run / "training.jsonl").write_text("\n".join(steps) + "\n")
-    section = benchmark.section_of("tiny")
+def test_rows_are_means_over_seeds_and_tested_against_the_preset() -> None:
+    write_run("measured", "few-shot-0")
+    write_run("measured", "few-shot-1", increase_in_confidence_at_100=np.full(PHOTOS, 22))
+    write_run("measured", "no-prior-0", 88, average_drop_at_50=np.full(PHOTOS, 35.0))
+    write_run("measured", "all-details-0", average_drop_at_15=np.full(PHOTOS, 5.0))
+    section = page.section_of(MODEL)
     rows = rows_of(section)
     assert rows["training"][:3] == ["steps", "seeds", "AD 100 %"]
     preset = rows["the preset"]
     assert preset[:3] == ["96", "2", "20.0<br>20.0 to 20.0<br>± 0.0"]
     assert preset[5] == "21.0<br>± 1.4"
     assert preset[-2:] == ["20.0<br>± 0.0", ""]
-    # A row that takes the head of the preset has its steps.
     assert rows["all details"][:2] == ["96", "1"]
-    assert rows["without prior"][:2] == ["0", "1"]
+    assert rows["without prior"][:2] == ["88", "1"]
     assert rows["without prior"][3] == "35.0<br>35.0 to 35.0"
     assert rows["without prior"][-1].endswith("<br>AD 50 %, worse")
     assert rows["all details"][-1].endswith("<br>AD 15 %, better")
@@ -71,30 +66,62 @@ def test_rows_are_means_over_seeds_and_tested_against_the_preset(folder: Path) -
     assert "With exactly the share kept" not in section
 
 
-def test_a_run_that_is_still_being_measured_is_left_out(folder: Path) -> None:
-    write_run(folder / "measured", "few-shot-0")
-    write_run(folder / "measured", "few-shot-1", photos=PHOTOS // 2)
-    write_run(folder / "measured", "raw-0", photos=PHOTOS // 2)
-    rows = rows_of(benchmark.section_of("tiny"))
-    assert rows["the preset"][1] == "1"
-    assert "raw maps" not in rows
+def test_values_come_back_as_they_were_kept_but_for_rounding(folder: Path) -> None:
+    assert not is_kept(MODEL, "measured", "raw-2")
+    values = {"mean_map": np.array([12.3456, 7.0]), "average_drop@15": np.array([0.0, 100.0])}
+    keep(MODEL, "measured", "raw-2", Kept(88, "a machine", values))
+    assert is_kept(MODEL, "measured", "raw-2") and not is_kept(MODEL, "trimmed", "raw-2")
+    (found,) = all_kept(MODEL, "measured").values()
+    assert (found.steps, found.machine) == (88, "a machine")
+    np.testing.assert_array_equal(found.values["mean_map"], [12.346, 7.0])
+    np.testing.assert_array_equal(found.values["average_drop@15"], [0.0, 100.0])
+    # A line for each column, so that a difference can be read.
+    (file,) = (folder / MODEL / "measured").iterdir()
+    assert sum("[" in line for line in file.read_text().splitlines()) == 2
 
 
-def test_a_row_without_a_difference_is_not_told_apart(folder: Path) -> None:
+def test_what_is_kept_is_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(benchmark.ttame, "load_classifier", refuse)
+    for measurement in ("measured", "trimmed"):
+        write_run(measurement, "few-shot-1")
+    benchmark.train_and_measure(MODEL, "few-shot", 1)
+    with pytest.raises(AssertionError, match="trained again"):
+        benchmark.train_and_measure(MODEL, "few-shot", 2)
+
+
+def test_a_section_without_kept_values_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = tmp_path / "page.md"
+    monkeypatch.setattr(page, "PAGE", written)
+    written.write_text(f"# Old title\n\n## {MODELS[0]}\n\nkept as it was\n\n## {MODEL}\n\nold\n")
+    write_run("measured", "few-shot-0")
+    page.write_page()
+    text = written.read_text()
+    assert text.count("## ") == 2 and f"## {MODELS[0]}\n\nkept as it was\n\n## {MODEL}" in text
+    assert "old" not in text.split(f"## {MODEL}")[1] and "a machine" in text
+    page.write_page()
+    assert written.read_text() == text
+
+
+def test_a_row_without_a_difference_is_not_told_apart() -> None:
     noise = np.random.default_rng(0).normal(size=(2, PHOTOS))
-    write_run(folder / "measured", "few-shot-0", average_drop_at_100=20 + noise[0])
-    write_run(folder / "measured", "raw-0", average_drop_at_100=20 + noise[1])
-    found = rows_of(benchmark.section_of("tiny"))["raw maps"][-1]
+    write_run("measured", "few-shot-0", average_drop_at_100=20 + noise[0])
+    write_run("measured", "raw-0", average_drop_at_100=20 + noise[1])
+    found = rows_of(page.section_of(MODEL))["raw maps"][-1]
     assert float(found.split("<br>")[0]) > 0.05
 
 
-def test_maps_with_ties_are_also_shown_without(folder: Path) -> None:
+def test_maps_with_ties_are_also_shown_without() -> None:
     for name in ("few-shot-0", "loss-sigmoid-0"):
-        write_run(folder / "measured", name)
-    write_run(folder / "trimmed", "few-shot-0")
-    assert "With exactly the share kept" not in benchmark.section_of("tiny")
-    write_run(folder / "trimmed", "loss-sigmoid-0", average_drop_at_15=np.full(PHOTOS, 30.0))
-    section = benchmark.section_of("tiny")
+        write_run("measured", name)
+    write_run("trimmed", "few-shot-0")
+    assert "With exactly the share kept" not in page.section_of(MODEL)
+    write_run("trimmed", "loss-sigmoid-0", average_drop_at_15=np.full(PHOTOS, 30.0))
+    section = page.section_of(MODEL)
     first, second = section.split("With exactly the share kept:")
     assert "mean map" in first and "mean map" not in second
     assert rows_of(second)["T-TAME's loss at a rate of 0.001, sigmoid maps"][-1].endswith(
@@ -102,14 +129,14 @@ def test_maps_with_ties_are_also_shown_without(folder: Path) -> None:
     )
 
 
-def test_the_bundled_explainer_stands_beside_its_prior(folder: Path) -> None:
-    road = {name: np.full(PHOTOS, 50.0) for name in benchmark.ROAD}
-    write_run(folder / "measured", "few-shot-0")
-    write_run(folder / "bundled", "bundled", **road)
-    assert "bundled" not in benchmark.section_of("tiny")
-    road[benchmark.ROAD[1]] = np.full(PHOTOS, 40.0)
-    write_run(folder / "bundled", "prior-alone", **road)
-    rows = rows_of(benchmark.section_of("tiny").split("The bundled explainer")[1])
+def test_the_bundled_explainer_stands_beside_its_prior() -> None:
+    road = {name: np.full(PHOTOS, 50.0) for name in ROAD}
+    write_run("measured", "few-shot-0")
+    write_run("bundled", "bundled", **road)
+    assert "its prior alone, on" not in page.section_of(MODEL)
+    road[ROAD[1]] = np.full(PHOTOS, 40.0)
+    write_run("bundled", "prior-alone", **road)
+    rows = rows_of(page.section_of(MODEL).split("The bundled explainer")[1])
     assert rows["explainer"][-2:] == ["ROAD, most relevant first", "ROAD, least relevant"]
     assert rows["bundled"][-1] == "50.0<br>50.0 to 50.0"
     assert rows["prior alone"][-1] == "40.0<br>40.0 to 40.0"
@@ -125,14 +152,14 @@ def test_protocols_differ_in_their_ties_alone() -> None:
 
 @pytest.mark.parametrize(("images", "steps"), [(100, 88), (300, 88), (800, 96), (10_000, 311)])
 def test_trainings_are_as_long_as_whole_epochs_allow(images: int, steps: int) -> None:
-    row = benchmark.Row("some", images=images)
-    settings = benchmark.settings_of(row, seed=3)
+    row = Row("some", images=images)
+    settings = benchmark.settings_of(MODEL, row, seed=3)
     held_out = min(benchmark.HELD_OUT, round(0.1 * images))
-    assert settings.epochs * ((images - held_out) // benchmark.BATCH) == steps
+    assert settings.epochs * ((images - held_out) // rows_and_columns.BATCH) == steps
     assert settings.seed == 3
 
 
 def test_every_row_names_settings_that_exist() -> None:
-    for row in benchmark.ROWS.values():
-        assert benchmark.settings_of(row, 0).preset == row.preset
-        assert not row.like or row.like in benchmark.ROWS
+    for row in ROWS.values():
+        assert benchmark.settings_of(MODEL, row, 0).preset == row.preset
+        assert not row.like or row.like in ROWS
