@@ -23,7 +23,7 @@ import ttame
 from ttame.cli.methods import short_reasons
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.drawing.pixel_heatmaps import pixel_heatmaps
-from ttame.explainers.attention.explainer_folder import bundled_methods
+from ttame.explainers.attention.explainer_places import bundled_methods
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.method_card import MethodFamily
 from ttame.photos import read_photo

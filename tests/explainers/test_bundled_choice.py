@@ -15,11 +15,8 @@ from ttame.cli.chosen_explainers import NamedClassifier, choose_explainers
 from ttame.cli.evaluate import choose_methods
 from ttame.errors import ExplainerError, UnknownNameError
 from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.explainers.attention.explainer_folder import (
-    bundled_explainers,
-    bundled_methods,
-    load_explainer,
-)
+from ttame.explainers.attention.explainer_folder import load_explainer
+from ttame.explainers.attention.explainer_places import bundled_explainers, bundled_methods
 from ttame.explainers.attention.head_settings import HeadSettings
 from ttame.explainers.known_explainers import make_explainer, methods_for
 
@@ -44,7 +41,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         settings = HeadSettings(variant)  # type: ignore[arg-type]
         explainer = new_attention_explainer(classifier, settings, method=method)
         explainer.save(tmp_path / "bundled" / folder)
-    place = "ttame.explainers.attention.explainer_folder.files"
+    place = "ttame.explainers.attention.explainer_places.files"
     monkeypatch.setattr(place, lambda _: tmp_path)
     return tmp_path / "bundled"
 

@@ -12,11 +12,9 @@ import torch
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.errors import ExplainerError, OtherClassifierError
 from ttame.explainers.attention.explainer_card import explainer_card
-from ttame.explainers.attention.explainer_folder import (
-    ExplainerConfig,
-    bundled_explainers,
-    load_explainer,
-)
+from ttame.explainers.attention.explainer_config import ExplainerConfig
+from ttame.explainers.attention.explainer_folder import load_explainer
+from ttame.explainers.attention.explainer_places import bundled_explainers
 
 skimage = pytest.importorskip("skimage")
 PHOTOS = Path(skimage.__file__).parent / "data"

@@ -12,6 +12,7 @@ import torch
 
 from tests.tiny_networks import tiny_cnn, tiny_timm
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.known_classifiers import load_classifier
 from ttame.errors import (
     ExplainerError,
     ExplainerFolderError,
@@ -104,6 +105,33 @@ def test_a_classifier_of_another_shape_is_refused(
     other = tiny_timm("resnet10t", 64)
     with pytest.raises(OtherClassifierError, match="reads layer"):
         load_explainer(tmp_path / "saved", classifier=other, allow_other_weights=True)
+
+
+def test_class_names_that_were_given_come_back(tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    network = timm.create_model("test_resnet", num_classes=2)
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    classifier = load_classifier(
+        "timm/test_resnet",
+        tmp_path / "weights.safetensors",
+        image_size=64,
+        class_names=["ripe", "rotten"],
+        network_options={"num_classes": 2},
+    )
+    new_attention_explainer(classifier).save(tmp_path / "saved")
+    again = load_explainer(tmp_path / "saved")
+    assert again.classifier.class_names == ("ripe", "rotten")
+    assert again(torch.zeros(1, 3, 64, 64), "rotten").classes.tolist() == [[1]]
+
+
+def test_names_of_the_library_are_not_copied(tmp_path: Path) -> None:
+    classifier = load_classifier("efficientnet_lite0")
+    new_attention_explainer(classifier).save(tmp_path / "saved")
+    config = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert config["classifier"]["recipe"]["class_names"] is None
+    assert load_explainer(tmp_path / "saved").classifier.class_names == classifier.class_names
 
 
 def test_a_network_that_cannot_be_loaded_by_name_must_be_passed(

@@ -235,6 +235,34 @@ def test_the_command_repeats_what_differs_from_the_preset() -> None:
 
 
 def test_the_command_repeats_loss_and_brightness() -> None:
-    settings = training_settings("few-shot", objective="t-tame", mean_map=0.4, maps="sigmoid")
+    settings = training_settings("few-shot", objective="t-tame", mean_map=0.4)
     command = train_command(settings, ["--model", "timm/x"], ["photos"], "out")
-    assert command.endswith("--preset few-shot --maps sigmoid --objective t-tame --mean-map 0.4")
+    assert command.endswith("--preset few-shot --objective t-tame --mean-map 0.4")
+    settings = training_settings("few-shot", objective="t-tame", maps="sigmoid")
+    command = train_command(settings, ["--model", "timm/x"], ["photos"], "out")
+    assert command.endswith("--preset few-shot --maps sigmoid --objective t-tame")
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "reader"),
+    [
+        ("few-shot", {"area_weight": 3.0}, "--objective t-tame"),
+        ("few-shot", {"map_selection": "max"}, "--objective t-tame"),
+        ("few-shot", {"momentum": 0.5}, "--optimiser sgd"),
+        ("few-shot", {"mean_map": 0.4, "maps": "raw"}, "--maps min-max"),
+        ("t-tame", {"mean_map": 0.4}, "--maps min-max"),
+    ],
+)
+def test_a_setting_that_nothing_reads_is_refused(
+    preset: str, changes: dict[str, Any], reader: str
+) -> None:
+    option = next(iter(changes)).replace("_", "-")
+    with pytest.raises(TrainingError, match=f"{option} .*no use for it.*{reader}"):
+        training_settings(preset, **changes)
+
+
+def test_settings_that_something_reads_may_be_changed() -> None:
+    assert training_settings("few-shot", mean_map=0.4).mean_map == 0.4
+    changed = training_settings("few-shot", objective="t-tame", area_weight=1.0)
+    assert changed.area_weight == 1.0
+    assert training_settings("t-tame", momentum=0.8).momentum == 0.8

@@ -40,12 +40,14 @@ class ClassifierRecipe:
         weights: ``"default"``, ``"none"`` or a path.
         image_size: (H, W) in pixels if it was passed.
         network_options: passed on to the library that builds the network.
+        class_names: C names if they were passed, instead of the library's own.
     """
 
     name: str
     weights: str = "default"
     image_size: tuple[int, int] | None = None
     network_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    class_names: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

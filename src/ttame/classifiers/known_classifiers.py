@@ -71,7 +71,13 @@ def load_classifier(
     source, _, place = name.partition("/")
     if source == "hf" and Path(place).expanduser().is_dir():
         name = f"hf/{Path(place).expanduser().absolute()}"
-    recipe = ClassifierRecipe(name, str(weights), size, dict(network_options or {}))
+    recipe = ClassifierRecipe(
+        name,
+        str(weights),
+        size,
+        dict(network_options or {}),
+        None if class_names is None else tuple(class_names),
+    )
     loaded = _find_source(name)(recipe)
     if recipe.weights not in ("default", "none"):
         load_weights(loaded.network, read_weights(recipe.weights), f"{recipe.weights}")

@@ -146,7 +146,8 @@ def _make(
 def _load_trained(
     explainer: str | None, named: NamedClassifier, *, allow_other_weights: bool
 ) -> AttentionExplainer:
-    from ttame.explainers.attention.explainer_folder import bundled_explainers, load_explainer
+    from ttame.explainers.attention.explainer_folder import load_explainer
+    from ttame.explainers.attention.explainer_places import bundled_explainers
 
     if named.model is None:
         place = explainer or DEFAULT_MODEL

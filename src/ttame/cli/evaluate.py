@@ -296,11 +296,8 @@ def choose_methods(
     """
     from ttame.cli.chosen_explainers import parse_method_options
     from ttame.errors import ExplainerError, UnknownNameError
-    from ttame.explainers.attention.explainer_folder import (
-        bundled_explainers,
-        bundled_methods,
-        load_explainer,
-    )
+    from ttame.explainers.attention.explainer_folder import load_explainer
+    from ttame.explainers.attention.explainer_places import bundled_explainers, bundled_methods
     from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 
     wanted = list(names) or [

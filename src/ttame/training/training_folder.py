@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ttame.atomic_writing import refuse_existing
 from ttame.errors import OutputError
-from ttame.explainers.attention.explainer_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from ttame.explainers.attention.explainer_config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "training.jsonl"

@@ -16,6 +16,7 @@ from ttame.explainers.attention.head_settings import (
     HeadVariant,
     MapScale,
 )
+from ttame.explainers.attention.idle_settings import idle_settings
 
 MapSelection = Literal["random", "diagonal", "max"]
 MixedPrecision = Literal["no", "fp16", "bf16"]
@@ -131,6 +132,7 @@ class TrainingSettings:
         _check_range(self, "0 or more", lambda value: value >= 0, _ZERO_OR_MORE)
         _check_range(self, "above 0 and below 1", lambda value: 0 < value < 1, _BELOW_ONE)
         _check_head(self)
+        _check_idle(self)
         if self.batch_size % self.gradient_accumulation:
             raise TrainingError(
                 f"a batch of {self.batch_size} in {self.gradient_accumulation} parts",
@@ -348,6 +350,25 @@ def _check_head(settings: TrainingSettings) -> None:
         raise TrainingError(
             f"class-token {settings.class_token} for a few-shot head", allowed="class-token drop"
         )
+
+
+def _check_idle(settings: TrainingSettings) -> None:
+    """Refuse a changed setting that nothing would read, instead of letting it do nothing.
+
+    Raises:
+        TrainingError: names what would read it.
+    """
+    idle = idle_settings(settings.as_json())
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in idle and value != field.default:
+            option = field.name.replace("_", "-")
+            reader, wanted = idle[field.name]
+            raise TrainingError(
+                f"{option} {value} with {reader} {getattr(settings, reader)}, which has no use "
+                "for it",
+                remedy=f"leaving --{option} out, or --{reader} {wanted}",
+            )
 
 
 def _check_range(

@@ -86,6 +86,15 @@ def test_what_the_network_sees_is_the_processors(
     assert grey_levels.mean() <= 0.02
 
 
+def test_weights_without_a_normalisation_are_refused(tmp_path: Path) -> None:
+    save_vit(tmp_path)
+    with pytest.raises(ClassifierError, match=r"normalised.*preprocessor_config\.json") as caught:
+        load_classifier(f"hf/{tmp_path}")
+    assert "\n" not in str(caught.value)
+    # Random weights expect nothing.
+    assert load_classifier(f"hf/{tmp_path}", weights="none").preprocessing.mean == (0.5, 0.5, 0.5)
+
+
 @pytest.mark.parametrize("kind", ["DeiTConfig", "PvtConfig", "ResNetConfig"])
 def test_configurations_without_a_chosen_class_or_labels(tmp_path: Path, kind: str) -> None:
     getattr(transformers, kind)().save_pretrained(tmp_path)
@@ -119,7 +128,20 @@ def test_folders_that_are_missing_or_hold_something_else(tmp_path: Path) -> None
 def test_the_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     save_vit(tmp_path / "mine")
+    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
+    processor.save_pretrained(tmp_path / "mine")
     assert load_classifier("hf/~/mine").number_of_classes == 3
+
+
+def test_a_relative_folder_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_vit(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    recipe = load_classifier("hf/mine", weights="none").recipe
+    assert recipe is not None
+    monkeypatch.chdir("/")
+    assert load_classifier(recipe.name, weights="none").number_of_classes == 3
 
 
 def test_no_connection_is_one_quick_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,8 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     Raises:
         MissingExtraError: transformers is not installed.
         WeightsError: no such repository or folder, no connection, or no safetensors.
-        ClassifierError: the repository holds no image classifier.
+        ClassifierError: the repository holds no image classifier, or does not say how pixels are
+            normalised for its weights.
     """
     try:
         import transformers  # noqa: F401
@@ -68,7 +69,7 @@ def _load(place: str, recipe: ClassifierRecipe, connection: str) -> LoadedNetwor
             f"{recipe.name} is no image classifier ({first_line(problem)})",
             allowed="what AutoModelForImageClassification accepts",
         ) from problem
-    preprocessing, channels_reversed = _preprocessing(place, config)
+    preprocessing, channels_reversed = _preprocessing(place, config, recipe)
     if channels_reversed:
         network.register_forward_pre_hook(_reverse_channels)
     return LoadedNetwork(
@@ -129,17 +130,25 @@ def _network(place: str, config: Any, recipe: ClassifierRecipe) -> nn.Module:
     return network
 
 
-def _preprocessing(place: str, config: Any) -> tuple[Preprocessing, bool]:
+def _preprocessing(place: str, config: Any, recipe: ClassifierRecipe) -> tuple[Preprocessing, bool]:
     """The image processor's preprocessing, and whether it reverses the channels to BGR.
 
-    Without a processor, the size of the configuration and a mean and deviation of 0.5.
+    Random weights expect nothing of pixels: without a processor they get a mean and deviation of
+    0.5 at the size of the configuration.
     """
     from transformers import AutoImageProcessor
 
     try:
         processor = AutoImageProcessor.from_pretrained(place)
         black, red, white = (_process(processor, colour) for colour in ("black", "red", "white"))
-    except Exception:  # no processor, or one for another kind of input
+    except Exception as problem:  # no processor, or one for another kind of input
+        if recipe.weights != "none":
+            raise ClassifierError(
+                f"{recipe.name} does not say how its pixels are normalised ({first_line(problem)})",
+                allowed="preprocessor_config.json beside config.json",
+                remedy="the image processor's save_pretrained(FOLDER), or in Python "
+                "ttame.Classifier(network, preprocessing=...)",
+            ) from problem
         own_size = _configured_size(config)
         return Preprocessing(own_size, own_size, (0.5,) * 3, (0.5,) * 3), False
     # Rescaling, offsets and normalisation together are one straight line per channel.

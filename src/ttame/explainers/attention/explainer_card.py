@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ttame.explainers.attention.head_plan import evidence_in_words
+from ttame.explainers.attention.idle_settings import idle_settings
 
 _MAPS = {
     "raw": "the head's output before the sigmoid",
@@ -95,7 +96,7 @@ explanation.heatmaps()
 
 def _training(training: Mapping[str, Any]) -> str:
     settings = training["settings"]
-    idle = _idle_settings(settings)
+    idle = idle_settings(settings)
     rows = "\n".join(
         f"| {name.replace('_', ' ')} | {value} |"
         for name, value in settings.items()
@@ -118,25 +119,6 @@ finished {training["finished"]}.
 |---|---|
 {rows}
 """
-
-
-def _idle_settings(settings: Mapping[str, Any]) -> set[str]:
-    """Settings that this training did not look at."""
-    idle: set[str] = set()
-    if settings.get("objective") == "kept-share":
-        idle |= {
-            "map_selection",
-            "cross_entropy_weight",
-            "area_weight",
-            "area_power",
-            "smoothness_weight",
-            "border_weight",
-        }
-    if settings.get("maps") != "min-max":
-        idle.add("mean_map")
-    if settings.get("optimiser") == "adamw":
-        idle.add("momentum")
-    return idle
 
 
 def _validation(training: Mapping[str, Any]) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
-from ttame.explainers.attention.explainer_folder import bundled_methods, load_explainer
+from ttame.explainers.attention.explainer_folder import load_explainer
+from ttame.explainers.attention.explainer_places import bundled_methods
 from ttame.explainers.method_card import MethodCard
 
 

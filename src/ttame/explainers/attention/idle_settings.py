@@ -1,0 +1,38 @@
+"""Which settings of a training nothing reads, because of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_OF_THE_T_TAME_OBJECTIVE = (
+    "map_selection",
+    "cross_entropy_weight",
+    "area_weight",
+    "area_power",
+    "smoothness_weight",
+    "border_weight",
+)
+
+
+def idle_settings(settings: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Name of each setting that this training does not look at, to what would.
+
+    Args:
+        settings: all of them, by name. Files of older versions lack some.
+
+    Returns:
+        Name to another setting and its value, with which the named one would be read.
+
+    Example:
+        >>> idle_settings({"objective": "t-tame", "maps": "raw", "optimiser": "sgd"})
+        {'mean_map': ('maps', 'min-max')}
+    """
+    idle: dict[str, tuple[str, str]] = {}
+    if settings.get("objective") == "kept-share":
+        idle |= dict.fromkeys(_OF_THE_T_TAME_OBJECTIVE, ("objective", "t-tame"))
+    if settings.get("maps") != "min-max":
+        idle["mean_map"] = ("maps", "min-max")
+    if settings.get("optimiser") == "adamw":
+        idle["momentum"] = ("optimiser", "sgd")
+    return idle
