@@ -26,6 +26,11 @@ def tiny_convnext() -> Classifier:
     return tiny_timm("convnext_atto", 64, depths=(1, 1, 1, 1), dims=(8, 12, 16, 24))
 
 
+def tiny_mobilenet() -> Classifier:
+    """A convolution and an activation stand between the pooling and the linear layer."""
+    return tiny_timm("mobilenetv3_small_050", 64)
+
+
 def tiny_vgg() -> Classifier:
     """Two linear layers on the flattened features."""
     torch.manual_seed(1)
@@ -58,7 +63,7 @@ POOLED: dict[str, tuple[Pooling, str]] = {
 }
 NOT_POOLED: dict[str, tuple[Callable[[], Classifier], str | None]] = {
     "two heads": (TINY["timm vit, distilled"], "head_dist"),
-    "convnext": (tiny_convnext, "head.fc"),
+    "mobilenet": (tiny_mobilenet, "classifier"),
     "vgg": (tiny_vgg, "7"),
     "fully convolutional": (tiny_fully_convolutional, None),
 }

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.classifiers.test_linear_end import tiny_convnext, tiny_fully_convolutional, tiny_vgg
+from tests.classifiers.test_linear_end import (
+    tiny_convnext,
+    tiny_fully_convolutional,
+    tiny_mobilenet,
+    tiny_vgg,
+)
 from tests.conftest import assert_close
 from tests.tiny_networks import TINY, VIT, tiny_cnn, tiny_timm
 from ttame.classifiers.classifier import Classifier
@@ -37,6 +42,7 @@ PRIOR_ALONE = dataclasses.replace(FEW_SHOT, maps="raw", embedding=False, gate=Fa
 NETWORKS: dict[str, Callable[[], Classifier]] = {
     **{kind: TINY[kind] for kind in ("cnn", "timm vit", "timm swin", "timm vit, distilled")},
     "convnext": tiny_convnext,
+    "mobilenet": tiny_mobilenet,
     "vgg": tiny_vgg,
     "fully convolutional": tiny_fully_convolutional,
 }
@@ -96,7 +102,7 @@ def test_a_prior_is_made_where_there_is_something_pooled(kind: str) -> None:
     explainer = few_shot(NETWORKS[kind]())
     head = explainer.head
     assert isinstance(head, SharedHead)
-    has_prior = kind in ("cnn", "timm vit", "timm swin")
+    has_prior = kind in ("cnn", "timm vit", "timm swin", "convnext")
     assert head.settings.prior == (head.inputs.pooled is not None) == has_prior
     embeds_weights = isinstance(head.class_embedding, nn.Linear)
     assert embeds_weights == bool(head.inputs.class_layer) == (kind != "fully convolutional")
@@ -136,6 +142,16 @@ def test_the_prior_of_a_cnn_is_cam() -> None:
     images = noise(classifier)
     cam = sharp_and_broad(Cam(classifier)(images, "all").maps)
     enlarged = nn.functional.interpolate(cam, size=(16, 16), mode="bilinear")
+    assert_close(explainer(images, "all").maps, enlarged, 1e-5)
+
+
+def test_the_prior_is_cam_where_the_average_is_normalised_too() -> None:
+    classifier = tiny_convnext()
+    explainer = new_attention_explainer(classifier, PRIOR_ALONE, method="few_shot")
+    assert layers(explainer)[-1] == "normalised:norm_pre:head.norm"
+    images = noise(classifier)
+    cam = sharp_and_broad(Cam(classifier)(images, "all").maps)
+    enlarged = nn.functional.interpolate(cam, size=(8, 8), mode="bilinear")
     assert_close(explainer(images, "all").maps, enlarged, 1e-5)
 
 
@@ -182,7 +198,7 @@ def test_maps_are_the_sigmoid_if_the_settings_say_so(tmp_path: Path) -> None:
 
 def test_the_card_names_the_parts_that_the_head_has_and_lacks(tmp_path: Path) -> None:
     few_shot(tiny_cnn()).save(tmp_path / "whole")
-    few_shot(tiny_convnext()).save(tmp_path / "without")
+    few_shot(tiny_mobilenet()).save(tmp_path / "without")
     new_attention_explainer(tiny_cnn()).save(tmp_path / "published")
     whole, without, published = (
         (tmp_path / name / "README.md").read_text(encoding="utf-8")

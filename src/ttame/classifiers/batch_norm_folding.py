@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.layer_outputs import hooks_at_rest, uncompiled, watching, watching_inputs
-from ttame.classifiers.network_trace import blank_image, run_network
+from ttame.classifiers.network_trace import noise_images, run_network
 
 TOLERANCE = 1e-4
 """Largest difference of the logits on noise, relative to the largest logit, with folding."""
@@ -44,14 +44,13 @@ def folded(network: nn.Module, image_size: tuple[int, int]) -> nn.Module | None:
         True
     """
     network = uncompiled(network)
-    blank = blank_image(network, image_size)
     kinds = {type(module) for module in network.modules()}
+    noise = noise_images(network, image_size, count=2)
     # Half precision has no room for the product of the two scales.
-    if blank.dtype not in (torch.float32, torch.float64) or not any(
+    if noise.dtype not in (torch.float32, torch.float64) or not any(
         issubclass(kind, nn.BatchNorm2d) for kind in kinds
     ):
         return None
-    noise = torch.randn(2, *blank.shape[1:], generator=torch.Generator().manual_seed(0)).to(blank)
     with torch.no_grad():
         try:
             with hooks_at_rest():

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from ttame.classifiers.batch_norm_folding import folded
 from ttame.classifiers.fast_attention import one_product_attention
-from ttame.classifiers.feature_taps import CONTRIBUTIONS, FeatureTap
+from ttame.classifiers.feature_taps import FeatureTap
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.layer_outputs import uncompiled
 from ttame.classifiers.network_trace import blank_image, run_network, trace_network
 from ttame.classifiers.pass_counter import note_pass
 from ttame.classifiers.tap_choice import Family, TapChoice, choose_taps, named_taps
-from ttame.classifiers.token_contributions import contributions_tap, reading_taps
+from ttame.classifiers.tap_reading import described_tap, reading_taps
 from ttame.classifiers.weights_files import weight_fingerprint
-from ttame.errors import ClassifierError, ImageError, TapError
+from ttame.errors import ClassifierError, ImageError
 from ttame.photos import read_photo, to_rgb
 from ttame.preprocessing import Preprocessing
 
@@ -316,20 +316,11 @@ class Classifier:
             return choose_taps(network, trace)
         if isinstance(taps, str):
             taps = [taps]
-        return named_taps(network, trace, [self._described(tap) for tap in taps])
-
-    def _described(self, tap: str | FeatureTap) -> str | FeatureTap:
-        """A tap of contributions by its description; others as they are."""
-        if isinstance(tap, FeatureTap) or not tap.startswith(CONTRIBUTIONS):
-            return tap
-        described = contributions_tap(uncompiled(self.network), self.trace, tap)
-        if described is None:
-            raise TapError(
-                f"tap {tap!r} of {self.name}, where it is not found what tokens add to a class "
-                "token",
-                allowed="a Vision Transformer whose logits are linear in its class token",
-            )
-        return described
+        described = [
+            described_tap(network, trace, tap, self.name) if isinstance(tap, str) else tap
+            for tap in taps
+        ]
+        return named_taps(network, trace, described)
 
     def _choose_memory_format(self) -> torch.memory_format:
         """Channels-last images make convolutions several times faster, where they are allowed.

@@ -14,6 +14,10 @@ CONTRIBUTIONS = "contributions:"
 """Before the name of the final normalisation, in the name of a tap of what the tokens of a Vision
 Transformer add to its class token."""
 
+NORMALISED = "normalised:"
+"""Before the names of a layer and of a normalisation, with a colon between, in the name of a tap of
+what each place gives to the normalised average of the layer's output."""
+
 TapLayout = Literal["channels first", "channels last", "tokens"]
 
 
@@ -22,8 +26,10 @@ class FeatureTap:
     """One place where features are read.
 
     Attributes:
-        layer: dotted name of the module whose output is read, with ``contributions:`` before it
-            where not its output is read, but what each token adds to its class token.
+        layer: dotted name of the module whose output is read. Two kinds of names mean something
+            else: ``contributions:NORM`` is what each token adds to the class token that a module
+            normalises, ``normalised:LAYER:NORM`` what each place gives to the average that it
+            normalises.
         layout: ``"channels first"`` (B, C, h, w), ``"channels last"`` (B, h, w, C) or
             ``"tokens"`` (B, P + h·w, C).
         channels: C.
@@ -45,14 +51,25 @@ class FeatureTap:
 
     @property
     def read_at(self) -> str:
-        """Dotted name of the layer at which it is read, which is the tap's own name but for
-        contributions; see :mod:`ttame.classifiers.token_contributions`."""
-        return self.layer.removeprefix(CONTRIBUTIONS)
+        """Dotted name of the layer at which it is read; see :func:`layer_read_by`."""
+        return layer_read_by(self.layer)
+
+    @property
+    def normalised_by(self) -> str:
+        """Dotted name of the normalisation of an average in which it holds shares, or empty; see
+        :mod:`ttame.classifiers.normalised_average`."""
+        return self.layer.rpartition(":")[2] if self.layer.startswith(NORMALISED) else ""
 
     @property
     def holds_contributions(self) -> bool:
-        """Whether it holds what tokens add to the class token, instead of a layer's output."""
+        """Whether it holds what tokens add to the class token, instead of a layer's output; see
+        :mod:`ttame.classifiers.token_contributions`."""
         return self.layer.startswith(CONTRIBUTIONS)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it is a layer's output, on which the logits depend."""
+        return self.layer == self.read_at
 
     def in_words(self) -> str:
         """Layer, channels, grid and prefix tokens in one line."""
@@ -127,3 +144,25 @@ class FeatureTap:
                 remedy="name other taps",
             )
         return tensor
+
+
+def layer_read_by(name: str) -> str:
+    """The dotted name of the layer that a tap of this name reads.
+
+    Example:
+        >>> layer_read_by("contributions:norm"), layer_read_by("normalised:stages.3:head.norm")
+        ('norm', 'stages.3')
+    """
+    if name.startswith(NORMALISED):
+        return name.removeprefix(NORMALISED).partition(":")[0]
+    return name.removeprefix(CONTRIBUTIONS)
+
+
+def normalised_name(layer: str, normalisation: str) -> str:
+    """The name of a tap of shares in a normalised average.
+
+    Example:
+        >>> normalised_name("stages.3", "head.norm")
+        'normalised:stages.3:head.norm'
+    """
+    return f"{NORMALISED}{layer}:{normalisation}"

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.feature_taps import FeatureTap
-from ttame.classifiers.layer_outputs import reading, uncompiled, watching_inputs
-from ttame.classifiers.network_trace import LayerRecord
+from ttame.classifiers.layer_outputs import uncompiled, watching_inputs
+from ttame.classifiers.network_trace import LayerRecord, noise_images
+from ttame.classifiers.normalised_average import normalised_averages
 from ttame.classifiers.tap_choice import describe_layer
+from ttame.classifiers.tap_reading import reading_taps
 from ttame.classifiers.token_contributions import contributions_tap
 from ttame.errors import TapError
 
@@ -26,7 +28,8 @@ class LinearEnd:
 
     Attributes:
         features: the features that are pooled, after their last norm: a feature map, channels
-            first or last, or tokens.
+            first or last, or tokens. Where the norm comes behind the average, each place's share
+            in what it puts out.
         layer: dotted name of the ``nn.Linear`` that turns the pooled features into logits.
         pooling: ``"average"`` over the places, or the ``"class token"`` alone.
     """
@@ -44,7 +47,8 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
     """Find the features that the last linear layer reads after pooling, and check that it is so.
 
     The linear layer applied to a single place of these features is the classifier's own evidence
-    for a class there: CAM where places are averaged; the class-embedding projection where a class
+    for a class there: CAM where places are averaged (also if their average is normalised, see
+    :mod:`ttame.classifiers.normalised_average`); the class-embedding projection where a class
     token is read, which lives in the same space as the patches after the final norm.
 
     Nothing is assumed from names: a run on noise shows which layer's average, or class token, is
@@ -70,7 +74,13 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
     taps = [describe_layer(network, trace, layer) for layer in reversed(trace.layers)]
     width = linear_layer(classifier, linears[-1].name).in_features
     candidates = [tap for tap in taps if tap is not None and tap.channels == width]
-    return _pooled(classifier, candidates, linears[-1].name)
+    end = _pooled(classifier, candidates, linears[-1].name)
+    if end is not None:
+        return end
+    images = noise_images(network, classifier.preprocessing.input_size)
+    with torch.no_grad(), classifier.frozen():
+        normalised = normalised_averages(network, trace, candidates, images)
+    return _pooled(classifier, normalised, linears[-1].name)
 
 
 def evidence_tap(classifier: Classifier, end: LinearEnd) -> FeatureTap:
@@ -135,14 +145,17 @@ def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -
     """
     network, size = uncompiled(classifier.network), classifier.preprocessing.input_size
     layer = linear_layer(classifier, linear)
-    images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    images = noise_images(network, size)
     given: list[Tensor] = []
 
     def keep(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given[:] = [(args[0] if args else kwargs["input"]).float()]
 
-    modules = {tap.layer: network.get_submodule(tap.layer) for tap in candidates}
-    with torch.no_grad(), reading(modules) as outputs, watching_inputs([(layer, keep)]):
+    with (
+        torch.no_grad(),
+        reading_taps(network, classifier.trace, candidates) as outputs,
+        watching_inputs([(layer, keep)]),
+    ):
         logits = classifier.logits(images).float()
     bias = None if layer.bias is None else layer.bias.float()
     weight = class_weights(classifier, linear).float()
@@ -152,7 +165,7 @@ def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -
             pooled: dict[Pooling, Tensor] = {
                 "average": tap.feature_map(output, size).float().mean(dim=(2, 3))
             }
-            if tap.prefix_tokens:
+            if tap.prefix_tokens and tap.is_output:
                 pooled["class token"] = tap.prefix(output)[:, 0].float()
         except TapError:
             continue

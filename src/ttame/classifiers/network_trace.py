@@ -124,6 +124,16 @@ def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:
     return torch.zeros(1, 3, *image_size, device=device, dtype=dtype)
 
 
+def noise_images(network: nn.Module, image_size: tuple[int, int], count: int = 1) -> Tensor:
+    """(count, 3, H, W) images of noise, always the same, like :func:`blank_image`.
+
+    Two layers that agree on noise agree for a reason; on a blank image biases alone would do.
+    """
+    blank = blank_image(network, image_size)
+    noise = torch.randn(count, *blank.shape[1:], generator=torch.Generator().manual_seed(0))
+    return noise.to(blank)
+
+
 def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> Tensor:
     """Run the network and return its (B, C) logits.
 

@@ -31,11 +31,11 @@ from ttame.classifiers.layer_outputs import (
     InputAction,
     OutputAction,
     first_tensor,
-    reading,
     watching,
     watching_inputs,
 )
-from ttame.classifiers.network_trace import LayerRecord, NetworkTrace, blank_image, run_network
+from ttame.classifiers.network_trace import LayerRecord, NetworkTrace, noise_images, run_network
+from ttame.classifiers.normalised_average import alike, normalised_as
 from ttame.classifiers.tap_choice import describe_layer, token_blocks
 from ttame.errors import TapError
 
@@ -78,11 +78,9 @@ def contributions_tap(network: nn.Module, trace: NetworkTrace, features: str) ->
     if tap is None or not tap.prefix_tokens:
         return None
     tap = dataclasses.replace(tap, layer=CONTRIBUTIONS + tap.layer)
-    like = blank_image(network, trace.image_size)
-    noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
-    watching_all = _watching(network, trace, tap, {}, _CheckedPassage)
+    watching_all = reading_contributions(network, trace, tap, {}, _CheckedPassage)
     with torch.no_grad(), frozen(network), watching_all as found:
-        run_network(network, noise)
+        run_network(network, noise_images(network, trace.image_size))
     return tap if _is_whole(found, len(blocks.blocks)) else None
 
 
@@ -95,7 +93,7 @@ def _is_whole(found: _Contributions, blocks: int) -> bool:
         return False
     arrivals = [*(passage.entered for passage in passages[1:]), found.class_token]
     return all(
-        passage.is_whole and passage.residual is not None and _alike(passage.residual, arrival)
+        passage.is_whole and passage.residual is not None and alike(passage.residual, arrival)
         for passage, arrival in zip(passages, arrivals, strict=True)
     )
 
@@ -110,31 +108,6 @@ def _final_norm(network: nn.Module, trace: NetworkTrace, features: str) -> Layer
         and isinstance(network.get_submodule(layer.name), nn.LayerNorm | nn.RMSNorm)
     ]
     return max(inside, key=lambda layer: layer.order) if features in records and inside else None
-
-
-@contextlib.contextmanager
-def reading_taps(
-    network: nn.Module, trace: NetworkTrace, taps: Sequence[FeatureTap]
-) -> Iterator[dict[str, Any]]:
-    """Collect what taps read while the block runs in this thread.
-
-    Args:
-        network: not behind ``torch.compile``.
-        trace: of the network.
-        taps: of layers, or as :func:`contributions_tap` gives them.
-
-    Yields:
-        A dict that fills during the forward pass: tap name to a layer's output as it returned it,
-        or to (B, T, D) contributions.
-    """
-    modules = dict(network.named_modules())
-    plain = {tap.layer: modules[tap.layer] for tap in taps if not tap.holds_contributions}
-    with contextlib.ExitStack() as stack:
-        outputs = stack.enter_context(reading(plain))
-        for tap in taps:
-            if tap.holds_contributions:
-                stack.enter_context(_watching(network, trace, tap, outputs))
-        yield outputs
 
 
 class _Passage:
@@ -218,7 +191,7 @@ class _CheckedPassage(_Passage):
             expected = self.contributions.sum(dim=1) + self.bias
         tokens = self.tokens_among(terms)
         # Compared before the sum, which may be made in place.
-        goes_on = expected is not None and any(_alike(expected, term[:, 0]) for term in tokens)
+        goes_on = expected is not None and any(alike(expected, term[:, 0]) for term in tokens)
         total = super().see_sum(terms, add)
         if goes_on:
             self.residual = total[:, 0].clone()
@@ -227,7 +200,7 @@ class _CheckedPassage(_Passage):
     def see_end(self, output: Any) -> None:
         tokens = first_tensor(output)
         if self.residual is not None and tokens is not None and tokens.shape == self.shape:
-            self.is_whole = not self.attends_again and _alike(self.residual, tokens[:, 0])
+            self.is_whole = not self.attends_again and alike(self.residual, tokens[:, 0])
 
 
 def _is_cast_of(tensor: Any, probabilities: Tensor) -> bool:
@@ -239,12 +212,6 @@ def _is_cast_of(tensor: Any, probabilities: Tensor) -> bool:
         and tensor.shape == probabilities.shape
         and torch.equal(tensor, probabilities.to(tensor.dtype))
     )
-
-
-def _alike(actual: Tensor, expected: Tensor) -> bool:
-    """Whether two results differ by no more than rounding explains."""
-    share = max(1e-4, 16 * torch.finfo(expected.dtype).eps)
-    return bool(((actual - expected).abs() <= share * expected.abs().max()).all())
 
 
 class _Contributions:
@@ -282,7 +249,7 @@ class _Contributions:
         assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
         self.class_token = None if tokens is None else tokens[:, 0]
         if tokens is not None and found and len(found) == len(self.passages):
-            self.keep(_normalised_as(norm, sum(found[1:], found[0]), tokens[:, :1]))
+            self.keep(normalised_as(norm, sum(found[1:], found[0]), tokens[:, :1]))
 
     def replacements(self) -> dict[Operation, Replacement]:
         def softmax(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:
@@ -324,14 +291,22 @@ class _Contributions:
 
 
 @contextlib.contextmanager
-def _watching(
+def reading_contributions(
     network: nn.Module,
     trace: NetworkTrace,
     tap: FeatureTap,
     outputs: dict[str, Any],
     passage: type[_Passage] = _Passage,
 ) -> Iterator[_Contributions]:
-    """Put contributions into ``outputs``, under the tap's name."""
+    """Put contributions into ``outputs``, under the tap's name, while the block runs.
+
+    Args:
+        network: not behind ``torch.compile``.
+        trace: of the network.
+        tap: as :func:`contributions_tap` gives it.
+        outputs: gets (B, T, D).
+        passage: what watches a block at work.
+    """
 
     def keep(contributions: Tensor) -> None:
         outputs[tap.layer] = contributions
@@ -352,15 +327,3 @@ def _watching(
         replacing_functions(contributions.replacements()),
     ):
         yield contributions
-
-
-def _normalised_as(norm: nn.LayerNorm | nn.RMSNorm, vectors: Tensor, token: Tensor) -> Tensor:
-    """(B, T, D) vectors through a normalisation whose divisor is that of one (B, 1, D) token."""
-    if isinstance(norm, nn.LayerNorm):
-        vectors = vectors - vectors.mean(dim=2, keepdim=True)
-        square = token.var(dim=2, keepdim=True, correction=0)
-    else:
-        square = token.square().mean(dim=2, keepdim=True)
-    epsilon = torch.finfo(token.dtype).eps if norm.eps is None else norm.eps
-    scaled = vectors / (square + epsilon).sqrt()
-    return scaled * norm.weight if isinstance(norm.weight, Tensor) else scaled

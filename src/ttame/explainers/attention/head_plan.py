@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.feature_taps import CONTRIBUTIONS, FeatureTap
+from ttame.classifiers.feature_taps import CONTRIBUTIONS, NORMALISED, FeatureTap
 from ttame.classifiers.linear_end import (
     evidence_tap,
     find_class_layer,
@@ -127,4 +127,6 @@ def evidence_in_words(layer: str) -> str:
     """
     if layer.startswith(CONTRIBUTIONS):
         return f"{layer}, what each token adds to the class token"
+    if layer.startswith(NORMALISED):
+        return f"{layer}, what each place gives to the normalised average"
     return f"{layer}, the features of each place"

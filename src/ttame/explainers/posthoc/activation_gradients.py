@@ -80,7 +80,7 @@ def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:
             the class token was asked for, on which no logit depends.
     """
     taps = classifier.taps if layer is None else classifier.with_taps([layer]).taps
-    outputs = [tap for tap in taps if not tap.holds_contributions]
+    outputs = [tap for tap in taps if tap.is_output]
     if not outputs:
         raise TapError(
             f"{taps[-1].layer}, which is read beside the network, as the layer of a method",
