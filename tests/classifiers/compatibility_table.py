@@ -18,6 +18,7 @@ import torch
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
+from ttame.classifiers.linear_end import evidence_tap, find_linear_end
 from ttame.errors import TapError
 
 NUMBER_OF_CLASSES = 10
@@ -204,7 +205,13 @@ class Row:
         cells = [architecture.source, architecture.title, architecture.name.partition("/")[2]]
         if self.classifier is None:
             remedy = ", ".join(f"`{tap}`" for tap in architecture.taps)
-            cells += ["", "", "", f"not by itself: {architecture.note}. Works with taps {remedy}"]
+            cells += [
+                "",
+                "",
+                "",
+                "",
+                f"not by itself: {architecture.note}. Works with taps {remedy}",
+            ]
         else:
             taps = self.classifier.taps
             channels_and_grids = ", ".join(
@@ -216,9 +223,21 @@ class Row:
                 self.classifier.family,
                 "<br>".join(f"`{tap.layer}`" for tap in taps) + f"<br>{channels_and_grids}",
                 prefix if tokens else "",
+                prior_in_words(self.classifier),
                 f"yes ({architecture.note})" if architecture.note else "yes",
             ]
         return f"| {' | '.join(cells)} |"
+
+
+def prior_in_words(classifier: Classifier) -> str:
+    """What a few-shot head's prior is made of."""
+    end = find_linear_end(classifier)
+    if end is None:
+        return "none"
+    tap = evidence_tap(classifier, end)
+    if end.pooling == "average":
+        return "normalised average" if tap.normalised_by else "average"
+    return "class token" if tap.holds_contributions else "patch tokens"
 
 
 def make_row(architecture: Architecture) -> Row:
@@ -252,11 +271,19 @@ def as_markdown(rows: list[Row]) -> str:
             "name is that of the",
             "configuration class). *Prefix tokens* stand before the patches: class, distillation "
             "and register",
-            "tokens; empty for networks that work on grids.",
+            "tokens; empty for networks that work on grids. *Prior* is what a "
+            "[few-shot explainer](few-shot.md) starts",
+            "from, and what `class_evidence` shows: the places of an `average` or of a "
+            "`normalised average` (both are",
+            "CAM, too), what tokens add to a `class token`, or, much poorer and for the few-shot "
+            "head alone, the",
+            "class-embedding projection of `patch tokens`. With `none` a few-shot head is trained "
+            "without a prior, which the",
+            "[ablation](few-shot-ablation.md) shows to be worse.",
             "",
             "| source | architecture | name | family | taps, channels and grids | prefix tokens "
-            "| works |",
-            "|---|---|---|---|---|---|---|",
+            "| prior | works |",
+            "|---|---|---|---|---|---|---|---|",
             *(row.as_markdown() for row in rows),
             "",
             "Not supported, each with an error that says so: networks without feature maps or "

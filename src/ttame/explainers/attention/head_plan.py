@@ -60,8 +60,8 @@ class HeadPlan:
 def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
     """See what a head of these settings reads of a classifier.
 
-    A few-shot head has a prior where the classifier's logits are linear in pooled features, or in
-    a class token; see :func:`ttame.classifiers.linear_end.find_linear_end`. Elsewhere it is made
+    A few-shot head has a prior where the classifier's logits are linear in pooled features, in
+    their normalised average, or in a class token; see :func:`ttame.classifiers.linear_end.find_linear_end`. Elsewhere it is made
     without one. Of a class token it reads what each token adds to it; where that is not found,
     the patch tokens behind the final normalisation.
 

@@ -89,8 +89,8 @@ class SharedHead(nn.Module):
         Y_i    =  ReLU( BatchNorm( W_i ∗ F_i ))                   W_i: 1×1, C_i → 64
 
     ``F_i`` are the tapped feature maps, ``A`` the features that the classifier pools for its last
-    linear layer, whose rows are ``w_k`` (C × D), or what each token adds to the class token that
-    it reads. ``c_k = (w_k − w̄)/σ`` is such a row without the mean row, over the standard deviation
+    linear layer, whose rows are ``w_k`` (C × D), their shares in an average that is normalised
+    before it, or what each token adds to the class token that it reads. ``c_k = (w_k − w̄)/σ`` is such a row without the mean row, over the standard deviation
     of all entries; ``a`` is the mean of ``A`` over the places, over the standard deviation of its
     channels: what the class looks for, and what of it this image has. For a CNN with average
     pooling the prior is CAM, for a Vision Transformer with a class token the direct contribution
