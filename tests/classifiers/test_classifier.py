@@ -237,3 +237,20 @@ def test_with_taps_shares_the_network() -> None:
     assert other.network is classifier.network
     assert [tap.layer for tap in other.taps] == ["5"]
     assert len(classifier.taps) == 2
+
+
+def test_a_classifier_without_preprocessing_is_refused() -> None:
+    network = small_cnn()
+    with pytest.raises(
+        ClassifierError, match=r"NoneType as preprocessing.*Preprocessing\.imagenet"
+    ):
+        Classifier(network, preprocessing=None)  # type: ignore[arg-type]
+
+
+def test_a_network_that_was_made_in_inference_mode_is_refused() -> None:
+    with torch.inference_mode():
+        network = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+        )
+    with pytest.raises(ClassifierError, match=r"torch\.inference_mode.*torch\.no_grad"):
+        Classifier(network, preprocessing=Preprocessing.imagenet(16))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -218,3 +219,28 @@ def test_unknown_classes_are_found_before_anything_is_written(
     assert run([*arguments, "-c", "kind 1, kind 2"], monkeypatch) == 0
     described = json.loads((out / "explanations.json").read_text())
     assert [entry["name"] for entry in described["images"][0]["classes"]] == ["kind 1", "kind 2"]
+
+
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ttame.classifiers.known_classifiers.load_classifier", interrupt)
+    assert run(["inspect", "efficientnet_lite0"], monkeypatch) == 130
+    said = capsys.readouterr().err
+    assert said.count("interrupted; what was finished is kept, and --resume") == 1
+    assert "Traceback" not in said
+
+
+def test_photos_whose_names_are_no_utf8_are_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    strange = os.fsdecode(os.fsencode(tmp_path / "photos") + b"/caf\xe9.png")
+    Image.new("RGB", (40, 40), (200, 0, 0)).save(strange)
+    words = ["explain", str(tmp_path / "photos"), "--weights", "none", *TINY_NETWORK]
+    words += ["--method", "random", "--out", str(tmp_path / "why")]
+    assert run(words, monkeypatch) == 0
+    assert "caf" in (tmp_path / "why" / "index.html").read_text(encoding="utf-8")

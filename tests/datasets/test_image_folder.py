@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.datasets.noise_photos import save_photo
 from ttame.datasets.image_folder import ImageFolder
@@ -75,3 +76,13 @@ def test_folder_without_photos_is_refused(tmp_path: Path) -> None:
         ImageFolder(tmp_path)
     with pytest.raises(DatasetError, match="is no folder"):
         ImageFolder(tmp_path / "notes.txt")
+
+
+def test_names_that_are_no_utf8_are_read_and_can_be_printed(tmp_path: Path) -> None:
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    Image.new("RGB", (8, 8), (200, 0, 0)).save(strange)
+    folder = ImageFolder(tmp_path)
+    assert folder.name(0).endswith("caf\\xe9.png")
+    folder.name(0).encode("utf-8")
+    assert folder.read(0).getpixel((0, 0)) == (200, 0, 0)
+    assert len(folder.fingerprint()) > 0

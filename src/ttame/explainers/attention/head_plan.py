@@ -61,9 +61,10 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
     """See what a head of these settings reads of a classifier.
 
     A few-shot head has a prior where the classifier's logits are linear in pooled features, in
-    their normalised average, or in a class token; see :func:`ttame.classifiers.linear_end.find_linear_end`. Elsewhere it is made
-    without one. Of a class token it reads what each token adds to it; where that is not found,
-    the patch tokens behind the final normalisation.
+    their normalised average, or in a class token; see
+    :func:`ttame.classifiers.linear_end.find_linear_end`. Elsewhere it is made without one. Of a
+    class token it reads what each token adds to it; where that is not found, the patch tokens
+    behind the final normalisation.
 
     Raises:
         ExplainerError: the classifier has more taps than leave room for the pooled features.

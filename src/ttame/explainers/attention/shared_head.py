@@ -90,15 +90,15 @@ class SharedHead(nn.Module):
 
     ``F_i`` are the tapped feature maps, ``A`` the features that the classifier pools for its last
     linear layer, whose rows are ``w_k`` (C × D), their shares in an average that is normalised
-    before it, or what each token adds to the class token that it reads. ``c_k = (w_k − w̄)/σ`` is such a row without the mean row, over the standard deviation
-    of all entries; ``a`` is the mean of ``A`` over the places, over the standard deviation of its
-    channels: what the class looks for, and what of it this image has. For a CNN with average
-    pooling the prior is CAM, for a Vision Transformer with a class token the direct contribution
-    of each token to the logit, both as they are and blurred over a seventh of the picture: single
-    tokens say little, their surroundings a lot. The batch norm has one channel for each of the two
-    and none for classes, whose order it keeps. Gate and ``U`` start at zero: an untrained head is
-    its prior with a little noise. A class without training images has its prior, its gate and an
-    embedding made of its weights.
+    before it, or what each token adds to the class token that it reads. ``c_k = (w_k − w̄)/σ`` is
+    such a row without the mean row, over the standard deviation of all entries; ``a`` is the mean
+    of ``A`` over the places, over the standard deviation of its channels: what the class looks for,
+    and what of it this image has. For a CNN with average pooling the prior is CAM, for a Vision
+    Transformer with a class token the direct contribution of each token to the logit, both as they
+    are and blurred over a seventh of the picture: single tokens say little, their surroundings a
+    lot. The batch norm has one channel for each of the two and none for classes, whose order it
+    keeps. Gate and ``U`` start at zero: an untrained head is its prior with a little noise. A class
+    without training images has its prior, its gate and an embedding made of its weights.
 
     Parts that the settings leave out do not exist; ``b`` does with each of them, since it decides
     how much of the picture a sigmoid keeps. A min–max takes it out, so that heads of such maps do
