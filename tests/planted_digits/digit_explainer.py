@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def trained_digit_explainers(classifier: Classifier, folder: Path) -> list[AttentionExplainer]:
+def trained_digit_explainers(
+    classifier: Classifier, folder: Path, presets: Sequence[str] = tuple(PRESETS)
+) -> list[AttentionExplainer]:
     """Train the heads as a user would, without labels, on images of their own."""
-    return [_trained(classifier, folder / preset, preset) for preset in PRESETS]
+    return [_trained(classifier, folder / preset, preset) for preset in presets]
 
 
 def _trained(classifier: Classifier, folder: Path, preset: str) -> AttentionExplainer:
