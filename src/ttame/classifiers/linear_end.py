@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.layer_layouts import describe_layer
 from ttame.classifiers.layer_outputs import uncompiled, watching_inputs
 from ttame.classifiers.network_trace import LayerRecord, noise_images
 from ttame.classifiers.normalised_average import normalised_averages
-from ttame.classifiers.tap_choice import describe_layer
 from ttame.classifiers.tap_reading import reading_taps
 from ttame.classifiers.token_contributions import contributions_tap
 from ttame.errors import TapError

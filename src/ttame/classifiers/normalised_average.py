@@ -54,7 +54,7 @@ def normalised_averages(
     Example:
         >>> import timm
         >>> from ttame.classifiers.network_trace import trace_network
-        >>> from ttame.classifiers.tap_choice import describe_layer
+        >>> from ttame.classifiers.layer_layouts import describe_layer
         >>> network = timm.create_model("convnext_atto", depths=(1, 1, 1, 1)).eval()
         >>> trace = trace_network(network, (64, 64))
         >>> last = describe_layer(network, trace, trace.by_name()["stages.3"])

@@ -11,10 +11,10 @@ from torch import nn
 
 from ttame.classifiers.feature_taps import CONTRIBUTIONS, NORMALISED, FeatureTap, layer_read_by
 from ttame.classifiers.frozen_network import frozen
+from ttame.classifiers.layer_layouts import describe_layer
 from ttame.classifiers.layer_outputs import reading
 from ttame.classifiers.network_trace import NetworkTrace, noise_images
 from ttame.classifiers.normalised_average import normalised_averages, reading_shares
-from ttame.classifiers.tap_choice import describe_layer
 from ttame.classifiers.token_contributions import contributions_tap, reading_contributions
 from ttame.errors import TapError
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from ttame.classifiers.feature_taps import CONTRIBUTIONS, FeatureTap
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.function_replacement import Operation, Replacement, replacing_functions
+from ttame.classifiers.layer_layouts import describe_layer, token_blocks
 from ttame.classifiers.layer_outputs import (
     InputAction,
     OutputAction,
@@ -36,7 +37,6 @@ from ttame.classifiers.layer_outputs import (
 )
 from ttame.classifiers.network_trace import LayerRecord, NetworkTrace, noise_images, run_network
 from ttame.classifiers.normalised_average import alike, normalised_as
-from ttame.classifiers.tap_choice import describe_layer, token_blocks
 from ttame.errors import TapError
 
 Function = Callable[..., Any]

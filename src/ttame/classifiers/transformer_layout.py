@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.layer_layouts import describe_layer, token_blocks
 from ttame.classifiers.layer_outputs import first_tensor, uncompiled, watching
 from ttame.classifiers.network_trace import LayerRecord
-from ttame.classifiers.tap_choice import describe_layer, token_blocks
 from ttame.errors import TapError
 
 Pooling = Literal["class token", "prefix tokens", "patch tokens", "all tokens"]
