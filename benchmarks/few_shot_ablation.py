@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -47,9 +49,12 @@ from ttame.explainers.attention.attention_explainer import (
     head_maps,
     new_attention_explainer,
 )
+from ttame.explainers.attention.explainer_config import CONFIG_FILE
+from ttame.explainers.attention.explainer_places import find_explainer
 from ttame.explainers.attention.map_scale import exponents_for_means
 from ttame.explainers.attention.shared_head import SharedHead
 from ttame.metrics.known_protocols import known_protocol
+from ttame.metrics.protocol import Protocol
 from ttame.training.training_settings import TrainingSettings, training_settings
 
 HERE = Path(__file__).parent
@@ -93,7 +98,8 @@ def train_and_measure(model: str, name: str, seed: int) -> None:
     """One row and seed, unless it is finished."""
     row, label = ROWS[name], f"{name}-{seed}"
     asked = [m for m in PROTOCOLS if m == "measured" or name in WITH_TIES]
-    missing = [measurement for measurement in asked if not is_kept(model, measurement, label)]
+    made_from = {m: hash_of(model, row, seed, PROTOCOLS[m]) for m in asked}
+    missing = [m for m in asked if not is_kept(model, m, label, made_from[m])]
     if not missing or (seed and not row.trained):
         return
     folder = FOLDER / model
@@ -127,14 +133,19 @@ def train_and_measure(model: str, name: str, seed: int) -> None:
             limit=MEASURED,
             resume=True,
         )
-        keep(model, measurement, label, kept_of(explainer, folder / measurement, label, COLUMNS))
+        kept = kept_of(explainer, folder / measurement, label, COLUMNS, made_from[measurement])
+        keep(model, measurement, label, kept)
 
 
 def measure_bundled(model: str) -> None:
     """The bundled explainer, trained for longer, and what it started from, on all photos."""
-    if all(is_kept(model, "bundled", label) for label in (BUNDLED, PRIOR)):
-        return
     classifier = ttame.load_classifier(model)
+    made_from = {
+        BUNDLED: hash_of_texts((find_explainer(model) / CONFIG_FILE).read_text(encoding="utf-8")),
+        PRIOR: hash_of(model, ROWS[PRIOR], 0, T_TAME),
+    }
+    if all(is_kept(model, "bundled", *pair) for pair in made_from.items()):
+        return
     prior = FOLDER / model / f"{PRIOR}-0"
     if not (prior / "config.json").exists():
         save_prior_alone(classifier, prior)
@@ -146,15 +157,31 @@ def measure_bundled(model: str) -> None:
     metrics = (*METRICS, *ROAD)
     evaluate(classifier, str(REPORT_PHOTOS), explainers, folder, metrics=metrics, resume=True)
     for label, explainer in explainers.items():
-        keep(model, "bundled", label, kept_of(explainer, folder, label, [*COLUMNS, *ROAD]))
+        columns = [*COLUMNS, *ROAD]
+        kept = kept_of(explainer, folder, label, columns, made_from[label])
+        keep(model, "bundled", label, kept)
+
+
+def hash_of(model: str, row: Row, seed: int, protocol: Protocol) -> str:
+    """Of all that decides what is measured, but for the code."""
+    settings = settings_of(model, row, seed).as_json()
+    facts = dataclasses.asdict(row) | {"words": "", "settings": settings}
+    return hash_of_texts(json.dumps([facts, protocol.hash, MEASURED], sort_keys=True))
+
+
+def hash_of_texts(text: str) -> str:
+    """Of a text and the lists of photos."""
+    lists = [path.read_text(encoding="utf-8") for path in (TRAIN_PHOTOS, REPORT_PHOTOS)]
+    return hashlib.sha256("\0".join([text, *lists]).encode()).hexdigest()[:16]
 
 
 def kept_of(
-    explainer: AttentionExplainer, folder: Path, label: str, columns: Iterable[str]
+    explainer: AttentionExplainer, folder: Path, label: str, columns: Iterable[str], made_from: str
 ) -> Kept:
     """What ``ttame evaluate`` keeps of an explainer in ``folder``."""
     values = RowStore(folder).values(label)[2]
     return Kept(
+        made_from=made_from,
         steps=int(explainer.training_record.get("steps", 0)),
         machine=machine_in_words(),
         values={column: values[column] for column in columns},

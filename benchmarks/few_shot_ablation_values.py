@@ -25,11 +25,13 @@ class Kept:
     """One seed of one row.
 
     Attributes:
+        made_from: a hash of settings, protocol and photos.
         steps: of its training.
         machine: in words.
         values: column to one value a photo, in the order of the list of photos.
     """
 
+    made_from: str
     steps: int
     machine: str
     values: Mapping[str, np.ndarray]
@@ -37,21 +39,28 @@ class Kept:
 
 def keep(model: str, measurement: str, label: str, kept: Kept) -> None:
     """Write what was measured, a line for each column."""
+    facts = {"made_from": kept.made_from, "steps": kept.steps, "machine": kept.machine}
     columns = ",\n".join(
         f"    {json.dumps(name)}: {json.dumps([round(float(v), DECIMALS) for v in values])}"
         for name, values in kept.values.items()
     )
-    lines = (
-        f'{{\n  "steps": {kept.steps},\n  "machine": {json.dumps(kept.machine)},\n'
-        f'  "values": {{\n{columns}\n  }}\n}}\n'
-    )
+    head = json.dumps(facts, indent=2).removesuffix("\n}")
     with whole_file(_place(model, measurement, label)) as temporary:
-        temporary.write_text(lines, encoding="utf-8")
+        temporary.write_text(f'{head},\n  "values": {{\n{columns}\n  }}\n}}\n', encoding="utf-8")
 
 
-def is_kept(model: str, measurement: str, label: str) -> bool:
-    """Whether this row and seed need not be measured again."""
-    return _place(model, measurement, label).exists()
+def is_kept(model: str, measurement: str, label: str, made_from: str) -> bool:
+    """Whether this row and seed need not be measured again.
+
+    Raises:
+        SystemExit: it was made from something else.
+    """
+    place = _place(model, measurement, label)
+    if not place.exists():
+        return False
+    if json.loads(place.read_text(encoding="utf-8"))["made_from"] != made_from:
+        raise SystemExit(f"{place} has other settings, protocol or photos: remove it to go on")
+    return True
 
 
 def all_kept(model: str, measurement: str) -> dict[str, Kept]:
@@ -60,7 +69,7 @@ def all_kept(model: str, measurement: str) -> dict[str, Kept]:
     for path in sorted((KEPT / model / measurement).glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         values = {name: np.array(column) for name, column in content["values"].items()}
-        found[path.stem] = Kept(content["steps"], content["machine"], values)
+        found[path.stem] = Kept(**{**content, "values": values})
     return found
 
 

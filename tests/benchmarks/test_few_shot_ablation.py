@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ PHOTOS = 40
 MODEL = MODELS[1]
 
 
-def write_run(measurement: str, label: str, steps: int = 96, **changes: Any) -> None:
+def write_run(
+    measurement: str, label: str, steps: int = 96, made_from: str = "", **changes: Any
+) -> None:
     """One seed of one row: 20 in every column but those that are given."""
     values = {column: np.full(PHOTOS, 20.0) for column in COLUMNS}
     values.update({name.replace("_at_", "@"): column for name, column in changes.items()})
-    keep(MODEL, measurement, label, Kept(steps, "a machine", values))
+    keep(MODEL, measurement, label, Kept(made_from, steps, "a machine", values))
 
 
 @pytest.fixture(autouse=True)
@@ -67,12 +70,15 @@ def test_rows_are_means_over_seeds_and_tested_against_the_preset() -> None:
 
 
 def test_values_come_back_as_they_were_kept_but_for_rounding(folder: Path) -> None:
-    assert not is_kept(MODEL, "measured", "raw-2")
+    assert not is_kept(MODEL, "measured", "raw-2", "this")
     values = {"mean_map": np.array([12.3456, 7.0]), "average_drop@15": np.array([0.0, 100.0])}
-    keep(MODEL, "measured", "raw-2", Kept(88, "a machine", values))
-    assert is_kept(MODEL, "measured", "raw-2") and not is_kept(MODEL, "trimmed", "raw-2")
+    keep(MODEL, "measured", "raw-2", Kept("this", 88, "a machine", values))
+    assert is_kept(MODEL, "measured", "raw-2", "this")
+    assert not is_kept(MODEL, "trimmed", "raw-2", "this")
+    with pytest.raises(SystemExit, match="raw-2.json has other settings"):
+        is_kept(MODEL, "measured", "raw-2", "that")
     (found,) = all_kept(MODEL, "measured").values()
-    assert (found.steps, found.machine) == (88, "a machine")
+    assert (found.made_from, found.steps, found.machine) == ("this", 88, "a machine")
     np.testing.assert_array_equal(found.values["mean_map"], [12.346, 7.0])
     np.testing.assert_array_equal(found.values["average_drop@15"], [0.0, 100.0])
     # A line for each column, so that a difference can be read.
@@ -85,8 +91,9 @@ def test_what_is_kept_is_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> N
         raise AssertionError("trained again")
 
     monkeypatch.setattr(benchmark.ttame, "load_classifier", refuse)
-    for measurement in ("measured", "trimmed"):
-        write_run(measurement, "few-shot-1")
+    for measurement, protocol in benchmark.PROTOCOLS.items():
+        made_from = benchmark.hash_of(MODEL, ROWS["few-shot"], 1, protocol)
+        write_run(measurement, "few-shot-1", made_from=made_from)
     benchmark.train_and_measure(MODEL, "few-shot", 1)
     with pytest.raises(AssertionError, match="trained again"):
         benchmark.train_and_measure(MODEL, "few-shot", 2)
@@ -105,6 +112,36 @@ def test_a_section_without_kept_values_stays_as_it_is(
     assert "old" not in text.split(f"## {MODEL}")[1] and "a machine" in text
     page.write_page()
     assert written.read_text() == text
+
+
+def test_what_is_kept_depends_on_settings_protocol_and_seed() -> None:
+    protocols = benchmark.PROTOCOLS.values()
+    hashes = {
+        benchmark.hash_of(MODEL, ROWS[name], seed, protocol)
+        for name in ("few-shot", "all-details", "first-tap", "images-100")
+        for seed in (0, 1)
+        for protocol in protocols
+    }
+    assert len(hashes) == 4 * 2 * 2
+    same = benchmark.hash_of(
+        MODEL, dataclasses.replace(ROWS["raw"], words="x"), 0, benchmark.T_TAME
+    )
+    assert same == benchmark.hash_of(MODEL, ROWS["raw"], 0, benchmark.T_TAME)
+
+
+def test_a_section_with_more_rows_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = tmp_path / "page.md"
+    monkeypatch.setattr(page, "PAGE", written)
+    rows = "| training | p |\n|---|---:|\n| the preset |  |\n| raw maps | 1.000 |"
+    written.write_text(f"# Old title\n\n## {MODEL}\n\n{rows}\n")
+    write_run("measured", "few-shot-0")
+    page.write_page()
+    assert rows in written.read_text()
+    write_run("measured", "raw-0")
+    page.write_page()
+    assert rows not in written.read_text() and "| raw maps | 96 | 1 |" in written.read_text()
 
 
 def test_a_row_without_a_difference_is_not_told_apart() -> None:

@@ -254,3 +254,16 @@ def test_a_network_that_was_made_in_inference_mode_is_refused() -> None:
         )
     with pytest.raises(ClassifierError, match=r"torch\.inference_mode.*torch\.no_grad"):
         Classifier(network, preprocessing=Preprocessing.imagenet(16))
+
+
+@pytest.mark.parametrize(
+    "names", [np.array(["a", "b", "c", "d", "e"]), (letter for letter in "abcde"), list("abcde")]
+)
+def test_class_names_may_come_in_any_sequence(names: Any) -> None:
+    classifier = Classifier(small_cnn(), preprocessing=SMALL, class_names=names)
+    assert classifier.class_names == ("a", "b", "c", "d", "e")
+
+
+def test_class_names_that_are_no_texts_are_refused() -> None:
+    with pytest.raises(ClassifierError, match=r"class name 0, a int; allowed: texts.*str\(name\)"):
+        Classifier(small_cnn(), preprocessing=SMALL, class_names=range(5))  # type: ignore[arg-type]

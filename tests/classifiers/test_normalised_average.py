@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
+from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from tests.conftest import assert_close
 from tests.tiny_networks import CLASSES, VIT, tiny_cnn, tiny_timm
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import uncompiled
 from ttame.classifiers.linear_end import evidence_tap, find_linear_end, linear_layer
-from ttame.errors import TapError
+from ttame.errors import ExplainerError, OtherClassifierError, TapError
+from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.explainers.attention.explainer_folder import load_explainer
+from ttame.explainers.attention.head_settings import HeadSettings
+from ttame.explainers.known_explainers import methods_for
 from ttame.explainers.posthoc.cam import Cam
 from ttame.explainers.posthoc.class_evidence import ClassEvidence
+from ttame.explainers.posthoc.grad_cam import GradCam
 from ttame.preprocessing import Preprocessing
+from ttame.training.train_explainer import train_explainer
+from ttame.training.training_settings import training_settings
 
 
 class AveragedThenNormalised(nn.Module):
@@ -195,9 +208,94 @@ def test_a_name_finds_the_shares_again_and_other_sizes_are_read() -> None:
     assert [tap.layer for tap in tapped.taps] == ["stages.2", name]
     wide = tapped.read_features(torch.randn(1, 3, 96, 128))
     assert wide.feature_maps[1].shape == (1, 24, 3, 4)
-    for wrong in ("normalised:stages.1:head.norm", "normalised:nowhere:head.norm"):
-        with pytest.raises(TapError, match=f"{wrong}.*normalisation"):
-            classifier.with_taps([wrong])
+    with pytest.raises(
+        TapError, match=r"average of 'stages\.1' is not what 'head\.norm' normalises"
+    ):
+        classifier.with_taps(["normalised:stages.1:head.norm"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("normalised:stage.3:head.norm", r"no layer 'stage\.3' runs.*try: stages\.3"),
+        ("normalised:norm_pre:head.nrm", r"no layer 'head\.nrm' runs.*try: head\.norm"),
+        ("normalised:", r"no layer '' runs.*normalised:LAYER:NORM"),
+        ("normalised:norm_pre", r"normalised:LAYER:NORM"),
+    ],
+)
+def test_a_name_that_names_nothing_says_what_does(name: str, message: str) -> None:
+    with pytest.raises(TapError, match=message):
+        NETWORKS["timm convnext"][0]().with_taps([name])
+
+
+def test_a_network_in_train_mode_is_described_as_it_evaluates() -> None:
+    classifier = NETWORKS["timm convnext"][0]()
+    network = classifier.network.train()
+    for module in network.modules():
+        if hasattr(module, "drop_prob"):
+            module.drop_prob = 0.9
+    name = NETWORKS["timm convnext"][1]
+    in_train_mode = Classifier(network, preprocessing=classifier.preprocessing, taps=[name])
+    assert in_train_mode.taps[0].layer == name and network.training
+
+
+class NormalisedTwice(AveragedThenNormalised):
+    """The norm runs on every place first, and then on their average."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        places = self.features(images).flatten(2).transpose(1, 2)
+        logits: Tensor = self.fc(self.norm(places.mean(dim=1))) + 0 * self.norm(places).sum()
+        return logits
+
+
+class OfOtherShape(AveragedThenNormalised):
+    """A LayerNorm over (C, 1, 1) does the same to an average, but not to other vectors."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = self.features(images).mean(dim=(2, 3), keepdim=True)
+        logits: Tensor = self.fc(self.norm(pooled).flatten(1))
+        return logits
+
+
+class OneMore(nn.RMSNorm):
+    """A scale that begins at zero and counts from one, as in Gemma."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return nn.functional.rms_norm(vectors, self.normalized_shape, 1 + self.weight, self.eps)
+
+
+def clamped(_norm: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    return output.clamp_min(0)
+
+
+@pytest.mark.parametrize("kind", ["twice", "of other shape", "one more", "hooked", "colons"])
+def test_a_norm_that_does_something_else_gives_no_end_and_no_error(kind: str) -> None:
+    torch.manual_seed(2)
+    network: nn.Module
+    if kind == "twice":
+        network = NormalisedTwice(nn.LayerNorm(6))
+    elif kind == "of other shape":
+        network = OfOtherShape(nn.LayerNorm((6, 1, 1)))
+    elif kind == "one more":
+        network = AveragedThenNormalised(OneMore(6))
+    else:
+        network = AveragedThenNormalised(nn.LayerNorm(6))
+    if kind == "hooked":
+        network.norm.register_forward_hook(clamped)
+    if kind == "colons":
+        network = nn.Sequential(
+            OrderedDict([("a:b", network.features), ("pool", nn.AdaptiveAvgPool2d(1)),
+                         ("flat", nn.Flatten()), ("c:d", nn.LayerNorm(6)), ("fc", network.fc)])
+        )  # fmt: skip
+    classifier = Classifier(
+        network,
+        preprocessing=Preprocessing.imagenet(32),
+        taps=["a:b.0" if kind == "colons" else "features.0"],
+    )
+    assert find_linear_end(classifier) is None
+    if kind in ("one more", "hooked"):
+        with pytest.raises(TapError, match="is not what 'norm' normalises"):
+            classifier.with_taps(["normalised:features:norm"])
 
 
 @pytest.mark.parametrize("kind", ["maximum", "batch norm", "plain"])
@@ -220,6 +318,32 @@ def test_half_precision_is_recognised_too(dtype: torch.dtype) -> None:
     assert_close(found, expected, 0.05)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("scale", [0.05, 1.0, 1600.0])
+@pytest.mark.parametrize("norm", [nn.LayerNorm(6), nn.RMSNorm(6)], ids=["layer norm", "rms norm"])
+def test_half_precision_squares_no_large_numbers_and_has_float_epsilons(
+    norm: nn.Module, scale: float, dtype: torch.dtype
+) -> None:
+    classifier = classifier_of(copy.deepcopy(norm))
+    with torch.no_grad():
+        for parameter in classifier.network.features.parameters():
+            parameter.mul_(scale**0.5)
+    network = copy.deepcopy(classifier.network).to(dtype)
+    half = Classifier(network, preprocessing=classifier.preprocessing)
+    explanation = Cam(half)(noise(half, 8).to(dtype), "all")
+    assert bool((explanation.maps.std(dim=(2, 3)) > 0).all())
+    bias = network.fc.bias.float()
+    roundings = 8 * torch.finfo(dtype).eps
+    assert_close(explanation.maps.mean(dim=(2, 3)) + bias, explanation.logits, roundings)
+
+
+def test_shares_are_no_layer_for_a_method_of_gradients() -> None:
+    classifier = NETWORKS["timm convnext"][0]()
+    name = NETWORKS["timm convnext"][1]
+    with pytest.raises(TapError, match=f"{name}, which is read beside the network.*'norm_pre'"):
+        GradCam(classifier, layer=name)
+
+
 def test_gradients_flow_through_the_shares() -> None:
     classifier = NETWORKS["timm convnext"][0]()
     end = find_linear_end(classifier)
@@ -237,3 +361,35 @@ def test_no_hook_stays() -> None:
     classifier.with_taps([end.features]).read_features(noise(classifier))
     for module in classifier.network.modules():
         assert not module._forward_hooks and not module._forward_pre_hooks
+
+
+def test_shares_as_the_only_tap_leave_methods_that_need_a_layer_out() -> None:
+    classifier = NETWORKS["timm convnext"][0]().with_taps([NETWORKS["timm convnext"][1]])
+    defined, reasons = methods_for(classifier, ["cam", "grad_cam", "input_x_gradient"])
+    assert list(defined) == ["cam", "input_x_gradient"]
+    assert "read beside the network" in reasons["grad_cam"]
+    with pytest.raises(TapError, match="a classifier that also taps the output of a layer"):
+        GradCam(classifier)
+
+
+def test_features_beside_the_network_cannot_be_masked(tmp_path: Path) -> None:
+    name = NETWORKS["timm convnext"][1]
+    classifier = NETWORKS["timm convnext"][0]().with_taps(["stages.2", name])
+    images = TensorDataset(torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8))
+    settings = training_settings("l-cam-fm", batch_size=2, workers=0)
+    with pytest.raises(ExplainerError, match=r"beside the network.*--taps norm_pre"):
+        train_explainer(classifier, images, tmp_path / "out", settings)
+
+
+def test_a_saved_explainer_reads_the_shares_again(tmp_path: Path) -> None:
+    classifier = NETWORKS["timm convnext"][0]()
+    explainer = new_attention_explainer(classifier, HeadSettings("few-shot", maps="min-max"))
+    explainer.save(tmp_path / "saved")
+    again = load_explainer(tmp_path / "saved", classifier=NETWORKS["timm convnext"][0]())
+    assert again.classifier.taps[-1].layer == NETWORKS["timm convnext"][1]
+    images = noise(classifier)
+    assert torch.equal(again(images, "all").maps, explainer(images, "all").maps)
+    small = NETWORKS["timm convnext"][0]()
+    tiny = dataclasses.replace(small.preprocessing, input_size=(32, 32))
+    with pytest.raises(OtherClassifierError, match="--image-size 64"):
+        load_explainer(tmp_path / "saved", classifier=Classifier(small.network, preprocessing=tiny))

@@ -250,7 +250,8 @@ def test_the_command_repeats_loss_and_brightness() -> None:
         ("few-shot", {"map_selection": "max"}, "--objective t-tame"),
         ("few-shot", {"momentum": 0.5}, "--optimiser sgd"),
         ("few-shot", {"mean_map": 0.4, "maps": "raw"}, "--maps min-max"),
-        ("t-tame", {"mean_map": 0.4}, "--maps min-max"),
+        ("t-tame", {"mean_map": 0.4}, "--preset few-shot"),
+        ("l-cam-fm", {"masking_space": "raw"}, "--preset l-cam-img"),
     ],
 )
 def test_a_setting_that_nothing_reads_is_refused(

@@ -303,12 +303,20 @@ class Classifier:
     def _checked_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         if isinstance(names, str):
             raise ClassifierError(f"class names {names!r}", allowed="a list of names")
+        names = None if names is None else tuple(names)
+        strange = next((name for name in names or () if not isinstance(name, str)), None)
+        if strange is not None:
+            raise ClassifierError(
+                f"class name {strange!r}, a {type(strange).__name__}",
+                allowed="texts",
+                remedy="class_names=[str(name) for name in names]",
+            )
         if names is not None and len(names) != self.number_of_classes:
             raise ClassifierError(
                 f"{len(names)} class names for {self.number_of_classes} logits",
                 allowed="one name for each class, in the order of the logits",
             )
-        return tuple(names or ())
+        return names or ()
 
     def _choose_taps(self, taps: Sequence[str | FeatureTap] | None) -> TapChoice:
         network, trace = uncompiled(self.network), self.trace

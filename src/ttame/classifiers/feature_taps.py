@@ -51,14 +51,14 @@ class FeatureTap:
 
     @property
     def read_at(self) -> str:
-        """Dotted name of the layer at which it is read; see :func:`layer_read_by`."""
-        return layer_read_by(self.layer)
+        """Dotted name of the layer at which it is read; the first of :func:`layers_read_by`."""
+        return layers_read_by(self.layer)[0]
 
     @property
     def normalised_by(self) -> str:
         """Dotted name of the normalisation of an average in which it holds shares, or empty; see
         :mod:`ttame.classifiers.normalised_average`."""
-        return self.layer.rpartition(":")[2] if self.layer.startswith(NORMALISED) else ""
+        return layers_read_by(self.layer)[1] if self.layer.startswith(NORMALISED) else ""
 
     @property
     def holds_contributions(self) -> bool:
@@ -146,16 +146,16 @@ class FeatureTap:
         return tensor
 
 
-def layer_read_by(name: str) -> str:
-    """The dotted name of the layer that a tap of this name reads.
+def layers_read_by(name: str) -> tuple[str, ...]:
+    """The dotted names of the layers that a tap of this name reads.
 
     Example:
-        >>> layer_read_by("contributions:norm"), layer_read_by("normalised:stages.3:head.norm")
-        ('norm', 'stages.3')
+        >>> layers_read_by("contributions:norm"), layers_read_by("normalised:stages.3:head.norm")
+        (('norm',), ('stages.3', 'head.norm'))
     """
     if name.startswith(NORMALISED):
-        return name.removeprefix(NORMALISED).partition(":")[0]
-    return name.removeprefix(CONTRIBUTIONS)
+        return tuple(name.removeprefix(NORMALISED).split(":"))
+    return (name.removeprefix(CONTRIBUTIONS),)
 
 
 def normalised_name(layer: str, normalisation: str) -> str:

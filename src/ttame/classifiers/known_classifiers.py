@@ -71,12 +71,14 @@ def load_classifier(
     source, _, place = name.partition("/")
     if source == "hf" and Path(place).expanduser().is_dir():
         name = f"hf/{Path(place).expanduser().absolute()}"
+    if class_names is not None and not isinstance(class_names, str):
+        class_names = tuple(class_names)
     recipe = ClassifierRecipe(
         name,
         str(weights),
         size,
         dict(network_options or {}),
-        None if class_names is None else tuple(class_names),
+        class_names if isinstance(class_names, tuple) else None,
     )
     loaded = _find_source(name)(recipe)
     if recipe.weights not in ("default", "none"):

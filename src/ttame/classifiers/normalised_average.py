@@ -63,29 +63,40 @@ def normalised_averages(
         >>> found[0].layer
         'normalised:stages.3:head.norm'
     """
-    averages: dict[str, Tensor] = {}
+    given: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> InputAction:
         def action(_norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             tensor = first_tensor((args, kwargs))
-            if tensor is not None:
-                averages[name] = tensor
+            given.setdefault(name, []).extend([] if tensor is None else [tensor])
 
         return action
 
-    norms = [(norm, keep(name)) for name, norm in _norms(network, trace).items()]
+    # A colon stands between the two names of a tap.
+    candidates = [tap for tap in candidates if ":" not in tap.layer]
+    norms = _norms(network, trace, {tap.channels for tap in candidates})
     modules = {tap.layer: network.get_submodule(tap.layer) for tap in candidates}
-    with reading(modules) as outputs, watching_inputs(norms):
+    with (
+        reading({**modules, **norms}) as outputs,
+        watching_inputs([(norm, keep(name)) for name, norm in norms.items()]),
+    ):
         run_network(network, images)
     size = (int(images.shape[2]), int(images.shape[3]))
+    # Of a norm that runs again it is not known which run is meant.
+    once = {name: tensors[0] for name, tensors in given.items() if len(tensors) == 1}
     found = []
     for tap in candidates:
         try:
-            average = tap.feature_map(outputs.get(tap.layer), size).mean(dim=(2, 3))
+            features = tap.feature_map(outputs.get(tap.layer), size).movedim(1, -1)
         except TapError:
             continue
-        for name, given in averages.items():
-            if given.numel() == average.numel() and alike(average, given.reshape(average.shape)):
+        average = features.float().mean(dim=(1, 2)).to(features.dtype)
+        for name, tensor in once.items():
+            put_out = first_tensor(outputs.get(name))
+            if put_out is None or not _alike(average, tensor):
+                continue
+            shares = normalised_as(norms[name], features, average[:, None, None], bias=True)
+            if _alike(shares.float().mean(dim=(1, 2)).to(features.dtype), put_out):
                 found.append(dataclasses.replace(tap, layer=normalised_name(tap.layer, name)))
     return found
 
@@ -107,9 +118,11 @@ def reading_shares(network: nn.Module, tap: FeatureTap, outputs: dict[str, Any])
     def normalise(norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         average = first_tensor((args, kwargs))
         assert isinstance(norm, Normalisation)
-        if average is not None and latest:
-            axis = 1 if tap.layout == "channels first" else -1
-            features = latest.pop().movedim(axis, -1)
+        if average is None or not latest:
+            return
+        axis = 1 if tap.layout == "channels first" else -1
+        features = latest[0].movedim(axis, -1)
+        if average.numel() == len(features) * features.shape[-1]:
             between = [1] * (features.ndim - 2)
             average = average.reshape(len(features), *between, features.shape[-1])
             outputs[tap.layer] = normalised_as(norm, features, average, bias=True).movedim(-1, axis)
@@ -127,32 +140,54 @@ def normalised_as(
 ) -> Tensor:
     """Vectors through a normalisation whose divisor is that of one vector.
 
+    Half precision is left for it, as torch does, since squares would overflow.
+
     Args:
         norm: over the last dimension.
         vectors: (..., D).
         token: (..., D) with ones where all vectors share it.
         bias: whether each of them gets the whole bias too.
+
+    Returns:
+        (..., D) in the dtype of the vectors.
     """
+    exact = torch.promote_types(vectors.dtype, torch.float32)
+    scaled, token = vectors.to(exact), token.to(exact)
     if isinstance(norm, nn.LayerNorm):
-        vectors = vectors - vectors.mean(dim=-1, keepdim=True)
+        scaled = scaled - scaled.mean(dim=-1, keepdim=True)
         square = token.var(dim=-1, keepdim=True, correction=0)
     else:
         square = token.square().mean(dim=-1, keepdim=True)
-    epsilon = torch.finfo(token.dtype).eps if norm.eps is None else norm.eps
-    scaled = vectors / (square + epsilon).sqrt()
+    epsilon = torch.finfo(exact).eps if norm.eps is None else norm.eps
+    scaled = scaled / (square + epsilon).sqrt()
     if isinstance(norm.weight, Tensor):
         scaled = scaled * norm.weight
     offset = getattr(norm, "bias", None)
-    return scaled + offset if bias and offset is not None else scaled
+    if bias and offset is not None:
+        scaled = scaled + offset
+    return scaled.to(vectors.dtype)
 
 
-def alike(actual: Tensor, expected: Tensor) -> bool:
-    """Whether two results differ by no more than rounding explains."""
-    share = max(1e-4, 16 * torch.finfo(expected.dtype).eps)
+def alike(actual: Tensor, expected: Tensor, roundings: int = 16) -> bool:
+    """Whether two results differ by no more than so many roundings explain."""
+    share = max(1e-4, roundings * torch.finfo(expected.dtype).eps)
     return bool(((actual - expected).abs() <= share * expected.abs().max()).all())
 
 
-def _norms(network: nn.Module, trace: NetworkTrace) -> dict[str, Normalisation]:
-    """Those that were run, by name."""
+def _alike(average: Tensor, tensor: Tensor) -> bool:
+    """Whether a tensor of any shape holds these (1, C) values and no others."""
+    return tensor.numel() == average.numel() and alike(
+        average, tensor.reshape(average.shape), roundings=4
+    )
+
+
+def _norms(network: nn.Module, trace: NetworkTrace, widths: set[int]) -> dict[str, Normalisation]:
+    """Those that were run and normalise vectors of one of these widths, by name."""
     modules = {layer.name: network.get_submodule(layer.name) for layer in trace.layers}
-    return {name: module for name, module in modules.items() if isinstance(module, Normalisation)}
+    return {
+        name: module
+        for name, module in modules.items()
+        if isinstance(module, Normalisation)
+        and tuple(module.normalized_shape) in {(width,) for width in widths}
+        and ":" not in name
+    }

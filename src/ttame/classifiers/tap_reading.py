@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from ttame.classifiers.feature_taps import CONTRIBUTIONS, NORMALISED, FeatureTap, layer_read_by
+from ttame.classifiers.feature_taps import CONTRIBUTIONS, NORMALISED, FeatureTap
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.layer_layouts import describe_layer
 from ttame.classifiers.layer_outputs import reading
 from ttame.classifiers.network_trace import NetworkTrace, noise_images
 from ttame.classifiers.normalised_average import normalised_averages, reading_shares
 from ttame.classifiers.token_contributions import contributions_tap, reading_contributions
-from ttame.errors import TapError
+from ttame.errors import TapError, near_matches
 
 
 @contextlib.contextmanager
@@ -67,22 +67,30 @@ def described_tap(network: nn.Module, trace: NetworkTrace, name: str, of: str) -
             )
         return contributions
     if name.startswith(NORMALISED):
-        record = trace.by_name().get(layer_read_by(name))
-        layer = None if record is None else describe_layer(network, trace, record)
-        with torch.no_grad(), frozen(network):
-            found = (
-                []
-                if layer is None
-                else normalised_averages(
-                    network, trace, [layer], noise_images(network, trace.image_size)
-                )
-            )
-        for tap in found:
-            if tap.layer == name:
-                return tap
-        raise TapError(
-            f"tap {name!r} of {of}, where the average of {layer_read_by(name)!r} is not what the "
-            "normalisation gets",
-            allowed="a network that averages its features and normalises then",
-        )
+        return _normalised_tap(network, trace, name, of)
     return name
+
+
+def _normalised_tap(network: nn.Module, trace: NetworkTrace, name: str, of: str) -> FeatureTap:
+    records = trace.by_name()
+    parts = name.removeprefix(NORMALISED).split(":")
+    for part in parts:
+        if len(parts) != 2 or part not in records:
+            near = near_matches(part, records)
+            raise TapError(
+                f"tap {name!r} of {of}, where no layer {part!r} runs",
+                allowed=f"{NORMALISED}LAYER:NORM with the names of two layers that run",
+                remedy=f"{near[0]} for {part}" if near else "ttame inspect, which names layers",
+            )
+    layer = describe_layer(network, trace, records[parts[0]])
+    with torch.no_grad(), frozen(network):
+        images = noise_images(network, trace.image_size)
+        found = normalised_averages(network, trace, [layer] if layer else [], images)
+    for tap in found:
+        if tap.layer == name:
+            return tap
+    raise TapError(
+        f"tap {name!r} of {of}, where the average of {parts[0]!r} is not what {parts[1]!r} "
+        "normalises",
+        allowed="a network that averages its features and normalises then",
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError, UnknownNameError
+from ttame.errors import ExplainerError, TapError, UnknownNameError
 from ttame.explainers.attention.trained_cards import TRAINED_CARDS
 from ttame.explainers.attention.trained_method import TrainedMethod
 from ttame.explainers.explainer import Explainer
@@ -186,6 +186,6 @@ def methods_for(
     for name in EXPLAINERS if names is None else names:
         try:
             applicable[name] = make_explainer(name, classifier)
-        except ExplainerError as problem:
+        except (ExplainerError, TapError) as problem:
             reasons[name] = problem.problem
     return applicable, reasons

@@ -195,11 +195,18 @@ def _check_method(classifier: Classifier, settings: TrainingSettings) -> None:
             f"class_token='multiply' for {classifier.name}, whose taps have no class token",
             allowed="class_token='drop'",
         )
-    if settings.masked == "features" and classifier.taps[-1].layout == "tokens":
+    last = classifier.taps[-1]
+    if settings.masked == "features" and last.layout == "tokens":
         raise ExplainerError(
-            f"masking the features of {classifier.taps[-1].layer}, which are tokens",
+            f"masking the features of {last.layer}, which are tokens",
             allowed="a CNN",
             remedy="--preset l-cam-img",
+        )
+    if settings.masked == "features" and not last.is_output:
+        raise ExplainerError(
+            f"masking the features of {last.layer}, which is read beside the network",
+            allowed="a layer whose output the logits depend on",
+            remedy=f"--taps {last.read_at}",
         )
 
 
@@ -300,6 +307,9 @@ def _command(
         words += ["--weights", recipe.weights]
     if recipe.image_size is not None:
         words += ["--image-size", "x".join(str(side) for side in recipe.image_size)]
+    if recipe.class_names is not None:
+        # Where the names were typed is not known; the explainer has them itself.
+        words += ["--class-names", "FILE"]
     for name, value in recipe.network_options.items():
         words += ["--network-option", f"{name}={json.dumps(value)}"]
     if classifier.tap_choice.reason == NAMED:

@@ -88,11 +88,30 @@ def test_what_the_network_sees_is_the_processors(
 
 def test_weights_without_a_normalisation_are_refused(tmp_path: Path) -> None:
     save_vit(tmp_path)
-    with pytest.raises(ClassifierError, match=r"normalised.*preprocessor_config\.json") as caught:
-        load_classifier(f"hf/{tmp_path}")
-    assert "\n" not in str(caught.value)
+    # A file of weights replaces the library's, not what they expect of pixels.
+    weights: tuple[Any, ...] = ("default", tmp_path / "model.safetensors")
+    for given in weights:
+        with pytest.raises(ClassifierError, match=r"it has no preprocessor_config") as caught:
+            load_classifier(f"hf/{tmp_path}", given)
+        assert "\n" not in str(caught.value)
     # Random weights expect nothing.
-    assert load_classifier(f"hf/{tmp_path}", weights="none").preprocessing.mean == (0.5, 0.5, 0.5)
+    assert load_classifier(f"hf/{tmp_path}", "none").preprocessing.mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("content", ["{torn", '{"image_processor_type": "Nobody"}'])
+def test_a_processor_that_cannot_be_used_is_refused_before_weights_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    save_vit(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(content)
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(transformers.AutoModelForImageClassification, "from_pretrained", refuse)
+    with pytest.raises(ClassifierError, match="image processor cannot be used") as caught:
+        load_classifier(f"hf/{tmp_path}")
+    assert len(str(caught.value)) < 700 and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["DeiTConfig", "PvtConfig", "ResNetConfig"])
@@ -108,6 +127,7 @@ def test_configurations_without_a_chosen_class_or_labels(tmp_path: Path, kind: s
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     network = save_vit(tmp_path)
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(WeightsError, match=r"model\.safetensors") as caught:

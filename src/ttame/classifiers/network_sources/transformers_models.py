@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,9 @@ _PIL_FILTER_NAMES: dict[int, Interpolation] = {
 
 
 _FOLDER = "a folder with config.json and model.safetensors"
+_PROCESSOR = "preprocessor_config.json"
+_LONGEST_REASON = 200
+"""Characters; transformers lists all the names that it knows."""
 
 
 def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
@@ -55,9 +61,23 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
 
 
 def _load(place: str, recipe: ClassifierRecipe, connection: str) -> LoadedNetwork:
-    try:
+    with _in_our_words(recipe, connection):
         config = _config(place, recipe)
+    # Before the weights, which may take long to come.
+    preprocessing, channels_reversed = _preprocessing(place, config, recipe)
+    with _in_our_words(recipe, connection):
         network = _network(place, config, recipe)
+    if channels_reversed:
+        network.register_forward_pre_hook(_reverse_channels)
+    return LoadedNetwork(
+        network, with_image_size(preprocessing, recipe.image_size), _class_names(config)
+    )
+
+
+@contextlib.contextmanager
+def _in_our_words(recipe: ClassifierRecipe, connection: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as problem:
         raise WeightsError(
             f"{recipe.name} cannot be loaded ({connection}{first_line(problem)})",
@@ -69,12 +89,6 @@ def _load(place: str, recipe: ClassifierRecipe, connection: str) -> LoadedNetwor
             f"{recipe.name} is no image classifier ({first_line(problem)})",
             allowed="what AutoModelForImageClassification accepts",
         ) from problem
-    preprocessing, channels_reversed = _preprocessing(place, config, recipe)
-    if channels_reversed:
-        network.register_forward_pre_hook(_reverse_channels)
-    return LoadedNetwork(
-        network, with_image_size(preprocessing, recipe.image_size), _class_names(config)
-    )
 
 
 def _class_names(config: Any) -> tuple[str, ...] | None:
@@ -143,12 +157,7 @@ def _preprocessing(place: str, config: Any, recipe: ClassifierRecipe) -> tuple[P
         black, red, white = (_process(processor, colour) for colour in ("black", "red", "white"))
     except Exception as problem:  # no processor, or one for another kind of input
         if recipe.weights != "none":
-            raise ClassifierError(
-                f"{recipe.name} does not say how its pixels are normalised ({first_line(problem)})",
-                allowed="preprocessor_config.json beside config.json",
-                remedy="the image processor's save_pretrained(FOLDER), or in Python "
-                "ttame.Classifier(network, preprocessing=...)",
-            ) from problem
+            raise _no_normalisation(place, recipe, problem) from problem
         own_size = _configured_size(config)
         return Preprocessing(own_size, own_size, (0.5,) * 3, (0.5,) * 3), False
     # Rescaling, offsets and normalisation together are one straight line per channel.
@@ -170,6 +179,21 @@ def _preprocessing(place: str, config: Any, recipe: ClassifierRecipe) -> tuple[P
         interpolation=_interpolation(processor),
     )
     return preprocessing, channels_reversed
+
+
+def _no_normalisation(place: str, recipe: ClassifierRecipe, problem: Exception) -> ClassifierError:
+    """Whether the image processor is missing or cannot be used, and what would help."""
+    said = first_line(problem)
+    file = Path(place) / _PROCESSOR
+    missing = not file.is_file() if Path(place).is_dir() else _PROCESSOR in str(problem)
+    what = f"it has no {_PROCESSOR}" if missing else f"its image processor cannot be used: {said}"
+    what = textwrap.shorten(what, _LONGEST_REASON, placeholder=" ...")
+    return ClassifierError(
+        f"{recipe.name} does not say how its pixels are normalised ({what})",
+        allowed=f"a {_PROCESSOR} beside config.json that AutoImageProcessor reads",
+        remedy="the image processor's save_pretrained(FOLDER), or in Python "
+        "ttame.Classifier(network, preprocessing=...)",
+    )
 
 
 def _configured_size(config: Any) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import torch
 
 from ttame.atomic_writing import whole_file, whole_folder, write_json, write_tensors
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.feature_taps import layer_read_by
+from ttame.classifiers.feature_taps import layers_read_by
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.classifiers.network_trace import first_line
 from ttame.classifiers.weights_files import read_weights
@@ -166,7 +166,7 @@ def _classifier_for(
         except TapError as problem:
             trained_at = tuple(saved.preprocessing["input_size"])
             ran = classifier.trace.by_name()
-            same_layers = all(layer_read_by(name) in ran for name in saved.taps)
+            same_layers = all(ran.keys() >= set(layers_read_by(name)) for name in saved.taps)
             if same_layers and classifier.preprocessing.input_size != trained_at:
                 raise OtherClassifierError(
                     f"{folder.name} on images of {_in_pixels(classifier.preprocessing.input_size)} "

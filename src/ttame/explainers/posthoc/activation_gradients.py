@@ -85,7 +85,9 @@ def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:
         raise TapError(
             f"{taps[-1].layer}, which is read beside the network, as the layer of a method",
             allowed="a layer whose output the logits depend on",
-            remedy=f"layer={taps[-1].read_at!r}, or no layer for the method's own choice",
+            remedy="a classifier that also taps the output of a layer"
+            if layer is None
+            else f"layer={taps[-1].read_at!r}, or no layer for the method's own choice",
         )
     return classifier.with_taps(outputs[-1:])
 

@@ -24,7 +24,8 @@ class Cam(Explainer):
     linear layer reads. This holds for ResNets and their like, for Swin Transformers, and for
     Vision Transformers that average their patch tokens after the final norm. Where a LayerNorm or
     RMSNorm comes behind the average, as in ConvNeXt and BEiT, ``A`` is what each place gives to
-    its output (:mod:`ttame.classifiers.normalised_average`); the sum still is the logit.
+    its output (:mod:`ttame.classifiers.normalised_average`); ``mean(S_c) + b_c`` still is the
+    logit.
 
     Args:
         classifier: its logits must be linear in globally averaged features.
