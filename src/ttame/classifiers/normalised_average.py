@@ -41,6 +41,9 @@ def normalised_averages(
 ) -> list[FeatureTap]:
     """Find candidates whose average over the places is what a normalisation gets, by looking.
 
+    Their shares must average to what it puts out, so that one with a scale or a hook of its own is
+    not taken for it.
+
     Args:
         network: frozen, in eval mode; not behind ``torch.compile``.
         trace: of the network.
