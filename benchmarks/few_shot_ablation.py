@@ -240,3 +240,7 @@ def training_photos(count: int) -> Any:
     images = [paths.read(place) for place in range(len(paths))]
     images += [tiny.read(place) for place in range(count - len(images))]
     return WrappedDataset(images)
+
+
+if __name__ == "__main__":
+    main()

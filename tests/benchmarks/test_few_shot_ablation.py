@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,19 @@ def test_every_row_names_settings_that_exist() -> None:
     for row in ROWS.values():
         assert benchmark.settings_of(MODEL, row, 0).preset == row.preset
         assert not row.like or row.like in ROWS
+
+
+def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    write_run("measured", "few-shot-0")
+    monkeypatch.setattr("sys.argv", ["few_shot_ablation", "--page"])
+    runpy.run_path(str(benchmark.__file__), run_name="__main__")
+    assert f"## {MODEL}" in (tmp_path / "page.md").read_text()
+
+
+def test_the_page_is_made_of_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    standing = page.standing_sections()
+    for model in MODELS:
+        section = page.section_of(model)
+        assert section in ("", standing[model]), "python -m benchmarks.few_shot_ablation --page"
