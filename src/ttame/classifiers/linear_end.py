@@ -80,7 +80,7 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
     images = noise_images(network, classifier.preprocessing.input_size)
     with torch.no_grad(), classifier.frozen():
         normalised = normalised_averages(network, trace, candidates, images)
-    return _pooled(classifier, normalised, linears[-1].name)
+    return _pooled(classifier, normalised, linears[-1].name) if normalised else None
 
 
 def evidence_tap(classifier: Classifier, end: LinearEnd) -> FeatureTap:

@@ -78,6 +78,8 @@ def normalised_averages(
     # A colon stands between the two names of a tap.
     candidates = [tap for tap in candidates if ":" not in tap.layer]
     norms = _norms(network, trace, {tap.channels for tap in candidates})
+    if not norms:
+        return []
     modules = {tap.layer: network.get_submodule(tap.layer) for tap in candidates}
     with (
         reading({**modules, **norms}) as outputs,

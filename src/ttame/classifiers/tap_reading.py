@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ttame.classifiers.feature_taps import CONTRIBUTIONS, NORMALISED, FeatureTap
+from ttame.classifiers.feature_taps import CONTRIBUTIONS, NORMALISED, FeatureTap, layers_read_by
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.layer_layouts import describe_layer
 from ttame.classifiers.layer_outputs import reading
@@ -73,7 +73,7 @@ def described_tap(network: nn.Module, trace: NetworkTrace, name: str, of: str) -
 
 def _normalised_tap(network: nn.Module, trace: NetworkTrace, name: str, of: str) -> FeatureTap:
     records = trace.by_name()
-    parts = name.removeprefix(NORMALISED).split(":")
+    parts = layers_read_by(name)
     for part in parts:
         if len(parts) != 2 or part not in records:
             near = near_matches(part, records)
