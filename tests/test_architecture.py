@@ -22,6 +22,7 @@ LEAVES = {
     "memory_limit",
     "photos",
     "processes",
+    "outputs",
     "preprocessing",
     "saliency_maps",
     "pixel_masking",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ttame.explainers.explainer import Explainer
     from ttame.explainers.known_explainers import EXPLAINERS, make_explainer, methods_for
     from ttame.explainers.method_card import MethodCard
+    from ttame.outputs import Outputs, OwnOutputs
     from ttame.preprocessing import Preprocessing
     from ttame.results.evaluation import Evaluation
     from ttame.results.explanation import Explanation
@@ -58,6 +59,8 @@ _HOMES = {
     "FeatureTap": "ttame.classifiers.feature_taps",
     "HeadSettings": "ttame.explainers.attention.head_settings",
     "MethodCard": "ttame.explainers.method_card",
+    "Outputs": "ttame.outputs",
+    "OwnOutputs": "ttame.outputs",
     "Preprocessing": "ttame.preprocessing",
     "TrainingSettings": "ttame.training.training_settings",
     "TtameError": "ttame.errors",
@@ -85,6 +88,8 @@ __all__ = [  # noqa: RUF022
     "FeatureTap",
     "HeadSettings",
     "MethodCard",
+    "Outputs",
+    "OwnOutputs",
     "Preprocessing",
     "TrainingSettings",
     "TtameError",

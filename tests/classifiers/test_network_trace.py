@@ -19,7 +19,7 @@ def test_layers_are_noted_in_the_order_in_which_they_finish() -> None:
     assert trace.by_name()["0.4"].shape == (1, 16, 8, 8)
     assert trace.by_name()["0.4"].is_leaf
     assert not trace.by_name()["0"].is_leaf
-    assert trace.number_of_classes == 5
+    assert trace.number_of_outputs == 5
 
 
 def test_a_reused_layer_is_filed_under_its_last_run() -> None:
@@ -49,7 +49,7 @@ def test_tracing_leaves_no_hooks_behind() -> None:
     ids=["mapping", "object", "tensor"],
 )
 def test_logits_are_found(wrap: object) -> None:
-    assert trace_network(Answering(wrap), (32, 32)).number_of_classes == 5
+    assert trace_network(Answering(wrap), (32, 32)).number_of_outputs == 5
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,3 @@ def test_running_out_of_memory_is_not_hidden() -> None:
 
     with pytest.raises(torch.OutOfMemoryError):
         run_network(Answering(fail), torch.zeros(1, 3, 32, 32))
-
-
-def test_what_is_no_logits_of_several_classes_is_refused() -> None:
-    layers = [nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    with pytest.raises(ClassifierError, match=r"a single score.*two classes; try: .*zeros_like"):
-        trace_network(nn.Sequential(*layers, nn.Linear(4, 1)), (16, 16))
-    with pytest.raises(ClassifierError, match=r"probabilities.*allowed: logits"):
-        trace_network(nn.Sequential(*layers, nn.Linear(4, 3), nn.Softmax(dim=1)), (16, 16))

@@ -24,6 +24,7 @@ from ttame.classifiers.tap_choice import Family, TapChoice, choose_taps, named_t
 from ttame.classifiers.tap_reading import described_tap, reading_taps
 from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.errors import ClassifierError, ImageError
+from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
 from ttame.photos import read_photo, to_rgb
 from ttame.preprocessing import Preprocessing
 
@@ -41,6 +42,7 @@ class ClassifierRecipe:
         image_size: (H, W) in pixels if it was passed.
         network_options: passed on to the library that builds the network.
         class_names: C names if they were passed, instead of the library's own.
+        outputs: the kind of its outputs; see :class:`ttame.Outputs`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ClassifierRecipe:
     image_size: tuple[int, int] | None = None
     network_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
+    outputs: str = SOFTMAX.kind
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class FeatureReading:
     """What one forward pass of a classifier gave.
 
     Attributes:
-        logits: (B, C).
+        logits: (B, C), the scores of the classes.
         feature_maps: one (B, C_i, h_i, w_i) per tap, prefix tokens dropped.
         class_tokens: one (B, C_i) per tap, or ``None`` where the tap has no prefix tokens.
         layer_outputs: one tensor per tap as the layer returned it; gradients are taken with
@@ -75,16 +78,22 @@ class Classifier:
     with its parameters frozen, and afterwards modes, flags and hooks are as they were.
 
     Args:
-        network: any module that maps (B, 3, H, W) to (B, C) logits, or to an output with
+        network: any module that maps (B, 3, H, W) to (B, N) numbers, or to an output with
             ``.logits``.
         preprocessing: the one that belongs to the network's weights.
         class_names: C names; without them classes are called by index.
         taps: one to four layer names, or ready taps; chosen automatically if not given.
+        outputs: what the network's outputs mean: ``"softmax"`` (logits of classes of which one is
+            true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
+            ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
+            :class:`ttame.OwnOutputs`.
         name: how messages and saved explainers call the classifier.
         recipe: how it can be loaded again; set by :func:`ttame.load_classifier`.
 
     Raises:
-        ClassifierError: the network does not return (B, C) logits, or the names do not fit.
+        ClassifierError: the network does not return (B, N) numbers, they cannot mean what
+            ``outputs`` says, or the names do not fit.
+        UnknownNameError: no such kind of outputs.
         TapError: no taps were found, or a named layer does not exist.
 
     Example:
@@ -105,6 +114,7 @@ class Classifier:
         preprocessing: Preprocessing,
         class_names: Sequence[str] | None = None,
         taps: Sequence[str | FeatureTap] | None = None,
+        outputs: Outputs | str = SOFTMAX,
         name: str | None = None,
         recipe: ClassifierRecipe | None = None,
     ) -> None:
@@ -132,7 +142,9 @@ class Classifier:
         self.preprocessing = preprocessing
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
+        self.outputs = outputs_of_kind(outputs)
         self.trace = trace_network(network, preprocessing.input_size)
+        self._refuse_other_outputs()
         self.class_names = self._checked_names(class_names)
         self.tap_choice = self._choose_taps(taps)
         self.memory_format = self._choose_memory_format()
@@ -153,8 +165,8 @@ class Classifier:
 
     @property
     def number_of_classes(self) -> int:
-        """C, the width of the logits."""
-        return self.trace.number_of_classes
+        """C, the number of class scores."""
+        return self.outputs.number_of_classes(self.trace.number_of_outputs)
 
     @property
     def device(self) -> torch.device:
@@ -227,7 +239,7 @@ class Classifier:
         return torch.stack([self.preprocessing.prepare(photo) for photo in opened]).to(self.device)
 
     def logits(self, images: Tensor, *, rows: int | None = None) -> Tensor:
-        """Run the network.
+        """Run the network, and turn its outputs into class scores.
 
         Gradients flow to ``images`` if they require them, never to the parameters.
 
@@ -249,8 +261,8 @@ class Classifier:
             return self._run(images, rows)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """The softmax of the logits, (B, C) float32 in [0, 1]."""
-        return self.logits(images).float().softmax(dim=1)
+        """The probabilities of all classes, (B, C) float32 in [0, 1]."""
+        return self.outputs.probabilities(self.logits(images))
 
     def read_features(self, images: Tensor) -> FeatureReading:
         """Run the network once and read logits and features.
@@ -294,11 +306,20 @@ class Classifier:
         network = uncompiled(self.network)
         if images.requires_grad and torch.is_grad_enabled():
             with one_product_attention(network):
-                logits = run_network(network, images, rows)
+                logits = self.outputs.scores(run_network(network, images, rows))
         else:
-            logits = run_network(network, images, rows)
+            logits = self.outputs.scores(run_network(network, images, rows))
         note_pass(len(images), logits)
         return logits
+
+    def _refuse_other_outputs(self) -> None:
+        if self.trace.output.is_meta:  # Only shapes are traced.
+            return
+        problem = self.outputs.problem_with(self.trace.output)
+        if problem is not None:
+            raise ClassifierError(
+                f"{self.name}: {problem.problem}", allowed=problem.allowed, remedy=problem.remedy
+            )
 
     def _checked_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         if isinstance(names, str):
@@ -313,8 +334,8 @@ class Classifier:
             )
         if names is not None and len(names) != self.number_of_classes:
             raise ClassifierError(
-                f"{len(names)} class names for {self.number_of_classes} logits",
-                allowed="one name for each class, in the order of the logits",
+                f"{len(names)} class names for {self.number_of_classes} classes",
+                allowed="one name per class, in the order of the outputs",
             )
         return names or ()
 

@@ -21,6 +21,7 @@ from ttame.classifiers.network_sources.network_source import LoadedNetwork
 from ttame.classifiers.network_trace import first_line
 from ttame.classifiers.weights_files import load_weights, read_weights
 from ttame.errors import ClassifierError, UnknownNameError, near_matches
+from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
 
 SOURCES: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {
     "torchvision": torchvision_models.load_network,
@@ -38,6 +39,7 @@ def load_classifier(
     taps: Sequence[str | FeatureTap] | None = None,
     class_names: Sequence[str] | None = None,
     network_options: Mapping[str, Any] | None = None,
+    outputs: Outputs | str = SOFTMAX,
     device: torch.device | str | None = None,
 ) -> Classifier:
     """Load a classifier with the preprocessing that belongs to its weights.
@@ -51,6 +53,7 @@ def load_classifier(
         taps: one to four layer names; chosen automatically if not given.
         class_names: C names in the order of the logits; the library's own if not given.
         network_options: passed on to the library, e.g. ``{"num_classes": 10}``.
+        outputs: what the network's outputs mean; see :class:`ttame.Classifier`.
         device: where the network goes; the CPU if not given.
 
     Raises:
@@ -79,6 +82,7 @@ def load_classifier(
         size,
         dict(network_options or {}),
         class_names if isinstance(class_names, tuple) else None,
+        outputs_of_kind(outputs).kind,
     )
     loaded = _find_source(name)(recipe)
     if recipe.weights not in ("default", "none"):
@@ -91,6 +95,7 @@ def load_classifier(
         preprocessing=loaded.preprocessing,
         class_names=class_names if class_names is not None else loaded.class_names,
         taps=taps,
+        outputs=outputs,
         name=name,
         recipe=recipe,
     )

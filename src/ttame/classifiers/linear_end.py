@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.feature_taps import FeatureTap
 from ttame.classifiers.layer_layouts import describe_layer
-from ttame.classifiers.layer_outputs import uncompiled, watching_inputs
+from ttame.classifiers.layer_outputs import uncompiled, watching, watching_inputs
 from ttame.classifiers.network_trace import LayerRecord, noise_images
 from ttame.classifiers.normalised_average import normalised_averages
 from ttame.classifiers.tap_reading import reading_taps
@@ -67,7 +69,7 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
         ('3', '6', 'average')
     """
     linears = _linear_layers(classifier)
-    if not linears:
+    if not linears or find_class_layer(classifier) is None:
         return None
     network, trace = uncompiled(classifier.network), classifier.trace
     # The last such layer before the pooling comes first: it is the one that is pooled.
@@ -97,7 +99,7 @@ def evidence_tap(classifier: Classifier, end: LinearEnd) -> FeatureTap:
 
 
 def find_class_layer(classifier: Classifier) -> str | None:
-    """The dotted name of the last linear layer, if it has one output a class.
+    """The dotted name of the last linear layer, if class scores are linear in its output.
 
     Whatever the layer reads, its rows say what tells the classes apart.
 
@@ -105,9 +107,11 @@ def find_class_layer(classifier: Classifier) -> str | None:
         ``None`` where the logits are not a linear layer's output, e.g. a convolution's.
     """
     linears = _linear_layers(classifier)
-    if linears and linears[-1].shape == (1, classifier.number_of_classes):
-        return linears[-1].name
-    return None
+    width = classifier.trace.number_of_outputs
+    if not linears or linears[-1].shape != (1, width):
+        return None
+    linear = classifier.outputs.class_rows(torch.zeros(width, 1)) is not None
+    return linears[-1].name if linear else None
 
 
 def linear_layer(classifier: Classifier, name: str) -> nn.Linear:
@@ -118,13 +122,41 @@ def linear_layer(classifier: Classifier, name: str) -> nn.Linear:
 
 
 def class_weights(classifier: Classifier, name: str) -> Tensor:
-    """(C, D) weights of the linear layer of this name, without a graph.
+    """(C, D) weights of the linear layer of this name, per class, without a graph.
 
     Read from the frozen network: parametrisations of a network in train mode, such as spectral
     norm, change their state whenever they are read.
     """
     with classifier.frozen():
-        return linear_layer(classifier, name).weight.detach()
+        rows = classifier.outputs.class_rows(linear_layer(classifier, name).weight.detach())
+    assert rows is not None, "scores that are not linear in the network's outputs"
+    return rows
+
+
+@contextlib.contextmanager
+def scoring_in_the_last_layer(classifier: Classifier) -> Iterator[None]:
+    """Let the last linear layer give class scores itself, while the block runs in this thread.
+
+    A method that shares relevance between what raises and what lowers an output must see the rows
+    of each class: behind a single logit z, the scores −z/2 and z/2 would both ask what raises z.
+    Nothing is done where the network returns scores already, or has no such layer.
+    """
+    name = find_class_layer(classifier)
+    if name is None or classifier.trace.number_of_outputs == classifier.number_of_classes:
+        yield
+        return
+    layer = linear_layer(classifier, name)
+    given: list[Tensor] = []
+
+    def keep(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given[:] = [args[0] if args else kwargs["input"]]
+
+    def score(_layer: nn.Module, _output: Any) -> Tensor:
+        bias = None if layer.bias is None else classifier.outputs.class_rows(layer.bias.detach())
+        return F.linear(given.pop(), class_weights(classifier, name), bias)
+
+    with watching_inputs([(layer, keep)]), watching([(layer, score)]):
+        yield
 
 
 def _linear_layers(classifier: Classifier) -> list[LayerRecord]:
@@ -158,7 +190,8 @@ def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -
     ):
         logits = classifier.logits(images).float()
     bias = None if layer.bias is None else layer.bias.float()
-    weight = class_weights(classifier, linear).float()
+    with classifier.frozen():
+        weight = layer.weight.detach().float()
     for tap in candidates:
         try:
             output = outputs.get(tap.layer)
@@ -170,7 +203,7 @@ def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -
         except TapError:
             continue
         for pooling, features in pooled.items():
-            again = F.linear(features, weight, bias)
+            again = classifier.outputs.scores(F.linear(features, weight, bias))
             if _alike(features, given[0], classifier.dtype) and _alike(
                 again, logits, classifier.dtype
             ):

@@ -38,19 +38,21 @@ class LayerRecord:
         return self.name.count(".") + 1
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class NetworkTrace:
     """What one dry run showed.
 
     Attributes:
         layers: in the order in which they finished; inner layers before the ones around them.
         image_size: (H, W) of the input.
-        number_of_classes: C of the (B, C) logits.
+        number_of_outputs: N of the (B, N) numbers that the network returns.
+        output: (1, N), what it returned for the constant image.
     """
 
     layers: tuple[LayerRecord, ...]
     image_size: tuple[int, int]
-    number_of_classes: int
+    number_of_outputs: int
+    output: Tensor
 
     def by_name(self) -> dict[str, LayerRecord]:
         """Layer name to record."""
@@ -61,11 +63,11 @@ def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTra
     """Run ``network`` once on a constant image and record the output shape of every layer.
 
     Args:
-        network: any module that maps (1, 3, H, W) to (1, C) logits.
+        network: any module that maps (1, 3, H, W) to (1, N) numbers.
         image_size: (H, W) in pixels.
 
     Raises:
-        ClassifierError: the network fails on such an input, or its output is not (B, C) logits.
+        ClassifierError: the network fails on such an input, or its output is not (B, N).
     """
     network = uncompiled(network)
     records: dict[str, LayerRecord] = {}
@@ -87,33 +89,8 @@ def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTra
 
     layers = [(module, noter(name)) for name, module in network.named_modules() if name]
     with frozen(network), torch.no_grad(), watching(layers):
-        logits = run_network(network, blank_image(network, image_size))
-    _refuse_other_scores(logits, type(network).__name__)
-    return NetworkTrace(tuple(records.values()), image_size, int(logits.shape[1]))
-
-
-def _refuse_other_scores(scores: Tensor, name: str) -> None:
-    """Probabilities here are the softmax of the logits, which other outputs would make nonsense.
-
-    Raises:
-        ClassifierError: a single score, or probabilities.
-    """
-    if scores.is_meta:  # Only shapes are traced.
-        return
-    if scores.shape[1] < 2:
-        raise ClassifierError(
-            f"{name} gives a single score, whose softmax is always 1",
-            allowed="logits of at least two classes",
-            remedy="for a sigmoid's logit z, a module around it that returns "
-            "torch.cat([torch.zeros_like(z), z], dim=1)",
-        )
-    total = scores.float().sum(dim=1)
-    if bool((scores >= 0).all()) and bool(((total - 1).abs() < 1e-3).all()):
-        raise ClassifierError(
-            f"{name} returns probabilities (they are positive and add up to 1)",
-            allowed="logits",
-            remedy="the network without its last softmax",
-        )
+        output = run_network(network, blank_image(network, image_size))
+    return NetworkTrace(tuple(records.values()), image_size, int(output.shape[1]), output.detach())
 
 
 def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:

@@ -199,7 +199,7 @@ def _spatial_layers(
         if tap is None or tap.channels < FEWEST_CHANNELS or layer.kind in ("Identity", "Dropout"):
             continue
         found.append((layer, tap))
-    features = [(layer, tap) for layer, tap in found if tap.channels != trace.number_of_classes]
+    features = [(layer, tap) for layer, tap in found if tap.channels != trace.number_of_outputs]
     return _without_reordered_tokens(network, features or found)
 
 

@@ -18,6 +18,7 @@ from ttame.cli.network_options import (
     ImageSize,
     NetworkOption,
     OptionalModelName,
+    OutputsKind,
     Taps,
     Weights,
     choose_device,
@@ -126,6 +127,7 @@ def evaluate(
     image_size: ImageSize = None,
     taps: Taps = None,
     class_names: ClassNames = None,
+    outputs: OutputsKind = None,
     network_option: NetworkOption = None,
     device: Device = "auto",
 ) -> None:
@@ -152,6 +154,7 @@ def evaluate(
         "image_size": image_size,
         "taps": taps,
         "class_names": class_names,
+        "outputs": outputs,
         "network_option": network_option or None,
     }
     classifier = NamedClassifier(asked.model, weights, details, choose_device(device)).load()

@@ -15,6 +15,7 @@ from ttame.cli.network_options import (
     ImageSize,
     NetworkOption,
     OptionalModelName,
+    OutputsKind,
     Taps,
     Weights,
     choose_device,
@@ -110,6 +111,7 @@ def explain(
     image_size: ImageSize = None,
     taps: Taps = None,
     class_names: ClassNames = None,
+    outputs: OutputsKind = None,
     network_option: NetworkOption = None,
     device: Device = "auto",
 ) -> None:
@@ -138,6 +140,7 @@ def explain(
         "image_size": image_size,
         "taps": taps,
         "class_names": class_names,
+        "outputs": outputs,
         "network_option": network_option or None,
     }
     chosen = choose_explainers(

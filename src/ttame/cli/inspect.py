@@ -11,6 +11,7 @@ from ttame.cli.network_options import (
     Device,
     ImageSize,
     NetworkOption,
+    OutputsKind,
     Taps,
     Weights,
     load_named_classifier,
@@ -33,6 +34,7 @@ def inspect(
     image_size: ImageSize = None,
     taps: Taps = None,
     class_names: ClassNames = None,
+    outputs: OutputsKind = None,
     network_option: NetworkOption = None,
     device: Device = "auto",
     layers: Annotated[bool, typer.Option(help="Also list every layer that can be tapped.")] = False,
@@ -42,7 +44,7 @@ def inspect(
     Example: ttame inspect torchvision/vit_b_16 --weights none
     """
     classifier = load_named_classifier(
-        model, weights, image_size, taps, class_names, network_option, device
+        model, weights, image_size, taps, class_names, outputs, network_option, device
     )
     _print_classifier(classifier, weights)
     _print_transformer(classifier)

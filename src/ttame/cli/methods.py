@@ -14,6 +14,7 @@ from ttame.cli.network_options import (
     Device,
     ImageSize,
     NetworkOption,
+    OutputsKind,
     Taps,
     Weights,
     load_named_classifier,
@@ -52,6 +53,7 @@ def methods(
     image_size: ImageSize = None,
     taps: Taps = None,
     class_names: ClassNames = None,
+    outputs: OutputsKind = None,
     network_option: NetworkOption = None,
     device: Device = "auto",
 ) -> None:
@@ -71,7 +73,7 @@ def methods(
         _print_cards(console, [EXPLAINERS[each].card for each in names], options=options)
         return
     classifier = load_named_classifier(
-        model, weights, image_size, taps, class_names, network_option, device
+        model, weights, image_size, taps, class_names, outputs, network_option, device
     )
     applicable, reasons = methods_for(classifier, names)
     if name is None:

@@ -51,6 +51,17 @@ ClassNames = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+OutputsKind = Annotated[
+    str | None,
+    typer.Option(
+        "--outputs",
+        help="What the outputs mean: softmax (one class is true; the default), sigmoid "
+        "(independent findings), binary (one logit), softmax-probabilities, "
+        "sigmoid-probabilities.",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
 NetworkOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -67,6 +78,7 @@ def load_named_classifier(
     image_size: str | None,
     taps: str | None,
     class_names: Path | None,
+    outputs: str | None,
     network_option: Sequence[str] | None,
     device: str,
 ) -> Classifier:
@@ -83,6 +95,7 @@ def load_named_classifier(
         image_size=parse_size(image_size) if image_size else None,
         taps=[name.strip() for name in taps.split(",")] if taps else None,
         class_names=read_class_names(class_names) if class_names else None,
+        outputs=outputs or "softmax",
         network_options=parse_options(network_option or ()),
         device=choose_device(device),
     )

@@ -15,6 +15,7 @@ from ttame.cli.network_options import (
     ImageSize,
     ModelName,
     NetworkOption,
+    OutputsKind,
     Taps,
     Weights,
     load_named_classifier,
@@ -117,6 +118,7 @@ def train(
     image_size: ImageSize = None,
     taps: Taps = None,
     class_names: ClassNames = None,
+    outputs: OutputsKind = None,
     network_option: NetworkOption = None,
     device: Device = "auto",
 ) -> None:
@@ -139,7 +141,7 @@ def train(
     if out is None:
         raise OutputError("no place to write", remedy="--out FOLDER")
     classifier = load_named_classifier(
-        model, weights, image_size, taps, class_names, network_option, device
+        model, weights, image_size, taps, class_names, outputs, network_option, device
     )
     if find_learning_rate and resume:
         raise TrainingError(

@@ -109,6 +109,8 @@ class Explainer(ABC):
             class_names=self.classifier.class_names,
             method=self.method,
             provenance=self.provenance(),
+            probabilities=self.classifier.outputs.probabilities(logits.detach()),
+            exclusive=self.classifier.outputs.exclusive,
         )
 
     @overload

@@ -203,6 +203,7 @@ def of_one_image(explanation: Explanation, index: int) -> Explanation:
         maps=explanation.maps[chosen].detach().float().cpu().clone(),
         classes=explanation.classes[chosen].cpu().clone(),
         logits=explanation.logits[chosen].detach().float().cpu().clone(),
+        probabilities=explanation.probabilities[chosen].detach().cpu().clone(),
     )
     if not bool(torch.isfinite(cut.maps).all()):
         raise NonFiniteMapError(

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from ttame.atomic_writing import write_tensors
 from ttame.errors import ExplainerError
+from ttame.outputs import SOFTMAX
 from ttame.saliency_maps import has_evidence, resize_maps, to_unit_range
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+_TENSORS = ("maps", "classes", "logits", "probabilities")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -28,12 +31,15 @@ class Explanation:
             keep what drawing throws away: of most methods, a map with little evidence stays small
             (not of few-shot explainers, whose every map goes from 0 to 1).
         classes: (B, K) int64, the explained classes of every image.
-        logits: (B, C) float32, the classifier's output for all C classes.
+        logits: (B, C) float32, the classifier's scores of all C classes.
         image_size: (H, W) in pixels of the network's input.
         class_names: C names, or empty if the classifier has none.
         method: the explainer's name in the registry, e.g. ``"t_tame"``.
         provenance: strings and numbers that say how the maps came about: classifier,
             fingerprint, options.
+        probabilities: (B, C) float32 in [0, 1], what the classifier makes of the scores; their
+            softmax if not given.
+        exclusive: whether exactly one class is true of an image.
 
     Example:
         >>> explanation = Explanation(
@@ -53,15 +59,16 @@ class Explanation:
     class_names: tuple[str, ...] = ()
     method: str = ""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    probabilities: Tensor = None  # type: ignore[assignment]  # filled in below
+    exclusive: bool = True
+
+    def __post_init__(self) -> None:
+        if self.probabilities is None:
+            object.__setattr__(self, "probabilities", SOFTMAX.probabilities(self.logits))
 
     def __repr__(self) -> str:
         shape = " x ".join(str(length) for length in self.maps.shape)
         return f"<Explanation by {self.method or 'an unnamed method'}: maps {shape}>"
-
-    @property
-    def probabilities(self) -> Tensor:
-        """(B, C) float32 in [0, 1]: the softmax of the logits."""
-        return self.logits.softmax(dim=-1)
 
     @property
     def class_probabilities(self) -> Tensor:
@@ -111,10 +118,11 @@ class Explanation:
             "class_names": self.class_names,
             "method": self.method,
             "provenance": dict(self.provenance),
+            "exclusive": self.exclusive,
         }
         write_tensors(
             path,
-            {"maps": self.maps, "classes": self.classes, "logits": self.logits},
+            {name: getattr(self, name) for name in _TENSORS},
             {"ttame_explanation": json.dumps(described)},
         )
 
@@ -156,4 +164,5 @@ class Explanation:
             maps=self.maps.to(device),
             classes=self.classes.to(device),
             logits=self.logits.to(device),
+            probabilities=self.probabilities.to(device),
         )

@@ -22,19 +22,20 @@ _AREA_OFFSET = 0.0005
 
 
 def objective(
-    maps: Tensor, masked_logits: Tensor, labels: Tensor, settings: TrainingSettings
+    maps: Tensor, log_probabilities: Tensor, labels: Tensor, settings: TrainingSettings
 ) -> LossParts:
     """Compute the weighted loss terms.
 
     Args:
         maps: (B, K', h, w), the selected maps after the sigmoid, in (0, 1).
-        masked_logits: (B, C), of the masked images.
+        log_probabilities: (B, C), of the masked images. Of findings that do not exclude each
+            other the cross entropy is that of the label alone.
         labels: (B,) int64, the classifier's top-1 on the unmasked images.
         settings: weights, power and border weight.
     """
     return LossParts(
         {
-            "cross_entropy": settings.cross_entropy_weight * F.cross_entropy(masked_logits, labels),
+            "cross_entropy": settings.cross_entropy_weight * F.nll_loss(log_probabilities, labels),
             "area": settings.area_weight * area(maps, settings.area_power),
             "smoothness": settings.smoothness_weight * smoothness(maps, settings.border_weight),
         }

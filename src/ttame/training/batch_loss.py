@@ -77,7 +77,9 @@ def batch_loss(
     maps = head_maps(head, classifier, reading, classes, wrapped=place.wrapped_head).float()
     own = own_maps(maps, settings.map_selection, place.first_image)
     logits = masked_logits(classifier, images, own.sigmoid(), settings).float()
-    return BatchLoss(objective(maps.sigmoid(), logits, labels, settings), reading, labels, own)
+    log_probabilities = classifier.outputs.log_probabilities(logits)
+    parts = objective(maps.sigmoid(), log_probabilities, labels, settings)
+    return BatchLoss(parts, reading, labels, own)
 
 
 def _kept_share(
@@ -94,6 +96,7 @@ def _kept_share(
     masks = random_masks(maps, place.generator, place.first_image)
     logits = masked_logits(classifier, images, masks, settings).float()
     before, after = (
-        of.float().softmax(dim=1).gather(1, rows)[:, 0] for of in (reading.logits, logits)
+        classifier.outputs.probabilities(of).gather(1, rows)[:, 0]
+        for of in (reading.logits, logits)
     )
     return BatchLoss(kept_share_loss(before, after), reading, labels, maps)

@@ -114,7 +114,7 @@ def _figures(
     masks = published_masks(head.scaled(loss.maps), size)
     masked = mask_images(images, masks, classifier.preprocessing, "raw")
     rows = loss.labels[:, None]
-    before = loss.reading.logits.float().softmax(dim=1).gather(1, rows)
+    before = classifier.outputs.probabilities(loss.reading.logits).gather(1, rows)
     after = classifier.probabilities(masked).gather(1, rows)
     return {
         **loss.parts.as_floats(),

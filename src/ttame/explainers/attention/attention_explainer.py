@@ -102,8 +102,8 @@ def _check_class_layer(head: SharedHead, classifier: Classifier) -> None:
     if not name:
         return
     layer = dict(uncompiled(classifier.network).named_modules()).get(name)
-    shape = (layer.out_features, layer.in_features) if isinstance(layer, nn.Linear) else None
-    if shape != (head.number_of_classes, width):
+    rows = class_weights(classifier, name) if isinstance(layer, nn.Linear) else None
+    if rows is None or rows.shape != (head.number_of_classes, width):
         raise ExplainerError(
             f"a head for the class weights of a linear layer {name!r} of shape "
             f"{(head.number_of_classes, width)}",

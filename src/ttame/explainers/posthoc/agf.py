@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.function_replacement import Operation, Replacement, replacing_functions
+from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.errors import ExplainerError
 from ttame.explainers.differentiation import require_graph
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
@@ -108,7 +109,11 @@ class Agf(Explainer):
         require_graph(scores)
         leaf = images.detach().clone().requires_grad_()
         gradients = _CurrentGradients()
-        with torch.enable_grad(), propagating(_rules(gradients), self.method, self.classifier.name):
+        with (
+            torch.enable_grad(),
+            propagating(_rules(gradients), self.method, self.classifier.name),
+            scoring_in_the_last_layer(self.classifier),
+        ):
             output = self.classifier.logits(leaf)
         maps = []
         for index, score in enumerate(scores):

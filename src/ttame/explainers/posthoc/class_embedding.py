@@ -92,4 +92,5 @@ class ClassEmbedding(Explainer):
                 self.classifier, layout, images, each_token_alone, self.memory_budget
             )
         classes = choose_classes(logits)
-        return RawMaps(logits, classes, maps_of_scores(of_patches, classes, layout, self.score))
+        maps = maps_of_scores(of_patches, classes, layout, self.score, self.classifier.outputs)
+        return RawMaps(logits, classes, maps)

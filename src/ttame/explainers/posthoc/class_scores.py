@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from ttame.errors import ExplainerError
+from ttame.outputs import SOFTMAX, Outputs
 
 ScoreKind = Literal["logit", "probability"]
 
@@ -22,13 +23,16 @@ def checked_score(score: ScoreKind) -> ScoreKind:
     return score
 
 
-def class_scores(logits: Tensor, classes: Tensor, score: ScoreKind) -> Tensor:
+def class_scores(
+    logits: Tensor, classes: Tensor, score: ScoreKind, outputs: Outputs = SOFTMAX
+) -> Tensor:
     """The scores of chosen classes.
 
     Args:
         logits: (n, C), any floating dtype.
         classes: (n, K) int64.
-        score: logits as they are, or their softmax over all C classes.
+        score: logits as they are, or their probabilities.
+        outputs: of the classifier, which know the probabilities.
 
     Returns:
         (n, K) float32.
@@ -39,5 +43,5 @@ def class_scores(logits: Tensor, classes: Tensor, score: ScoreKind) -> Tensor:
         tensor([[0.2500]])
     """
     logits = logits.float()
-    scores = logits.softmax(dim=1) if score == "probability" else logits
+    scores = outputs.probabilities(logits) if score == "probability" else logits
     return scores.gather(1, classes)

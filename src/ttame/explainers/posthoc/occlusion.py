@@ -110,7 +110,7 @@ class Occlusion(Explainer):
     ) -> Tensor:
         """What every window's covering costs: (B, K, windows down, windows across) float32."""
         classifier = self.classifier.for_many_passes()
-        before = class_scores(logits, classes, self.score)
+        before = class_scores(logits, classes, self.score, self.classifier.outputs)
         windows = len(rows) * len(columns)
         drops = torch.empty(*classes.shape, windows, device=classes.device)
         cover = (
@@ -125,7 +125,7 @@ class Occlusion(Explainer):
             row, column = rows[window // len(columns)], columns[window % len(columns)]
             covered = (row[:, :, None] * column[:, None, :])[:, None].bool()
             after = classifier.logits(torch.where(covered, cover, images[of_image]))
-            after = class_scores(after, classes[of_image], self.score)
+            after = class_scores(after, classes[of_image], self.score, self.classifier.outputs)
             drops[of_image, :, window] = before[of_image] - after
 
         item = bytes_needed(lambda: measure(slice(0, 1)))

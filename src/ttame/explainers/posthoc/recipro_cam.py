@@ -91,7 +91,9 @@ class ReciproCam(Explainer):
             at_once=self.tail.at_once(variant_bytes, self.memory_budget),
             progress=self.progress,
         ):
-            scores = class_scores(chunk.logits, classes[chunk.images], self.score)
+            scores = class_scores(
+                chunk.logits, classes[chunk.images], self.score, self.classifier.outputs
+            )
             maps[chunk.images, :, chunk.variants] = scores
         return RawMaps(reading.logits, classes, maps.reshape(*classes.shape, height, width))
 

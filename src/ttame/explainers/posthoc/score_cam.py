@@ -97,7 +97,8 @@ class ScoreCam(Explainer):
         images = images.to(features.device)
         classifier = self.classifier.for_many_passes()
         empty = classifier.logits(torch.zeros_like(images[:1])).expand(len(images), -1)
-        scores = class_scores(empty, classes, self.score)[..., None].repeat(1, 1, features.shape[1])
+        of_empty = class_scores(empty, classes, self.score, classifier.outputs)
+        scores = of_empty[..., None].repeat(1, 1, features.shape[1])
         varies = features.amax(dim=(2, 3)) > features.amin(dim=(2, 3))
         of_image, channels = varies.nonzero(as_tuple=True)
 
@@ -105,7 +106,9 @@ class ScoreCam(Explainer):
             rows, channel = of_image[part], channels[part]
             masks = self._masks(features[rows, channel], (images.shape[2], images.shape[3]))
             logits = classifier.logits(images[rows] * masks.to(images.dtype))
-            scores[rows, :, channel] = class_scores(logits, classes[rows], self.score)
+            scores[rows, :, channel] = class_scores(
+                logits, classes[rows], self.score, classifier.outputs
+            )
 
         if len(channels):
             item = bytes_needed(lambda: score(slice(0, 1)))

@@ -13,6 +13,7 @@ from ttame.classifiers.layer_outputs import uncompiled, watching
 from ttame.classifiers.transformer_layout import TransformerLayout, put_first_tensor
 from ttame.explainers.memory_budget import in_chunks, items_at_once
 from ttame.explainers.posthoc.class_scores import ScoreKind, class_scores
+from ttame.outputs import Outputs
 
 COPIES_OF_A_VARIANT = 4
 """Tensors of a variant's size that the rest of a network holds at a time, cautiously."""
@@ -102,10 +103,14 @@ def read_variant_of_each_patch(
 
 
 def maps_of_scores(
-    logits: Tensor, classes: Tensor, layout: TransformerLayout, score: ScoreKind
+    logits: Tensor,
+    classes: Tensor,
+    layout: TransformerLayout,
+    score: ScoreKind,
+    outputs: Outputs,
 ) -> Tensor:
     """Turn (B, N, C) logits of patches into (B, K, h, w) maps of (B, K) classes, in float32."""
     of_patches = classes.repeat_interleave(logits.shape[1], dim=0)
-    chosen = class_scores(logits.flatten(0, 1), of_patches, score)
+    chosen = class_scores(logits.flatten(0, 1), of_patches, score, outputs)
     by_image = chosen.reshape(len(classes), -1, classes.shape[1])
     return by_image.transpose(1, 2).reshape(*classes.shape, *layout.tokens.grid)

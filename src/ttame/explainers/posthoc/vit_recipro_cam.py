@@ -169,7 +169,9 @@ class ViTReciproCam(Explainer):
             )
         logits = logits.to(self.classifier.dtype)
         classes = choose_classes(logits)
-        return RawMaps(logits, classes, maps_of_scores(of_mosaics, classes, layout, self.score))
+        outputs = self.classifier.outputs
+        maps = maps_of_scores(of_mosaics, classes, layout, self.score, outputs)
+        return RawMaps(logits, classes, maps)
 
     def _recorder(self, layout: TransformerLayout) -> TailRecorder:
         blocks = block_modules(self.classifier, layout)[self.block :]

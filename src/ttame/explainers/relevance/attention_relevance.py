@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import watching_inputs
+from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.classifiers.transformer_layout import TransformerLayout
 from ttame.explainers.explainer import ChooseClasses
 from ttame.explainers.posthoc.block_attention import (
@@ -70,6 +71,7 @@ def attention_relevance(
         _graph_from_input_of(blocks[0]),
         propagating(rules.replacements(), "relevance propagation", classifier.name),
         attention_graph(blocks) as probabilities,
+        scoring_in_the_last_layer(classifier),
     ):
         logits = classifier.logits(images.detach())
     classes = choose_classes(logits.detach())

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.function_replacement import Operation, Replacement
+from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.explainers.explainer import ChooseClasses
 from ttame.explainers.posthoc.block_attention import gradients_by_class
 from ttame.explainers.relevance.attention_relevance import Propagated, half_precision_scale
@@ -35,7 +36,10 @@ def pixel_relevance(
     """
     leaf = images.detach().clone().requires_grad_()
     with torch.enable_grad():
-        with propagating(rules, "relevance propagation", classifier.name):
+        with (
+            propagating(rules, "relevance propagation", classifier.name),
+            scoring_in_the_last_layer(classifier),
+        ):
             logits = classifier.logits(leaf)
         classes = choose_classes(logits.detach())
         scale = half_precision_scale(logits)

@@ -21,6 +21,7 @@ from torch.autograd.function import BackwardCFunction
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.function_replacement import Operation, Replacement, replacing_functions
+from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.errors import ExplainerError
 from ttame.explainers.memory_budget import MARGIN, ActivationMeter
 from ttame.explainers.relevance.function_arguments import first_by_place
@@ -206,6 +207,7 @@ def check_propagation(
             torch.enable_grad(),
             ActivationMeter() as meter,
             propagating(replacements, method, classifier.name),
+            scoring_in_the_last_layer(classifier),
         ):
             logits = classifier.logits(images.to(expected).requires_grad_())
     except ExplainerError as problem:
