@@ -101,7 +101,9 @@ def test_the_published_loss_by_hand(selection: MapSelection, kind: str, space: s
         own.append(map_[None])
         masked = visible(classifier, image, map_.sigmoid(), space)
         logits.append(classifier.logits(masked[None])[0])
-    expected = objective(torch.stack(selected), torch.stack(logits), labels, settings)
+    expected = objective(
+        torch.stack(selected), torch.stack(logits).log_softmax(dim=1), labels, settings
+    )
     assert found.parts.as_floats() == pytest.approx(expected.as_floats(), rel=1e-4)
     assert list(found.parts.as_floats()) == ["loss", "cross_entropy", "area", "smoothness"]
     assert torch.equal(found.labels, labels)
