@@ -105,7 +105,9 @@ TIMM_OPTIONS: Mapping[str, OptionRule] = {
     "attn_drop_rate": _SHARE,
     "proj_drop_rate": _SHARE,
     "global_pool": _words("avg", "max", "avgmax", "catavgmax", "token", "map"),
-    "output_stride": OptionRule("8, 16 or 32", lambda value: _is_whole(value, 8, 32) and value in (8, 16, 32)),
+    "output_stride": OptionRule(
+        "8, 16 or 32", lambda value: _is_whole(value, 8, 32) and value in (8, 16, 32)
+    ),
     "act_layer": _ACTIVATION,
     "class_token": _FLAG,
     "qkv_bias": _FLAG,
@@ -173,6 +175,21 @@ def refuse_forbidden(recipe: ClassifierRecipe) -> None:
         )
     known = _BUNDLED_OPTIONS.get(recipe.name) or _OPTIONS.get(recipe.name.partition("/")[0], {})
     check_options(recipe.network_options, known)
+
+
+def refused_in_a_file(recipe: ClassifierRecipe) -> str:
+    """What of a recipe must be said again by whoever loads it from a file; empty if nothing.
+
+    Example:
+        >>> options = {"trust_remote_code": True}
+        >>> refused_in_a_file(ClassifierRecipe("hf/somebody/network", network_options=options))
+        "network option 'trust_remote_code'"
+    """
+    try:
+        refuse_forbidden(recipe)
+    except ForbiddenRecipeError as problem:
+        return problem.problem
+    return ""
 
 
 def check_options(options: Mapping[str, Any], known: Mapping[str, OptionRule]) -> None:

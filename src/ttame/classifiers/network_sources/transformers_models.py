@@ -176,9 +176,7 @@ def _preprocessing(place: str, config: Any, recipe: ClassifierRecipe) -> tuple[P
     from transformers import AutoImageProcessor
 
     try:
-        processor = AutoImageProcessor.from_pretrained(
-            place, trust_remote_code=_is_trusted(recipe)
-        )
+        processor = AutoImageProcessor.from_pretrained(place, trust_remote_code=_is_trusted(recipe))
         refuse_huge_pictures(processor.to_dict(), recipe.name)
         black, red, white = (_process(processor, colour) for colour in ("black", "red", "white"))
     except ClassifierError:

@@ -36,6 +36,7 @@ _LARGEST_FILE = 16 * 2**20
 _MOST = 10**7
 _LONGEST_SIDE = 10**6
 _LONGEST_NAME = 10_000
+_MOST_FIELDS = 100
 
 SCHEMA_VERSION = 1
 CONFIG_FILE = "config.json"
@@ -47,12 +48,20 @@ _Text = Annotated[str, pydantic.Field(max_length=_LONGEST_NAME)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=1, le=_MOST)]
 _Position = Annotated[int, pydantic.Field(strict=True, ge=0, lt=MOST_TAPS)]
 _Side = Annotated[int, pydantic.Field(strict=True, ge=1, le=_LONGEST_SIDE)]
-_Names = Annotated[tuple[str, ...], pydantic.FailFast()]
-_PER_TAP = (pydantic.Field(min_length=1, max_length=MOST_TAPS), pydantic.FailFast())
+_Names = Annotated[tuple[str, ...], pydantic.Field(fail_fast=True)]
+_PER_TAP = pydantic.Field(min_length=1, max_length=MOST_TAPS, fail_fast=True)
 
 
 class _Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, content: object) -> object:
+        # A million unknown ones would each become an error of its own.
+        if isinstance(content, Mapping) and len(content) > _MOST_FIELDS:
+            raise ValueError(f"{len(content)} entries, where at most {_MOST_FIELDS} make sense")
+        return content
 
 
 def _known(method: str) -> str:
@@ -79,7 +88,7 @@ class _SavedFewShot(_Strict):
     prior: bool
     embedding: bool
     gate: bool
-    branched: Annotated[tuple[_Position, ...], *_PER_TAP]
+    branched: Annotated[tuple[_Position, ...], _PER_TAP]
     pooled: _Position | None
     class_layer: _Text
     class_width: Annotated[int, pydantic.Field(strict=True, ge=0, le=_MOST)]
@@ -90,7 +99,7 @@ class _SavedFewShot(_Strict):
 class _SavedHead(_Strict):
     variant: HeadVariant
     class_token: ClassTokenUse
-    channels: Annotated[tuple[_Count, ...], *_PER_TAP]
+    channels: Annotated[tuple[_Count, ...], _PER_TAP]
     number_of_classes: _Count
     # Files of older versions have neither.
     maps: MapScale = "raw"
@@ -110,7 +119,7 @@ class _SavedClassifier(_Strict):
     name: _Text
     fingerprint: _Text
     recipe: _SavedRecipe | None
-    taps: Annotated[tuple[_Text, ...], *_PER_TAP]
+    taps: Annotated[tuple[_Text, ...], _PER_TAP]
     preprocessing: Annotated[dict[str, Any], pydantic.AfterValidator(_plausible)]
 
 
@@ -194,7 +203,7 @@ def read_config(folder: Path) -> ExplainerConfig:
     content = _json_in(path)
     if isinstance(content, Mapping) and content.get("schema_version") != SCHEMA_VERSION:
         raise ExplainerFolderError(
-            f"{path} has schema {str(content.get('schema_version'))[:60]!r}",
+            f"{path} has schema {content.get('schema_version')!r:.60}",
             allowed=f"schema {SCHEMA_VERSION}",
             remedy="the version of ttame that wrote it",
         )

@@ -209,15 +209,15 @@ def _classifier_for(
 
 def _forbidden(problem: ForbiddenRecipeError, folder: Path) -> ExplainerFolderError:
     """What the folder asks for, and how its user can ask for it."""
-    typed, called = "--model NAME", "load_classifier(NAME)"
     if problem.option:
-        typed += " --network-option NAME=VALUE"
-        called = "load_classifier(NAME, network_options={...})"
+        typed, called = "--network-option NAME=VALUE", "NAME, network_options={...}"
+    else:
+        typed, called = "--weights WEIGHTS", "NAME, WEIGHTS"
     return ExplainerFolderError(
-        f"{folder} asks for {problem.problem}, which a file may not do",
-        allowed=problem.allowed,
-        remedy="saying it yourself, if you trust it: "
-        f"load_explainer(..., classifier={called}), or {typed} with --explainer",
+        f"{folder} asks for {problem.problem}, which only you may ask for",
+        allowed=f"in a file {problem.allowed}",
+        remedy=f"load_explainer(..., classifier=load_classifier({called})), or --model NAME {typed} "
+        "with --explainer, if you trust it",
     )
 
 
