@@ -331,16 +331,16 @@ def test_bundled_explainers_load(name: str) -> None:
 
 @pytest.fixture
 def bounded() -> Iterator[None]:
-    """No more than 3 GiB above what is in use, and five seconds."""
+    """No more than 3 GiB above what is in use, and five seconds of the processor."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 2**30, before[1]))
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 ABSURD = [10**12, 10**18, 10**4000, -1, 0, 1.5, 1e308, True, None, "x", "x" * 10**5, [], {}, [[1]]]

@@ -105,9 +105,7 @@ TIMM_OPTIONS: Mapping[str, OptionRule] = {
     "attn_drop_rate": _SHARE,
     "proj_drop_rate": _SHARE,
     "global_pool": _words("avg", "max", "avgmax", "catavgmax", "token", "map"),
-    "output_stride": OptionRule(
-        "8, 16 or 32", lambda value: _is_whole(value, 8, 32) and value in (8, 16, 32)
-    ),
+    "output_stride": _whole(8, 32),
     "act_layer": _ACTIVATION,
     "class_token": _FLAG,
     "qkv_bias": _FLAG,
