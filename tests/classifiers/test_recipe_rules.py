@@ -26,7 +26,7 @@ from ttame.classifiers.recipe_rules import (
         ("timm/test_vit", None, "blocks.2", {"global_pool": "avg", "class_token": False}),
         ("timm/test_vit", None, "blocks.2", {"qkv_bias": False, "drop_path_rate": 0.1}),
         ("timm/test_vit", None, "blocks.2", {"attn_drop_rate": 0, "dynamic_img_size": True}),
-        ("torchvision/vit_b_16", 64, "encoder.layers.encoder_layer_9", {"dropout": 0.5}),
+        ("torchvision/squeezenet1_1", 64, "features.12", {"dropout": 0.5}),
         ("torchvision/googlenet", 64, "inception5b", {"aux_logits": True}),
         ("torchvision/googlenet", 64, "inception5b", {"transform_input": True}),
         ("torchvision/efficientnet_b0", 64, "features.8", {"stochastic_depth_prob": 0.1}),
