@@ -163,7 +163,7 @@ def refuse_forbidden(recipe: ClassifierRecipe) -> None:
         >>> options = {"checkpoint_path": "/tmp/x"}
         >>> refuse_forbidden(ClassifierRecipe("timm/resnet18", network_options=options))
         Traceback (most recent call last):
-        ttame.classifiers.recipe_rules.ForbiddenRecipeError: network option 'checkpoint_path' ...
+        ttame.classifiers.recipe_rules.ForbiddenRecipeError: network option 'checkpoint_path'; allowed: ...
     """
     _check_name(recipe.name)
     _check_weights(recipe.weights)

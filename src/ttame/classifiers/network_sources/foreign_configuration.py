@@ -32,7 +32,7 @@ def refuse_code(described: Mapping[str, Any], name: str) -> None:
         >>> refuse_code({"model_type": "vit", "num_labels": 3}, "hf/mine")
         >>> refuse_code({"model_type": "new", "auto_map": {"AutoConfig": "new.New"}}, "hf/theirs")
         Traceback (most recent call last):
-        ttame.errors.ClassifierError: hf/theirs brings Python code of its own ...
+        ttame.errors.ClassifierError: hf/theirs brings Python code of its own, ...
     """
     _refuse_own_code(described, name)
     for table in _tables(described):
