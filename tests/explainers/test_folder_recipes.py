@@ -439,6 +439,13 @@ def test_a_head_is_the_one_in_its_file(stranger: Path, key: str, value: object) 
         load_explainer(stranger)
 
 
+@pytest.mark.usefixtures("bounded")
+def test_a_million_broken_class_names_are_one_error(stranger: Path) -> None:
+    set_recipe(stranger, class_names=[1] * 10**6)
+    with pytest.raises(ExplainerFolderError, match=r"recipe\.class_names.*should be text"):
+        load_explainer(stranger)
+
+
 def test_a_thousand_taps_are_refused(stranger: Path) -> None:
     edit(stranger, lambda config: config["classifier"].update(taps=[f"l{i}" for i in range(10**4)]))
     with pytest.raises(ExplainerFolderError, match=r"broken at 'classifier\.taps'"):

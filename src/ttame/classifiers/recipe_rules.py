@@ -161,9 +161,11 @@ def refuse_forbidden(recipe: ClassifierRecipe) -> None:
     Example:
         >>> refuse_forbidden(ClassifierRecipe("timm/resnet18", network_options={"num_classes": 2}))
         >>> options = {"checkpoint_path": "/tmp/x"}
-        >>> refuse_forbidden(ClassifierRecipe("timm/resnet18", network_options=options))
-        Traceback (most recent call last):
-        ttame.classifiers.recipe_rules.ForbiddenRecipeError: network option 'checkpoint_path'; allowed: ...
+        >>> try:
+        ...     refuse_forbidden(ClassifierRecipe("timm/resnet18", network_options=options))
+        ... except ForbiddenRecipeError as problem:
+        ...     problem.problem
+        "network option 'checkpoint_path'"
     """
     _check_name(recipe.name)
     _check_weights(recipe.weights)

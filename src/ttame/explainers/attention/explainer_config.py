@@ -48,8 +48,14 @@ _Text = Annotated[str, pydantic.Field(max_length=_LONGEST_NAME)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=1, le=_MOST)]
 _Position = Annotated[int, pydantic.Field(strict=True, ge=0, lt=MOST_TAPS)]
 _Side = Annotated[int, pydantic.Field(strict=True, ge=1, le=_LONGEST_SIDE)]
-_Names = Annotated[tuple[str, ...], pydantic.Field(fail_fast=True)]
-_PER_TAP = pydantic.Field(min_length=1, max_length=MOST_TAPS, fail_fast=True)
+_PER_TAP = pydantic.Field(min_length=1, max_length=MOST_TAPS)
+
+
+def _all_text(names: object) -> object:
+    # Before pydantic, which would make an error of each of a million numbers.
+    if isinstance(names, list | tuple) and not all(isinstance(name, str) for name in names):
+        raise ValueError("names should be text")
+    return names
 
 
 class _Strict(pydantic.BaseModel):
@@ -75,7 +81,7 @@ def _plausible(content: dict[str, Any]) -> dict[str, Any]:
     try:
         read = Preprocessing.from_json(content)
     except (TtameError, TypeError, ValueError, OverflowError) as problem:
-        raise ValueError(first_line(problem)[:_LONGEST_NAME]) from problem
+        raise ValueError(first_line(problem)[:300]) from problem
     resized = [read.resize] if isinstance(read.resize, int) else [*read.resize]
     if max(*read.input_size, *resized) > _LONGEST_SIDE:
         raise ValueError(f"sides should be up to {_LONGEST_SIDE} pixels")
@@ -112,7 +118,7 @@ class _SavedRecipe(_Strict):
     image_size: tuple[_Side, _Side] | None
     network_options: dict[str, Any]
     # Files of older versions have none.
-    class_names: _Names | None = None
+    class_names: Annotated[tuple[str, ...] | None, pydantic.BeforeValidator(_all_text)] = None
 
 
 class _SavedClassifier(_Strict):
