@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny_networks import tiny_cnn
+from ttame.classifiers.classifier import ClassifierRecipe
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.cli import main as command_line
 from ttame.errors import ExplainerFolderError, TtameError
@@ -464,3 +465,17 @@ def test_a_classifier_of_ones_own_is_not_asked_about_recipes(stranger: Path) -> 
     made = new_attention_explainer(tiny_cnn())
     made.save(stranger.parent / "own")
     load_explainer(stranger.parent / "own", classifier=tiny_cnn())
+
+
+def test_training_says_what_must_be_said_again() -> None:
+    from ttame.cli.training_display import TrainingDisplay
+    from ttame.training.training_settings import TrainingSettings
+
+    for options, said in (({}, False), ({"zero_init_last": True}, True)):
+        network_options = {"num_classes": 2, **options}
+        name = "timm/test_resnet"
+        classifier = load_classifier(name, image_size=64, weights="none")
+        classifier.recipe = ClassifierRecipe(name, "default", (64, 64), network_options)
+        display = TrainingDisplay(classifier, TrainingSettings())
+        told = [note for note in display._notes if "'zero_init_last' is not taken" in note]
+        assert bool(told) == said
