@@ -200,7 +200,8 @@ def test_unknown_classes_are_found_before_anything_is_written(
     classifier = tiny_cnn()
     new_attention_explainer(classifier).save(tmp_path / "saved")
     monkeypatch.setattr(
-        "ttame.explainers.attention.explainer_folder.load_classifier", lambda *a, **o: classifier
+        "ttame.explainers.attention.explainer_folder.load_described_classifier",
+        lambda *a, **o: classifier,
     )
     config_path = tmp_path / "saved" / "config.json"
     config = json.loads(config_path.read_text())

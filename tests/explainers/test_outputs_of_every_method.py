@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import copy
 import functools
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.conftest import assert_close
 from tests.explainers.test_every_explainer import METHODS, ROUNDING
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, OtherClassifierError
+from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.explainers.attention.explainer_folder import load_explainer
+from ttame.explainers.attention.head_settings import HeadSettings
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.preprocessing import Preprocessing
 
@@ -99,3 +104,30 @@ def test_independent_findings_have_their_own_probabilities() -> None:
     assert torch.equal(findings.probabilities(images), explanation.probabilities)
     again: Tensor = METHODS["grad_cam"](two)(images, "all").maps
     assert_close(explanation.maps, again, 1e-6)
+
+
+def test_a_saved_explainer_knows_what_the_outputs_mean(tmp_path: Path) -> None:
+    options = {"num_classes": 1}
+    one = load_classifier(
+        "timm/resnet18", "none", image_size=32, outputs="binary", network_options=options
+    )
+    new_attention_explainer(one, HeadSettings("few-shot"), method="few_shot").save(tmp_path / "e")
+    again = load_explainer(tmp_path / "e", classifier=one)
+    assert again.classifier.outputs.kind == "binary"
+    assert again.head.number_of_classes == 2
+
+    save_file(one.network.state_dict(), tmp_path / "w.safetensors")
+    named = load_classifier(
+        "timm/resnet18", tmp_path / "w.safetensors", image_size=32, outputs="binary",
+        network_options=options,
+    )  # fmt: skip
+    new_attention_explainer(named, HeadSettings("few-shot"), method="few_shot").save(tmp_path / "n")
+    assert load_explainer(tmp_path / "n").classifier.outputs.kind == "binary"
+
+    two = load_classifier(
+        "timm/resnet18", "none", image_size=32, network_options={"num_classes": 2}
+    )
+    new_attention_explainer(two, HeadSettings("few-shot"), method="few_shot").save(tmp_path / "t")
+    findings = Classifier(two.network, preprocessing=two.preprocessing, outputs="sigmoid")
+    with pytest.raises(OtherClassifierError, match=r"softmax.*'sigmoid'.*--outputs softmax"):
+        load_explainer(tmp_path / "t", classifier=findings)

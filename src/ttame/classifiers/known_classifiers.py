@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from ttame.classifiers.network_sources import (
 )
 from ttame.classifiers.network_sources.network_source import LoadedNetwork
 from ttame.classifiers.network_trace import first_line
+from ttame.classifiers.recipe_rules import refuse_forbidden
 from ttame.classifiers.weights_files import load_weights, read_weights
 from ttame.errors import ClassifierError, UnknownNameError, near_matches
 from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
@@ -52,7 +54,10 @@ def load_classifier(
         image_size: (H, W), or one number for both, if not the network's own.
         taps: one to four layer names; chosen automatically if not given.
         class_names: C names in the order of the logits; the library's own if not given.
-        network_options: passed on to the library, e.g. ``{"num_classes": 10}``.
+        network_options: passed on to the library as they are, e.g. ``{"num_classes": 10}``. With
+            ``{"trust_remote_code": True}`` an ``hf/`` network may run Python code of its
+            repository, with all your rights; look at that code first. The trust is for this call:
+            an explainer that was trained on the network does not carry it along.
         outputs: what the network's outputs mean; see :class:`ttame.Classifier`.
         device: where the network goes; the CPU if not given.
 
@@ -72,7 +77,7 @@ def load_classifier(
         # A saved explainer must find the file again from wherever it is loaded.
         weights = Path(weights).expanduser().absolute()
     source, _, place = name.partition("/")
-    if source == "hf" and Path(place).expanduser().is_dir():
+    if source == "hf" and os.path.isdir(os.path.expanduser(place)):
         name = f"hf/{Path(place).expanduser().absolute()}"
     if class_names is not None and not isinstance(class_names, str):
         class_names = tuple(class_names)
@@ -98,6 +103,42 @@ def load_classifier(
         outputs=outputs,
         name=name,
         recipe=recipe,
+    )
+
+
+def load_described_classifier(
+    recipe: ClassifierRecipe,
+    *,
+    taps: Sequence[str],
+    device: torch.device | str | None = None,
+) -> Classifier:
+    """Load a classifier as a file describes it, which may come from a stranger.
+
+    Args:
+        recipe: as it was read.
+        taps: layer names.
+        device: where the network goes; the CPU if not given.
+
+    Raises:
+        ForbiddenRecipeError: the recipe says what only a person may say; see
+            :mod:`ttame.classifiers.recipe_rules`.
+        TtameError: as :func:`load_classifier`.
+
+    Example:
+        >>> recipe = ClassifierRecipe("timm/resnet18", "none", network_options={"num_classes": 5})
+        >>> load_described_classifier(recipe, taps=["layer4"]).number_of_classes
+        5
+    """
+    refuse_forbidden(recipe)
+    return load_classifier(
+        recipe.name,
+        recipe.weights,
+        image_size=recipe.image_size,
+        taps=taps,
+        class_names=recipe.class_names,
+        network_options=recipe.network_options,
+        outputs=recipe.outputs,
+        device=device,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,9 +27,24 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    path = checked_weights_file(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as problem:
+        raise _unreadable(path, problem) from problem
+
+
+def checked_weights_file(path: Path | str) -> Path:
+    """The path, if it is a regular file and not a pickle.
+
+    Raises:
+        WeightsError: it is not.
+    """
     path = Path(path)
-    if not path.is_file():
-        problem = "are a folder" if path.is_dir() else "do not exist"
+    if not os.path.isfile(path):  # unlike Path.is_file, also of a name that no file can have
+        problem = "do not exist"
+        if os.path.exists(path):
+            problem = "are a folder" if path.is_dir() else "are a device or a pipe, not a file"
         raise WeightsError(
             f"weights {path} {problem}", allowed='"default", "none", or a .safetensors file'
         )
@@ -39,12 +55,30 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             remedy="safetensors.torch.save_file(network.state_dict(), 'weights.safetensors') "
             "where you trust the file",
         )
+    return path
+
+
+def read_shapes(path: Path | str) -> dict[str, tuple[int, ...]]:
+    """Read the header of a safetensors file: name to shape of its tensors, none of which is loaded.
+
+    Raises:
+        WeightsError: as :func:`read_weights`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = checked_weights_file(path)
     try:
-        return load_file(path)
+        with safe_open(str(path), framework="pt") as file:
+            names = list(file.keys())
+            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
     except (SafetensorError, OSError) as problem:
-        raise WeightsError(
-            f"{path} is no readable safetensors file ({problem})", allowed="a .safetensors file"
-        ) from problem
+        raise _unreadable(path, problem) from problem
+
+
+def _unreadable(path: Path, problem: Exception) -> WeightsError:
+    return WeightsError(
+        f"{path} is no readable safetensors file ({problem})", allowed="a .safetensors file"
+    )
 
 
 def _starts_like_a_pickle(path: Path) -> bool:

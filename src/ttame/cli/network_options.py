@@ -65,7 +65,9 @@ OutputsKind = Annotated[
 NetworkOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="NAME=VALUE for the library that builds the network, e.g. num_classes=10.",
+        help="NAME=VALUE for the library that builds the network, e.g. num_classes=10. "
+        "trust_remote_code=true lets an hf/ network run Python code of its repository with your "
+        "rights; it holds for this command only.",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -30,6 +30,8 @@ class TrainingDisplay:
         *,
         nothing_to_resume: bool = False,
     ) -> None:
+        from ttame.classifiers.recipe_rules import refused_in_a_file
+
         self._header = (
             f"training a {settings.preset} head for {classifier.name}: "
             f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}, "
@@ -55,6 +57,11 @@ class TrainingDisplay:
             self._notes.append(
                 "random weights cannot be made again; load this explainer with "
                 "load_explainer(..., classifier=...)"
+            )
+        elif recipe is not None and (refused := refused_in_a_file(recipe)):
+            self._notes.append(
+                f"{refused} is not taken from a file: say it again when you load this explainer, "
+                "with --model next to --explainer, or load_explainer(..., classifier=...)"
             )
         if _lacks_a_prior(classifier, settings):
             self._notes.append(

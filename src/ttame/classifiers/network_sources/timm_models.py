@@ -39,8 +39,9 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     Raises:
         UnknownNameError: no such network.
         WeightsError: the weights cannot be downloaded.
-        ClassifierError: timm refuses an option.
+        ClassifierError: timm refuses an option, or it names a file that may be a pickle.
     """
+    _refuse_pickles(recipe)
     name = recipe.name.partition("/")[2]
     if name.partition(".")[0] not in names():
         bare = name.partition(".")[0]
@@ -50,6 +51,17 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     if recipe.image_size:
         preprocessing = with_image_size(preprocessing, recipe.image_size)
     return LoadedNetwork(network, preprocessing, _class_names(network))
+
+
+def _refuse_pickles(recipe: ClassifierRecipe) -> None:
+    """Refuse options that open checkpoints, which some versions of timm unpickle freely."""
+    for option in ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"):
+        if recipe.network_options.get(option) is not None:
+            raise ClassifierError(
+                f"network option {option} of {recipe.name}, which may open a pickle",
+                allowed="weights from timm itself, or a .safetensors file",
+                remedy="weights=FILE (--weights FILE)",
+            )
 
 
 def _build(name: str, recipe: ClassifierRecipe) -> nn.Module:
@@ -65,7 +77,7 @@ def _build(name: str, recipe: ClassifierRecipe) -> nn.Module:
             return _create(name, pretrained, attempt)
         except TypeError as problem:
             refusal = problem
-        except (ValueError, AssertionError) as problem:
+        except (ValueError, AssertionError, AttributeError, LookupError) as problem:
             refusal = problem
             break
         except (OSError, RuntimeError) as problem:

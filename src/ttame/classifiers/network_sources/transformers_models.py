@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import ClassifierRecipe
 from ttame.classifiers.network_sources.connection import hub_without_retries
+from ttame.classifiers.network_sources.foreign_configuration import (
+    refuse_code,
+    refuse_huge_pictures,
+)
 from ttame.classifiers.network_sources.network_source import LoadedNetwork, with_image_size
 from ttame.classifiers.network_trace import first_line
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
@@ -36,6 +41,9 @@ _LONGEST_REASON = 200
 def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     """Load a transformers image classifier; its weights only from safetensors.
 
+    Python code that a repository brings runs only with ``trust_remote_code`` among the options;
+    without it, a configuration that asks for code, or for kernels from the hub, is refused.
+
     Args:
         recipe: ``hf/REPO`` for one on the hub, ``hf/FOLDER`` for one on disk. With weights
             ``"none"`` only the configuration is read. ``network_options`` change configuration
@@ -52,7 +60,7 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     except ImportError as problem:
         raise MissingExtraError.of("transformers", "transformers", "hf/ networks") from problem
     place = _existing_place(recipe.name.partition("/")[2])
-    if Path(place).is_dir():
+    if os.path.isdir(place):
         if not (Path(place) / "config.json").is_file():
             raise WeightsError(f"folder {place} holds no config.json", allowed=_FOLDER)
         return _load(place, recipe, "")
@@ -78,6 +86,8 @@ def _load(place: str, recipe: ClassifierRecipe, connection: str) -> LoadedNetwor
 def _in_our_words(recipe: ClassifierRecipe, connection: str) -> Iterator[None]:
     try:
         yield
+    except ClassifierError:
+        raise
     except OSError as problem:
         raise WeightsError(
             f"{recipe.name} cannot be loaded ({connection}{first_line(problem)})",
@@ -105,7 +115,7 @@ def _existing_place(place: str) -> str:
     if not looks_like_a_path:
         return place
     folder = Path(place).expanduser()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise WeightsError(
             f"folder {place} does not exist", allowed="hf/FOLDER with a config.json inside"
         )
@@ -113,14 +123,16 @@ def _existing_place(place: str) -> str:
 
 
 def _config(place: str, recipe: ClassifierRecipe) -> Any:
-    from transformers import AutoConfig
+    from transformers import AutoConfig, PretrainedConfig
 
     options = dict(recipe.network_options)
-    if recipe.image_size is None or "image_size" in options:
-        config = AutoConfig.from_pretrained(place, **options)
-    else:
+    trust = options["trust_remote_code"] = _is_trusted(recipe)
+    if not trust:
+        described, _ = PretrainedConfig.get_config_dict(place)
+        refuse_code(described, recipe.name)
+    config = AutoConfig.from_pretrained(place, **options)
+    if recipe.image_size is not None and "image_size" not in options:
         height, width = recipe.image_size
-        config = AutoConfig.from_pretrained(place, **options)
         if isinstance(getattr(config, "image_size", None), list | tuple) or height != width:
             config.image_size = [height, width]
         elif hasattr(config, "image_size"):
@@ -131,16 +143,27 @@ def _config(place: str, recipe: ClassifierRecipe) -> Any:
     return config
 
 
+def _is_trusted(recipe: ClassifierRecipe) -> bool:
+    """Whether code of the repository may run; never left to transformers, which would ask."""
+    trust = recipe.network_options.get("trust_remote_code", False)
+    if not isinstance(trust, bool):
+        raise ClassifierError(
+            f"network option trust_remote_code={trust!r}", allowed="true or false"
+        )
+    return trust
+
+
 def _network(place: str, config: Any, recipe: ClassifierRecipe) -> nn.Module:
     from transformers import AutoModelForImageClassification
 
     network: nn.Module
+    trust = _is_trusted(recipe)
     if recipe.weights == "default":
         network = AutoModelForImageClassification.from_pretrained(
-            place, config=config, use_safetensors=True
+            place, config=config, use_safetensors=True, trust_remote_code=trust
         )
     else:
-        network = AutoModelForImageClassification.from_config(config)
+        network = AutoModelForImageClassification.from_config(config, trust_remote_code=trust)
     return network
 
 
@@ -153,8 +176,11 @@ def _preprocessing(place: str, config: Any, recipe: ClassifierRecipe) -> tuple[P
     from transformers import AutoImageProcessor
 
     try:
-        processor = AutoImageProcessor.from_pretrained(place)
+        processor = AutoImageProcessor.from_pretrained(place, trust_remote_code=_is_trusted(recipe))
+        refuse_huge_pictures(processor.to_dict(), recipe.name)
         black, red, white = (_process(processor, colour) for colour in ("black", "red", "white"))
+    except ClassifierError:
+        raise
     except Exception as problem:  # no processor, or one for another kind of input
         if recipe.weights != "none":
             raise _no_normalisation(place, recipe, problem) from problem

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.recipe_rules import refused_in_a_file
 from ttame.explainers.attention.head_plan import evidence_in_words
 from ttame.explainers.attention.idle_settings import idle_settings
 
@@ -81,7 +83,8 @@ def _parts(few_shot: Mapping[str, Any], taps: Sequence[str]) -> str:
 
 
 def _use(config: Mapping[str, Any]) -> str:
-    own = config["classifier"]["recipe"] is None
+    recipe = config["classifier"]["recipe"]
+    own = recipe is None or refused_in_a_file(ClassifierRecipe(**recipe))
     extra = ", classifier=your_classifier" if own else ""
     return f"""
 ```python

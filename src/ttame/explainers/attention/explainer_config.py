@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
-from ttame.errors import ExplainerError, ExplainerFolderError
+from ttame.classifiers.network_trace import first_line
+from ttame.classifiers.tap_choice import MOST_TAPS
+from ttame.errors import ExplainerError, ExplainerFolderError, TtameError
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.attention.attention_head import AttentionHead
 from ttame.explainers.attention.head_plan import TrainedHead
@@ -21,6 +25,19 @@ from ttame.explainers.attention.head_settings import (
     MapScale,
 )
 from ttame.explainers.attention.shared_head import HeadInputs, SharedHead
+from ttame.explainers.attention.trained_cards import TRAINED_CARDS
+from ttame.outputs import OUTPUTS, SOFTMAX, OwnOutputs
+from ttame.preprocessing import Preprocessing
+
+_LARGEST_FILE = 16 * 2**20
+"""Bytes; room for a hundred thousand class names."""
+
+# Far from what anybody has. What a recipe may make ttame allocate is bounded more tightly where it
+# is followed, and a head by what its weights file holds.
+_MOST = 10**7
+_LONGEST_SIDE = 10**6
+_LONGEST_NAME = 10_000
+_MOST_FIELDS = 100
 
 SCHEMA_VERSION = 1
 CONFIG_FILE = "config.json"
@@ -28,55 +45,106 @@ WEIGHTS_FILE = "explainer.safetensors"
 CARD_FILE = "README.md"
 
 
+_Text = Annotated[str, pydantic.Field(max_length=_LONGEST_NAME)]
+_Count = Annotated[int, pydantic.Field(strict=True, ge=1, le=_MOST)]
+_Position = Annotated[int, pydantic.Field(strict=True, ge=0, lt=MOST_TAPS)]
+_Side = Annotated[int, pydantic.Field(strict=True, ge=1, le=_LONGEST_SIDE)]
+_PER_TAP = pydantic.Field(min_length=1, max_length=MOST_TAPS)
+
+
+def _all_text(names: object) -> object:
+    # Before pydantic, which would make an error of each of a million numbers.
+    if isinstance(names, list | tuple) and not all(isinstance(name, str) for name in names):
+        raise ValueError("names should be text")
+    return names
+
+
 class _Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, content: object) -> object:
+        # A million unknown ones would each become an error of its own.
+        if isinstance(content, Mapping) and len(content) > _MOST_FIELDS:
+            raise ValueError(f"{len(content)} entries, where at most {_MOST_FIELDS} make sense")
+        return content
+
+
+def _known(method: str) -> str:
+    if method not in TRAINED_CARDS:
+        raise ValueError(f"{method[:60]!r} is not a trained method")
+    return method
+
+
+def _kind_of_outputs(kind: str) -> str:
+    known = [*OUTPUTS, OwnOutputs.kind]
+    if kind not in known:
+        raise ValueError(f"{kind[:60]!r} is not one of {', '.join(known)}")
+    return kind
+
+
+def _plausible(content: dict[str, Any]) -> dict[str, Any]:
+    """Preprocessing that can be read, of numbers that can be."""
+    try:
+        read = Preprocessing.from_json(content)
+    except (TtameError, TypeError, ValueError, OverflowError) as problem:
+        raise ValueError(first_line(problem)[:300]) from problem
+    resized = [read.resize] if isinstance(read.resize, int) else [*read.resize]
+    if max(*read.input_size, *resized) > _LONGEST_SIDE:
+        raise ValueError(f"sides should be up to {_LONGEST_SIDE} pixels")
+    if not all(math.isfinite(value) for value in (*read.mean, *read.std)):
+        raise ValueError("mean and std should be finite")
+    return content
 
 
 class _SavedFewShot(_Strict):
     prior: bool
     embedding: bool
     gate: bool
-    branched: tuple[int, ...]
-    pooled: int | None
-    class_layer: str
-    class_width: int
+    branched: Annotated[tuple[_Position, ...], _PER_TAP]
+    pooled: _Position | None
+    class_layer: _Text
+    class_width: Annotated[int, pydantic.Field(strict=True, ge=0, le=_MOST)]
     # Files of older versions have none.
-    details: float = 1.0
+    details: Annotated[float, pydantic.Field(ge=0, le=1)] = 1.0
 
 
 class _SavedHead(_Strict):
     variant: HeadVariant
     class_token: ClassTokenUse
-    channels: tuple[int, ...]
-    number_of_classes: int
+    channels: Annotated[tuple[_Count, ...], _PER_TAP]
+    number_of_classes: _Count
     # Files of older versions have neither.
     maps: MapScale = "raw"
     few_shot: _SavedFewShot | None = None
 
 
 class _SavedRecipe(_Strict):
-    name: str
-    weights: str
-    image_size: tuple[int, int] | None
+    name: _Text
+    weights: _Text
+    image_size: tuple[_Side, _Side] | None
     network_options: dict[str, Any]
     # Files of older versions have none.
-    class_names: tuple[str, ...] | None = None
+    class_names: Annotated[tuple[str, ...] | None, pydantic.BeforeValidator(_all_text)] = None
 
 
 class _SavedClassifier(_Strict):
-    name: str
-    fingerprint: str
+    name: _Text
+    fingerprint: _Text
     recipe: _SavedRecipe | None
-    taps: tuple[str, ...]
-    preprocessing: dict[str, Any]
+    taps: Annotated[tuple[_Text, ...], _PER_TAP]
+    preprocessing: Annotated[dict[str, Any], pydantic.AfterValidator(_plausible)]
+    # Files of older versions have none.
+    outputs: Annotated[str, pydantic.AfterValidator(_kind_of_outputs)] = SOFTMAX.kind
 
 
 class ExplainerConfig(_Strict):
     """What ``config.json`` holds; checked when it is read."""
 
     schema_version: int
-    ttame_version: str
-    method: str
+    ttame_version: _Text
+    method: Annotated[str, pydantic.AfterValidator(_known)]
     head: _SavedHead
     classifier: _SavedClassifier
     training: dict[str, Any]
@@ -114,6 +182,7 @@ def config_of(explainer: AttentionExplainer) -> ExplainerConfig:
             ),
             taps=tuple(tap.layer for tap in classifier.taps),
             preprocessing=classifier.preprocessing.as_json(),
+            outputs=classifier.outputs.kind,
         ),
         training=explainer.training_record,
     )
@@ -140,7 +209,7 @@ def read_config(folder: Path) -> ExplainerConfig:
         ExplainerFolderError: there is none, it is broken, or of another version of ttame.
     """
     path = folder / CONFIG_FILE
-    if not path.is_file():
+    if not os.path.isfile(path):
         unfinished = (folder / "checkpoint.safetensors").exists()
         raise ExplainerFolderError(
             f"{folder} holds no explainer ({CONFIG_FILE} is missing)",
@@ -148,21 +217,35 @@ def read_config(folder: Path) -> ExplainerConfig:
             if unfinished
             else "the folder that `ttame train --out FOLDER` wrote",
         )
+    content = _json_in(path)
+    if isinstance(content, Mapping) and content.get("schema_version") != SCHEMA_VERSION:
+        raise ExplainerFolderError(
+            f"{path} has schema {content.get('schema_version')!r:.60}",
+            allowed=f"schema {SCHEMA_VERSION}",
+            remedy="the version of ttame that wrote it",
+        )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, Mapping) and content.get("schema_version") != SCHEMA_VERSION:
-            raise ExplainerFolderError(
-                f"{path} has schema {content.get('schema_version')}",
-                allowed=f"schema {SCHEMA_VERSION}",
-                remedy="the version of ttame that wrote it",
-            )
         return ExplainerConfig.model_validate(content)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
-        raise ExplainerFolderError(f"{path} is no readable JSON ({problem})") from problem
     except pydantic.ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        first = problem.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part)[:60] for part in first["loc"])
         raise ExplainerFolderError(f"{path} is broken at {where!r}: {first['msg']}") from problem
+
+
+def _json_in(path: Path) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+        if len(content) > _LARGEST_FILE:
+            raise ValueError(f"more than {_LARGEST_FILE // 2**20} MiB")
+        return json.loads(content.decode("utf-8"), parse_constant=refuse)
+    except (OSError, ValueError, RecursionError) as problem:
+        raise ExplainerFolderError(
+            f"{path} is no readable JSON ({first_line(problem)})"
+        ) from problem
 
 
 def head_of(config: ExplainerConfig, path: Path) -> TrainedHead:
@@ -181,7 +264,10 @@ def head_of(config: ExplainerConfig, path: Path) -> TrainedHead:
     if (parts is not None) != (saved.variant == "few-shot"):
         raise ExplainerFolderError(f"{path} is broken at 'head.few_shot'")
     if parts is None:
-        return AttentionHead(saved.channels, saved.number_of_classes, settings)
+        try:
+            return AttentionHead(saved.channels, saved.number_of_classes, settings)
+        except ExplainerError as problem:
+            raise _broken_head(path, problem) from problem
     settings = dataclasses.replace(
         settings,
         prior=parts.prior,
@@ -199,4 +285,8 @@ def head_of(config: ExplainerConfig, path: Path) -> TrainedHead:
         )
         return SharedHead(inputs, saved.number_of_classes, settings)
     except ExplainerError as problem:
-        raise ExplainerFolderError(f"{path} is broken at 'head' ({problem.problem})") from problem
+        raise _broken_head(path, problem) from problem
+
+
+def _broken_head(path: Path, problem: ExplainerError) -> ExplainerFolderError:
+    return ExplainerFolderError(f"{path} is broken at 'head' ({problem.problem})")

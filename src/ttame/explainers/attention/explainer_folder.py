@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from ttame.atomic_writing import whole_file, whole_folder, write_json, write_tensors
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier import Classifier, ClassifierRecipe
 from ttame.classifiers.feature_taps import layers_read_by
-from ttame.classifiers.known_classifiers import load_classifier
+from ttame.classifiers.known_classifiers import load_described_classifier
 from ttame.classifiers.network_trace import first_line
-from ttame.classifiers.weights_files import read_weights
+from ttame.classifiers.recipe_rules import ForbiddenRecipeError
+from ttame.classifiers.weights_files import read_shapes, read_weights
 from ttame.errors import (
     ExplainerError,
     ExplainerFolderError,
@@ -33,6 +34,7 @@ from ttame.explainers.attention.explainer_config import (
 )
 from ttame.explainers.attention.explainer_places import find_explainer
 from ttame.explainers.attention.head_plan import TrainedHead
+from ttame.outputs import OwnOutputs
 from ttame.preprocessing import Preprocessing
 
 
@@ -75,17 +77,22 @@ def load_explainer(
 ) -> AttentionExplainer:
     """Load a trained explainer together with its classifier.
 
+    The folder may come from a stranger: it is read as data, and none of its code runs. A classifier
+    that needs more than plain options, such as ``trust_remote_code``, is loaded by you and passed.
+
     Args:
         place: a bundled explainer's name, a folder, or a repository on the Hugging Face hub.
         classifier: the network to explain. Needed if the explainer was trained for a network that
-            ttame cannot load by name; else loaded as it was for training.
+            ttame cannot load by name, or not without options that only you may give; else loaded
+            as it was for training.
         allow_other_weights: explain a classifier whose weights, or normalisation of pixels, are
             not those that the head was trained for. The maps may mean nothing.
         device: where classifier and head go; where the classifier is if not given.
 
     Raises:
         UnknownNameError: no such bundled explainer, folder or repository.
-        ExplainerFolderError: a folder that holds no explainer, or a broken one.
+        ExplainerFolderError: a folder that holds no explainer, or a broken one, or one that asks
+            for what only you may ask for.
         OtherClassifierError: the classifier has other weights than the head was trained for, or
             normalises pixels in another way.
         ExplainerError: the classifier has another shape, or must be passed.
@@ -98,10 +105,12 @@ def load_explainer(
     """
     folder = find_explainer(place)
     config = read_config(folder)
+    _check_shapes(config, folder)
     classifier = _classifier_for(config, folder, classifier, device)
     if not allow_other_weights:
         _check_fingerprint(config, classifier, folder)
         _check_normalisation(config, classifier, folder)
+        _check_outputs(config, classifier, folder)
     head = head_of(config, folder / CONFIG_FILE)
     _load_head(head, folder / WEIGHTS_FILE)
     explainer = AttentionExplainer(classifier, head, method=config.method, training=config.training)
@@ -179,7 +188,7 @@ def _classifier_for(
                 f"({problem.problem})",
                 remedy="the network it was trained for, or a new `ttame train`",
             ) from problem
-    if saved.recipe is None:
+    if saved.recipe is None or saved.outputs == OwnOutputs.kind:
         raise ExplainerError(
             f"{folder} explains {saved.name}, which ttame cannot load by name",
             remedy="load_explainer(..., classifier=Classifier(your_network, ...))",
@@ -191,14 +200,31 @@ def _classifier_for(
             f"{folder} was trained for random weights of {recipe.name}, which cannot be made again",
             remedy="load_explainer(..., classifier=...) with the network it was trained for",
         )
-    return load_classifier(
+    described = ClassifierRecipe(
         recipe.name,
         weights,
-        image_size=recipe.image_size,
-        taps=saved.taps,
-        class_names=recipe.class_names,
-        network_options=recipe.network_options,
-        device=device,
+        recipe.image_size,
+        recipe.network_options,
+        recipe.class_names,
+        saved.outputs,
+    )
+    try:
+        return load_described_classifier(described, taps=saved.taps, device=device)
+    except ForbiddenRecipeError as problem:
+        raise _forbidden(problem, folder) from problem
+
+
+def _forbidden(problem: ForbiddenRecipeError, folder: Path) -> ExplainerFolderError:
+    """What the folder asks for, and how its user can ask for it."""
+    if problem.option:
+        typed, called = "--network-option NAME=VALUE", "NAME, network_options={...}"
+    else:
+        typed, called = "--weights WEIGHTS", "NAME, WEIGHTS"
+    return ExplainerFolderError(
+        f"{folder} asks for {problem.problem}, which only you may ask for",
+        allowed=f"in a file {problem.allowed}",
+        remedy=f"load_explainer(..., classifier=load_classifier({called})), or --explainer with "
+        f"--model NAME {typed}, if you trust it",
     )
 
 
@@ -215,6 +241,17 @@ def _check_normalisation(config: ExplainerConfig, classifier: Classifier, folder
         )
 
 
+def _check_outputs(config: ExplainerConfig, classifier: Classifier, folder: Path) -> None:
+    """The same numbers mean other probabilities where they are read in another way."""
+    trained, now = config.classifier.outputs, classifier.outputs.kind
+    if trained != now:
+        raise OtherClassifierError(
+            f"{folder} was trained for outputs of kind {trained!r}, but those of "
+            f"{classifier.name} are read as {now!r}",
+            remedy=f"outputs={trained!r} (--outputs {trained.replace(' ', '-')})",
+        )
+
+
 def _check_fingerprint(config: ExplainerConfig, classifier: Classifier, folder: Path) -> None:
     found = classifier.fingerprint()
     if found != config.classifier.fingerprint:
@@ -223,6 +260,28 @@ def _check_fingerprint(config: ExplainerConfig, classifier: Classifier, folder: 
             f"{config.classifier.fingerprint[:12]}, but {classifier.name} has weights {found[:12]}",
             remedy="the same weights, a new `ttame train`, or allow_other_weights=True "
             "(--allow-other-weights) if you know better",
+        )
+
+
+def _check_shapes(config: ExplainerConfig, folder: Path) -> None:
+    """See that the head is the one in the weights file, before either takes memory."""
+    path = folder / WEIGHTS_FILE
+    try:
+        held = read_shapes(path)
+        with torch.device("meta"):
+            described = head_of(config, folder / CONFIG_FILE).state_dict()
+    except WeightsError as problem:
+        raise ExplainerFolderError(str(problem)) from problem
+    except RuntimeError as problem:
+        raise ExplainerFolderError(
+            f"{folder / CONFIG_FILE} is broken at 'head' ({first_line(problem)})"
+        ) from problem
+    shapes = {name: tuple(tensor.shape) for name, tensor in described.items()}
+    other = sorted(name for name in shapes | held if shapes.get(name) != held.get(name))
+    if other:
+        raise ExplainerFolderError(
+            f"{path} does not fit its {CONFIG_FILE} ({len(other)} tensors are missing, unknown or "
+            f"of another shape, e.g. {other[0][:60]})"
         )
 
 
