@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +15,18 @@ from torch import Tensor
 
 from tests.metrics.measured import plain
 from ttame.errors import UnknownNameError
+from ttame.metrics import known_metrics as known_metrics_module
+from ttame.metrics.adcc import adcc
+from ttame.metrics.average_drop import average_drop
+from ttame.metrics.energy_inside import energy_inside
+from ttame.metrics.insertion_deletion import insertion
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import PROTOCOLS
 from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
-from ttame.metrics.protocol import Protocol
+from ttame.metrics.perturbation import perturbation
+from ttame.metrics.protocol import SETTINGS, Protocol, percent
+from ttame.metrics.road import road
 
 SIZE = (24, 32)
 PROTOCOL = Protocol("quick", removed_shares=(0.1, 0.5, 0.9), step=10_000)
@@ -65,8 +76,10 @@ def test_every_image_gets_a_value(metric: Metric) -> None:
         for part in column.parts or (column.key,)
     }
     assert needed <= set(values)
+    low, high = metric.bounds
     for key, value in values.items():
         assert value.shape == (3,), key
+        assert bool(((value >= low) & (value <= high) | value.isnan()).all()), key
         expected = torch.tensor([True, True, "targets" not in metric.needs])
         assert torch.equal(torch.isfinite(value), expected), key
 
@@ -85,6 +98,92 @@ def test_the_same_numbers_come_again(metric: Metric) -> None:
     first, second = (metric.measure(batch(), PROTOCOL) for _ in range(2))
     for key, value in first.items():
         assert torch.equal(value.nan_to_num(), second[key].nan_to_num()), key
+
+
+CALLS: dict[str, Callable[[MeasuringBatch], dict[str, Tensor]]] = {
+    "average_drop": lambda b: {
+        f"average_drop@{percent(share)}": average_drop(
+            b.probabilities, b.images, b.maps, b.classes, b.preprocessing, kept_share=share,
+            space="normalised", map_scaling="pixels", upsampling="bicubic", mask="binary",
+            ties="trimmed", seed=3,
+        )
+        for share in (1.0, 0.4)
+    },
+    "adcc": lambda b: {
+        "adcc": adcc(
+            b.probabilities, b.explain, b.images, b.maps, b.classes, b.preprocessing,
+            space="normalised", map_scaling="pixels", upsampling="bicubic",
+        )
+    },
+    "insertion": lambda b: {
+        "insertion": insertion(
+            b.probabilities, b.images, b.maps, b.classes, step=9000, blur=(3, 2.0),
+            map_scaling="pixels", upsampling="bicubic", seed=3,
+        )
+    },
+    "road_least_relevant_first": lambda b: {
+        "road_least_relevant_first": road(
+            b.probabilities, b.images, b.maps, b.classes, b.preprocessing,
+            order="least relevant first", shares=(0.2, 0.6), score="probability", noise=0.3,
+            map_scaling="pixels", upsampling="bicubic", seed=3,
+        )
+    },
+    "positive_perturbation": lambda b: {
+        "positive_perturbation": perturbation(
+            b.probabilities, b.images, b.maps, b.classes, b.preprocessing, shares=(0.2, 0.6),
+            space="normalised", map_scaling="pixels", upsampling="bicubic", seed=3,
+        )
+    },
+    "energy_inside": lambda b: {
+        "energy_inside": energy_inside(
+            b.maps, b.targets, map_scaling="pixels", upsampling="bicubic"
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_by_hand_gives_the_numbers_of_the_table(name: str) -> None:
+    unlike_defaults = Protocol(
+        "other", masked_in="normalised", map_scaling="pixels", upsampling="bicubic", mask="binary",
+        ties="trimmed", kept_shares=(1.0, 0.4), removed_shares=(0.2, 0.6), road_noise=0.3,
+        road_score="probability", step=9000, blur=(3, 2.0), seed=3,
+    )  # fmt: skip
+    # The opposite of a good map, so that what is kept is not the object.
+    given = dataclasses.replace(batch(), maps=-batch().maps)
+    found = METRICS[name].measure(given, unlike_defaults)
+    for key, expected in CALLS[name](given).items():
+        assert torch.equal(found[key].nan_to_num(), expected.nan_to_num()), key
+    defaults = METRICS[name].measure(given, PROTOCOL)
+    firsts = [next(iter(values.values())).nan_to_num() for values in (defaults, found)]
+    assert not torch.equal(*firsts)
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS - {"explained_class", "adcc_average"}))
+def test_what_a_metric_does_not_read_changes_nothing(setting: str) -> None:
+    other: dict[str, Any] = {
+        "masked_in": "normalised", "map_scaling": "pixels", "upsampling": "bicubic",
+        "mask": "binary", "ties": "trimmed", "kept_shares": (0.4,), "removed_shares": (0.3,),
+        "road_noise": 0.3, "road_score": "probability", "step": 20_000, "blur": (3, 2.0), "seed": 4,
+    }  # fmt: skip
+    changed = dataclasses.replace(PROTOCOL, **{setting: other[setting]})
+    for metric in METRICS.values():
+        if setting in metric.reads:
+            continue
+        before, after = metric.measure(batch(), PROTOCOL), metric.measure(batch(), changed)
+        assert list(before) == list(after)
+        for key, value in before.items():
+            assert torch.equal(value.nan_to_num(), after[key].nan_to_num()), (metric.name, key)
+
+
+def test_every_file_with_a_metric_is_registered() -> None:
+    folder = Path(known_metrics_module.__file__).parent
+    files = [path.stem for path in folder.glob("*.py") if "= Metric(" in path.read_text("utf-8")]
+    for file in files:
+        module = importlib.import_module(f"ttame.metrics.{file}")
+        found = {name for name, thing in vars(module).items() if isinstance(thing, Metric)}
+        assert {METRICS[name.lower()] for name in found} == {vars(module)[name] for name in found}
+    assert len(files) == 13
 
 
 def test_arguments_are_left_alone(metric: Metric) -> None:

@@ -74,9 +74,7 @@ def adcc(
         tensor([75.])
     """
     shared = shared or SharedResults()
-    protocol = Protocol(
-        "as asked", masked_in=space, map_scaling=map_scaling, upsampling=upsampling
-    )
+    protocol = Protocol("as asked", masked_in=space, map_scaling=map_scaling, upsampling=upsampling)
     complex_ = complexity(images, maps, map_scaling=map_scaling, upsampling=upsampling)
     coheres = shared.once(_coherency, explain, images, maps, classes, preprocessing, protocol)
     drop = masked_drop(
@@ -113,9 +111,7 @@ def coherency(
         ...           torch.tensor([0]), Preprocessing.imagenet(2))
         tensor([0.])
     """
-    protocol = Protocol(
-        "as asked", masked_in=space, map_scaling=map_scaling, upsampling=upsampling
-    )
+    protocol = Protocol("as asked", masked_in=space, map_scaling=map_scaling, upsampling=upsampling)
     shared = shared or SharedResults()
     return shared.once(_coherency, explain, images, maps, classes, preprocessing, protocol)
 

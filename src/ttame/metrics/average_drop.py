@@ -9,7 +9,7 @@ from ttame.metrics.measuring_batch import Probabilities, of_classes
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import MapScaling, MaskKind, Protocol, Ties, Upsampling
 from ttame.metrics.shared_results import SharedResults
-from ttame.pixel_masking import MaskingSpace, mask_images
+from ttame.pixel_masking import MaskingSpace
 from ttame.preprocessing import Preprocessing
 
 

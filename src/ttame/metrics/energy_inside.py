@@ -11,7 +11,6 @@ from ttame.metrics.pointing_game import without_object_nan
 from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
 
 
-
 def energy_inside(
     maps: Tensor,
     targets: Tensor,

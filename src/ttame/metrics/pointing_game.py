@@ -12,7 +12,6 @@ from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
 
 
-
 def pointing_game(
     maps: Tensor,
     targets: Tensor,

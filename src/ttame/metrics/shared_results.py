@@ -35,11 +35,35 @@ class SharedResults:
 
         Args:
             function: always gives the same answer to the same arguments.
-            args: hashable; tensors are, and must not be changed in place.
-            options: likewise.
+            args: must not be changed in place afterwards.
+            options: likewise; this object itself may be among them, for what is asked within.
         """
-        # The key keeps the arguments alive: none of their identities is given to another tensor.
-        key = (function, args, tuple(sorted(options.items())))
+        # The key keeps the arguments alive, so that none of their identities is given to another
+        # tensor; this object in its own key would keep itself alive, and with it every image.
+        named = tuple((name, _hashable(options[name])) for name in sorted(options)
+                      if options[name] is not self)  # fmt: skip
+        key = (_hashable(function), *map(_hashable, args), named)
         if key not in self._known:
             self._known[key] = function(*args, **options)
         return cast("T", self._known[key])
+
+
+class _Itself:
+    """Stands for what has no hash: equal to nothing but the same object."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return _Itself(value)
+    return value
