@@ -166,7 +166,9 @@ def confidences(
     shared = shared or SharedResults()
     protocol = Protocol(
         "as asked", kept_shares=(kept_share,), masked_in=space, map_scaling=map_scaling,
-        upsampling=upsampling, mask=mask, ties=ties, seed=seed,
+        upsampling=upsampling, mask=mask, ties=ties,
+        # It orders trimmed ties and nothing else: otherwise no second pass for another seed.
+        seed=seed if ties == "trimmed" else 0,
     )  # fmt: skip
     after = shared.once(
         masked_confidence, probabilities, images, maps, classes, preprocessing, kept_share, protocol
