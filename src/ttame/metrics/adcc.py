@@ -75,13 +75,13 @@ def adcc(
     """
     shared = shared or SharedResults()
     protocol = Protocol("as asked", masked_in=space, map_scaling=map_scaling, upsampling=upsampling)
-    complex_ = complexity(images, maps, map_scaling=map_scaling, upsampling=upsampling)
+    spread = complexity(images, maps, map_scaling=map_scaling, upsampling=upsampling)
     coheres = shared.once(_coherency, explain, images, maps, classes, preprocessing, protocol)
     drop = masked_drop(
         probabilities, images, maps, classes, preprocessing, space=space,
         map_scaling=map_scaling, upsampling=upsampling, shared=shared,
     )  # fmt: skip
-    return harmonic_mean(coheres, complex_, drop)
+    return harmonic_mean(coheres, spread, drop)
 
 
 def coherency(

@@ -258,8 +258,8 @@ def gain_of(before: Tensor, after: Tensor) -> Tensor:
 def mean_map(maps: Tensor) -> Tensor:
     """``100 · mean |S|``: how much of the picture a map keeps as a soft mask.
 
-    To be read next to Average Drop; also the complexity of ADCC (Poppi et al., arXiv 2104.10252).
-    Neither higher nor lower is better by itself.
+    To be read next to Average Drop; ADCC calls it complexity (Poppi et al., arXiv 2104.10252).
+    Neither higher nor lower is better.
 
     Args:
         maps: (B, H, W) in [0, 1]. In a table they are scaled and resized by the protocol.
