@@ -74,9 +74,11 @@ def adcc(
         tensor([75.])
     """
     shared = shared or SharedResults()
-    protocol = Protocol("as asked", masked_in=space, map_scaling=map_scaling, upsampling=upsampling)
     spread = complexity(images, maps, map_scaling=map_scaling, upsampling=upsampling)
-    coheres = shared.once(_coherency, explain, images, maps, classes, preprocessing, protocol)
+    coheres = coherency(
+        explain, images, maps, classes, preprocessing, space=space,
+        map_scaling=map_scaling, upsampling=upsampling, shared=shared,
+    )  # fmt: skip
     drop = masked_drop(
         probabilities, images, maps, classes, preprocessing, space=space,
         map_scaling=map_scaling, upsampling=upsampling, shared=shared,
