@@ -104,6 +104,16 @@ def test_no_room_is_a_drawer_for_everything() -> None:
     assert not names & FORBIDDEN_NAMES
 
 
+@pytest.mark.parametrize("room", ["metrics", "evaluation"])
+def test_probabilities_are_the_classifiers_affair(room: str) -> None:
+    """Whoever measures is given them, because not every network's classes exclude each other."""
+    for path in sorted((SOURCE / room).glob("*.py")):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        called = [node.func for node in nodes if isinstance(node, ast.Call)]
+        names = {getattr(f, "attr", getattr(f, "id", "")) for f in called}
+        assert not names & {"softmax", "log_softmax", "sigmoid", "logsigmoid"}, path
+
+
 def test_no_pickle_is_ever_loaded() -> None:
     readers = {"pickle", "dill", "joblib", "cloudpickle"}
     for path in modules():

@@ -64,7 +64,6 @@ def test_every_method_has_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_has_an_example(name: str) -> None:
-    """In the module that defines it: the function of tensors that it measures with."""
-    module = importlib.import_module(METRICS[name].measure.__module__)
-    functions = [thing for thing in vars(module).values() if callable(thing)]
-    assert any(has_example(thing) for thing in functions if thing.__module__ == module.__name__)
+    metric = METRICS[name]
+    functions = [metric.function, *metric.also.values(), *([metric.curve] if metric.curve else [])]
+    assert all(has_example(function) for function in functions)

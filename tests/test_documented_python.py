@@ -143,6 +143,18 @@ def test_adding_a_metric(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = evaluate(classifier, "photos/", methods, "evaluation", metrics=["my_metric"], limit=4)
     assert [column.title for column in found.columns] == ["My metric"]
     assert 0 < found.methods[0].scores["my_metric"].value <= 100
+    names: dict[str, Any] = {}
+    exec(python_blocks("docs/how-to/add-a-metric.md")[1], names)
+    shared, images = names["SharedResults"](), torch.rand(2, 3, 32, 32)
+    asked: list[torch.Tensor] = []
+
+    def probabilities(images: torch.Tensor) -> torch.Tensor:
+        asked.append(images)
+        return torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+
+    for _ in range(2):
+        assert names["certainty"](probabilities, images, shared=shared).tolist() == [0.75, 0.5]
+    assert len(asked) == 1
 
 
 def written_module(page: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:

@@ -96,6 +96,9 @@ def _metric(metric: Metric) -> list[str]:
     ]
     if "targets" in metric.needs:
         facts.append("Needs `--annotations`")
+    if metric.reads:
+        settings = ", ".join(f"`{setting}`" for setting in sorted(metric.reads))
+        facts.append(f"Depends on the protocol's {settings}")
     if metric.per_class:
         facts.append("Images of a class are averaged before classes are")
     facts.append(f"Measured by {', '.join(used)}" if used else "Measured where `--metrics` asks")

@@ -183,12 +183,12 @@ def test_a_batch_equals_its_images_and_nothing_is_changed() -> None:
     images, maps, classes = torch.rand(3, 3, 4, 6), torch.randn(3, 2, 3), torch.tensor([0, 1, 0])
     kept = (images.clone(), maps.clone())
     arguments = (brightness, own_picture, images, maps, classes, plain(4, 6))
-    together = adcc(*arguments, protocol=PLAIN)
+    together = adcc(*arguments, space="raw", map_scaling="grid")
     assert torch.equal(images, kept[0]) and torch.equal(maps, kept[1])
     for i in range(3):
         one = slice(i, i + 1)
         alone = adcc(
             brightness, own_picture, images[one], maps[one], classes[one], plain(4, 6),
-            protocol=PLAIN,
+            space="raw", map_scaling="grid",
         )  # fmt: skip
         assert float(alone) == pytest.approx(float(together[i]), rel=1e-5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.metrics.measured import batch_of, grey, own_picture
+from tests.metrics.measured import batch_of, brightness, grey, own_picture
 from tests.tiny_networks import tiny_cnn
 from ttame.explainers.known_explainers import make_explainer
 from ttame.metrics.class_sensitivity import (
@@ -32,14 +32,14 @@ def test_the_least_probable_other_class_is_compared() -> None:
         return torch.rand(len(images), 2, 2)
 
     images, maps = torch.rand(3, 3, 2, 2), torch.rand(3, 2, 2)
-    class_sensitivity(explain, images, maps, classes, probabilities)
+    class_sensitivity(explain, images, maps, classes, lambda _images: probabilities)
     assert asked == [0, 1, 0]
 
 
 def test_it_is_the_correlation_of_the_raw_maps() -> None:
     images, maps, others = torch.rand(2, 3, 4, 4), torch.randn(2, 3, 2), torch.randn(2, 3, 2)
     found = class_sensitivity(
-        lambda images, classes: others, images, maps, torch.tensor([0, 1]), torch.rand(2, 3)
+        lambda images, classes: others, images, maps, torch.tensor([0, 1]), brightness
     )
     slow = [
         float(np.corrcoef(a.flatten(), b.flatten())[0, 1])

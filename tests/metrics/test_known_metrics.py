@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import importlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.metrics.measured import plain
 from ttame.errors import UnknownNameError
+from ttame.metrics import known_metrics as known_metrics_module
+from ttame.metrics.adcc import adcc
+from ttame.metrics.average_drop import average_drop
+from ttame.metrics.energy_inside import energy_inside
+from ttame.metrics.insertion_deletion import insertion
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import PROTOCOLS
 from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
-from ttame.metrics.protocol import Protocol
+from ttame.metrics.perturbation import perturbation
+from ttame.metrics.protocol import SETTINGS, Protocol, percent
+from ttame.metrics.road import road
+from ttame.preprocessing import Preprocessing
 
 SIZE = (24, 32)
 PROTOCOL = Protocol("quick", removed_shares=(0.1, 0.5, 0.9), step=10_000)
@@ -65,8 +79,10 @@ def test_every_image_gets_a_value(metric: Metric) -> None:
         for part in column.parts or (column.key,)
     }
     assert needed <= set(values)
+    low, high = metric.bounds
     for key, value in values.items():
         assert value.shape == (3,), key
+        assert bool(((value >= low) & (value <= high) | value.isnan()).all()), key
         expected = torch.tensor([True, True, "targets" not in metric.needs])
         assert torch.equal(torch.isfinite(value), expected), key
 
@@ -85,6 +101,126 @@ def test_the_same_numbers_come_again(metric: Metric) -> None:
     first, second = (metric.measure(batch(), PROTOCOL) for _ in range(2))
     for key, value in first.items():
         assert torch.equal(value.nan_to_num(), second[key].nan_to_num()), key
+
+
+CALLS: dict[str, Callable[[MeasuringBatch], dict[str, Tensor]]] = {
+    "average_drop": lambda b: {
+        f"average_drop@{percent(share)}": average_drop(
+            b.probabilities, b.images, b.maps, b.classes, b.preprocessing, kept_share=share,
+            space="normalised", map_scaling="pixels", upsampling="bicubic", mask="binary",
+            ties="trimmed", seed=3,
+        )
+        for share in (1.0, 0.4)
+    },
+    "adcc": lambda b: {
+        "adcc": adcc(
+            b.probabilities, b.explain, b.images, b.maps, b.classes, b.preprocessing,
+            space="normalised", map_scaling="pixels", upsampling="bicubic",
+        )
+    },
+    "insertion": lambda b: {
+        "insertion": insertion(
+            b.probabilities, b.images, b.maps, b.classes, step=9000, blur=(3, 2.0),
+            map_scaling="pixels", upsampling="bicubic", seed=3,
+        )
+    },
+    "road_least_relevant_first": lambda b: {
+        "road_least_relevant_first": road(
+            b.probabilities, b.images, b.maps, b.classes, b.preprocessing,
+            order="least relevant first", shares=(0.2, 0.6), score="probability", noise=0.3,
+            map_scaling="pixels", upsampling="bicubic", seed=3,
+        )
+    },
+    "positive_perturbation": lambda b: {
+        "positive_perturbation": perturbation(
+            b.probabilities, b.images, b.maps, b.classes, b.preprocessing, shares=(0.2, 0.6),
+            space="normalised", map_scaling="pixels", upsampling="bicubic", seed=3,
+        )
+    },
+    "energy_inside": lambda b: {
+        "energy_inside": energy_inside(
+            b.maps, b.targets, map_scaling="pixels", upsampling="bicubic"
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_by_hand_gives_the_numbers_of_the_table(name: str) -> None:
+    unlike_defaults = Protocol(
+        "other", masked_in="normalised", map_scaling="pixels", upsampling="bicubic", mask="binary",
+        ties="trimmed", kept_shares=(1.0, 0.4), removed_shares=(0.2, 0.6), road_noise=0.3,
+        road_score="probability", step=9000, blur=(3, 2.0), seed=3,
+    )  # fmt: skip
+    # The opposite of a good map, so that what is kept is not the object.
+    colours = Preprocessing.imagenet(SIZE)
+    given = dataclasses.replace(batch(), maps=-batch().maps, preprocessing=colours)
+    found = METRICS[name].measure(given, unlike_defaults)
+    for key, expected in CALLS[name](given).items():
+        assert torch.equal(found[key].nan_to_num(), expected.nan_to_num()), key
+    defaults = METRICS[name].measure(given, PROTOCOL)
+    firsts = [next(iter(values.values())).nan_to_num() for values in (defaults, found)]
+    assert not torch.equal(*firsts)
+
+
+USUAL = Protocol(
+    "settings", ties="trimmed", removed_shares=(0.1, 0.4, 0.8), step=9000, upsampling="bicubic",
+    road_noise=0.02, road_score="probability",
+)  # fmt: skip
+OTHER: dict[str, Any] = {
+    "masked_in": "normalised", "map_scaling": "pixels", "upsampling": "bilinear", "mask": "binary",
+    "ties": "kept", "kept_shares": (0.4,), "removed_shares": (0.3,), "road_noise": 0.3,
+    "road_score": "accuracy", "step": 20_000, "blur": (3, 2.0), "seed": 4,
+}  # fmt: skip
+ALL_OR_NOTHING = {"increase_in_confidence", "positive_perturbation", "negative_perturbation"}
+"""Of a few images these may stay the same whatever is changed."""
+
+
+@functools.cache
+def measured(protocol: Protocol) -> dict[str, dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    preprocessing, count = Preprocessing.imagenet(8), 16
+    given = MeasuringBatch(
+        probabilities=lambda images: images.mean(dim=(2, 3)).mul(6).softmax(dim=1),
+        images=preprocessing.normalise(torch.rand(count, 3, 8, 8, generator=generator)),
+        maps=torch.rand(count, 5, 4, generator=generator).clamp(0.3, 0.5),
+        classes=torch.arange(count) % 3,
+        preprocessing=preprocessing,
+        explain=lambda images, classes: F.adaptive_avg_pool2d(images[:, 0], (5, 4)).relu(),
+        numbers=tuple(range(count)),
+        targets=torch.rand(count, 8, 8, generator=generator) > 0.5,
+    )
+    return {name: metric.measure(given, protocol) for name, metric in METRICS.items()}
+
+
+@pytest.mark.parametrize("setting", OTHER)
+def test_a_setting_changes_the_metrics_that_read_it_and_no_others(setting: str) -> None:
+    changed = dataclasses.replace(USUAL, **{setting: OTHER[setting]})
+    for name, metric in METRICS.items():
+        before, after = measured(USUAL)[name], measured(changed)[name]
+        same = {
+            key: key in after and torch.equal(value.nan_to_num(), after[key].nan_to_num())
+            for key, value in before.items()
+        }
+        if setting not in metric.reads:
+            assert all(same.values()) and list(before) == list(after), name
+        elif name not in ALL_OR_NOTHING:
+            own = [key for key in same if ".curve@" not in key and not key.startswith("adcc.")]
+            assert not all(same[key] for key in own), name
+
+
+def test_every_setting_is_tried() -> None:
+    assert set(OTHER) == SETTINGS - {"explained_class", "adcc_average"}
+
+
+def test_every_file_with_a_metric_is_registered() -> None:
+    folder = Path(known_metrics_module.__file__).parent
+    files = [path.stem for path in folder.glob("*.py") if "= Metric(" in path.read_text("utf-8")]
+    for file in files:
+        module = importlib.import_module(f"ttame.metrics.{file}")
+        found = {name for name, thing in vars(module).items() if isinstance(thing, Metric)}
+        assert {METRICS[name.lower()] for name in found} == {vars(module)[name] for name in found}
+    assert len(files) == 13
 
 
 def test_arguments_are_left_alone(metric: Metric) -> None:

@@ -124,7 +124,6 @@ def test_metrics_equal_the_function_in_batches_and_alone() -> None:
                 maps=maps[[row]],
                 classes=classes[[row]],
                 numbers=(row,),
-                _remembered={},
             )
             for key, values in metric.measure(single, protocol).items():
                 assert torch.equal(values, together[key][[row]]), key

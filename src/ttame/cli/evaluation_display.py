@@ -201,7 +201,7 @@ def print_metrics() -> None:
     for heading in ("better", "what the number says", "cost", "paper"):
         table.add_column(heading, overflow="fold")
     for metric in METRICS.values():
-        needs = " (needs --annotations)" if metric.needs else ""
+        needs = " (needs --annotations)" if "targets" in metric.needs else ""
         better = {"higher": "higher", "lower": "lower", "neither": "–"}[metric.better]
         table.add_row(metric.name, better, metric.measures + needs, metric.cost, metric.paper)
     wide_console().print(table)

@@ -25,6 +25,7 @@ from ttame.explainers.memory_budget import ActivationMeter, in_chunks, most_at_o
 from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol
+from ttame.metrics.shared_results import SharedResults
 from ttame.saliency_maps import has_evidence, to_unit_range
 
 HAS_EVIDENCE = "has_evidence"
@@ -163,7 +164,8 @@ def _measure(
     images = torch.stack([classifier.preprocessing.prepare(photo) for _, photo in opened])
     images = images.to(classifier.device)
     probabilities = _checked_probabilities(quick, [measuring.photos.name(n) for n in numbers])
-    before = probabilities(images)
+    shared = SharedResults()
+    before = shared.once(probabilities, images)
     classes = explained_classes(measuring, numbers, before)
     maps, facts = _explain(explainer, images, classes, skipped, meter=meter)
     measured = MeasuringBatch(
@@ -175,8 +177,8 @@ def _measure(
         explain=lambda changed, of: explainer(changed, of[:, None]).maps[:, 0],
         numbers=tuple(numbers),
         targets=_targets(measuring, opened, classes),
+        shared=shared,
     )
-    measured.once("before", lambda: before)
     values: dict[str, Tensor] = {HAS_EVIDENCE: has_evidence(maps).float()}
     with torch.no_grad():
         for metric in measuring.metrics:

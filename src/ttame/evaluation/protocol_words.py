@@ -16,6 +16,7 @@ def protocol_in_words(protocol: Protocol, metrics: Sequence[Metric]) -> tuple[tu
         >>> protocol_in_words(known_protocol("t-tame"), ())[0]
         ('Class', "each image's top-1 class is explained and scored")
     """
+    read = {setting for metric in metrics for setting in metric.reads}
     removed = "black" if protocol.masked_in == "raw" else "the mean colour of the data set"
     kept = ", ".join(percent(share) for share in protocol.kept_shares)
     shares = ", ".join(percent(share) for share in protocol.removed_shares)
@@ -40,8 +41,13 @@ def protocol_in_words(protocol: Protocol, metrics: Sequence[Metric]) -> tuple[tu
         ("Map", scaling),
         (
             "Masks",
-            f"multiply {protocol.masked_in} pixels, so that what is removed is {removed}; of the "
-            f"map, the top {kept} % of the pixels keep {values} and the others become 0; {ties}",
+            f"multiply {protocol.masked_in} pixels, so that what is removed is {removed}"
+            + (
+                f"; of the map, the top {kept} % of the pixels keep {values} and the others "
+                f"become 0; {ties}"
+                if "kept_shares" in read
+                else ""
+            ),
         ),
         ("Removal", f"ROAD and perturbation curves remove {shares} % of the pixels"),
         (
@@ -62,13 +68,12 @@ def protocol_in_words(protocol: Protocol, metrics: Sequence[Metric]) -> tuple[tu
         ("ADCC", f"averaged over images: {protocol.adcc_average}"),
         ("Equal values", f"are ordered once for all methods, by seed {protocol.seed}"),
     ]
-    used = {metric.name for metric in metrics}
-    needed = {
-        "Masks": {"average_drop", "increase_in_confidence", "average_gain", "adcc", "coherency"},
-        "Removal": {"road_most_relevant_first", "road_least_relevant_first"}
-        | {"positive_perturbation", "negative_perturbation"},
-        "ROAD": {"road_most_relevant_first", "road_least_relevant_first"},
-        "Insertion and deletion": {"insertion", "deletion"},
-        "ADCC": {"adcc"},
+    # Of a setting that no metric reads, nothing is said.
+    said_of = {
+        "Masks": "masked_in",
+        "Removal": "removed_shares",
+        "ROAD": "road_noise",
+        "Insertion and deletion": "step",
+        "ADCC": "adcc_average",
     }
-    return tuple((what, how) for what, how in words if what not in needed or needed[what] & used)
+    return tuple((what, how) for what, how in words if what not in said_of or said_of[what] in read)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from ttame.metrics.average_drop import drop_of
+from ttame.metrics.average_drop import average_drop, mean_map
 from ttame.metrics.map_correlation import pearson_correlation
-from ttame.metrics.map_masks import map_values, masked_confidence, masked_images
-from ttame.metrics.measuring_batch import Explain, MeasuringBatch, Probabilities
+from ttame.metrics.map_masks import map_values, masked_images
+from ttame.metrics.measuring_batch import Explain, Probabilities
 from ttame.metrics.metric import Column, Metric
-from ttame.metrics.protocol import Protocol
+from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
+from ttame.metrics.shared_results import SharedResults
+from ttame.pixel_masking import MaskingSpace
 from ttame.preprocessing import Preprocessing
 
 Numbers = TypeVar("Numbers", Tensor, np.ndarray)
 
 PAPER = "Poppi et al., arXiv 2104.10252"
-_PUBLISHED = Protocol("as published", masked_in="normalised", map_scaling="pixels")
+_OPTIONS = {"space": "masked_in"}
 
 
 def adcc(
@@ -30,7 +31,10 @@ def adcc(
     classes: Tensor,
     preprocessing: Preprocessing,
     *,
-    protocol: Protocol = _PUBLISHED,
+    space: MaskingSpace = "normalised",
+    map_scaling: MapScaling = "pixels",
+    upsampling: Upsampling = "bilinear",
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """The harmonic mean of coherency, 1 − complexity and 1 − Average Drop of every image.
 
@@ -44,13 +48,18 @@ def adcc(
     binary one that keeps everything would change nothing.
 
     Args:
-        probabilities: the classifier's softmax output.
+        probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].
         explain: the method that made the maps; it explains the masked images.
         images: (B, 3, H, W) float, normalised.
         maps: (B, h, w) raw maps.
         classes: (B,) int64, the explained classes.
         preprocessing: the classifier's own.
-        protocol: how maps become masks, and where these multiply.
+        space: where masks multiply: ``"normalised"``, as published, gives removed pixels the mean
+            colour; ``"raw"`` makes them black.
+        map_scaling: ``"pixels"``, as published, scales maps to [0, 1] after they are resized,
+            ``"grid"`` before.
+        upsampling: of maps to the images' size.
+        shared: what other metrics of the same images have computed.
 
     Returns:
         (B,) float32 in percent, in [0, 100]; 0 where one of the three is at its worst.
@@ -64,10 +73,113 @@ def adcc(
         ...      left_half, torch.tensor([0]), Preprocessing.imagenet(2))
         tensor([75.])
     """
-    batch = MeasuringBatch(
-        probabilities, images, maps, classes, preprocessing, explain, tuple(range(len(images)))
-    )
-    return _measure_adcc(batch, protocol)["adcc"]
+    shared = shared or SharedResults()
+    spread = complexity(images, maps, map_scaling=map_scaling, upsampling=upsampling)
+    coheres = coherency(
+        explain, images, maps, classes, preprocessing, space=space,
+        map_scaling=map_scaling, upsampling=upsampling, shared=shared,
+    )  # fmt: skip
+    drop = masked_drop(
+        probabilities, images, maps, classes, preprocessing, space=space,
+        map_scaling=map_scaling, upsampling=upsampling, shared=shared,
+    )  # fmt: skip
+    return harmonic_mean(coheres, spread, drop)
+
+
+def coherency(
+    explain: Explain,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    *,
+    space: MaskingSpace = "normalised",
+    map_scaling: MapScaling = "pixels",
+    upsampling: Upsampling = "bilinear",
+    shared: SharedResults | None = None,
+) -> Tensor:
+    """``100 · (1 + Pearson(S(x), S(x ⊙ S))) / 2``: whether the masked image has the same map.
+
+    One of the three parts of ADCC (Poppi et al., arXiv 2104.10252); arguments and deviations as
+    for :func:`adcc`. Higher is better.
+
+    Returns:
+        (B,) float32 in percent, in [0, 100]; 50 where a map is constant.
+
+    Example:
+        >>> import torch
+        >>> left_half = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
+        >>> coherency(lambda images, classes: 1 - left_half, torch.rand(1, 3, 2, 2), left_half,
+        ...           torch.tensor([0]), Preprocessing.imagenet(2))
+        tensor([0.])
+    """
+    protocol = Protocol("as asked", masked_in=space, map_scaling=map_scaling, upsampling=upsampling)
+    shared = shared or SharedResults()
+    return shared.once(_coherency, explain, images, maps, classes, preprocessing, protocol)
+
+
+def complexity(
+    images: Tensor,
+    maps: Tensor,
+    *,
+    map_scaling: MapScaling = "pixels",
+    upsampling: Upsampling = "bilinear",
+) -> Tensor:
+    """``100 · mean S``: how much of the picture the map shows.
+
+    One of the three parts of ADCC (Poppi et al., arXiv 2104.10252). Lower is better.
+
+    Args:
+        images: (B, 3, H, W), for their size.
+        maps: (B, h, w) raw maps.
+        map_scaling: as for :func:`adcc`.
+        upsampling: of maps to the images' size.
+
+    Returns:
+        (B,) float32 in percent, in [0, 100].
+
+    Example:
+        >>> import torch
+        >>> complexity(torch.rand(1, 3, 2, 2), torch.tensor([[[1.0, 2.0], [2.0, 3.0]]]))
+        tensor([50.])
+    """
+    protocol = Protocol("as asked", map_scaling=map_scaling, upsampling=upsampling)
+    size = (int(images.shape[2]), int(images.shape[3]))
+    return mean_map(map_values(maps, size, protocol))
+
+
+def masked_drop(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    *,
+    space: MaskingSpace = "normalised",
+    map_scaling: MapScaling = "pixels",
+    upsampling: Upsampling = "bilinear",
+    shared: SharedResults | None = None,
+) -> Tensor:
+    """Average Drop as ADCC takes it: with soft masks that keep all pixels.
+
+    Arguments as for :func:`adcc`.
+
+    Returns:
+        (B,) float32 in percent, in [0, 100].
+
+    Example:
+        >>> import torch
+        >>> def bright(images):
+        ...     return images.mean(dim=(2, 3))
+        >>> left_half = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
+        >>> masked_drop(bright, torch.ones(1, 3, 2, 2), left_half, torch.tensor([0]),
+        ...             Preprocessing.imagenet(2))
+        tensor([50.])
+    """
+    return average_drop(
+        probabilities, images, maps, classes, preprocessing, space=space,
+        map_scaling=map_scaling, upsampling=upsampling, shared=shared,
+    )  # fmt: skip
 
 
 def harmonic_mean(coherency: Numbers, complexity: Numbers, drop: Numbers) -> Numbers:
@@ -84,59 +196,20 @@ def harmonic_mean(coherency: Numbers, complexity: Numbers, drop: Numbers) -> Num
     return combined
 
 
-def map_mean(maps: Tensor) -> Tensor:
-    """Complexity: ``100 · mean |S|``.
-
-    Args:
-        maps: (B, H, W) in [0, 1].
-
-    Returns:
-        (B,) in percent.
-
-    Example:
-        >>> import torch
-        >>> map_mean(torch.tensor([[[0.0, 0.5], [0.5, 1.0]]]))
-        tensor([50.])
-    """
-    return 100 * maps.abs().mean(dim=(1, 2))
-
-
-def _soft(protocol: Protocol) -> Protocol:
-    return dataclasses.replace(protocol, mask="soft")
-
-
-def _coherency(batch: MeasuringBatch, protocol: Protocol) -> Tensor:
-    """``100 · (1 + Pearson(S(x), S(x ⊙ S))) / 2``, (B,)."""
-    soft = _soft(protocol)
-
-    def compute() -> Tensor:
-        of_masked = batch.explain(masked_images(batch, 1.0, soft), batch.classes)
-        correlation = pearson_correlation(
-            map_values(batch.maps, batch.size, soft), map_values(of_masked, batch.size, soft)
-        )
-        return 50 * (1 + correlation)
-
-    return batch.once(("coherency", soft.hash), compute)
-
-
-def _complexity(batch: MeasuringBatch, protocol: Protocol) -> Tensor:
-    return map_mean(map_values(batch.maps, batch.size, protocol))
-
-
-def _drop(batch: MeasuringBatch, protocol: Protocol) -> Tensor:
-    after = masked_confidence(batch, 1.0, _soft(protocol))
-    return drop_of(batch.before, after)
-
-
-def _measure_adcc(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    coherency, complexity = _coherency(batch, protocol), _complexity(batch, protocol)
-    drop = _drop(batch, protocol)
-    return {
-        "adcc": harmonic_mean(coherency, complexity, drop),
-        "adcc.coherency": coherency,
-        "adcc.complexity": complexity,
-        "adcc.drop": drop,
-    }
+def _coherency(
+    explain: Explain,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    protocol: Protocol,
+) -> Tensor:
+    size = (int(images.shape[2]), int(images.shape[3]))
+    of_masked = explain(masked_images(images, maps, preprocessing, 1.0, protocol), classes)
+    correlation = pearson_correlation(
+        map_values(maps, size, protocol), map_values(of_masked, size, protocol)
+    )
+    return 50 * (1 + correlation)
 
 
 def _adcc_columns(metric: Metric, protocol: Protocol) -> tuple[Column, ...]:
@@ -161,8 +234,15 @@ ADCC = Metric(
     paper=PAPER,
     measures="the harmonic mean of coherency, 1 − complexity and 1 − Average Drop",
     cost="1 forward and 1 map of the masked image",
-    measure=_measure_adcc,
+    function=adcc,
+    options=_OPTIONS,
+    also={
+        "adcc.coherency": coherency,
+        "adcc.complexity": complexity,
+        "adcc.drop": masked_drop,
+    },
     columns=_adcc_columns,
+    columns_read=("adcc_average",),
 )
 
 COHERENCY = Metric(
@@ -173,7 +253,8 @@ COHERENCY = Metric(
     paper=PAPER,
     measures="how well the map of the masked image correlates with that of the image",
     cost="1 map of the masked image",
-    measure=lambda batch, protocol: {"coherency": _coherency(batch, protocol)},
+    function=coherency,
+    options=_OPTIONS,
 )
 
 COMPLEXITY = Metric(
@@ -184,5 +265,5 @@ COMPLEXITY = Metric(
     paper=PAPER,
     measures="the map's mean value: how much of the picture it shows",
     cost="none",
-    measure=lambda batch, protocol: {"complexity": _complexity(batch, protocol)},
+    function=complexity,
 )

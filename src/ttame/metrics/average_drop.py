@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
-from ttame.metrics.map_masks import map_values, masked_confidence, share_masks
-from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities, of_classes
-from ttame.metrics.metric import Column, Metric
-from ttame.metrics.protocol import Protocol, percent
-from ttame.pixel_masking import MaskingSpace, mask_images
+from ttame.metrics.map_masks import masked_confidence, share_masks
+from ttame.metrics.measuring_batch import Probabilities, of_classes
+from ttame.metrics.metric import Metric
+from ttame.metrics.protocol import MapScaling, MaskKind, Protocol, Ties, Upsampling
+from ttame.metrics.shared_results import SharedResults
+from ttame.pixel_masking import MaskingSpace
 from ttame.preprocessing import Preprocessing
 
 
@@ -23,6 +22,12 @@ def average_drop(
     *,
     kept_share: float = 1.0,
     space: MaskingSpace = "raw",
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+    mask: MaskKind = "soft",
+    ties: Ties = "kept",
+    seed: int = 0,
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """How much of the class's probability is lost when only what the map shows is left.
 
@@ -32,16 +37,27 @@ def average_drop(
     the map's mean value.
 
     Args:
-        probabilities: the classifier's softmax output.
+        probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].
         images: (B, 3, H, W) float, normalised.
         maps: (B, h, w) raw maps.
         classes: (B,) int64, the explained classes.
         preprocessing: the classifier's own.
         kept_share: share of pixels kept, 1, 0.5 or 0.15 in the published tables.
-        space: ``"raw"`` makes removed pixels black, as published.
+        space: ``"raw"`` makes removed pixels black, as published; ``"normalised"`` gives them the
+            mean colour.
+        map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
+        upsampling: of maps to the images' size.
+        mask: ``"soft"`` keeps the map's values, ``"binary"`` makes those that stay 1.
+        ties: ``"kept"`` keeps every pixel that equals the threshold, ``"trimmed"`` exactly the
+            share.
+        seed: of the order of equal values, where ties are trimmed.
+        shared: what other metrics of the same images have computed.
 
     Returns:
         (B,) float32 in percent, in [0, 100]. Where p is 0 nothing can be lost: 0.
+
+    Raises:
+        TtameError: ``kept_share`` is outside (0, 1], for example a percentage.
 
     Example:
         >>> import torch
@@ -56,8 +72,10 @@ def average_drop(
         tensor([59.3372,  0.0000])
     """
     before, after = confidences(
-        probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space
-    )
+        probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space,
+        map_scaling=map_scaling, upsampling=upsampling, mask=mask, ties=ties, seed=seed,
+        shared=shared,
+    )  # fmt: skip
     return drop_of(before, after)
 
 
@@ -70,6 +88,12 @@ def increase_in_confidence(
     *,
     kept_share: float = 1.0,
     space: MaskingSpace = "raw",
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+    mask: MaskKind = "soft",
+    ties: Ties = "kept",
+    seed: int = 0,
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """Whether the class became more probable when only what the map shows was left.
 
@@ -92,8 +116,10 @@ def increase_in_confidence(
         tensor([  0., 100.])
     """
     before, after = confidences(
-        probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space
-    )
+        probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space,
+        map_scaling=map_scaling, upsampling=upsampling, mask=mask, ties=ties, seed=seed,
+        shared=shared,
+    )  # fmt: skip
     return increase_of(before, after)
 
 
@@ -129,12 +155,25 @@ def confidences(
     *,
     kept_share: float = 1.0,
     space: MaskingSpace = "raw",
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+    mask: MaskKind = "soft",
+    ties: Ties = "kept",
+    seed: int = 0,
+    shared: SharedResults | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The class's probability on the images and on the masked images, each (B,)."""
-    size = (int(images.shape[2]), int(images.shape[3]))
-    masks = published_masks(maps[:, None], size, kept_share)
-    masked = mask_images(images, masks, preprocessing, space)
-    return of_classes(probabilities(images), classes), of_classes(probabilities(masked), classes)
+    shared = shared or SharedResults()
+    protocol = Protocol(
+        "as asked", kept_shares=(kept_share,), masked_in=space, map_scaling=map_scaling,
+        upsampling=upsampling, mask=mask, ties=ties,
+        # It orders trimmed ties and nothing else: otherwise no second pass for another seed.
+        seed=seed if ties == "trimmed" else 0,
+    )  # fmt: skip
+    after = shared.once(
+        masked_confidence, probabilities, images, maps, classes, preprocessing, kept_share, protocol
+    )
+    return of_classes(shared.once(probabilities, images), classes), after
 
 
 def published_masks(maps: Tensor, size: tuple[int, int], kept_share: float = 1.0) -> Tensor:
@@ -169,6 +208,12 @@ def average_gain(
     *,
     kept_share: float = 1.0,
     space: MaskingSpace = "raw",
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+    mask: MaskKind = "soft",
+    ties: Ties = "kept",
+    seed: int = 0,
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """How much of what was missing to certainty is gained when only what the map shows is left.
 
@@ -191,8 +236,10 @@ def average_gain(
         tensor([ 0.0000, 59.3372])
     """
     before, after = confidences(
-        probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space
-    )
+        probabilities, images, maps, classes, preprocessing, kept_share=kept_share, space=space,
+        map_scaling=map_scaling, upsampling=upsampling, mask=mask, ties=ties, seed=seed,
+        shared=shared,
+    )  # fmt: skip
     return gain_of(before, after)
 
 
@@ -208,26 +255,27 @@ def gain_of(before: Tensor, after: Tensor) -> Tensor:
     return 100 * (after - before).clamp_min(0) / missing.masked_fill(missing <= 0, 1)
 
 
-def _at_each_share(
-    name: str, compare: Callable[[Tensor, Tensor], Tensor]
-) -> Callable[[MeasuringBatch, Protocol], dict[str, Tensor]]:
-    def measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-        return {
-            f"{name}@{percent(kept)}": compare(
-                batch.before, masked_confidence(batch, kept, protocol)
-            )
-            for kept in protocol.kept_shares
-        }
+def mean_map(maps: Tensor) -> Tensor:
+    """``100 · mean |S|``: how much of the picture a map keeps as a soft mask.
 
-    return measure
+    To be read next to Average Drop; ADCC calls it complexity (Poppi et al., arXiv 2104.10252).
+    Neither higher nor lower is better.
+
+    Args:
+        maps: (B, H, W) in [0, 1]. In a table they are scaled and resized by the protocol.
+
+    Returns:
+        (B,) float32 in percent, in [0, 100].
+
+    Example:
+        >>> import torch
+        >>> mean_map(torch.tensor([[[0.0, 0.5], [0.5, 1.0]]]))
+        tensor([50.])
+    """
+    return 100 * maps.abs().mean(dim=(1, 2))
 
 
-def _column_of_each_share(metric: Metric, protocol: Protocol) -> tuple[Column, ...]:
-    return tuple(
-        Column(f"{metric.name}@{percent(kept)}", f"{metric.title} {percent(kept)} %")
-        for kept in protocol.kept_shares
-    )
-
+_SHARES = {"kept_share": "kept_shares", "space": "masked_in"}
 
 AVERAGE_DROP = Metric(
     name="average_drop",
@@ -238,8 +286,9 @@ AVERAGE_DROP = Metric(
     measures="the share of the class's probability that is lost when only the most relevant "
     "share of the picture is left",
     cost="1 forward a share",
-    measure=_at_each_share("average_drop", drop_of),
-    columns=_column_of_each_share,
+    function=average_drop,
+    options=_SHARES,
+    for_each="kept_share",
 )
 
 INCREASE_IN_CONFIDENCE = Metric(
@@ -251,8 +300,9 @@ INCREASE_IN_CONFIDENCE = Metric(
     measures="the share of images whose class becomes more probable when only the most relevant "
     "share of the picture is left",
     cost="none beyond Average Drop",
-    measure=_at_each_share("increase_in_confidence", increase_of),
-    columns=_column_of_each_share,
+    function=increase_in_confidence,
+    options=_SHARES,
+    for_each="kept_share",
 )
 
 AVERAGE_GAIN = Metric(
@@ -264,13 +314,10 @@ AVERAGE_GAIN = Metric(
     measures="how much of what was missing to certainty is gained when only the most relevant "
     "share of the picture is left",
     cost="none beyond Average Drop",
-    measure=_at_each_share("average_gain", gain_of),
-    columns=_column_of_each_share,
+    function=average_gain,
+    options=_SHARES,
+    for_each="kept_share",
 )
-
-
-def _mean_map(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    return {"mean_map": 100 * map_values(batch.maps, batch.size, protocol).mean(dim=(1, 2))}
 
 
 MEAN_MAP = Metric(
@@ -282,5 +329,6 @@ MEAN_MAP = Metric(
     measures="how much of the picture the map keeps as a soft mask; a method that hides nothing "
     "loses nothing, so read Average Drop at 100 % beside it",
     cost="none",
-    measure=_mean_map,
+    function=mean_map,
+    maps="scaled",
 )

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ttame.metrics.measuring_batch import Probabilities, of_classes
-from ttame.metrics.protocol import Protocol, percent
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """(N, C) probabilities and (N,) classes to (N,) numbers in percent."""
@@ -38,30 +37,13 @@ def probability_of_class(probabilities: Tensor, classes: Tensor) -> Tensor:
     return 100 * of_classes(probabilities, classes).float()
 
 
-def curve_over_shares(name: str, scores: Tensor, protocol: Protocol) -> dict[str, Tensor]:
-    """The points of a curve over the protocol's removed shares.
-
-    Args:
-        name: of the metric.
-        scores: (B, S), a column for each share.
-        protocol: its shares.
-
-    Returns:
-        Key to (B,).
-    """
-    return {
-        f"{name}.curve@{percent(share)}": scores[:, index]
-        for index, share in enumerate(protocol.removed_shares)
-    }
-
-
 def scores_of_versions(
     probabilities: Probabilities, versions: Iterable[Tensor], classes: Tensor, score: Score
 ) -> Tensor:
     """Score several changed versions of a batch of images.
 
     Args:
-        probabilities: the classifier's softmax output.
+        probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].
         versions: V batches of images (B, 3, H, W), normalised, made one at a time as they are
             asked for, so that few of them are in memory.
         classes: (B,) int64.

@@ -6,13 +6,19 @@ import torch
 from torch import Tensor
 
 from ttame.metrics.map_correlation import pearson_correlation
-from ttame.metrics.measuring_batch import Explain, MeasuringBatch
+from ttame.metrics.measuring_batch import Explain, Probabilities
 from ttame.metrics.metric import Metric
-from ttame.metrics.protocol import Protocol
+from ttame.metrics.shared_results import SharedResults
 
 
 def class_sensitivity(
-    explain: Explain, images: Tensor, maps: Tensor, classes: Tensor, probabilities: Tensor
+    explain: Explain,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    probabilities: Probabilities,
+    *,
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """How alike the maps of the explained class and of the least probable class are.
 
@@ -25,7 +31,8 @@ def class_sensitivity(
         images: (B, 3, H, W) float, normalised.
         maps: (B, h, w) raw maps of the explained classes.
         classes: (B,) int64, the explained classes.
-        probabilities: (B, C) of the images.
+        probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].
+        shared: what other metrics of the same images have computed.
 
     Returns:
         (B,) float32 in [−1, 1]; exactly 1 where both maps are the same, constant ones included;
@@ -34,10 +41,11 @@ def class_sensitivity(
     Example:
         >>> fixed = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
         >>> class_sensitivity(lambda images, classes: fixed, torch.rand(1, 3, 2, 2), fixed,
-        ...                   torch.tensor([0]), torch.tensor([[0.7, 0.2, 0.1]]))
+        ...                   torch.tensor([0]), lambda images: torch.tensor([[0.7, 0.2, 0.1]]))
         tensor([1.])
     """
-    others = explain(images, least_probable(probabilities, classes))
+    before = (shared or SharedResults()).once(probabilities, images)
+    others = explain(images, least_probable(before, classes))
     same = (maps == others).flatten(1).all(dim=1)
     return pearson_correlation(maps, others).masked_fill(same, 1)
 
@@ -59,13 +67,6 @@ def least_probable(probabilities: Tensor, classes: Tensor) -> Tensor:
     return probabilities.scatter(1, classes[:, None], torch.inf).argmin(dim=1)
 
 
-def _measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    value = class_sensitivity(
-        batch.explain, batch.images, batch.maps, batch.classes, batch.all_before
-    )
-    return {"class_sensitivity": value}
-
-
 CLASS_SENSITIVITY = Metric(
     name="class_sensitivity",
     title="Class sensitivity",
@@ -77,5 +78,6 @@ CLASS_SENSITIVITY = Metric(
         "does not depend on the class"
     ),
     cost="1 map of another class",
-    measure=_measure,
+    function=class_sensitivity,
+    bounds=(-1.0, 1.0),
 )

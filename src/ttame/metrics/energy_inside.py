@@ -6,15 +6,18 @@ import torch
 from torch import Tensor
 
 from ttame.metrics.map_masks import map_values
-from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
-from ttame.metrics.pointing_game import targets_of, without_object_nan
-from ttame.metrics.protocol import Protocol
-
-_PLAIN = Protocol("as published")
+from ttame.metrics.pointing_game import without_object_nan
+from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
 
 
-def energy_inside(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PLAIN) -> Tensor:
+def energy_inside(
+    maps: Tensor,
+    targets: Tensor,
+    *,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+) -> Tensor:
     """``100 · Σ_object S / Σ S`` with S in [0, 1] (Score-CAM, Wang et al., arXiv 1910.01279).
 
     The paper's energy-based pointing game. S is scaled by its minimum and maximum, so that no
@@ -24,7 +27,8 @@ def energy_inside(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PLAIN)
     Args:
         maps: (B, h, w) raw.
         targets: (B, H, W) bool, where the object is.
-        protocol: how maps are scaled and resized.
+        map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
+        upsampling: of maps to the targets' size.
 
     Returns:
         (B,) float32 in percent, in [0, 100]; NaN without an object.
@@ -34,15 +38,12 @@ def energy_inside(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PLAIN)
         >>> energy_inside(maps, torch.tensor([[[True, False], [False, True]]]))
         tensor([62.5000])
     """
+    protocol = Protocol("as asked", map_scaling=map_scaling, upsampling=upsampling)
     values = map_values(maps, (int(targets.shape[1]), int(targets.shape[2])), protocol)
     total = values.sum(dim=(1, 2), keepdim=True)
     values = torch.where(total > 0, values, 1.0)
     share = (values * targets).sum(dim=(1, 2)) / values.sum(dim=(1, 2))
     return without_object_nan(100 * share, targets)
-
-
-def _measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    return {"energy_inside": energy_inside(batch.maps, targets_of(batch), protocol=protocol)}
 
 
 ENERGY_INSIDE = Metric(
@@ -53,6 +54,5 @@ ENERGY_INSIDE = Metric(
     paper="Wang et al., arXiv 1910.01279",
     measures="the share of the map's value that lies on the object",
     cost="none",
-    measure=_measure,
-    needs=frozenset({"targets"}),
+    function=energy_inside,
 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from ttame.metrics.image_generator import image_generator
-from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities, of_classes
+from ttame.metrics.measuring_batch import Probabilities, of_classes
 from ttame.metrics.metric import Metric
-from ttame.metrics.protocol import Protocol
+from ttame.metrics.shared_results import SharedResults
 from ttame.pixel_masking import MaskingSpace, mask_images
 from ttame.preprocessing import Preprocessing
 from ttame.saliency_maps import resize_maps
@@ -31,6 +32,7 @@ def infidelity(
     rescaled: bool = False,
     seed: int = 0,
     numbers: Sequence[int] | None = None,
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """``E_I[(Σ I ⊙ S − (f(x) − f(x − I)))²]`` over perturbations I (Yeh et al., arXiv 1901.09392).
 
@@ -40,7 +42,7 @@ def infidelity(
     size, in equal parts on the three colours. Lower is better.
 
     Args:
-        probabilities: the classifier's softmax output.
+        probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].
         images: (B, 3, H, W) float, normalised.
         maps: (B, h, w) raw.
         classes: (B,) int64, the explained classes.
@@ -52,6 +54,7 @@ def infidelity(
             leave the unit of their maps open, and without β a map in large units only looks bad.
         seed: of the squares' places.
         numbers: of the images in the data set, on which the places depend; 0, 1, … if not given.
+        shared: what other metrics of the same images have computed.
 
     Returns:
         (B,) float32, at least 0.
@@ -65,7 +68,7 @@ def infidelity(
         >>> bool(infidelity(brightness, images, fair, torch.tensor([0]), plain) < 1e-9)
         True
     """
-    before = of_classes(probabilities(images), classes)
+    before = of_classes((shared or SharedResults()).once(probabilities, images), classes)
     squares = removed_squares(images, samples, seed, numbers or range(len(images)))
     foretold, happened = [], []
     for square in squares:
@@ -152,21 +155,6 @@ def removed_squares(
         yield (down >= 0) & (down < side) & (across >= 0) & (across < side)
 
 
-def _measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    value = infidelity(
-        batch.probabilities,
-        batch.images,
-        batch.maps,
-        batch.classes,
-        batch.preprocessing,
-        space=protocol.masked_in,
-        rescaled=True,
-        seed=protocol.seed,
-        numbers=batch.numbers,
-    )
-    return {"infidelity": value}
-
-
 INFIDELITY = Metric(
     name="infidelity",
     title="Infidelity",
@@ -178,5 +166,8 @@ INFIDELITY = Metric(
         f"probability loses when one of {SQUARES} random squares is removed"
     ),
     cost=f"{SQUARES + 1} forward",
-    measure=_measure,
+    function=infidelity,
+    options={"space": "masked_in"},
+    fixed={"rescaled": True},
+    bounds=(0.0, math.inf),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttame.metrics.changed_images import probability_of_class, scores_of_versions
-from ttame.metrics.map_masks import map_values
-from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities
+from ttame.metrics.map_masks import ranking_of
+from ttame.metrics.measuring_batch import Probabilities
 from ttame.metrics.metric import Metric
-from ttame.metrics.pixel_ranking import most_relevant_first, ranks
-from ttame.metrics.protocol import Protocol
+from ttame.metrics.pixel_ranking import ranks
+from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
+from ttame.metrics.shared_results import SharedResults
 
 Change = Literal["insertion", "deletion"]
 
@@ -33,7 +34,10 @@ def insertion(
     *,
     step: int = _STEP,
     blur: tuple[int, float] = _BLUR,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
     seed: int = 0,
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """The area under the class's probability while pixels replace a blurred image.
 
@@ -43,13 +47,16 @@ def insertion(
     papers print it in [0, 1].
 
     Args:
-        probabilities: the classifier's softmax output.
+        probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].
         images: (B, 3, H, W) float, normalised.
         maps: (B, h, w) raw maps.
         classes: (B,) int64, the explained classes.
         step: pixels at a time at 224x224; for images of another area in proportion.
         blur: (kernel size, sigma) in pixels.
+        map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
+        upsampling: of maps to the images' size.
         seed: of the order of equal values.
+        shared: what other metrics of the same images have computed.
 
     Returns:
         (B,) float32 in percent, in [0, 100].
@@ -65,8 +72,10 @@ def insertion(
         >>> insertion(bright, images, maps, classes)
         tensor([67.1770, 32.8230])
     """
-    protocol = Protocol("insertion", step=step, blur=blur, seed=seed)
-    return _area(_curve(probabilities, images, maps, classes, protocol, "insertion"))
+    protocol = Protocol(
+        "as asked", step=step, blur=blur, map_scaling=map_scaling, upsampling=upsampling, seed=seed
+    )
+    return _area(_curve(probabilities, images, maps, classes, protocol, "insertion", shared))
 
 
 def deletion(
@@ -76,7 +85,10 @@ def deletion(
     classes: Tensor,
     *,
     step: int = _STEP,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
     seed: int = 0,
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """The area under the class's probability while pixels are set to 0.
 
@@ -95,8 +107,79 @@ def deletion(
         >>> deletion(share_left, images, maps, torch.tensor([0]))
         tensor([50.])
     """
-    protocol = Protocol("deletion", step=step, seed=seed)
-    return _area(_curve(probabilities, images, maps, classes, protocol, "deletion"))
+    protocol = Protocol(
+        "as asked", step=step, map_scaling=map_scaling, upsampling=upsampling, seed=seed
+    )
+    return _area(_curve(probabilities, images, maps, classes, protocol, "deletion", shared))
+
+
+def insertion_curve(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    *,
+    step: int = _STEP,
+    blur: tuple[int, float] = _BLUR,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+    seed: int = 0,
+    shared: SharedResults | None = None,
+) -> dict[float, Tensor]:
+    """The curve whose area :func:`insertion` is, at every twentieth of the pixels.
+
+    Arguments as for :func:`insertion`.
+
+    Returns:
+        Share of the pixels that are shown, from 0 to 1, to (B,) float32 in percent, in [0, 100];
+        interpolated linearly between the steps.
+
+    Example:
+        >>> def share_left(images):
+        ...     left = images.mean(dim=(1, 2, 3))
+        ...     return torch.stack([left, 1 - left], dim=1)
+        >>> maps = torch.tensor([[[4.0, 3.0], [2.0, 1.0]]])
+        >>> curve = insertion_curve(share_left, torch.ones(1, 3, 2, 2), maps, torch.tensor([0]))
+        >>> len(curve), curve[1.0]
+        (21, tensor([100.]))
+    """
+    protocol = Protocol(
+        "as asked", step=step, blur=blur, map_scaling=map_scaling, upsampling=upsampling, seed=seed
+    )
+    curve = _curve(probabilities, images, maps, classes, protocol, "insertion", shared)
+    return _at_percents(curve, (int(images.shape[2]), int(images.shape[3])), protocol)
+
+
+def deletion_curve(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    *,
+    step: int = _STEP,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+    seed: int = 0,
+    shared: SharedResults | None = None,
+) -> dict[float, Tensor]:
+    """The curve whose area :func:`deletion` is, at every twentieth of the pixels.
+
+    Arguments as for :func:`deletion`, values as from :func:`insertion_curve`.
+
+    Example:
+        >>> def share_left(images):
+        ...     left = images.mean(dim=(1, 2, 3))
+        ...     return torch.stack([left, 1 - left], dim=1)
+        >>> maps = torch.tensor([[[4.0, 3.0], [2.0, 1.0]]])
+        >>> curve = deletion_curve(share_left, torch.ones(1, 3, 2, 2), maps, torch.tensor([0]))
+        >>> curve[0.0], curve[0.25]
+        (tensor([100.]), tensor([75.]))
+    """
+    protocol = Protocol(
+        "as asked", step=step, map_scaling=map_scaling, upsampling=upsampling, seed=seed
+    )
+    curve = _curve(probabilities, images, maps, classes, protocol, "deletion", shared)
+    return _at_percents(curve, (int(images.shape[2]), int(images.shape[3])), protocol)
 
 
 def blurred(images: Tensor, blur: tuple[int, float] = _BLUR) -> Tensor:
@@ -141,7 +224,12 @@ def _blur_kernel(size: int, sigma: float) -> Tensor:
 
 
 def changing_images(
-    images: Tensor, maps: Tensor, protocol: Protocol, change: Change
+    images: Tensor,
+    maps: Tensor,
+    protocol: Protocol,
+    change: Change,
+    *,
+    shared: SharedResults | None = None,
 ) -> Iterator[Tensor]:
     """The images before, during and after insertion or deletion.
 
@@ -150,12 +238,13 @@ def changing_images(
         maps: (B, h, w) raw maps.
         protocol: its step, blur, scaling of maps and seed.
         change: which of the two.
+        shared: what other metrics of the same images have computed.
 
     Yields:
         (B, 3, H, W), n + 1 times for n steps.
     """
     size = (int(images.shape[2]), int(images.shape[3]))
-    ranking = most_relevant_first(map_values(maps, size, protocol), protocol.seed)
+    ranking = (shared or SharedResults()).once(ranking_of, maps, size, protocol)
     places = ranks(ranking).reshape(-1, 1, *size)
     start, end = images, torch.zeros_like(images)
     if change == "insertion":
@@ -180,9 +269,26 @@ def _curve(
     classes: Tensor,
     protocol: Protocol,
     change: Change,
+    shared: SharedResults | None,
 ) -> Tensor:
     """(B, n + 1) probabilities in percent."""
-    versions = changing_images(images, maps, protocol, change)
+    shared = shared or SharedResults()
+    return shared.once(
+        _scores, probabilities, images, maps, classes, protocol, change, shared=shared
+    )
+
+
+def _scores(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    protocol: Protocol,
+    change: Change,
+    *,
+    shared: SharedResults,
+) -> Tensor:
+    versions = changing_images(images, maps, protocol, change, shared=shared)
     return scores_of_versions(probabilities, versions, classes, probability_of_class)
 
 
@@ -191,7 +297,7 @@ def _area(curve: Tensor) -> Tensor:
     return (curve.sum(dim=1) - (curve[:, 0] + curve[:, -1]) / 2) / (curve.shape[1] - 1)
 
 
-def _at_percents(curve: Tensor, size: tuple[int, int], protocol: Protocol) -> dict[int, Tensor]:
+def _at_percents(curve: Tensor, size: tuple[int, int], protocol: Protocol) -> dict[float, Tensor]:
     """The curve at fixed shares of the pixels, interpolated linearly between its steps."""
     pixels, step = size[0] * size[1], _pixels_a_step(size, protocol)
     points = {}
@@ -200,22 +306,8 @@ def _at_percents(curve: Tensor, size: tuple[int, int], protocol: Protocol) -> di
         before = min(int(position // step), curve.shape[1] - 2)
         width = min(step, pixels - before * step)
         weight = (position - before * step) / width
-        points[place] = torch.lerp(curve[:, before], curve[:, before + 1], weight)
+        points[place / 100] = torch.lerp(curve[:, before], curve[:, before + 1], weight)
     return points
-
-
-def _measured(change: Change) -> Callable[[MeasuringBatch, Protocol], dict[str, Tensor]]:
-    def measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-        curve = _curve(
-            batch.probabilities, batch.images, batch.maps, batch.classes, protocol, change
-        )
-        points = _at_percents(curve, batch.size, protocol)
-        return {
-            change: _area(curve),
-            **{f"{change}.curve@{place}": values for place, values in points.items()},
-        }
-
-    return measure
 
 
 INSERTION = Metric(
@@ -227,7 +319,8 @@ INSERTION = Metric(
     measures="the area under the class's probability while the most relevant pixels are put into "
     "a blurred image; papers print it in [0, 1]",
     cost="1 forward a step, 29 as published",
-    measure=_measured("insertion"),
+    function=insertion,
+    curve=insertion_curve,
 )
 
 DELETION = Metric(
@@ -239,5 +332,6 @@ DELETION = Metric(
     measures="the area under the class's probability while the most relevant pixels are set to "
     "the mean colour; papers print it in [0, 1]",
     cost="1 forward a step, 29 as published",
-    measure=_measured("deletion"),
+    function=deletion,
+    curve=deletion_curve,
 )

@@ -1,58 +1,38 @@
-"""The registry of metrics: one line each."""
+"""The registry of metrics: one line for each file."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 
 from ttame.errors import UnknownNameError
-from ttame.metrics.adcc import ADCC, COHERENCY, COMPLEXITY
-from ttame.metrics.average_drop import (
-    AVERAGE_DROP,
-    AVERAGE_GAIN,
-    INCREASE_IN_CONFIDENCE,
-    MEAN_MAP,
-)
-from ttame.metrics.class_sensitivity import CLASS_SENSITIVITY
-from ttame.metrics.energy_inside import ENERGY_INSIDE
-from ttame.metrics.infidelity import INFIDELITY
-from ttame.metrics.insertion_deletion import DELETION, INSERTION
-from ttame.metrics.map_complexity import MAP_COMPLEXITY
 from ttame.metrics.metric import Column, Metric
-from ttame.metrics.perturbation import NEGATIVE_PERTURBATION, POSITIVE_PERTURBATION
-from ttame.metrics.pointing_game import POINTING_GAME
 from ttame.metrics.protocol import Protocol
-from ttame.metrics.road import ROAD_LEAST_RELEVANT_FIRST, ROAD_MOST_RELEVANT_FIRST
-from ttame.metrics.segmentation import SEGMENTATION
-from ttame.metrics.sensitivity_max import SENSITIVITY_MAX
-from ttame.metrics.sparseness import SPARSENESS
+
+_FILES = (
+    "average_drop",
+    "adcc",
+    "insertion_deletion",
+    "road",
+    "perturbation",
+    "infidelity",
+    "sensitivity_max",
+    "sparseness",
+    "map_complexity",
+    "class_sensitivity",
+    "pointing_game",
+    "energy_inside",
+    "segmentation",
+)
+"""The files of this folder that define metrics, in the order of the table: one line each."""
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
-    for metric in (
-        AVERAGE_DROP,
-        INCREASE_IN_CONFIDENCE,
-        AVERAGE_GAIN,
-        MEAN_MAP,
-        ADCC,
-        COHERENCY,
-        COMPLEXITY,
-        INSERTION,
-        DELETION,
-        ROAD_MOST_RELEVANT_FIRST,
-        ROAD_LEAST_RELEVANT_FIRST,
-        POSITIVE_PERTURBATION,
-        NEGATIVE_PERTURBATION,
-        INFIDELITY,
-        SENSITIVITY_MAX,
-        SPARSENESS,
-        MAP_COMPLEXITY,
-        CLASS_SENSITIVITY,
-        POINTING_GAME,
-        ENERGY_INSIDE,
-        SEGMENTATION,
-    )
+    for file in _FILES
+    for metric in vars(importlib.import_module(f"ttame.metrics.{file}")).values()
+    if isinstance(metric, Metric)
 }
-"""Name to metric. A new metric is one file and one line."""
+"""Name to metric: every :class:`Metric` that these files hold."""
 
 
 def known_metrics(names: Sequence[str]) -> tuple[Metric, ...]:

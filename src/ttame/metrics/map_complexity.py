@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from ttame.metrics.map_masks import map_values
-from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
-from ttame.metrics.protocol import Protocol
 
 
 def map_complexity(maps: Tensor) -> Tensor:
@@ -37,10 +36,6 @@ def map_complexity(maps: Tensor) -> Tensor:
     return terms.sum(dim=1)
 
 
-def _measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    return {"map_complexity": map_complexity(map_values(batch.maps, batch.size, protocol))}
-
-
 MAP_COMPLEXITY = Metric(
     name="map_complexity",
     title="Entropy",
@@ -49,5 +44,7 @@ MAP_COMPLEXITY = Metric(
     paper="Bhatt et al., arXiv 2005.00631",
     measures="the entropy of the map in nats: low if its value lies on few pixels",
     cost="none",
-    measure=_measure,
+    function=map_complexity,
+    maps="scaled",
+    bounds=(0.0, math.inf),
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ttame.metrics.measuring_batch import MeasuringBatch, of_classes
+from ttame.metrics.measuring_batch import Probabilities, of_classes
 from ttame.metrics.pixel_ranking import most_relevant_first, removed_pixels
 from ttame.metrics.protocol import Protocol
 from ttame.pixel_masking import mask_images
+from ttame.preprocessing import Preprocessing
 from ttame.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
 
 
@@ -68,19 +69,32 @@ def share_masks(maps: Tensor, size: tuple[int, int], kept: float, protocol: Prot
     return keep_above_quantile(values, 1 - kept)
 
 
-def masked_confidence(batch: MeasuringBatch, kept: float, protocol: Protocol) -> Tensor:
+def masked_confidence(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    kept: float,
+    protocol: Protocol,
+) -> Tensor:
     """(B,) probability of the explained class where only the most relevant share is left."""
-
-    def compute() -> Tensor:
-        return of_classes(batch.probabilities(masked_images(batch, kept, protocol)), batch.classes)
-
-    return batch.once(("masked confidence", kept, protocol.hash), compute)
+    masked = masked_images(images, maps, preprocessing, kept, protocol)
+    return of_classes(probabilities(masked), classes)
 
 
-def masked_images(batch: MeasuringBatch, kept: float, protocol: Protocol) -> Tensor:
+def masked_images(
+    images: Tensor, maps: Tensor, preprocessing: Preprocessing, kept: float, protocol: Protocol
+) -> Tensor:
     """(B, 3, H, W) images of which only the most relevant share is left."""
-    masks = share_masks(batch.maps, batch.size, kept, protocol)
-    return mask_images(batch.images, masks[:, None], batch.preprocessing, protocol.masked_in)
+    size = (int(images.shape[2]), int(images.shape[3]))
+    masks = share_masks(maps, size, kept, protocol)
+    return mask_images(images, masks[:, None], preprocessing, protocol.masked_in)
+
+
+def ranking_of(maps: Tensor, size: tuple[int, int], protocol: Protocol) -> Tensor:
+    """(B, H·W) pixels of raw maps as the protocol scales and resizes them, most relevant first."""
+    return most_relevant_first(map_values(maps, size, protocol), protocol.seed)
 
 
 def _resized(maps: Tensor, size: tuple[int, int], protocol: Protocol) -> Tensor:

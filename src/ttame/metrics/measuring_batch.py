@@ -4,49 +4,52 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any
 
+import torch
 from torch import Tensor
 
+from ttame.metrics.shared_results import SharedResults
 from ttame.preprocessing import Preprocessing
 
 Probabilities = Callable[[Tensor], Tensor]
-"""(B, 3, H, W) normalised images to (B, C) probabilities."""
+"""(B, 3, H, W) normalised images to (B, C) probabilities in [0, 1], the classifier's own: whether
+classes exclude each other is the classifier's affair."""
 
 Explain = Callable[[Tensor, Tensor], Tensor]
 """(B, 3, H, W) normalised images and (B,) classes to (B, h, w) raw maps of the same method."""
 
-T = TypeVar("T")
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MeasuringBatch:
-    """Images with the maps of one method.
+    """Images with the maps of one method: what the functions of metrics are called with.
+
+    A parameter of a metric's function that has the name of a field is given its value.
 
     Attributes:
-        probabilities: the classifier's softmax output, without a graph.
+        probabilities: the classifier's probabilities, without a graph.
         images: (B, 3, H, W) float, normalised.
         maps: (B, h, w) float32, raw.
         classes: (B,) int64, the explained classes.
         preprocessing: the classifier's own.
-        explain: the method, for metrics that look at maps of changed images.
+        explain: the method, for metrics that look at maps of changed images or other classes.
         numbers: of the images in the data set; what is drawn at random depends on them, not on
             the batch.
         targets: (B, H, W) bool, where the explained class's object is; ``None`` without
             annotations. An image without annotation is False everywhere.
+        shared: what several metrics need, computed once.
 
     Example:
-        >>> import torch
         >>> batch = MeasuringBatch(
-        ...     probabilities=lambda images: images.mean(dim=(2, 3)).softmax(dim=1),
+        ...     probabilities=lambda images: images.mean(dim=(2, 3)),
         ...     images=torch.zeros(2, 3, 8, 8),
         ...     maps=torch.rand(2, 4, 4),
         ...     classes=torch.tensor([0, 2]),
         ...     preprocessing=Preprocessing.imagenet(8),
         ...     explain=lambda images, classes: images[:, 0],
         ...     numbers=(0, 1))
-        >>> batch.before
-        tensor([0.3333, 0.3333])
+        >>> batch.size, batch.arguments()["targets"].any()
+        ((8, 8), tensor(False))
     """
 
     probabilities: Probabilities
@@ -57,33 +60,24 @@ class MeasuringBatch:
     explain: Explain
     numbers: tuple[int, ...]
     targets: Tensor | None = None
-    _remembered: dict[object, object] = dataclasses.field(default_factory=dict, repr=False)
+    shared: SharedResults = dataclasses.field(default_factory=SharedResults, repr=False)
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the images in pixels."""
         return int(self.images.shape[2]), int(self.images.shape[3])
 
-    def once(self, key: object, compute: Callable[[], T]) -> T:
-        """Compute something for all metrics of the batch together.
+    def arguments(self) -> dict[str, Any]:
+        """The fields by name; targets on the images' device, nowhere if data are not annotated."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.targets is None:
+            nowhere = torch.zeros_like(self.images[:, 0], dtype=torch.bool)
+            return {**fields, "targets": nowhere}
+        return {**fields, "targets": self.targets.to(self.images.device)}
 
-        Args:
-            key: names what is computed, with everything it depends on besides the batch.
-            compute: is called the first time.
-        """
-        if key not in self._remembered:
-            self._remembered[key] = compute()
-        return cast("T", self._remembered[key])
 
-    @property
-    def all_before(self) -> Tensor:
-        """(B, C) probabilities of the images as they are."""
-        return self.once("before", lambda: self.probabilities(self.images))
-
-    @property
-    def before(self) -> Tensor:
-        """(B,) probabilities of the explained classes on the images as they are."""
-        return of_classes(self.all_before, self.classes)
+ARGUMENTS = frozenset(field.name for field in dataclasses.fields(MeasuringBatch))
+"""What a function of a metric may ask for by name, besides settings of the protocol."""
 
 
 def of_classes(probabilities: Tensor, classes: Tensor) -> Tensor:

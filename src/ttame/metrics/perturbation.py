@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from ttame.metrics.changed_images import curve_over_shares, scores_of_versions, still_top_1
-from ttame.metrics.map_masks import map_values
-from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities
+from ttame.metrics.changed_images import scores_of_versions, still_top_1
+from ttame.metrics.map_masks import ranking_of
+from ttame.metrics.measuring_batch import Probabilities
 from ttame.metrics.metric import Metric
-from ttame.metrics.pixel_ranking import (
-    PixelOrder,
-    in_order,
-    most_relevant_first,
-    removed_pixels,
-)
-from ttame.metrics.protocol import Protocol
+from ttame.metrics.pixel_ranking import PixelOrder, in_order, removed_pixels
+from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
+from ttame.metrics.shared_results import SharedResults
 from ttame.pixel_masking import MaskingSpace, mask_images
 from ttame.preprocessing import Preprocessing
 
@@ -34,7 +30,10 @@ def perturbation(
     order: PixelOrder = "most relevant first",
     shares: tuple[float, ...] = _SHARES,
     space: MaskingSpace = "raw",
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
     seed: int = 0,
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """The area under accuracy against the share of pixels that are blacked out.
 
@@ -48,15 +47,19 @@ def perturbation(
     the network's own preprocessing; published is black where mean and deviation are 0.5.
 
     Args:
-        probabilities: the classifier's softmax output.
+        probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].
         images: (B, 3, H, W) float, normalised.
         maps: (B, h, w) raw maps.
         classes: (B,) int64; the labels, or the explained classes.
         preprocessing: the classifier's own.
         order: which pixels go first.
         shares: of removed pixels, increasing, each between 0 and 1.
-        space: ``"raw"`` makes removed pixels black, as published.
+        space: ``"raw"`` makes removed pixels black, as published; ``"normalised"`` gives them the
+            mean colour.
+        map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
+        upsampling: of maps to the images' size.
         seed: of the order of equal values.
+        shared: what other metrics of the same images have computed.
 
     Returns:
         (B,) float32 in percent, in [0, 100 · last share].
@@ -71,10 +74,70 @@ def perturbation(
         >>> perturbation(bright, images, images[:, 0], classes, preprocessing, shares=(0.25, 0.5))
         tensor([12.5000])
     """
-    protocol = Protocol("perturbation", removed_shares=shares, masked_in=space, seed=seed)
-    clean = still_top_1(probabilities(images), classes)
-    versions = blackened_images(images, maps, preprocessing, protocol, order)
-    return _area(clean, scores_of_versions(probabilities, versions, classes, still_top_1), shares)
+    points = perturbation_curve(
+        probabilities, images, maps, classes, preprocessing, order=order, shares=shares,
+        space=space, map_scaling=map_scaling, upsampling=upsampling, seed=seed, shared=shared,
+    )  # fmt: skip
+    heights = torch.stack(list(points.values()), dim=1)
+    places = torch.tensor(list(points), dtype=heights.dtype, device=heights.device)
+    return torch.trapezoid(heights, places, dim=1)
+
+
+def perturbation_curve(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    *,
+    order: PixelOrder = "most relevant first",
+    shares: tuple[float, ...] = _SHARES,
+    space: MaskingSpace = "raw",
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+    seed: int = 0,
+    shared: SharedResults | None = None,
+) -> dict[float, Tensor]:
+    """The curve of the accuracy whose area :func:`perturbation` is; arguments as there.
+
+    Returns:
+        Share, 0 and those of ``shares``, to (B,) float32, 0 or 100.
+
+    Example:
+        >>> def bright(images):
+        ...     brightness = images.mean(dim=(1, 2, 3)).sigmoid()
+        ...     return torch.stack([brightness, 1 - brightness], dim=1)
+        >>> images = torch.tensor([2.1, -2.0, -2.0, 2.0]).reshape(1, 1, 2, 2).repeat(1, 3, 1, 1)
+        >>> perturbation_curve(bright, images, images[:, 0], torch.tensor([0]),
+        ...                    Preprocessing.imagenet(2), shares=(0.25, 0.5))
+        {0.0: tensor([100.]), 0.25: tensor([0.]), 0.5: tensor([0.])}
+    """
+    protocol = Protocol(
+        "as asked", removed_shares=tuple(shares), masked_in=space, map_scaling=map_scaling,
+        upsampling=upsampling, seed=seed,
+    )  # fmt: skip
+    shared = shared or SharedResults()
+    clean = still_top_1(shared.once(probabilities, images), classes)
+    scores = shared.once(
+        _scores, probabilities, images, maps, classes, preprocessing, protocol, order, shared=shared
+    )
+    return {0.0: clean, **dict(zip(protocol.removed_shares, scores.unbind(dim=1), strict=True))}
+
+
+def _scores(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    protocol: Protocol,
+    order: PixelOrder,
+    *,
+    shared: SharedResults,
+) -> Tensor:
+    """(B, S), a column for each share."""
+    versions = blackened_images(images, maps, preprocessing, protocol, order, shared=shared)
+    return scores_of_versions(probabilities, versions, classes, still_top_1)
 
 
 def blackened_images(
@@ -83,6 +146,8 @@ def blackened_images(
     preprocessing: Preprocessing,
     protocol: Protocol,
     order: PixelOrder,
+    *,
+    shared: SharedResults | None = None,
 ) -> Iterator[Tensor]:
     """Images without the first pixels of the ranking, for every share.
 
@@ -92,38 +157,20 @@ def blackened_images(
         preprocessing: the classifier's own.
         protocol: its shares, masking space, scaling of maps and seed.
         order: which pixels go first.
+        shared: what other metrics of the same images have computed.
 
     Yields:
         (B, 3, H, W) float, normalised.
     """
     size = (int(images.shape[2]), int(images.shape[3]))
-    ranking = most_relevant_first(map_values(maps, size, protocol), protocol.seed)
+    ranking = (shared or SharedResults()).once(ranking_of, maps, size, protocol)
     first = in_order(ranking, order)
     for share in protocol.removed_shares:
         kept = ~removed_pixels(first, share, size)
         yield mask_images(images, kept[:, None], preprocessing, protocol.masked_in)
 
 
-def _area(clean: Tensor, scores: Tensor, shares: tuple[float, ...]) -> Tensor:
-    """Trapezoid rule from 0 to the last share: (B,) and (B, S) to (B,)."""
-    heights = torch.cat([clean[:, None], scores], dim=1)
-    places = torch.tensor((0.0, *shares), dtype=heights.dtype, device=heights.device)
-    return torch.trapezoid(heights, places, dim=1)
-
-
-def _measured(
-    name: str, order: PixelOrder
-) -> Callable[[MeasuringBatch, Protocol], dict[str, Tensor]]:
-    def measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-        versions = blackened_images(batch.images, batch.maps, batch.preprocessing, protocol, order)
-        scores = scores_of_versions(batch.probabilities, versions, batch.classes, still_top_1)
-        clean = still_top_1(batch.all_before, batch.classes)
-        points = curve_over_shares(name, scores, protocol)
-        area = _area(clean, scores, protocol.removed_shares)
-        return {name: area, f"{name}.curve@0": clean, **points}
-
-    return measure
-
+_OPTIONS = {"shares": "removed_shares", "space": "masked_in"}
 
 POSITIVE_PERTURBATION = Metric(
     name="positive_perturbation",
@@ -133,7 +180,10 @@ POSITIVE_PERTURBATION = Metric(
     paper="Chefer et al., arXiv 2012.09838",
     measures="the area under the accuracy while the most relevant pixels are blacked out first",
     cost="1 forward a share",
-    measure=_measured("positive_perturbation", "most relevant first"),
+    function=perturbation,
+    options=_OPTIONS,
+    fixed={"order": "most relevant first"},
+    curve=perturbation_curve,
 )
 
 NEGATIVE_PERTURBATION = Metric(
@@ -144,5 +194,8 @@ NEGATIVE_PERTURBATION = Metric(
     paper="Chefer et al., arXiv 2012.09838",
     measures="the area under the accuracy while the least relevant pixels are blacked out first",
     cost="1 forward a share",
-    measure=_measured("negative_perturbation", "least relevant first"),
+    function=perturbation,
+    options=_OPTIONS,
+    fixed={"order": "least relevant first"},
+    curve=perturbation_curve,
 )

@@ -8,15 +8,17 @@ from torch import Tensor
 
 from ttame.errors import TtameError
 from ttame.metrics.map_masks import map_values
-from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
-from ttame.metrics.protocol import Protocol
-
-_PLAIN = Protocol("as published")
+from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
 
 
 def pointing_game(
-    maps: Tensor, targets: Tensor, *, tolerance: int = 0, protocol: Protocol = _PLAIN
+    maps: Tensor,
+    targets: Tensor,
+    *,
+    tolerance: int = 0,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
 ) -> Tensor:
     """Whether the map's maximum, at the image's size, lies on the object.
 
@@ -32,7 +34,8 @@ def pointing_game(
         maps: (B, h, w) raw.
         targets: (B, H, W) bool, where the object is.
         tolerance: in pixels.
-        protocol: how maps are scaled and resized.
+        map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
+        upsampling: of maps to the targets' size.
 
     Returns:
         (B,) float32 in percent: 0 or 100 unless there are ties; NaN without an object.
@@ -43,6 +46,7 @@ def pointing_game(
         >>> pointing_game(maps, targets), pointing_game(maps, targets, tolerance=1)
         (tensor([0.]), tensor([100.]))
     """
+    protocol = Protocol("as asked", map_scaling=map_scaling, upsampling=upsampling)
     values = map_values(maps, (int(targets.shape[1]), int(targets.shape[2])), protocol)
     highest = values == values.amax(dim=(1, 2), keepdim=True)
     hits = highest & near(targets, tolerance)
@@ -80,17 +84,6 @@ def without_object_nan(values: Tensor, targets: Tensor) -> Tensor:
     return values.masked_fill(~targets.flatten(1).any(dim=1), torch.nan)
 
 
-def targets_of(batch: MeasuringBatch) -> Tensor:
-    """(B, H, W) bool, where the objects are; nowhere if the data are not annotated."""
-    if batch.targets is None:
-        return torch.zeros_like(batch.images[:, 0], dtype=torch.bool)
-    return batch.targets.to(batch.images.device)
-
-
-def _measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    return {"pointing_game": pointing_game(batch.maps, targets_of(batch), protocol=protocol)}
-
-
 POINTING_GAME = Metric(
     name="pointing_game",
     title="Pointing game",
@@ -99,7 +92,6 @@ POINTING_GAME = Metric(
     paper="Zhang et al., arXiv 1608.00507",
     measures="the share of images whose map is highest on the object, averaged over classes",
     cost="none",
-    measure=_measure,
-    needs=frozenset({"targets"}),
+    function=pointing_game,
     per_class=True,
 )

@@ -10,6 +10,13 @@ from typing import Any, Literal
 from ttame.errors import TtameError
 from ttame.pixel_masking import MaskingSpace
 
+MapScaling = Literal["grid", "pixels"]
+Upsampling = Literal["bilinear", "bicubic"]
+MaskKind = Literal["soft", "binary"]
+Ties = Literal["kept", "trimmed"]
+RoadScore = Literal["accuracy", "probability"]
+_CHANGE_NO_NUMBER = ("name", "title", "source", "metrics")
+
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
@@ -57,14 +64,14 @@ class Protocol:
     metrics: tuple[str, ...] = ()
     explained_class: Literal["top-1", "label"] = "top-1"
     masked_in: MaskingSpace = "raw"
-    map_scaling: Literal["grid", "pixels"] = "grid"
-    upsampling: Literal["bilinear", "bicubic"] = "bilinear"
-    mask: Literal["soft", "binary"] = "soft"
-    ties: Literal["kept", "trimmed"] = "kept"
+    map_scaling: MapScaling = "grid"
+    upsampling: Upsampling = "bilinear"
+    mask: MaskKind = "soft"
+    ties: Ties = "kept"
     kept_shares: tuple[float, ...] = (1.0, 0.5, 0.15)
     removed_shares: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
     road_noise: float = 0.01
-    road_score: Literal["accuracy", "probability"] = "accuracy"
+    road_score: RoadScore = "accuracy"
     step: int = 1792
     blur: tuple[int, float] = (11, 5.0)
     adcc_average: Literal["means first", "per image"] = "means first"
@@ -85,7 +92,7 @@ class Protocol:
     def settings(self) -> dict[str, Any]:
         """Everything that a number depends on, as JSON takes it."""
         fields = dataclasses.asdict(self)
-        for name in ("name", "title", "source", "metrics"):
+        for name in _CHANGE_NO_NUMBER:
             del fields[name]
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -104,6 +111,10 @@ class Protocol:
         """
         text = json.dumps(self.settings(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+SETTINGS = frozenset(field.name for field in dataclasses.fields(Protocol)) - {*_CHANGE_NO_NUMBER}
+"""Names of everything that a number may depend on."""
 
 
 def percent(share: float) -> str:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from ttame.metrics.changed_images import (
-    curve_over_shares,
-    probability_of_class,
-    scores_of_versions,
-    still_top_1,
-)
+from ttame.metrics.changed_images import probability_of_class, scores_of_versions, still_top_1
 from ttame.metrics.image_generator import image_generator
 from ttame.metrics.linear_imputation import impute_linearly
-from ttame.metrics.map_masks import map_values
-from ttame.metrics.measuring_batch import MeasuringBatch, Probabilities
+from ttame.metrics.map_masks import ranking_of
+from ttame.metrics.measuring_batch import Probabilities
 from ttame.metrics.metric import Metric
-from ttame.metrics.pixel_ranking import (
-    PixelOrder,
-    in_order,
-    most_relevant_first,
-    removed_pixels,
-)
-from ttame.metrics.protocol import Protocol
+from ttame.metrics.pixel_ranking import PixelOrder, in_order, removed_pixels
+from ttame.metrics.protocol import MapScaling, Protocol, RoadScore, Upsampling
+from ttame.metrics.shared_results import SharedResults
 from ttame.preprocessing import Preprocessing
 
 _SHARES = Protocol("road").removed_shares
@@ -40,10 +30,13 @@ def road(
     *,
     order: PixelOrder = "most relevant first",
     shares: tuple[float, ...] = _SHARES,
-    score: Literal["accuracy", "probability"] = "accuracy",
+    score: RoadScore = "accuracy",
     noise: float = 0.01,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
     seed: int = 0,
     numbers: Sequence[int] | None = None,
+    shared: SharedResults | None = None,
 ) -> Tensor:
     """How well the class survives when pixels are removed and imputed, averaged over shares.
 
@@ -57,7 +50,7 @@ def road(
     so that they differ by what they remove only.
 
     Args:
-        probabilities: the classifier's softmax output.
+        probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].
         images: (B, 3, H, W) float, normalised.
         maps: (B, h, w) raw maps.
         classes: (B,) int64, the explained classes.
@@ -66,9 +59,12 @@ def road(
         shares: of removed pixels, each between 0 and 1.
         score: whether the class is still top-1, or its probability.
         noise: standard deviation, of imputed pixels only.
+        map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
+        upsampling: of maps to the images' size.
         seed: of the noise and of the order of equal values.
         numbers: of the images in their data set; the noise depends on them. The place in the
             batch unless given.
+        shared: what other metrics of the same images have computed.
 
     Returns:
         (B,) float32 in percent, in [0, 100].
@@ -84,12 +80,77 @@ def road(
         >>> road(bright, -images, maps, torch.tensor([0]), preprocessing, shares=(0.4,))
         tensor([100.])
     """
+    points = road_curve(
+        probabilities, images, maps, classes, preprocessing, order=order, shares=shares,
+        score=score, noise=noise, map_scaling=map_scaling, upsampling=upsampling, seed=seed,
+        numbers=numbers, shared=shared,
+    )  # fmt: skip
+    return torch.stack(list(points.values()), dim=1).mean(dim=1)
+
+
+def road_curve(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    *,
+    order: PixelOrder = "most relevant first",
+    shares: tuple[float, ...] = _SHARES,
+    score: RoadScore = "accuracy",
+    noise: float = 0.01,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+    seed: int = 0,
+    numbers: Sequence[int] | None = None,
+    shared: SharedResults | None = None,
+) -> dict[float, Tensor]:
+    """The curve over the removed shares whose mean :func:`road` is; arguments as there.
+
+    Returns:
+        Share to (B,) float32 in percent, in [0, 100].
+
+    Example:
+        >>> def bright(images):
+        ...     brightness = images.mean(dim=(1, 2, 3)).sigmoid()
+        ...     return torch.stack([brightness, 1 - brightness], dim=1)
+        >>> images = torch.ones(1, 3, 8, 8)
+        >>> images[:, :, :4] = -2
+        >>> road_curve(bright, -images, images.mean(dim=1), torch.tensor([0]),
+        ...            Preprocessing.imagenet(8), shares=(0.4,))
+        {0.4: tensor([100.])}
+    """
     protocol = Protocol(
-        "road", removed_shares=shares, road_score=score, road_noise=noise, seed=seed
+        "as asked", removed_shares=tuple(shares), road_score=score, road_noise=noise, seed=seed,
+        map_scaling=map_scaling, upsampling=upsampling,
+    )  # fmt: skip
+    numbers = tuple(range(len(images)) if numbers is None else numbers)
+    shared = shared or SharedResults()
+    scores = shared.once(
+        _scores, probabilities, images, maps, classes, preprocessing, numbers, protocol, order,
+        shared=shared,
+    )  # fmt: skip
+    return dict(zip(protocol.removed_shares, scores.unbind(dim=1), strict=True))
+
+
+def _scores(
+    probabilities: Probabilities,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    preprocessing: Preprocessing,
+    numbers: tuple[int, ...],
+    protocol: Protocol,
+    order: PixelOrder,
+    *,
+    shared: SharedResults,
+) -> Tensor:
+    """(B, S), a column for each share."""
+    versions = imputed_images(
+        images, maps, preprocessing, numbers, protocol, (order,), shared=shared
     )
-    numbers = range(len(images)) if numbers is None else numbers
-    versions = imputed_images(images, maps, preprocessing, numbers, protocol, (order,))
-    return scores_of_versions(probabilities, versions, classes, _score(protocol)).mean(dim=1)
+    score = still_top_1 if protocol.road_score == "accuracy" else probability_of_class
+    return scores_of_versions(probabilities, versions, classes, score)
 
 
 def imputed_images(
@@ -99,6 +160,8 @@ def imputed_images(
     numbers: Sequence[int],
     protocol: Protocol,
     orders: tuple[PixelOrder, ...],
+    *,
+    shared: SharedResults | None = None,
 ) -> Iterator[Tensor]:
     """Images with pixels removed and imputed, for every order and, within it, every share.
 
@@ -109,14 +172,16 @@ def imputed_images(
         numbers: of the images in their data set.
         protocol: its shares, noise, scaling of maps and seed.
         orders: which pixels go first.
+        shared: what other metrics of the same images have computed.
 
     Yields:
         (B, 3, H, W) float, normalised.
     """
     size = (int(images.shape[2]), int(images.shape[3]))
     pixels = preprocessing.denormalise(images)
-    noise = protocol.road_noise * _noise(numbers, pixels, protocol.seed)
-    ranking = most_relevant_first(map_values(maps, size, protocol), protocol.seed)
+    once = (shared or SharedResults()).once
+    noise = protocol.road_noise * once(_noise, tuple(numbers), images, protocol.seed)
+    ranking = once(ranking_of, maps, size, protocol)
     for order in orders:
         first = in_order(ranking, order)
         for share in protocol.removed_shares:
@@ -134,35 +199,7 @@ def _noise(numbers: Sequence[int], like: Tensor, seed: int) -> Tensor:
     return torch.stack(fields).to(like)
 
 
-def _score(protocol: Protocol) -> Callable[[Tensor, Tensor], Tensor]:
-    return still_top_1 if protocol.road_score == "accuracy" else probability_of_class
-
-
-_ORDERS: tuple[PixelOrder, ...] = ("most relevant first", "least relevant first")
-
-
-def _scores(batch: MeasuringBatch, protocol: Protocol) -> dict[PixelOrder, Tensor]:
-    """(B, S) for each order, in one go for both metrics."""
-
-    def compute() -> dict[PixelOrder, Tensor]:
-        versions = imputed_images(
-            batch.images, batch.maps, batch.preprocessing, batch.numbers, protocol, _ORDERS
-        )
-        scores = scores_of_versions(batch.probabilities, versions, batch.classes, _score(protocol))
-        return dict(zip(_ORDERS, scores.chunk(len(_ORDERS), dim=1), strict=True))
-
-    return batch.once(("road", protocol.hash), compute)
-
-
-def _measured(
-    name: str, order: PixelOrder
-) -> Callable[[MeasuringBatch, Protocol], dict[str, Tensor]]:
-    def measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-        scores = _scores(batch, protocol)[order]
-        return {name: scores.mean(dim=1), **curve_over_shares(name, scores, protocol)}
-
-    return measure
-
+_OPTIONS = {"shares": "removed_shares", "score": "road_score", "noise": "road_noise"}
 
 ROAD_MOST_RELEVANT_FIRST = Metric(
     name="road_most_relevant_first",
@@ -173,7 +210,10 @@ ROAD_MOST_RELEVANT_FIRST = Metric(
     measures="how often the class survives when the most relevant pixels are removed and imputed "
     "from their neighbours, averaged over the removed shares",
     cost="1 imputation and 1 forward a share",
-    measure=_measured("road_most_relevant_first", "most relevant first"),
+    function=road,
+    options=_OPTIONS,
+    fixed={"order": "most relevant first"},
+    curve=road_curve,
 )
 
 ROAD_LEAST_RELEVANT_FIRST = Metric(
@@ -185,5 +225,8 @@ ROAD_LEAST_RELEVANT_FIRST = Metric(
     measures="how often the class survives when the least relevant pixels are removed and imputed "
     "from their neighbours, averaged over the removed shares",
     cost="1 imputation and 1 forward a share",
-    measure=_measured("road_least_relevant_first", "least relevant first"),
+    function=road,
+    options=_OPTIONS,
+    fixed={"order": "least relevant first"},
+    curve=road_curve,
 )

@@ -9,16 +9,20 @@ import torch
 from torch import Tensor
 
 from ttame.metrics.map_masks import map_values
-from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Column, Metric
-from ttame.metrics.pointing_game import targets_of, without_object_nan
-from ttame.metrics.protocol import Protocol
+from ttame.metrics.pointing_game import without_object_nan
+from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
 
-_PLAIN = Protocol("as published")
 _CLASSES = ("background", "foreground")
 
 
-def pixel_accuracy(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PLAIN) -> Tensor:
+def pixel_accuracy(
+    maps: Tensor,
+    targets: Tensor,
+    *,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+) -> Tensor:
     """Share of pixels that ``S > mean(S)`` puts on the right side of the object's border.
 
     Chefer et al., arXiv 2012.09838, on Guillaumin et al.'s ImageNet-segmentation; S is scaled by
@@ -28,7 +32,8 @@ def pixel_accuracy(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PLAIN
     Args:
         maps: (B, h, w) raw.
         targets: (B, H, W) bool, where the object is.
-        protocol: how maps are scaled and resized.
+        map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
+        upsampling: of maps to the targets' size.
 
     Returns:
         (B,) float32 in percent; NaN without an object.
@@ -38,11 +43,17 @@ def pixel_accuracy(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PLAIN
         >>> pixel_accuracy(maps, torch.tensor([[[False, True], [True, True]]]))
         tensor([75.])
     """
-    right = _foreground(_values(maps, targets, protocol)) == targets
+    right = _foreground(_values(maps, targets, map_scaling, upsampling)) == targets
     return without_object_nan(100 * right.float().mean(dim=(1, 2)), targets)
 
 
-def overlaps(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PLAIN) -> dict[str, Tensor]:
+def overlaps(
+    maps: Tensor,
+    targets: Tensor,
+    *,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+) -> dict[str, Tensor]:
     """Pixels that segmentation and object share, and that either covers, for both classes.
 
     Arguments as for :func:`pixel_accuracy`.
@@ -57,7 +68,7 @@ def overlaps(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PLAIN) -> d
         >>> found["intersection.foreground"], found["union.foreground"]
         (tensor([0.5000]), tensor([0.7500]))
     """
-    found = _foreground(_values(maps, targets, protocol))
+    found = _foreground(_values(maps, targets, map_scaling, upsampling))
     shares = {}
     for name, ours, theirs in zip(_CLASSES, (~found, found), (~targets, targets), strict=True):
         shares[f"intersection.{name}"] = (ours & theirs).float().mean(dim=(1, 2))
@@ -87,7 +98,13 @@ def mean_iou(means: Mapping[str, np.ndarray]) -> np.ndarray:
     return 100 * (ratios[0] + ratios[1]) / 2
 
 
-def average_precision(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PLAIN) -> Tensor:
+def average_precision(
+    maps: Tensor,
+    targets: Tensor,
+    *,
+    map_scaling: MapScaling = "grid",
+    upsampling: Upsampling = "bilinear",
+) -> Tensor:
     """Average precision of the scores [1 − S, S] for background and object, pooled.
 
     Every pixel is ranked twice, as background by ``1 − S`` and as object by S;
@@ -102,7 +119,7 @@ def average_precision(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PL
         >>> average_precision(maps, torch.tensor([[[False, False], [True, True]]]))
         tensor([100.])
     """
-    values = _values(maps, targets, protocol).flatten(1)
+    values = _values(maps, targets, map_scaling, upsampling).flatten(1)
     object_ = targets.flatten(1)
     scores = torch.cat([1 - values, values], dim=1)
     falling, order = scores.sort(dim=1, descending=True)
@@ -116,22 +133,15 @@ def average_precision(maps: Tensor, targets: Tensor, *, protocol: Protocol = _PL
     return without_object_nan(100 * total, targets)
 
 
-def _values(maps: Tensor, targets: Tensor, protocol: Protocol) -> Tensor:
+def _values(
+    maps: Tensor, targets: Tensor, map_scaling: MapScaling, upsampling: Upsampling
+) -> Tensor:
+    protocol = Protocol("as asked", map_scaling=map_scaling, upsampling=upsampling)
     return map_values(maps, (int(targets.shape[1]), int(targets.shape[2])), protocol)
 
 
 def _foreground(values: Tensor) -> Tensor:
     return values > values.mean(dim=(1, 2), keepdim=True)
-
-
-def _measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    maps, targets = batch.maps, targets_of(batch)
-    shares = overlaps(maps, targets, protocol=protocol)
-    return {
-        "pixel_accuracy": pixel_accuracy(maps, targets, protocol=protocol),
-        "mean_average_precision": average_precision(maps, targets, protocol=protocol),
-        **{f"segmentation.{name}": share for name, share in shares.items()},
-    }
 
 
 def _columns(metric: Metric, protocol: Protocol) -> tuple[Column, ...]:
@@ -156,7 +166,7 @@ SEGMENTATION = Metric(
     paper="Chefer et al., arXiv 2012.09838",
     measures="how well the map, cut at its mean, segments the object",
     cost="none",
-    measure=_measure,
+    function=overlaps,
+    also={"pixel_accuracy": pixel_accuracy, "mean_average_precision": average_precision},
     columns=_columns,
-    needs=frozenset({"targets"}),
 )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ttame.metrics.image_generator import image_generator
-from ttame.metrics.measuring_batch import Explain, MeasuringBatch
+from ttame.metrics.measuring_batch import Explain
 from ttame.metrics.metric import Metric
-from ttame.metrics.protocol import Protocol
 
 RADIUS = 0.02
 SAMPLES = 10
@@ -89,18 +89,6 @@ def relative_change(maps: Tensor, others: Tensor) -> Tensor:
     return change
 
 
-def _measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    value = sensitivity_max(
-        batch.explain,
-        batch.images,
-        batch.maps,
-        batch.classes,
-        seed=protocol.seed,
-        numbers=batch.numbers,
-    )
-    return {"sensitivity_max": value}
-
-
 SENSITIVITY_MAX = Metric(
     name="sensitivity_max",
     title="Max-sensitivity",
@@ -112,5 +100,6 @@ SENSITIVITY_MAX = Metric(
         "on normalised values"
     ),
     cost=f"{SAMPLES} maps of noisy images",
-    measure=_measure,
+    function=sensitivity_max,
+    bounds=(0.0, math.inf),
 )

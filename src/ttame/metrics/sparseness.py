@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ttame.metrics.map_masks import map_values
-from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
-from ttame.metrics.protocol import Protocol
 
 
 def sparseness(maps: Tensor) -> Tensor:
@@ -37,10 +34,6 @@ def sparseness(maps: Tensor) -> Tensor:
     return ((weights * values).sum(dim=1) / total.masked_fill(total == 0, 1)).clamp_min(0)
 
 
-def _measure(batch: MeasuringBatch, protocol: Protocol) -> dict[str, Tensor]:
-    return {"sparseness": sparseness(map_values(batch.maps, batch.size, protocol))}
-
-
 SPARSENESS = Metric(
     name="sparseness",
     title="Sparseness",
@@ -49,5 +42,7 @@ SPARSENESS = Metric(
     paper="Chalasani et al., arXiv 1810.06583",
     measures="the Gini index of the map: 0 if all pixels share it equally, 1 if one has it all",
     cost="none",
-    measure=_measure,
+    function=sparseness,
+    maps="scaled",
+    bounds=(0.0, 1.0),
 )
