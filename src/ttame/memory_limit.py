@@ -8,6 +8,12 @@ from collections.abc import Iterator
 
 from ttame.errors import MemoryLimitError
 
+FEWER_IMAGES = "fewer images or classes per call, or smaller images"
+"""What helps whoever calls a method."""
+
+SMALLER_BATCH = "a smaller batch_size"
+"""What helps whoever works through a set of photos."""
+
 _OTHER_WORDS = (
     "out of memory",
     "not enough memory",
@@ -19,8 +25,11 @@ _OTHER_WORDS = (
     "could not create a memory object",
     "failed to map segment",
     "can't start new thread",
+    "killed by signal: killed",
+    "out of shared memory",
 )
-"""How libraries say it without an exception class of its own; a thread needs memory to start."""
+"""How libraries say it without an exception class of its own. A thread needs memory to start, and
+the processes that read photos for a training are killed when the machine has none left."""
 
 
 @contextlib.contextmanager

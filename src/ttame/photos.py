@@ -27,8 +27,11 @@ MOST_PIXELS = 178_000_000
 MOST_BYTES = 1_400_000_000
 """What decoding a photo may take; photos that need more are refused by their header."""
 
-MOST_PIXELS_AT_FULL_SIZE = 50_000_000
+MOST_PIXELS_AT_FULL_SIZE = 26_000_000
 """Photos with more are read at a half, a third, ... of their size, if enough of it is left."""
+
+MOST_PIXELS_REDUCED = 13_000_000
+"""What is left of those, at most; drawing on more takes seconds for each class."""
 
 LEAST_REDUCED_SIDE = 512
 """Pixels of the shorter side below which no photo is reduced, however long the other side is."""
@@ -62,7 +65,7 @@ def read_photo(source: Path | str | bytes, *, name: str | None = None) -> Image.
 
     Palette, greyscale, CMYK and 16-bit pictures are converted; transparency is laid on white;
     the EXIF rotation is applied; of an animation the first frame is taken. A photo of more than
-    50 megapixels is read at a half, a third, ... of its size (:func:`full_size` tells its own).
+    26 megapixels is read at a half, a third, ... of its size (:func:`full_size` tells its own).
 
     Args:
         source: a path, or the bytes of an image file.
@@ -74,31 +77,19 @@ def read_photo(source: Path | str | bytes, *, name: str | None = None) -> Image.
     Raises:
         ImageError: no file there, not an image, truncated, a side below 2 pixels, more than 178
             megapixels, or more than 1.4 GB to decode it.
-        MemoryError: not even a photo of at most 50 megapixels fits into memory.
+        MemoryError: not even a photo of at most 26 megapixels fits into memory.
     """
-    name = name or (str(source) if not isinstance(source, bytes) else "image")
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        what = "is a folder" if Path(source).is_dir() else "does not exist"
-        raise ImageError(f"{name} {what}", allowed="an image file")
-    size: list[tuple[int, int]] = []
-    try:
-        with warnings.catch_warnings():
-            # A damaged EXIF block or a huge picture is no reason to refuse a readable photo.
-            warnings.simplefilter("ignore")
-            return _turned(*_decoded(source, name, size.append))
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as problem:
-        found = re.search(r"(\d+) pixels", str(problem))
-        raise _too_many_pixels(name, int(found[1]) if found else 0) from problem
-    # Nothing but Pillow runs above, and its decoders raise nearly everything on damaged files.
-    except Exception as problem:
-        if ran_out_of_memory(problem):
-            raise _no_memory(name, size, problem) from problem
-        raise ImageError(
-            f"{name} is no readable image ({_reason(problem)})",
-            remedy="a complete JPEG, PNG, WebP, BMP, GIF or TIFF file",
-        ) from problem
+    return _read(source, name or (str(source) if not isinstance(source, bytes) else "image"))
+
+
+def check_photo(path: Path | str) -> None:
+    """Raise unless a photo can be read; of a large one only the header is looked at.
+
+    Raises:
+        ImageError: as :func:`read_photo`.
+        MemoryError: as :func:`read_photo`.
+    """
+    _read(path, str(path), large_ones=False)
 
 
 def full_size(photo: Image.Image) -> tuple[int, int]:
@@ -129,14 +120,46 @@ def to_rgb(image: Image.Image) -> Image.Image:
 _Turn = Image.Transpose | None
 
 
+def _read(source: Path | str | bytes, name: str, *, large_ones: bool = True) -> Image.Image:
+    """Read a photo; unless ``large_ones``, a blank comes for those that would take seconds."""
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        what = "is a folder" if Path(source).is_dir() else "does not exist"
+        raise ImageError(f"{name} {what}", allowed="an image file")
+    size: list[tuple[int, int]] = []
+    try:
+        with warnings.catch_warnings():
+            # A damaged EXIF block or a huge picture is no reason to refuse a readable photo.
+            warnings.simplefilter("ignore")
+            return _turned(*_decoded(source, name, size.append, large_ones=large_ones))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as problem:
+        found = re.search(r"(\d+) pixels", str(problem))
+        raise _too_many_pixels(name, int(found[1]) if found else 0) from problem
+    # Nothing but Pillow runs above, and its decoders raise nearly everything on damaged files.
+    except Exception as problem:
+        if ran_out_of_memory(problem):
+            raise _no_memory(name, size, problem) from problem
+        raise ImageError(
+            f"{name} is no readable image ({_reason(problem)})",
+            remedy="a complete JPEG, PNG, WebP, BMP, GIF or TIFF file",
+        ) from problem
+
+
 def _decoded(
-    source: Path | str | bytes, name: str, note_size: Callable[[tuple[int, int]], None]
+    source: Path | str | bytes,
+    name: str,
+    note_size: Callable[[tuple[int, int]], None],
+    *,
+    large_ones: bool,
 ) -> tuple[Image.Image, _Turn]:
     """RGB as it is stored, reduced if it is large, and what makes it upright."""
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
         full = opened.size
         note_size(full)
         _refuse_by_header(opened, name)
+        if not large_ones and full[0] * full[1] > MOST_PIXELS_AT_FULL_SIZE:
+            return Image.new("RGB", (SMALLEST_SIDE, SMALLEST_SIDE)), None
         factor = _reduction(full)
         if factor > 1:
             # JPEG decodes at a half, a quarter or an eighth of its size; other formats cannot.
@@ -163,13 +186,13 @@ def _reduction(size: tuple[int, int]) -> int:
     """By how much a photo is reduced: 1 for ordinary ones.
 
     Example:
-        >>> _reduction((8160, 6120)), _reduction((12000, 9000)), _reduction((1_000_000, 60))
+        >>> _reduction((6000, 4000)), _reduction((8160, 6120)), _reduction((1_000_000, 60))
         (1, 2, 1)
     """
     if size[0] * size[1] <= MOST_PIXELS_AT_FULL_SIZE:
         return 1
-    wanted = math.ceil((size[0] * size[1] / MOST_PIXELS_AT_FULL_SIZE) ** 0.5)
-    return max(1, min(wanted, min(size) // LEAST_REDUCED_SIDE))
+    wanted = math.ceil((size[0] * size[1] / MOST_PIXELS_REDUCED) ** 0.5)
+    return max(1, min(int(wanted), min(size) // LEAST_REDUCED_SIDE))
 
 
 def _refuse_by_header(opened: Image.Image, name: str) -> None:
@@ -228,7 +251,7 @@ def _bytes_per_pixel(opened: Image.Image) -> float:
 
 def _largest_strip(opened: Image.Image) -> float:
     """The share of a compressed TIFF that its decoder holds at a time besides the picture."""
-    tags = getattr(opened, "tag_v2", {})
+    tags: dict[int, int] = getattr(opened, "tag_v2", {})
     if tags.get(259, 1) == 1:
         return 0
     if 322 in tags and 323 in tags:
@@ -298,7 +321,9 @@ def _turn(image: Image.Image) -> _Turn:
     """
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
+    except Exception as problem:
+        if ran_out_of_memory(problem):
+            raise
         return None
 
 

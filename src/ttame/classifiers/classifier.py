@@ -24,6 +24,7 @@ from ttame.classifiers.tap_choice import Family, TapChoice, choose_taps, named_t
 from ttame.classifiers.tap_reading import described_tap, reading_taps
 from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.errors import ClassifierError, ImageError
+from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.photos import read_photo, to_rgb
 from ttame.preprocessing import Preprocessing
 
@@ -132,7 +133,8 @@ class Classifier:
         self.preprocessing = preprocessing
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
-        self.trace = trace_network(network, preprocessing.input_size)
+        with naming_the_setting("smaller images, or a smaller network"):
+            self.trace = trace_network(network, preprocessing.input_size)
         self.class_names = self._checked_names(class_names)
         self.tap_choice = self._choose_taps(taps)
         self.memory_format = self._choose_memory_format()
@@ -209,6 +211,7 @@ class Classifier:
 
         Raises:
             ImageError: a file that is no readable image.
+            MemoryLimitError: the photos do not fit into memory.
         """
         several = [photos] if isinstance(photos, Image.Image | str | Path) else list(photos)
         if not several:
@@ -220,11 +223,15 @@ class Classifier:
                     allowed="a PIL image or a path",
                     remedy="PIL.Image.fromarray(array) for an array of pixels",
                 )
-        opened = [
-            to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
-            for photo in several
-        ]
-        return torch.stack([self.preprocessing.prepare(photo) for photo in opened]).to(self.device)
+        with naming_the_setting(FEWER_IMAGES):
+            # One photo after the other: photos are much larger than what is made of them.
+            prepared = [
+                self.preprocessing.prepare(
+                    to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
+                )
+                for photo in several
+            ]
+            return torch.stack(prepared).to(self.device)
 
     def logits(self, images: Tensor, *, rows: int | None = None) -> Tensor:
         """Run the network.

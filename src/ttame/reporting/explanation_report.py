@@ -24,7 +24,7 @@ from ttame.drawing.explanation_panel import (
 )
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, opacity_scale, overlay_heatmap
 from ttame.errors import ExplainerError
-from ttame.photos import MOST_PIXELS_AT_FULL_SIZE
+from ttame.photos import MOST_PIXELS_AT_FULL_SIZE, MOST_PIXELS_REDUCED
 from ttame.preprocessing import PhotoRegion, Preprocessing
 from ttame.reporting.explained_image import ExplainedImage, last_part, of_one_image
 from ttame.reporting.explanation_page import write_page
@@ -54,7 +54,7 @@ class ExplanationReportWriter:
         overlays/NAME/1-CLASS/METHOD.png   each overlay at the photo's own size
         maps/NAME/METHOD.safetensors       the raw maps, for Explanation.load
 
-    Of a photo of more than 50 megapixels, overlays have the size at which it was read
+    Of a photo of more than 26 megapixels, overlays have the size at which it was read
     (:func:`ttame.photos.read_photo`), and at most so many pixels. ``width``, ``height`` and
     ``region`` in ``explanations.json`` are those of the photo's file.
 
@@ -308,9 +308,9 @@ class ExplanationReportWriter:
 def _drawable(image: ExplainedImage) -> tuple[Image.Image, PhotoRegion]:
     """The photo, reduced if it is so long and narrow that it was read at its full size."""
     photo = image.photo
-    excess = photo.width * photo.height / MOST_PIXELS_AT_FULL_SIZE
-    if excess <= 1:
+    if photo.width * photo.height <= MOST_PIXELS_AT_FULL_SIZE:
         return photo, image.region
+    excess = photo.width * photo.height / MOST_PIXELS_REDUCED
     width, height = (max(1, int(side / excess**0.5)) for side in photo.size)
     reduced = photo.resize((width, height), Image.Resampling.BOX)
     return reduced, scaled_region(image.region, photo.size, reduced.size)
