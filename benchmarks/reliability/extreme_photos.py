@@ -12,34 +12,24 @@ one line, which the table then shows.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import io
-import multiprocessing
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rich.progress  # noqa: F401 - so that it is imported once
-import timm  # noqa: F401
 from PIL import ExifTags, Image
 
 from benchmarks.reliability.attempts import Attempted
-from ttame.cli.main import main as command_line
-from ttame.reporting import explanation_report  # noqa: F401
+from benchmarks.reliability.forked_command import alone, run_command
 
 MOST_SECONDS = 15.0
 MOST_MEGABYTES = 1500.0
 _SIDES = (13340, 13340)
 """178 megapixels, the most that is read."""
-
-_IMPORTS = time.process_time()
-"""Seconds of the processor until everything is imported, which every command takes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +151,7 @@ def measured(words: list[str], folder: Path) -> Iterator[Taken]:
         if words and not any(word.lower() in photo.kind.lower() for word in words):
             continue
         path = folder / f"photo.{photo.ending}"
-        _alone(functools.partial(photo.write, path))
+        alone(functools.partial(photo.write, path))
         yield _explain(photo.kind, path, base.megabytes)
         path.unlink()
 
@@ -176,47 +166,18 @@ def attempts() -> list[Attempted]:
 
 
 def _explain(kind: str, path: Path, base: float) -> Taken:
-    command = ["ttame", "explain", str(path), "--model", "timm/resnet18", "--weights", "none"]
+    command = ["explain", str(path), "--model", "timm/resnet18", "--weights", "none"]
     command += ["--method", "grad_cam", "--classes", "top3", "--network-option", "num_classes=5"]
-    with tempfile.TemporaryDirectory() as folder:
-        _alone(lambda: _run([*command, "--out", f"{folder}/out"], Path(folder)))
-        figures, returned, *said = (Path(folder) / "said").read_text().strip().splitlines()
-    seconds, processor, kibibytes = map(float, figures.split())
+    ended = run_command(command)
+    said = ended.said[-1].replace(str(path), path.name) if ended.said else ""
     return Taken(
         kind,
-        seconds,
-        processor + _IMPORTS,
-        kibibytes * 1024 / 1e6 - base,
-        int(returned),
-        said[-1].replace(str(path), path.name) if said else "",
+        ended.seconds,
+        ended.processor_seconds,
+        ended.megabytes - base,
+        ended.returned,
+        said,
     )
-
-
-def _alone(work: Callable[[], None]) -> None:
-    """Do something in a process of its own, which begins with everything imported."""
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    process.join()
-
-
-def _run(command: list[str], folder: Path) -> None:
-    """Run a command; its figures, exit code and error stream go into a file."""
-    sys.argv = command
-    began, returned = time.monotonic(), 0
-    streams = io.StringIO()
-    with contextlib.redirect_stderr(streams), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            command_line()
-        except SystemExit as stop:
-            returned = int(stop.code or 0)
-        except BaseException as problem:
-            returned = 1
-            print(repr(problem), file=streams)
-    lines = Path("/proc/self/status").read_text().splitlines()
-    # Not ru_maxrss, which begins with the peak of the process that started this one.
-    peak = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
-    figures = f"{time.monotonic() - began} {time.process_time()} {peak}"
-    (folder / "said").write_text(f"{figures}\n{returned}\n{streams.getvalue()}")
 
 
 def _picture(mode: str, size: tuple[int, int] = _SIDES) -> Image.Image:

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import subprocess
+import resource
 import sys
 import tempfile
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,19 +25,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.reliability.attempts import Attempted
-
-_CHILD = """
-    import resource, sys
-    megabytes = int(sys.argv[1])
-    sys.argv = ["ttame", *sys.argv[2:]]
-    import torch, timm, rich.progress, accelerate, safetensors.torch, PIL.Image
-    import ttame.training.train_explainer, ttame.evaluation.evaluate_methods
-    from ttame.cli.main import main
-    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    limit = size + megabytes * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    main()
-"""
+from benchmarks.reliability.forked_command import Ended, run_command
 
 _OPTIONS_OF = {
     "explain": {"--batch-size", "--memory-budget", "--image-size"},
@@ -48,33 +35,32 @@ _OPTIONS_OF = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Ended:
-    """How a command ended that had little memory.
+class Shortage:
+    """A command that had little memory, and how it ended.
 
     Attributes:
         what: command, image size, batch size and how many megabytes it had.
         command: its name.
-        returned: exit code; below 0 for a signal.
-        said: lines on the error stream without the progress.
+        ended: exit code and what it said.
     """
 
     what: str
     command: str
-    returned: int
-    said: tuple[str, ...]
+    ended: Ended
 
     @property
     def passed(self) -> bool:
         """Succeeded, or said in one line what to lower."""
-        if self.returned == 0:
+        if self.ended.returned == 0:
             return True
-        lines = [line for line in self.said if line.startswith("ttame: error:")]
+        lines = [line for line in self.ended.said if line.startswith("ttame: error:")]
         named = set(re.findall(r"--[a-z-]+", " ".join(lines)))
-        good = self.returned == 2 and len(lines) == 1 and "Traceback" not in " ".join(self.said)
-        return good and bool(named) and named <= _OPTIONS_OF[self.command]
+        one_line = len(lines) == 1 and "Traceback" not in " ".join(self.ended.said)
+        known = bool(named) and named <= _OPTIONS_OF[self.command]
+        return self.ended.returned == 2 and one_line and known
 
 
-def measured(words: list[str]) -> Iterator[Ended]:
+def measured(words: list[str]) -> Iterator[Shortage]:
     """Run the commands that are named, or all of them."""
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
@@ -97,7 +83,7 @@ def attempts() -> list[Attempted]:
     """How often a shortage of memory was not put into one line that helps."""
     rows = list(measured([]))
     failed = [row for row in rows if not row.passed]
-    example = f"{failed[0].what}: {' '.join(failed[0].said[-1:])}" if failed else ""
+    example = f"{failed[0].what}: {' '.join(failed[0].ended.said[-1:])}" if failed else ""
     return [Attempted("too little memory", len(rows), len(failed), example)]
 
 
@@ -117,28 +103,27 @@ def _commands(photos: Path) -> dict[str, list[str]]:
     }
 
 
-def _run(what: str, megabytes: int, arguments: list[str]) -> Ended:
+def _run(what: str, megabytes: int, arguments: list[str]) -> Shortage:
     network = ["--model", "timm/resnet18", "--weights", "none", "--device", "cpu"]
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-c", textwrap.dedent(_CHILD), str(megabytes), *arguments),
-                *(*network, "--network-option", "num_classes=5", "--out", f"{folder}/out"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    return Ended(what, arguments[0], done.returncode, tuple(done.stderr.strip().splitlines()))
+    command = [*arguments, *network, "--network-option", "num_classes=5"]
+    return Shortage(what, arguments[0], run_command(command, lambda: _limit(megabytes)))
+
+
+def _limit(megabytes: int) -> None:
+    """Let this process take only so much more memory than it has."""
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = size + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def main() -> None:
     """Print a line for each command."""
     for row in measured(sys.argv[1:]):
-        said = [line for line in row.said if "error" in line.lower()] or list(row.said[-1:])
+        lines = row.ended.said
+        said = [line for line in lines if "error" in line.lower()] or list(lines[-1:])
         verdict = "ok" if row.passed else "FAILED"
-        words = " ".join(said[-1:]) if row.returned else "succeeds"
-        print(f"{row.what:60} {verdict:6} {row.returned} {words}", flush=True)
+        words = " ".join(said[-1:]) if row.ended.returned else "succeeds"
+        print(f"{row.what:60} {verdict:6} {row.ended.returned} {words}", flush=True)
 
 
 if __name__ == "__main__":

@@ -209,7 +209,8 @@ def _refuse_by_header(opened: Image.Image, name: str) -> None:
             f"{name} is {width}x{height} pixels as {opened.format}, which takes "
             f"{needed / 1e9:.1f} GB to decode",
             allowed=f"{MOST_BYTES / 1e9:.1f} GB",
-            remedy="a smaller copy of it, or a JPEG",
+            remedy="a smaller copy of it"
+            + ("" if opened.format in ("JPEG", "MPO") else ", or a JPEG"),
         )
 
 
