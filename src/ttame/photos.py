@@ -309,6 +309,8 @@ def _strip_to_rgb(image: Image.Image, values: tuple[float, float]) -> Image.Imag
         return _grey((grey - low) / (high - low if high > low else 1.0))
     if image.has_transparency_data:
         layered = image.convert("RGBA")
+        if layered.getextrema()[3] == (255, 255):
+            return layered.convert("RGB")
         page = Image.new("RGBA", layered.size, (255, 255, 255, 255))
         page.alpha_composite(layered)
         return page.convert("RGB")
