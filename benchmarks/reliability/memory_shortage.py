@@ -72,7 +72,7 @@ def measured(words: list[str]) -> Iterator[Shortage]:
         for name, arguments in _commands(photos).items():
             if words and not any(word in name for word in words):
                 continue
-            for size, batch in ((512, 24), (512, 1), (64, 1)):
+            for size, batch in ((512, 16), (512, 1), (64, 1)):
                 for megabytes in (150, 500):
                     more = ["--image-size", str(size), "--batch-size", str(batch)]
                     what = f"{name}, {size} pixels, batches of {batch}, +{megabytes} MB"
