@@ -90,7 +90,7 @@ def attempts() -> list[Attempted]:
 def _commands(photos: Path) -> dict[str, list[str]]:
     data = ["--data", str(photos)]
     evaluated = ["--methods", "grad_cam", "--metrics", "average_drop", "--limit", "24"]
-    trained = ["--epochs", "1", "--workers"]
+    trained = ["--epochs", "2", "--workers"]
     return {
         "explain with grad_cam": ["explain", str(photos), "--method", "grad_cam"],
         "explain with score_cam": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import re
@@ -207,8 +208,8 @@ def _refuse_by_header(opened: Image.Image, name: str) -> None:
     if needed > MOST_BYTES:
         raise ImageError(
             f"{name} is {width}x{height} pixels as {opened.format}, which takes "
-            f"{needed / 1e9:.1f} GB to decode",
-            allowed=f"{MOST_BYTES / 1e9:.1f} GB",
+            f"{needed / 1e9:.2f} GB to decode",
+            allowed=f"{MOST_BYTES / 1e9:.2f} GB",
             remedy="a smaller copy of it"
             + ("" if opened.format in ("JPEG", "MPO") else ", or a JPEG"),
         )
@@ -285,14 +286,14 @@ def _strips(image: Image.Image, rows: int) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _range_of_values(image: Image.Image) -> tuple[float, float]:
-    """The values that become black and white; of modes with 8 bits nothing is asked."""
+    """The values of 32 bits that become black and white; nothing is asked of other modes."""
     if image.mode not in ("I", "F"):
         return 0, _HIGHEST_16_BIT
     lows, highs = [], []
     for _, strip in _strips(image, _rows_at_a_time(image)):
-        values = np.nan_to_num(np.asarray(strip, dtype=np.float64))
-        lows.append(values.min())
-        highs.append(values.max())
+        values = _without_nan(strip)
+        lows.append(float(values.min()))
+        highs.append(float(values.max()))
     low, high = min(lows), max(highs)
     # Pillow opens 16-bit greyscale PNGs as 32-bit integers in some versions.
     if image.mode == "I" and low >= 0 and high <= _HIGHEST_16_BIT:
@@ -303,13 +304,15 @@ def _range_of_values(image: Image.Image) -> tuple[float, float]:
 def _strip_to_rgb(image: Image.Image, values: tuple[float, float]) -> Image.Image:
     if image.mode == "RGB":
         return image
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(_bytes_of_16_bits()[np.asarray(image)]).convert("RGB")
+    if image.mode in ("I", "F"):
         low, high = values
-        grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        return _grey((grey - low) / (high - low if high > low else 1.0))
+        grey = (_without_nan(image).astype(np.float64) - low) / (high - low if high > low else 1.0)
+        return Image.fromarray(_bytes(grey)).convert("RGB")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
-        if layered.getextrema()[3] == (255, 255):
+        if layered.getchannel("A").getextrema() == (255, 255):
             return layered.convert("RGB")
         page = Image.new("RGBA", layered.size, (255, 255, 255, 255))
         page.alpha_composite(layered)
@@ -337,6 +340,18 @@ def _reason(problem: Exception) -> str:
     return str(problem) or type(problem).__name__
 
 
-def _grey(values: np.ndarray) -> Image.Image:
-    """An RGB image of grey values in [0, 1]."""
-    return Image.fromarray(np.round(values * 255).astype(np.uint8)).convert("RGB")
+def _without_nan(image: Image.Image) -> np.ndarray:
+    """The numbers of a picture; what is no number is 0, and what is infinite very large."""
+    values = np.asarray(image)
+    return values if np.isfinite(values).all() else np.nan_to_num(values.astype(np.float64))
+
+
+@functools.cache
+def _bytes_of_16_bits() -> np.ndarray:
+    """What each of the 65536 values becomes."""
+    return _bytes(np.arange(_HIGHEST_16_BIT + 1) / _HIGHEST_16_BIT)
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """Values in [0, 1] as 0 to 255."""
+    return np.round(values * 255).astype(np.uint8)
