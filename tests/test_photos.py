@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
+from ttame import photos
 from ttame.errors import ImageError
-from ttame.photos import read_photo, to_rgb
+from ttame.photos import check_photo, full_size, read_photo, to_rgb
 
 RED_BESIDE_BLUE = np.array([[[255, 0, 0]] * 8 + [[0, 0, 255]] * 8] * 12, dtype=np.uint8)
 
@@ -168,3 +169,116 @@ def test_huge_picture_is_refused_not_decoded(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(ImageError, match="image is too large"):
         read_photo(encoded(Image.new("RGB", (8, 8)), "PNG"))
+
+
+def test_what_is_refused_by_its_header_says_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: Any) -> None:
+        pytest.fail("decoded")
+
+    contents = {name: encoded(Image.new("RGB", (400, 300)), name) for name in ("PNG", "WEBP")}
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    monkeypatch.setattr(photos, "MOST_BYTES", 1_000_000)
+    with pytest.raises(ImageError, match=r"image is 400x300 pixels as WEBP, .*; allowed: .*; try"):
+        read_photo(contents["WEBP"])
+    monkeypatch.setattr(photos, "MOST_PIXELS", 100_000)
+    with pytest.raises(
+        ImageError,
+        match=r"too large \(0.12 megapixels\); allowed: 0.1 megapixels; try: a smaller copy",
+    ):
+        read_photo(contents["PNG"])
+
+
+def in_every_mode() -> dict[str, Image.Image]:
+    generator = np.random.default_rng(0)
+    colours = Image.fromarray(generator.integers(0, 256, (25, 40, 4), dtype=np.uint8))
+    deep = generator.integers(0, 65536, (25, 40))
+    return {
+        **{mode: colours.convert(mode) for mode in ("RGB", "RGBA", "P", "L", "LA", "1", "CMYK")},
+        "I;16": Image.fromarray(deep.astype(np.uint16)),
+        "I": Image.fromarray((deep - 9).astype(np.int32)),
+        "F": Image.fromarray((deep / 7).astype(np.float32)),
+    }
+
+
+@pytest.mark.parametrize("mode", in_every_mode())
+def test_strips_change_nothing(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = in_every_mode()[mode]
+    whole = colours(to_rgb(image))
+    monkeypatch.setattr(photos, "_STRIP_PIXELS", 150)
+    np.testing.assert_array_equal(colours(to_rgb(image)), whole)
+
+
+def reduce_from(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "MOST_PIXELS_AT_FULL_SIZE", pixels)
+    monkeypatch.setattr(photos, "MOST_PIXELS_REDUCED", pixels // 4)
+    monkeypatch.setattr(photos, "LEAST_REDUCED_SIDE", 4)
+    monkeypatch.setattr(photos, "_STRIP_PIXELS", 150)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "CMYK", "1"])
+def test_a_large_photo_is_the_mean_of_its_squares(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = in_every_mode()[mode]
+    content = encoded(image, "TIFF")
+    reduce_from(500, monkeypatch)  # 1000 pixels: by 3, to 112
+    photo = read_photo(content)
+    assert photo.size == (14, 9) and full_size(photo) == (40, 25)
+    whole = colours(to_rgb(image))[:24, :39]
+    means = whole.reshape(8, 3, 13, 3, 3).mean(axis=(1, 3))
+    assert np.abs(colours(photo)[:8, :13] - means).max() < 0.6  # Pillow rounds integers
+
+
+def test_an_ordinary_photo_is_not_reduced_and_neither_is_a_narrow_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = encoded(Image.fromarray(RED_BESIDE_BLUE), "PNG")
+    reduce_from(12 * 16, monkeypatch)
+    assert read_photo(content).size == (16, 12)
+    narrow = read_photo(encoded(Image.new("RGB", (1000, 7)), "PNG"))
+    assert narrow.size == full_size(narrow) == (1000, 7)
+
+
+def test_a_large_jpeg_keeps_its_rotation_and_tells_its_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    stored = np.zeros((96, 160, 3), dtype=np.uint8)
+    stored[:, 80:] = 255  # turned to the right, the white half is below
+    content = encoded(Image.fromarray(stored), "JPEG", exif=exif)
+    reduce_from(4000, monkeypatch)
+    photo = read_photo(content)
+    assert photo.size == (24, 40) and full_size(photo) == (96, 160)
+    assert colours(photo)[:19].max() < 20 and colours(photo)[21:].min() > 235
+
+
+def test_a_large_photo_is_checked_by_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cut.png"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    path.write_bytes(encoded(Image.fromarray(noise), "PNG")[:2000])
+    with pytest.raises(ImageError, match="no readable image"):
+        check_photo(path)
+    reduce_from(1000, monkeypatch)
+    check_photo(path)
+    with pytest.raises(ImageError, match="no readable image"):
+        read_photo(path)
+
+
+def test_only_a_large_photo_is_to_blame_if_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: Any) -> None:
+        raise OSError("out of memory when reading image file")
+
+    content = encoded(Image.new("RGB", (60, 40)), "PNG")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(MemoryError, match="while reading image"):
+        read_photo(content)
+    reduce_from(1000, monkeypatch)
+    with pytest.raises(ImageError, match="60x40 pixels, for which there is not enough memory"):
+        read_photo(content)

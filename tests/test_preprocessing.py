@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ttame import preprocessing
 from ttame.errors import ClassifierError
 from ttame.preprocessing import Preprocessing
 
@@ -52,3 +53,39 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> Non
     written = {"input_size": (32, 32), "resize": 36, **changes}
     with pytest.raises(ClassifierError, match=re.escape(message)):
         Preprocessing(**written)
+
+
+FILTERS = [Image.Resampling[name] for name in ("NEAREST", "BILINEAR", "BICUBIC", "LANCZOS")]
+
+
+@pytest.mark.parametrize("method", FILTERS, ids=lambda method: method.name)
+@pytest.mark.parametrize(
+    ("photo_size", "size"), [((90, 40), (300, 133)), ((300, 40), (60, 8)), ((9, 70), (5, 39))]
+)
+def test_cropping_first_is_resizing_first(
+    photo_size: tuple[int, int], size: tuple[int, int], method: Image.Resampling
+) -> None:
+    generator = np.random.default_rng(0)
+    photo = Image.fromarray(generator.integers(0, 256, (*photo_size[::-1], 3), dtype=np.uint8))
+    for crop in [(2, 3, 5, 8), (-3, -2, size[0], 7), (0, 0, size[0] + 4, size[1] + 1)]:
+        expected = np.asarray(photo.resize(size, method).crop(crop)).astype(int)
+        found = np.asarray(preprocessing._crop_of_resized(photo, size, crop, method)).astype(int)
+        assert np.abs(found - expected).max() <= 1
+
+
+def test_the_middle_of_a_very_long_photo_is_interpolated_from_its_neighbours() -> None:
+    # Resized it would have 200,000 x 16 · 16 pixels, more than is held.
+    values = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8)
+    photo = Image.fromarray(np.stack([values, values])).convert("RGB")
+    shown = Preprocessing((16, 16), 16, interpolation="bilinear").pixels(photo)
+    first = (2_400_000 - 16) // 2
+    places = (np.arange(first, first + 16) + 0.5) / 8 - 0.5  # eight columns for every pixel
+    expected = np.interp(places, np.arange(300_000), values) / 255
+    assert np.abs(shown.numpy() - expected).max() < 1.01 / 255
+
+
+def test_what_is_marked_in_a_very_long_photo_is_cropped_alike() -> None:
+    mask = np.zeros((2, 300_000), dtype=bool)
+    mask[:, 150_000:] = True
+    marked = Preprocessing((16, 16), 16).crop_mask(mask)
+    assert not marked[:, :8].any() and marked[:, 8:].all()

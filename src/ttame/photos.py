@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import math
+import re
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ttame.errors import ImageError
+from ttame.memory_limit import ran_out_of_memory
 
 SMALLEST_SIDE = 2
 """A picture with a side of one pixel has no places that a map could tell apart."""
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 """Lower-case file name endings that are taken for photos when a folder is searched."""
+
+MOST_PIXELS = 178_000_000
+"""Photos with more are refused by their header; Pillow itself stops a little above."""
+
+MOST_BYTES = 1_400_000_000
+"""What decoding a photo may take; photos that need more are refused by their header."""
+
+MOST_PIXELS_AT_FULL_SIZE = 26_000_000
+"""Photos with more are read at a half, a third, ... of their size, if enough of it is left."""
+
+MOST_PIXELS_REDUCED = 13_000_000
+"""What is left of those, at most; drawing on more takes seconds for each class."""
+
+LEAST_REDUCED_SIDE = 512
+"""Pixels of the shorter side below which no photo is reduced, however long the other side is."""
+
+_STRIP_PIXELS = 4_000_000
+"""Pixels that are converted at a time: what a conversion needs besides is never the photo's size.
+"""
+
+_HIGHEST_16_BIT = 65535
+
+_FULL_SIZE = "ttame_full_size"
+"""Where Pillow keeps what it knows about a picture; set only if the picture was reduced."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,12 +57,16 @@ _TURNS = {
 }
 """What makes a photo upright, by its EXIF orientation; 1 is upright already."""
 
+_TURNS_TO_THE_SIDE = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+"""Those that swap width and height."""
+
 
 def read_photo(source: Path | str | bytes, *, name: str | None = None) -> Image.Image:
     """Open a photo as upright RGB, whatever its mode.
 
     Palette, greyscale, CMYK and 16-bit pictures are converted; transparency is laid on white;
-    the EXIF rotation is applied; of an animation the first frame is taken.
+    the EXIF rotation is applied; of an animation the first frame is taken. A photo of more than
+    26 megapixels is read at a half, a third, ... of its size (:func:`full_size` tells its own).
 
     Args:
         source: a path, or the bytes of an image file.
@@ -43,33 +76,32 @@ def read_photo(source: Path | str | bytes, *, name: str | None = None) -> Image.
         An RGB image of 8 bits a channel.
 
     Raises:
-        ImageError: no file there, not an image, truncated, or a side below 2 pixels.
+        ImageError: no file there, not an image, truncated, a side below 2 pixels, more than 178
+            megapixels, or more than 1.4 GB to decode it.
+        MemoryError: not even a photo of at most 26 megapixels fits into memory.
     """
-    name = name or (str(source) if not isinstance(source, bytes) else "image")
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        what = "is a folder" if Path(source).is_dir() else "does not exist"
-        raise ImageError(f"{name} {what}", allowed="an image file")
-    try:
-        with warnings.catch_warnings():
-            # A damaged EXIF block or a huge picture is no reason to refuse a readable photo.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-                opened.load()
-                photo = to_rgb(_upright(opened))
-    except Image.DecompressionBombError as problem:
-        raise ImageError(f"{name} is too large ({problem})") from problem
-    # Nothing but Pillow runs above, and its decoders raise nearly everything on damaged files.
-    except Exception as problem:
-        raise ImageError(
-            f"{name} is no readable image ({_reason(problem)})",
-            remedy="a complete JPEG, PNG, WebP, BMP, GIF or TIFF file",
-        ) from problem
-    if min(photo.size) < SMALLEST_SIDE:
-        raise ImageError(
-            f"{name} is {photo.size[0]}x{photo.size[1]} pixels",
-            allowed=f"at least {SMALLEST_SIDE} pixels a side",
-        )
-    return photo
+    return _read(source, name or (str(source) if not isinstance(source, bytes) else "image"))
+
+
+def check_photo(path: Path | str) -> None:
+    """Raise unless a photo can be read; of a large one only the header is looked at.
+
+    Raises:
+        ImageError: as :func:`read_photo`.
+        MemoryError: as :func:`read_photo`.
+    """
+    _read(path, str(path), large_ones=False)
+
+
+def full_size(photo: Image.Image) -> tuple[int, int]:
+    """(width, height) of a photo's file, upright, where :func:`read_photo` may have reduced it.
+
+    Example:
+        >>> full_size(Image.new("RGB", (4, 3)))
+        (4, 3)
+    """
+    size: tuple[int, int] = photo.info.get(_FULL_SIZE, photo.size)
+    return size
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -83,35 +115,222 @@ def to_rgb(image: Image.Image) -> Image.Image:
         >>> to_rgb(Image.new("LA", (4, 4), (0, 0))).getpixel((0, 0))
         (255, 255, 255)
     """
+    return image.copy() if image.mode == "RGB" else _reduced_rgb(image, 1)
+
+
+_Turn = Image.Transpose | None
+
+
+def _read(source: Path | str | bytes, name: str, *, large_ones: bool = True) -> Image.Image:
+    """Read a photo; unless ``large_ones``, a blank comes for those that would take seconds."""
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        what = "is a folder" if Path(source).is_dir() else "does not exist"
+        raise ImageError(f"{name} {what}", allowed="an image file")
+    size: list[tuple[int, int]] = []
+    try:
+        with warnings.catch_warnings():
+            # A damaged EXIF block or a huge picture is no reason to refuse a readable photo.
+            warnings.simplefilter("ignore")
+            return _turned(*_decoded(source, name, size.append, large_ones=large_ones))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as problem:
+        found = re.search(r"(\d+) pixels", str(problem))
+        raise _too_many_pixels(name, int(found[1]) if found else 0) from problem
+    # Nothing but Pillow runs above, and its decoders raise nearly everything on damaged files.
+    except Exception as problem:
+        if ran_out_of_memory(problem):
+            raise _no_memory(name, size, problem) from problem
+        raise ImageError(
+            f"{name} is no readable image ({_reason(problem)})",
+            remedy="a complete JPEG, PNG, WebP, BMP, GIF or TIFF file",
+        ) from problem
+
+
+def _decoded(
+    source: Path | str | bytes,
+    name: str,
+    note_size: Callable[[tuple[int, int]], None],
+    *,
+    large_ones: bool,
+) -> tuple[Image.Image, _Turn]:
+    """RGB as it is stored, reduced if it is large, and what makes it upright."""
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+        full = opened.size
+        note_size(full)
+        _refuse_by_header(opened, name)
+        if not large_ones and full[0] * full[1] > MOST_PIXELS_AT_FULL_SIZE:
+            return Image.new("RGB", (SMALLEST_SIDE, SMALLEST_SIDE)), None
+        factor = _reduction(full)
+        if factor > 1:
+            # JPEG decodes at a half, a quarter or an eighth of its size; other formats cannot.
+            opened.draft(None, (full[0] // factor, full[1] // factor))
+            factor = _reduction(opened.size)
+        opened.load()
+        turn = _turn(opened)
+        photo = to_rgb(opened) if factor == 1 else _reduced_rgb(opened, factor)
+    if photo.size != full:
+        photo.info[_FULL_SIZE] = full
+    return photo, turn
+
+
+def _turned(photo: Image.Image, turn: _Turn) -> Image.Image:
+    if turn is None:
+        return photo
+    upright = photo.transpose(turn)
+    if _FULL_SIZE in photo.info and turn in _TURNS_TO_THE_SIDE:
+        upright.info[_FULL_SIZE] = photo.info[_FULL_SIZE][::-1]
+    return upright
+
+
+def _reduction(size: tuple[int, int]) -> int:
+    """By how much a photo is reduced: 1 for ordinary ones.
+
+    Example:
+        >>> _reduction((6000, 4000)), _reduction((8160, 6120)), _reduction((1_000_000, 60))
+        (1, 2, 1)
+    """
+    if size[0] * size[1] <= MOST_PIXELS_AT_FULL_SIZE:
+        return 1
+    wanted = math.ceil((size[0] * size[1] / MOST_PIXELS_REDUCED) ** 0.5)
+    return max(1, min(int(wanted), min(size) // LEAST_REDUCED_SIDE))
+
+
+def _refuse_by_header(opened: Image.Image, name: str) -> None:
+    width, height = opened.size
+    if min(width, height) < SMALLEST_SIDE:
+        raise ImageError(
+            f"{name} is {width}x{height} pixels", allowed=f"at least {SMALLEST_SIDE} pixels a side"
+        )
+    if width * height > MOST_PIXELS:
+        raise _too_many_pixels(name, width * height)
+    needed = width * height * _bytes_per_pixel(opened)
+    if needed > MOST_BYTES:
+        raise ImageError(
+            f"{name} is {width}x{height} pixels as {opened.format}, which takes "
+            f"{needed / 1e9:.2f} GB to decode",
+            allowed=f"{MOST_BYTES / 1e9:.2f} GB",
+            remedy="a smaller copy of it"
+            + ("" if opened.format in ("JPEG", "MPO") else ", or a JPEG"),
+        )
+
+
+def _too_many_pixels(name: str, pixels: int) -> ImageError:
+    """Of a photo that is refused by its header."""
+    theirs = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else MOST_PIXELS
+    return ImageError(
+        f"{name} is too large ({pixels / 1e6:.3g} megapixels)",
+        allowed=f"{min(MOST_PIXELS, theirs) / 1e6:.3g} megapixels",
+        remedy="a smaller copy of it",
+    )
+
+
+def _no_memory(name: str, size: list[tuple[int, int]], problem: Exception) -> Exception:
+    """A large photo that finds no memory is to blame itself; a small one is not."""
+    if size and size[0][0] * size[0][1] > MOST_PIXELS_AT_FULL_SIZE:
+        width, height = size[0]
+        return ImageError(
+            f"{name} is {width}x{height} pixels, for which there is not enough memory",
+            remedy="a smaller copy of it",
+        )
+    return MemoryError(f"while reading {name} ({_reason(problem)})")
+
+
+def _bytes_per_pixel(opened: Image.Image) -> float:
+    """What decoding takes at its peak, as measured for each format."""
+    held = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(opened.mode, 4)
+    if opened.format in ("JPEG", "MPO"):
+        # All coefficients of a progressive JPEG are in memory, two bytes each.
+        coefficients = 2 * len(opened.getbands()) if opened.info.get("progressive") else 0
+        return coefficients + held / _reduction(opened.size) ** 2
+    if opened.format == "TIFF":
+        return held * (1 + _largest_strip(opened))
+    if opened.format in ("PNG", "GIF", "BMP", "DIB", "PPM"):
+        return held
+    # WebP holds two canvases and two copies; other formats are rare, and no better.
+    return 16
+
+
+def _largest_strip(opened: Image.Image) -> float:
+    """The share of a compressed TIFF that its decoder holds at a time besides the picture."""
+    tags: dict[int, int] = getattr(opened, "tag_v2", {})
+    if tags.get(259, 1) == 1:
+        return 0
+    if 322 in tags and 323 in tags:
+        return min(1.0, tags[322] * tags[323] / (opened.width * opened.height))
+    return min(1.0, tags.get(278, opened.height) / opened.height)
+
+
+def _reduced_rgb(image: Image.Image, factor: int) -> Image.Image:
+    """RGB at ``1 / factor`` of the size, the mean of every square of ``factor`` pixels."""
+    values = _range_of_values(image)
+    rows = _rows_at_a_time(image, factor)
+    if factor == 1 and rows >= image.height:
+        return _strip_to_rgb(image, values)
+    width, height = (math.ceil(side / factor) for side in image.size)
+    picture = Image.new("RGB", (width, height))
+    for top, strip in _strips(image, rows):
+        rgb = _strip_to_rgb(strip, values)
+        picture.paste(rgb.reduce(factor) if factor > 1 else rgb, (0, top // factor))
+    return picture
+
+
+def _rows_at_a_time(image: Image.Image, factor: int = 1) -> int:
+    return max(1, _STRIP_PIXELS // (image.width * factor)) * factor
+
+
+def _strips(image: Image.Image, rows: int) -> Iterator[tuple[int, Image.Image]]:
+    """First row and picture of one strip after the other."""
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _range_of_values(image: Image.Image) -> tuple[float, float]:
+    """The values of 32 bits that become black and white; nothing is asked of other modes."""
+    if image.mode not in ("I", "F"):
+        return 0, _HIGHEST_16_BIT
+    lows, highs = [], []
+    for _, strip in _strips(image, _rows_at_a_time(image)):
+        values = _without_nan(strip)
+        lows.append(float(values.min()))
+        highs.append(float(values.max()))
+    low, high = min(lows), max(highs)
+    # Pillow opens 16-bit greyscale PNGs as 32-bit integers in some versions.
+    if image.mode == "I" and low >= 0 and high <= _HIGHEST_16_BIT:
+        return 0, _HIGHEST_16_BIT
+    return low, high
+
+
+def _strip_to_rgb(image: Image.Image, values: tuple[float, float]) -> Image.Image:
     if image.mode == "RGB":
-        return image.copy()
+        return image
     if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image, dtype=np.float64) / 65535)
+        return Image.fromarray(_bytes_of_16_bits()[np.asarray(image)]).convert("RGB")
     if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        # Pillow opens 16-bit greyscale PNGs as 32-bit integers in some versions.
-        if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
-            return _grey(values / 65535)
-        spread = values.max() - values.min()
-        return _grey((values - values.min()) / (spread if spread > 0 else 1.0))
+        low, high = values
+        grey = (_without_nan(image).astype(np.float64) - low) / (high - low if high > low else 1.0)
+        return Image.fromarray(_bytes(grey)).convert("RGB")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
+        if layered.getchannel("A").getextrema() == (255, 255):
+            return layered.convert("RGB")
         page = Image.new("RGBA", layered.size, (255, 255, 255, 255))
         page.alpha_composite(layered)
         return page.convert("RGB")
     return image.convert("RGB")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF rotation; a damaged EXIF block counts as none.
+def _turn(image: Image.Image) -> _Turn:
+    """What makes a photo upright by its EXIF block; a damaged one counts as none.
 
     ``ImageOps.exif_transpose`` would also write the EXIF block anew, which fails on damaged ones.
     """
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        return image
-    return image if turn is None else image.transpose(turn)
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as problem:
+        if ran_out_of_memory(problem):
+            raise
+        return None
 
 
 def _reason(problem: Exception) -> str:
@@ -121,6 +340,18 @@ def _reason(problem: Exception) -> str:
     return str(problem) or type(problem).__name__
 
 
-def _grey(values: np.ndarray) -> Image.Image:
-    """An RGB image of grey values in [0, 1]."""
-    return Image.fromarray(np.round(values * 255).astype(np.uint8)).convert("RGB")
+def _without_nan(image: Image.Image) -> np.ndarray:
+    """The numbers of a picture; what is no number is 0, and what is infinite very large."""
+    values = np.asarray(image)
+    return values if np.isfinite(values).all() else np.nan_to_num(values.astype(np.float64))
+
+
+@functools.cache
+def _bytes_of_16_bits() -> np.ndarray:
+    """What each of the 65536 values becomes."""
+    return _bytes(np.arange(_HIGHEST_16_BIT + 1) / _HIGHEST_16_BIT)
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """Values in [0, 1] as 0 to 255."""
+    return np.round(values * 255).astype(np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -18,6 +19,13 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+LARGEST_RESIZED = 2**25
+"""Pixels. Of photos that would be larger after resizing only the part that is cropped is resized:
+with a shorter side of 256, those that are 512 times as long as high."""
+
+_WIDEST_FILTER = 3
+"""Pixels that a filter looks to either side, Lanczos' own; of the larger grid when shrinking."""
 
 _PIL_FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -151,12 +159,9 @@ class Preprocessing:
         Returns:
             (3, H, W) float32 in [0, 1].
         """
-        left, top = self._crop_corner(photo.size, crop_at)
-        width, height = self._resized_size(photo.size)
-        resized = photo.convert("RGB").resize((width, height), _PIL_FILTERS[self.interpolation])
-        crop_height, crop_width = self.input_size
-        # PIL pads with black where the box leaves the picture.
-        cropped = resized.crop((left, top, left + crop_width, top + crop_height))
+        # convert would copy a photo that is RGB already.
+        rgb = photo if photo.mode == "RGB" else photo.convert("RGB")
+        cropped = self._resized_and_cropped(rgb, _PIL_FILTERS[self.interpolation], crop_at)
         if flip:
             cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         pixels = torch.from_numpy(np.array(cropped, dtype=np.uint8))
@@ -177,12 +182,8 @@ class Preprocessing:
             >>> Preprocessing.imagenet(224).crop_mask(mask)[0, 110:114]
             tensor([False, False,  True,  True])
         """
-        height, width = mask.shape
-        left, top = self._crop_corner((width, height), (0.5, 0.5))
         picture = Image.fromarray(mask.astype(np.uint8))
-        resized = picture.resize(self._resized_size(picture.size), Image.Resampling.NEAREST)
-        crop_height, crop_width = self.input_size
-        cropped = resized.crop((left, top, left + crop_width, top + crop_height))
+        cropped = self._resized_and_cropped(picture, Image.Resampling.NEAREST, (0.5, 0.5))
         return torch.from_numpy(np.array(cropped, dtype=bool))
 
     def region(self, photo_size: tuple[int, int]) -> PhotoRegion:
@@ -263,6 +264,19 @@ class Preprocessing:
             f"mean ({mean}), std ({std})"
         )
 
+    def _resized_and_cropped(
+        self, picture: Image.Image, method: Image.Resampling, crop_at: tuple[float, float]
+    ) -> Image.Image:
+        """Resize, then cut out the crop; black where the crop leaves the picture."""
+        size = self._resized_size(picture.size)
+        left, top = self._crop_corner(picture.size, crop_at)
+        crop_height, crop_width = self.input_size
+        crop = (left, top, left + crop_width, top + crop_height)
+        if size[0] * size[1] <= max(LARGEST_RESIZED, 16 * crop_height * crop_width):
+            # PIL pads with black where the box leaves the picture.
+            return picture.resize(size, method).crop(crop)
+        return _crop_of_resized(picture, size, crop, method)
+
     def _resized_size(self, photo_size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) of the photo after resizing."""
         if not isinstance(self.resize, int):
@@ -285,6 +299,36 @@ class Preprocessing:
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return _statistics(self.mean, self.std, like.dtype, like.device)
+
+
+def _crop_of_resized(
+    picture: Image.Image,
+    size: tuple[int, int],
+    crop: tuple[int, int, int, int],
+    method: Image.Resampling,
+) -> Image.Image:
+    """``picture.resize(size, method).crop(crop)`` without ever holding the resized picture.
+
+    The same but for rounding: Pillow then takes fractions of a pixel in single precision.
+    """
+    seen = (max(0, crop[0]), max(0, crop[1]), min(size[0], crop[2]), min(size[1], crop[3]))
+    across, down = picture.width / size[0], picture.height / size[1]
+    box = (seen[0] * across, seen[1] * down, seen[2] * across, seen[3] * down)
+    # What the filters reach beyond the box; cut out first, so that places stay small numbers.
+    reach = [math.ceil(_WIDEST_FILTER * max(1.0, scale)) + 1 for scale in (across, down)]
+    near = (
+        max(0, math.floor(box[0]) - reach[0]),
+        max(0, math.floor(box[1]) - reach[1]),
+        min(picture.width, math.ceil(box[2]) + reach[0]),
+        min(picture.height, math.ceil(box[3]) + reach[1]),
+    )
+    part = picture.crop(near)
+    place = (box[0] - near[0], box[1] - near[1], box[2] - near[0], box[3] - near[1])
+    place = (place[0], place[1], min(place[2], part.width), min(place[3], part.height))
+    shown = part.resize((seen[2] - seen[0], seen[3] - seen[1]), method, box=place)
+    padded = Image.new(picture.mode, (crop[2] - crop[0], crop[3] - crop[1]))
+    padded.paste(shown, (seen[0] - crop[0], seen[1] - crop[1]))
+    return padded
 
 
 def _crop_start(slack: int, position: float) -> int:

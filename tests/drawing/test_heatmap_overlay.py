@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ttame.drawing import heatmap_overlay
 from ttame.drawing.colour_scales import apply_colours, colour_scale
 from ttame.drawing.heatmap_overlay import covers_photo, mark_unseen, opacity_scale, overlay_heatmap
 from ttame.errors import ImageError, UnknownNameError
@@ -179,3 +180,13 @@ def test_bad_arguments_are_named():
         overlay_heatmap(photo, torch.eye(2), region, opacity=1.5)
     with pytest.raises(UnknownNameError, match="try: inferno"):
         overlay_heatmap(photo, torch.eye(2), region, scale="infernal")
+
+
+def test_strips_change_nothing(monkeypatch):
+    heatmap = np.random.default_rng(1).random((5, 7))
+    regions = [PhotoRegion(3.3, 4.6, 31.2, 38.4), PhotoRegion(-4, -2, 50, 45.5)]
+    whole = [pixels(overlay_heatmap(noise(40, 43), heatmap, region)) for region in regions]
+    monkeypatch.setattr(heatmap_overlay, "_STRIP_PIXELS", 170)
+    for region, expected in zip(regions, whole, strict=True):
+        found = pixels(overlay_heatmap(noise(40, 43), heatmap, region))
+        np.testing.assert_array_equal(found, expected)

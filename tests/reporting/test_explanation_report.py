@@ -514,3 +514,31 @@ def test_maps_of_pixels_are_drawn_by_what_speaks_for_the_class(tmp_path):
     figures = content["images"][0]["classes"][0]["maps"]["t_tame"]
     assert figures["minimum"] == pytest.approx(float(one.maps[0, 0].min()))
     assert content["methods"][0]["drawn_as"] == "pixels"
+
+
+def test_a_photo_that_was_read_reduced_is_told_at_its_own_size(tmp_path):
+    reduced = photo(48, 36)
+    reduced.info["ttame_full_size"] = (144, 107)
+    with writer(tmp_path / "out") as report:
+        report.add("a.png", reduced, explanation())
+    (image,) = json.loads((tmp_path / "out/explanations.json").read_text())["images"]
+    assert (image["width"], image["height"]) == (144, 107)
+    seen = PREPROCESSING.region((48, 36))
+    assert image["region"]["left"] == pytest.approx(3 * seen.left)
+    assert image["region"]["bottom"] == pytest.approx(seen.bottom * 107 / 36)
+    overlay = next((tmp_path / "out/overlays/a").iterdir())
+    with Image.open(overlay) as drawn:
+        assert drawn.size == (48, 36)
+
+
+def test_what_is_too_large_to_draw_is_drawn_smaller_at_the_same_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(explanation_report, "MOST_PIXELS_AT_FULL_SIZE", 1000)
+    monkeypatch.setattr(explanation_report, "MOST_PIXELS_REDUCED", 500)
+    with writer(tmp_path / "out") as report:
+        report.add("a.png", Image.new("RGB", (200, 10), "white"), explanation())
+    with Image.open(next((tmp_path / "out/overlays/a").iterdir())) as overlay:
+        assert overlay.size == (100, 5)
+        # Only a square in the middle was seen: what lies outside is dark.
+        brightness = np.asarray(overlay.convert("L"))
+    assert (brightness[:, :40] < 150).all() and (brightness[:, 60:] < 150).all()
+    assert brightness[:, 46:54].mean() > 150

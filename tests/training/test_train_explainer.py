@@ -477,7 +477,7 @@ def test_too_little_memory_names_the_setting(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(batch_loss, "masked_logits", fail)
-    with pytest.raises(MemoryLimitError, match="--batch-size"):
+    with pytest.raises(MemoryLimitError, match="a smaller batch_size, a larger gradient_accum"):
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", quick())
 
 

@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.layer_outputs import hooks_at_rest, uncompiled, watching, watching_inputs
 from ttame.classifiers.network_trace import noise_images, run_network
+from ttame.memory_limit import ran_out_of_memory
 
 TOLERANCE = 1e-4
 """Largest difference of the logits on noise, relative to the largest logit, with folding."""
@@ -55,7 +56,9 @@ def folded(network: nn.Module, image_size: tuple[int, int]) -> nn.Module | None:
         try:
             with hooks_at_rest():
                 copied = _copy_sharing_tensors(network)
-        except Exception:  # the network is the user's code, and not everything can be copied
+        except Exception as problem:  # the user's code, and not everything can be copied
+            if ran_out_of_memory(problem):
+                raise
             return None
         pairs = _pairs(copied, noise)
         for convolution, norm in pairs:

@@ -24,6 +24,7 @@ from ttame.classifiers.tap_choice import Family, TapChoice, choose_taps, named_t
 from ttame.classifiers.tap_reading import described_tap, reading_taps
 from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.errors import ClassifierError, ImageError
+from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
 from ttame.photos import read_photo, to_rgb
 from ttame.preprocessing import Preprocessing
@@ -143,7 +144,8 @@ class Classifier:
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
         self.outputs = outputs_of_kind(outputs)
-        self.trace = trace_network(network, preprocessing.input_size)
+        with naming_the_setting("smaller images, or a smaller network"):
+            self.trace = trace_network(network, preprocessing.input_size)
         self._refuse_other_outputs()
         self.class_names = self._checked_names(class_names)
         self.tap_choice = self._choose_taps(taps)
@@ -221,6 +223,7 @@ class Classifier:
 
         Raises:
             ImageError: a file that is no readable image.
+            MemoryLimitError: the photos do not fit into memory.
         """
         several = [photos] if isinstance(photos, Image.Image | str | Path) else list(photos)
         if not several:
@@ -232,11 +235,15 @@ class Classifier:
                     allowed="a PIL image or a path",
                     remedy="PIL.Image.fromarray(array) for an array of pixels",
                 )
-        opened = [
-            to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
-            for photo in several
-        ]
-        return torch.stack([self.preprocessing.prepare(photo) for photo in opened]).to(self.device)
+        with naming_the_setting(FEWER_IMAGES):
+            # One photo after the other: photos are much larger than what is made of them.
+            prepared = [
+                self.preprocessing.prepare(
+                    to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
+                )
+                for photo in several
+            ]
+            return torch.stack(prepared).to(self.device)
 
     def logits(self, images: Tensor, *, rows: int | None = None) -> Tensor:
         """Run the network, and turn its outputs into class scores.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ttame.classifiers.frozen_network import frozen
 from ttame.classifiers.layer_outputs import first_tensor, running_eagerly, uncompiled, watching
 from ttame.errors import ClassifierError, TtameError
+from ttame.memory_limit import ran_out_of_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,17 +123,15 @@ def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> 
 
     Raises:
         ClassifierError: the network fails on this input, or its output is not (B, C) logits.
-        torch.OutOfMemoryError: as the network raises it.
+        Exception: that memory ran out, as the network raises it.
     """
     try:
         with running_eagerly(network):
             output = network(images)
-    except torch.OutOfMemoryError:
-        raise
     except TtameError:
         raise
     except Exception as problem:  # the network is the user's code and may raise anything
-        if "not enough memory" in str(problem):  # how torch reports it on the CPU
+        if ran_out_of_memory(problem):
             raise
         reason = first_line(problem)
         raise ClassifierError(

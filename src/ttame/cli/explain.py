@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _METHODS = "The methods"
 
+_MOST_OPEN_PIXELS = 200_000_000
+"""Of the photos that are open at a time: 800 MB."""
+
 _SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
 """Real photos among scikit-image's data."""
 
@@ -159,7 +162,7 @@ def explain(
         _report(out, chosen, left_out, overwrite=overwrite) as report,
         ExplanationProgress(list(chosen.explainers), len(paths)) as progress,
     ):
-        explained = _explain_all(chosen, paths, wanted, batch_size, report, progress)
+        explained = _explain_all(chosen, paths, wanted, batch_size, report, progress, len(named))
     summarise(explained.rows, explained.no_evidence, left_out, out)
 
 
@@ -221,18 +224,22 @@ def _explain_all(
     batch_size: int,
     report: ExplanationReportWriter,
     progress: ExplanationProgress,
+    named: int,
 ) -> _Explained:
-    """Explain batch by batch, each by every method, and write the report."""
+    """Explain batch by batch, each by every method, and write the report.
+
+    The first ``named`` photos were typed by name, and must be readable.
+    """
     import torch
 
     from ttame.errors import ImageError
 
     explained = _Explained([], [])
     preprocessing = chosen.classifier.preprocessing
-    for start in range(0, len(paths), batch_size):
-        batch = paths[start : start + batch_size]
-        opened = list(_open(batch, report))
-        progress.skip(len(batch) - len(opened))
+    finished = 0
+    for opened, skipped in _batches(paths, batch_size, named, report):
+        progress.skip(skipped)
+        start, finished = finished, finished + len(opened) + skipped
         if not opened:
             continue
         images: Tensor = torch.stack([preprocessing.prepare(photo) for _, photo in opened])
@@ -294,17 +301,42 @@ def _in_words(explanation: Explanation, index: int, classes: Tensor | None = Non
     return ", ".join(words) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
 
 
-def _open(paths: list[Path], report: ExplanationReportWriter) -> Iterator[tuple[Path, Image.Image]]:
-    """The readable photos; the others are named in the report."""
+_Opened = list[tuple["Path", "Image.Image"]]
+
+
+def _batches(
+    paths: list[Path], size: int, named: int, report: ExplanationReportWriter
+) -> Iterator[tuple[_Opened, int]]:
+    """The readable photos, at most ``size`` at a time, and how many others were met on the way.
+
+    Photos stay open until they are drawn, so fewer of them come at a time if they are large.
+    Unreadable ones are named in the report, unless the user typed their names: that is an error.
+    """
     from ttame.errors import ImageError
     from ttame.photos import read_photo
 
-    for path in paths:
+    opened: _Opened = []
+    pixels = skipped = 0
+    for number, path in enumerate(paths):
         try:
-            yield path, read_photo(path)
+            photo = read_photo(path)
         except ImageError as problem:
+            if number < named:
+                raise
             report.skip(str(path), str(problem))
             typer.echo(f"skipped: {problem}", err=True)
+            skipped += 1
+        else:
+            coming = photo.width * photo.height
+            if opened and pixels + coming > _MOST_OPEN_PIXELS:
+                yield opened, skipped
+                opened, pixels, skipped = [], 0, 0
+            opened.append((path, photo))
+            pixels += coming
+            del photo
+        if len(opened) + skipped == size or number + 1 == len(paths):
+            yield opened, skipped
+            opened, pixels, skipped = [], 0, 0
 
 
 def _photo_paths(places: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -323,10 +355,10 @@ def _photo_paths(places: list[Path]) -> tuple[list[Path], list[Path]]:
 
 def _refuse_unreadable(paths: list[Path]) -> None:
     """A photo that was typed by name must be readable; nothing is written otherwise."""
-    from ttame.photos import read_photo
+    from ttame.photos import check_photo
 
     for path in paths:
-        read_photo(path)
+        check_photo(path)
 
 
 def _sample_photos() -> list[Path]:

@@ -13,6 +13,7 @@ import typer
 from ttame.cli.evaluate import evaluate
 from ttame.cli.explain import explain
 from ttame.cli.inspect import inspect
+from ttame.cli.memory_hints import naming_memory_options
 from ttame.cli.methods import methods
 from ttame.cli.train import train
 from ttame.errors import TtameError
@@ -28,11 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command()(explain)
-app.command()(train)
-app.command()(evaluate)
-app.command()(methods)
-app.command()(inspect)
+for command in (explain, train, evaluate, methods, inspect):
+    app.command()(naming_memory_options(command))
 
 
 def _print_version(wanted: bool) -> None:

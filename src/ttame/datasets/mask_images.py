@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -78,28 +79,29 @@ def read_mask(path: Path) -> np.ndarray:
         DatasetError: it is no readable picture.
     """
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore")  # Of pictures that are large.
             if picture.mode == "P":
                 indices = np.array(picture)
                 known: np.ndarray = (indices > 0) & (indices != _VOID)
                 return known
             lowest = _LOSSY_THRESHOLD if picture.format == "JPEG" else 1
-            values = np.array(picture if len(picture.getbands()) == 1 else picture.convert("RGB"))
+            shown = picture if len(picture.getbands()) == 1 else picture.convert("RGB")
+            values = np.array(shown)
     # Pillow's decoders raise nearly everything on damaged files.
     except Exception as problem:
         raise DatasetError(f"mask {path} cannot be read ({problem})") from problem
-    values = values.astype(np.int64)
     if values.ndim == 3:
-        _refuse_photo(values, path)
+        _refuse_photo(shown, values, path)
         values = values.max(axis=2)
     mask: np.ndarray = values >= lowest
     return mask
 
 
-def _refuse_photo(values: np.ndarray, path: Path) -> None:
+def _refuse_photo(shown: Image.Image, values: np.ndarray, path: Path) -> None:
     """Refuse a picture of so many colours that it cannot tell objects apart by them."""
     colourful = np.ptp(values, axis=2).max() > _JPEG_NOISE
-    if colourful and len(np.unique(values.reshape(-1, 3), axis=0)) > _MOST_OBJECTS:
+    if colourful and shown.getcolors(_MOST_OBJECTS) is None:
         raise DatasetError(
             f"mask {path} is a photo",
             allowed="pictures that are 0 but on the object",

@@ -46,7 +46,7 @@ class PhotoSource(abc.ABC):
         """Read photo ``index``.
 
         Returns:
-            An upright RGB image of 8 bits a channel, at its own size.
+            An upright RGB image of 8 bits a channel, as :func:`ttame.photos.read_photo` gives it.
 
         Raises:
             ImageError: the photo is unreadable; others may be fine.

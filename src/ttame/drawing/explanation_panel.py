@@ -158,7 +158,9 @@ def draw_panel(
     if not heatmaps:
         raise ImageError("a panel without heatmaps", allowed="at least one explained class")
     layout = _layout(photo.size, [shown.label for shown in heatmaps], bool(title))
-    tile = photo.convert("RGB").resize(layout.tile, Image.Resampling.LANCZOS)
+    # convert would copy a photo that is RGB already.
+    rgb = photo if photo.mode == "RGB" else photo.convert("RGB")
+    tile = rgb.resize(layout.tile, Image.Resampling.LANCZOS)
     tile_region = scaled_region(region, photo.size, layout.tile)
     panel = Image.new("RGB", layout.size, PAPER)
     if title:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ UNSEEN_BRIGHTNESS = 0.5
 
 OUTLINE_COLOUR = (255, 255, 255)
 """The line around what the network saw."""
+
+_STRIP_PIXELS = 2_000_000
+"""Pixels that are drawn at a time."""
 
 _OPACITY_POWER = 0.7
 """Opacity grows as ``value ** 0.7``: chosen by eye, so that middle values are seen on photos that
@@ -73,11 +77,12 @@ def overlay_heatmap(
     box = _pixel_box(photo.size, region)
     if not bool(has_evidence(values)) or box[0] >= box[2] or box[1] >= box[3]:
         return picture
-    indices = colour_indices(_sampled(values, region, box))
-    heat = Image.fromarray(colours[indices])
-    # The mask ends with the region inside an edge pixel that the region covers only in part.
-    mask = ImageChops.multiply(Image.fromarray(opacities[indices]), _coverage(region, box))
-    picture.paste(heat, box[:2], mask)
+    for strip in _strips(box):
+        indices = colour_indices(_sampled(values, region, strip))
+        heat = Image.fromarray(colours[indices])
+        # The mask ends with the region inside an edge pixel that the region covers only in part.
+        mask = ImageChops.multiply(Image.fromarray(opacities[indices]), _coverage(region, strip))
+        picture.paste(heat, strip[:2], mask)
     return picture
 
 
@@ -95,14 +100,18 @@ def mark_unseen(photo: Image.Image, region: PhotoRegion) -> Image.Image:
         ImageError: an empty region.
     """
     box = _pixel_box(photo.size, region)
+    picture = photo.convert("RGB")  # A copy in any case.
     if covers_photo(region, photo.size):
-        return photo.convert("RGB").copy()
-    seen = Image.new("L", photo.size, 0)
-    if box[0] < box[2] and box[1] < box[3]:
-        seen.paste(_coverage(region, box), box[:2])
-    grey = photo.convert("L").convert("RGB")
-    unseen = ImageEnhance.Brightness(grey).enhance(UNSEEN_BRIGHTNESS)
-    picture = Image.composite(photo.convert("RGB"), unseen, seen)
+        return picture
+    for strip in _strips((0, 0, *photo.size)):
+        part = photo.crop(strip)
+        seen = Image.new("L", part.size, 0)
+        both = (box[0], max(box[1], strip[1]), box[2], min(box[3], strip[3]))
+        if both[0] < both[2] and both[1] < both[3]:
+            seen.paste(_coverage(region, both), (both[0], both[1] - strip[1]))
+        grey = part.convert("L").convert("RGB")
+        unseen = ImageEnhance.Brightness(grey).enhance(UNSEEN_BRIGHTNESS)
+        picture.paste(Image.composite(part.convert("RGB"), unseen, seen), strip[:2])
     _draw_outline(picture, region)
     return picture
 
@@ -165,6 +174,14 @@ def checked_heatmap(heatmap: Tensor | ArrayLike) -> Tensor:
             f"a heatmap of shape {tuple(values.shape)}", allowed="(h, w), one map at a time"
         )
     return values.nan_to_num(0.0)
+
+
+def _strips(box: tuple[int, int, int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Cut a box into parts of its full width, so that no intermediate is as large as the photo."""
+    left, top, right, bottom = box
+    rows = max(1, _STRIP_PIXELS // max(1, right - left))
+    for start in range(top, bottom, rows):
+        yield left, start, right, min(start + rows, bottom)
 
 
 def _pixel_box(photo_size: tuple[int, int], region: PhotoRegion) -> tuple[int, int, int, int]:

@@ -155,14 +155,12 @@ def _measure(
     *,
     meter: bool,
 ) -> None:
-    opened, skipped = readable_photos(measuring, measuring.numbers[part])
-    if not opened:
+    read = readable_images(measuring, measuring.numbers[part])
+    numbers, images, skipped = list(read.numbers), read.images, read.skipped
+    if not numbers:
         store.write(label, batch, [], [], [], {}, BatchFacts(0, 0, False, 0, 0, 0, None, skipped))
         return
     classifier = measuring.classifier
-    numbers = [number for number, _ in opened]
-    images = torch.stack([classifier.preprocessing.prepare(photo) for _, photo in opened])
-    images = images.to(classifier.device)
     probabilities = _checked_probabilities(quick, [measuring.photos.name(n) for n in numbers])
     shared = SharedResults()
     before = shared.once(probabilities, images)
@@ -176,7 +174,7 @@ def _measure(
         preprocessing=classifier.preprocessing,
         explain=lambda changed, of: explainer(changed, of[:, None]).maps[:, 0],
         numbers=tuple(numbers),
-        targets=_targets(measuring, opened, classes),
+        targets=_targets(measuring, read, classes),
         shared=shared,
     )
     values: dict[str, Tensor] = {HAS_EVIDENCE: has_evidence(maps).float()}
@@ -264,31 +262,54 @@ def explained_classes(measuring: Measuring, numbers: Sequence[int], before: Tens
     return torch.tensor(classes, device=before.device)
 
 
-def _targets(
-    measuring: Measuring, opened: Sequence[tuple[int, Image.Image]], classes: Tensor
-) -> Tensor | None:
+def _targets(measuring: Measuring, read: ReadImages, classes: Tensor) -> Tensor | None:
     if measuring.targets is None:
         return None
     size = measuring.classifier.preprocessing.input_size
     found = []
-    for (number, photo), index in zip(opened, classes.tolist(), strict=True):
+    for number, photo, index in zip(read.numbers, read.photos, classes.tolist(), strict=True):
         target = measuring.targets(measuring.photos.key(number), index, photo)
         found.append(torch.zeros(size, dtype=torch.bool) if target is None else target)
     return torch.stack(found).to(classes.device)
 
 
-def readable_photos(
-    measuring: Measuring, numbers: Sequence[int]
-) -> tuple[list[tuple[int, Image.Image]], tuple[tuple[str, str], ...]]:
-    """Number and photo of those that can be read; name and reason of the others."""
-    opened: list[tuple[int, Image.Image]] = []
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReadImages:
+    """What could be read of a batch of photos.
+
+    Attributes:
+        numbers: of the photos that could be read.
+        images: (B, 3, H, W) those, prepared, on the classifier's device; B may be 0.
+        photos: those as they were read, if targets are asked for; photos are large.
+        skipped: name and reason of the others.
+    """
+
+    numbers: tuple[int, ...]
+    images: Tensor
+    photos: tuple[Image.Image, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def readable_images(measuring: Measuring, numbers: Sequence[int]) -> ReadImages:
+    """Read and prepare those photos that can be read."""
+    preprocessing = measuring.classifier.preprocessing
+    found: list[int] = []
+    images: list[Tensor] = []
+    photos: list[Image.Image] = []
     skipped: list[tuple[str, str]] = []
     for number in numbers:
         try:
-            opened.append((number, measuring.photos.read(number)))
+            photo = measuring.photos.read(number)
         except ImageError as problem:
             skipped.append((measuring.photos.name(number), problem.problem))
-    return opened, tuple(skipped)
+            continue
+        found.append(number)
+        images.append(preprocessing.prepare(photo))
+        if measuring.targets is not None:
+            photos.append(photo)
+    together = torch.stack(images) if images else torch.zeros(0, 3, *preprocessing.input_size)
+    together = together.to(measuring.classifier.device)
+    return ReadImages(tuple(found), together, tuple(photos), tuple(skipped))
 
 
 def _keep_maps(folder: Path, label: str, batch: int, numbers: Sequence[int], maps: Tensor) -> None:

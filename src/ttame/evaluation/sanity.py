@@ -14,7 +14,7 @@ from ttame.evaluation.evaluation_run import (
     Listener,
     Measuring,
     explained_classes,
-    readable_photos,
+    readable_images,
     spread,
 )
 from ttame.evaluation.randomisation import another_classifier, randomisation_check
@@ -44,12 +44,11 @@ def check_sanity(
         return
     classifier = measuring.classifier
     numbers = [measuring.numbers[place] for place in spread(len(measuring.numbers), images)]
-    opened, _ = readable_photos(measuring, numbers)
-    if not opened:
+    read = readable_images(measuring, numbers)
+    if not read.numbers:
         raise EvaluationError(f"none of {images} photos for the sanity check is readable")
-    prepared = classifier.prepare([photo for _, photo in opened])
-    read = [number for number, _ in opened]
-    classes = explained_classes(measuring, read, classifier.probabilities(prepared))
+    prepared = read.images
+    classes = explained_classes(measuring, read.numbers, classifier.probabilities(prepared))
     for label in missing:
         listener.randomising(label)
         remake = another_classifier(methods[label])

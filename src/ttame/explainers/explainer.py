@@ -16,7 +16,7 @@ from ttame.errors import ClassSelectionError, NonFiniteMapError
 from ttame.explainers.differentiation import differentiating
 from ttame.explainers.memory_budget import DEFAULT_BUDGET, Progress
 from ttame.explainers.method_card import MethodCard
-from ttame.memory_limit import naming_the_setting
+from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.results.explanation import Explanation
 from ttame.saliency_maps import resize_maps
 
@@ -95,7 +95,7 @@ class Explainer(ABC):
         # Methods decide themselves what they differentiate, whatever the caller has switched off.
         with (
             differentiating(),
-            naming_the_setting("fewer images or classes a call (--batch-size, --classes)"),
+            naming_the_setting(FEWER_IMAGES),
         ):
             normal = images.clone() if images.is_inference() else images
             logits, chosen, maps = self._raw_maps(normal, choose)

@@ -30,7 +30,7 @@ def photo_address(photo: Image.Image, largest: int = THUMBNAIL_SIDE) -> str:
         >>> photo_address(Image.new("RGB", (4, 4)))[:23]
         'data:image/jpeg;base64,'
     """
-    thumbnail = photo.convert("RGB").copy()
+    thumbnail = photo.convert("RGB")  # A copy in any case.
     thumbnail.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     thumbnail.save(stream, "JPEG", quality=84, optimize=True)

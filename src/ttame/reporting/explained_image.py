@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.drawing.captions import percent
-from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap
+from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap, scaled_region
 from ttame.drawing.heatmap_overlay import covers_photo
 from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.errors import ClassSelectionError, ImageError, NonFiniteMapError
+from ttame.photos import full_size
 from ttame.preprocessing import PhotoRegion
 from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
 from ttame.reporting.method_label import MethodLabel
@@ -122,6 +123,7 @@ class ExplainedImage:
             overlays: for each of :meth:`drawn`, method to path.
         """
         classes = _class_records(self.explanation)
+        width, height = full_size(self.photo)
         overlays_of = dict(zip(self.drawn(), overlays, strict=True))
         figures = {one.method: _map_records(one) for one in self.explanations}
         for place, described in enumerate(classes):
@@ -132,9 +134,11 @@ class ExplainedImage:
         return {
             "name": self.name,
             "files": dict(files),
-            "width": self.photo.width,
-            "height": self.photo.height,
-            "region": dataclasses.asdict(self.region),
+            "width": width,
+            "height": height,
+            "region": dataclasses.asdict(
+                scaled_region(self.region, self.photo.size, (width, height))
+            ),
             "classes": classes,
         }
 

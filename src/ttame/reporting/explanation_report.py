@@ -16,10 +16,16 @@ from torch import Tensor
 
 from ttame.atomic_writing import whole_folder
 from ttame.drawing.colour_scales import DEFAULT_SCALE, colour_scale
-from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap, draw_panel
+from ttame.drawing.explanation_panel import (
+    ClassHeatmap,
+    MethodHeatmap,
+    draw_panel,
+    scaled_region,
+)
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, opacity_scale, overlay_heatmap
 from ttame.errors import ExplainerError
-from ttame.preprocessing import Preprocessing
+from ttame.photos import MOST_PIXELS_AT_FULL_SIZE, MOST_PIXELS_REDUCED
+from ttame.preprocessing import PhotoRegion, Preprocessing
 from ttame.reporting.explained_image import ExplainedImage, last_part, of_one_image
 from ttame.reporting.explanation_page import write_page
 from ttame.reporting.file_names import UniqueStems, safe_label
@@ -47,6 +53,10 @@ class ExplanationReportWriter:
         pictures/NAME/1-CLASS.png          photo and every method's overlay side by side
         overlays/NAME/1-CLASS/METHOD.png   each overlay at the photo's own size
         maps/NAME/METHOD.safetensors       the raw maps, for Explanation.load
+
+    Of a photo of more than 26 megapixels, overlays have the size at which it was read
+    (:func:`ttame.photos.read_photo`), and at most so many pixels. ``width``, ``height`` and
+    ``region`` in ``explanations.json`` are those of the photo's file.
 
     Memory does not grow with the number of images, but for their file names.
 
@@ -266,9 +276,8 @@ class ExplanationReportWriter:
         _save_picture(panel, self._temporary / path)
 
     def _write_overlay(self, image: ExplainedImage, heatmap: Tensor | ArrayLike, path: str) -> None:
-        overlay = overlay_heatmap(
-            image.photo, heatmap, image.region, scale=self.scale, opacity=self.opacity
-        )
+        photo, region = _drawable(image)
+        overlay = overlay_heatmap(photo, heatmap, region, scale=self.scale, opacity=self.opacity)
         _save_picture(overlay, self._temporary / path)
 
     def _finish(self) -> None:
@@ -294,6 +303,17 @@ class ExplanationReportWriter:
             write_page(
                 file, about, self.preprocessing, self.opacity, self._page_entries, self._skipped
             )
+
+
+def _drawable(image: ExplainedImage) -> tuple[Image.Image, PhotoRegion]:
+    """The photo, reduced if it is so long and narrow that it was read at its full size."""
+    photo = image.photo
+    if photo.width * photo.height <= MOST_PIXELS_AT_FULL_SIZE:
+        return photo, image.region
+    excess = photo.width * photo.height / MOST_PIXELS_REDUCED
+    width, height = (max(1, int(side / excess**0.5)) for side in photo.size)
+    reduced = photo.resize((width, height), Image.Resampling.BOX)
+    return reduced, scaled_region(image.region, photo.size, reduced.size)
 
 
 def _opened(path: Path) -> TextIO:

@@ -11,7 +11,7 @@ from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError, TrainingError
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.differentiation import differentiating
-from ttame.memory_limit import naming_the_setting
+from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.training.batch_loss import batch_loss
 from ttame.training.run_preparation import TrainingData, prepare_run
 from ttame.training.training_progress import StepClock, TrainingLog, TrainingProgress
@@ -20,7 +20,7 @@ from ttame.training.training_settings import TrainingSettings, training_settings
 
 Watch = Callable[[TrainingProgress], None]
 
-BATCH_REMEDY = "a smaller --batch-size, or --gradient-accumulation 2"
+BATCH_REMEDY = f"{SMALLER_BATCH}, a larger gradient_accumulation, or fewer workers"
 
 
 def train_explainer(

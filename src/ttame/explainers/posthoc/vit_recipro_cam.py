@@ -39,6 +39,7 @@ from ttame.explainers.posthoc.token_variants import (
     read_variant_of_each_patch,
 )
 from ttame.explainers.posthoc.widening import widening
+from ttame.memory_limit import ran_out_of_memory
 
 Treatment = Literal["kept", "masked"]
 ClassToken = Literal["kept", "zeroed"]
@@ -252,9 +253,9 @@ def _ways_agree(tail: Tail, rules: MosaicRules) -> bool:
     whole = run_whole_mosaics(tail, 0, masks, rules)[:, read]
     try:
         short = run_short_mosaics(tail, 0, masks, rules)[:, read]
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # a block made for one number of tokens may raise anything for another
+    except Exception as problem:  # a block for one number of tokens may raise anything for another
+        if ran_out_of_memory(problem):
+            raise
         return False
     differences = (whole - whole.mean(dim=0)).abs().max()
     return bool((whole - short).abs().max() <= SHORT_IS_EXACT * differences)

@@ -1,0 +1,1 @@
+"""What happens to a user when something goes wrong."""
