@@ -6,9 +6,16 @@ import os
 import stat
 from pathlib import Path
 
+_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Not waiting for the other end of a pipe."""
+
 
 class UnreadableFileError(ValueError):
     """Why a file cannot be used: one line without the file's name, which the caller knows."""
+
+
+class UnopenedFileError(UnreadableFileError):
+    """The operating system did not open or read the file: none is there, or it is private."""
 
 
 def read_bounded(path: Path | str, largest: int) -> bytes:
@@ -19,7 +26,8 @@ def read_bounded(path: Path | str, largest: int) -> bytes:
         largest: how many bytes it may have.
 
     Raises:
-        UnreadableFileError: it is missing, not a regular file, or larger.
+        UnopenedFileError: it is missing, or may not be read.
+        UnreadableFileError: it is not a regular file, or larger.
 
     Example:
         >>> read_bounded("/dev/zero", 10)
@@ -27,8 +35,7 @@ def read_bounded(path: Path | str, largest: int) -> bytes:
         ttame.bounded_reading.UnreadableFileError: not a regular file
     """
     try:
-        # A pipe without a writer would block here otherwise.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        descriptor = os.open(path, _READING)
         with open(descriptor, "rb") as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
@@ -39,16 +46,13 @@ def read_bounded(path: Path | str, largest: int) -> bytes:
                 )
             return file.read(largest)
     except OSError as problem:
-        raise UnreadableFileError(problem.strerror or str(problem)) from problem
+        raise UnopenedFileError(problem.strerror or str(problem)) from problem
     except MemoryError as problem:
         raise UnreadableFileError("not enough memory") from problem
     except ValueError as problem:  # a path with a NUL, or one that no file system can have
         if isinstance(problem, UnreadableFileError):
             raise
-        raise UnreadableFileError(str(problem)) from problem
-
-
-_BINARY = getattr(os, "O_BINARY", 0)
+        raise UnopenedFileError(str(problem)) from problem
 
 
 def read_text(path: Path | str, largest: int) -> str:
