@@ -32,7 +32,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 _LONGEST_PROBLEM = 700  # characters
 
 

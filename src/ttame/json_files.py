@@ -49,6 +49,26 @@ def read_json(path: Path | str, *, largest: int = LARGEST, allow_nan: bool = Fal
     return parse_json(read_text(path, largest), allow_nan=allow_nan)
 
 
+def read_json_object(path: Path | str) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        UnreadableFileError: see :func:`read_json`; or it holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "a.json").write_text("[1]")
+        ...     read_json_object(Path(folder) / "a.json")
+        Traceback (most recent call last):
+        ttame.bounded_reading.UnreadableFileError: it holds a list, not an object
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UnreadableFileError(f"it holds a {type(content).__name__}, not an object")
+    return content
+
+
 def parse_json(text: str, *, allow_nan: bool = False) -> Any:
     """Parse JSON: finite numbers, whole ones of at most 64 bits, nesting no deeper than 64.
 
@@ -105,16 +125,17 @@ def checked_as(kind: type[T], content: Any) -> T:
     import pydantic
 
     try:
-        return _adapter(kind).validate_python(content)  # type: ignore[no-any-return]
+        found: T = _adapter(kind).validate_python(content)
     except pydantic.ValidationError as problem:
         first = problem.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part)[:40] for part in first["loc"])
         at = f"broken at {where!r}: " if where else ""
         raise UnreadableFileError(at + first["msg"]) from problem
+    return found
 
 
 @functools.cache
-def _adapter(kind: type[Any]) -> Any:
+def _adapter(kind: Any) -> Any:
     import pydantic
 
     return pydantic.TypeAdapter(kind)

@@ -51,7 +51,7 @@ def read_tensors(
     except MemoryError as problem:
         raise UnreadableFileError("not enough memory") from problem
     # The reader of safetensors raises its own error for most damage; torch and Python raise others
-    # for headers that are well-formed and mean nothing: odd types, shapes beyond 64 bits, odd paths.
+    # for headers that are well-formed and mean nothing, such as odd types and endless shapes.
     except (
         SafetensorError,
         OSError,

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import WeightsError
+from ttame.tensor_files import read_tensors
 
 _PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar"})
 
@@ -24,13 +26,10 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     Raises:
         WeightsError: no such file, a pickle (which could run code), or a broken file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path = checked_weights_file(path)
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as problem:
+        return read_tensors(path)[0]
+    except UnreadableFileError as problem:
         raise _unreadable(path, problem) from problem
 
 

@@ -47,7 +47,9 @@ class CocoAnnotations(AnnotationSource):
         self.path = Path(path)
         content = _read(self.path)
         try:
-            self._categories = {entry["id"]: _text(entry["name"]) for entry in content["categories"]}
+            self._categories = {
+                entry["id"]: _text(entry["name"]) for entry in content["categories"]
+            }
             self._images: list[Mapping[str, Any]] = list(content["images"])
             self.names = [_text(entry["file_name"]).replace("\\", "/") for entry in self._images]
             self._of_image: dict[Any, list[Mapping[str, Any]]] = {}

@@ -183,7 +183,8 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
                 if tar.offset <= before:
                     raise _broken_shard(shard, f"a member of negative size at byte {before}")
                 before = tar.offset
-                tar.members.clear()  # Otherwise tarfile keeps every header.
+                # Otherwise tarfile keeps every header.
+                tar.members.clear()  # type: ignore[attr-defined]
                 if member.isreg() and not member.issparse():
                     yield member
             # tarfile takes a damaged or cut-off header behind the first member for the end.

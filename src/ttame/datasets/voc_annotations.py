@@ -69,9 +69,7 @@ class _PlainTree(ElementTree.TreeBuilder):
 
 
 def _parse(content: bytes) -> ElementTree.Element:
-    root: ElementTree.Element = ElementTree.XML(
-        content, ElementTree.XMLParser(target=_PlainTree())
-    )
+    root: ElementTree.Element = ElementTree.XML(content, ElementTree.XMLParser(target=_PlainTree()))
     return root
 
 

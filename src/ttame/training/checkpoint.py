@@ -14,7 +14,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ttame.atomic_writing import write_tensors
+from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import ResumeError
+from ttame.json_files import checked_as, parse_json
+from ttame.tensor_files import read_tensors
 from ttame.training.training_settings import TrainingSettings
 
 SCHEMA_VERSION = 1
@@ -114,6 +117,20 @@ def save_checkpoint(
     write_tensors(path, tensors, {"ttame_checkpoint": json.dumps(described)})
 
 
+@dataclasses.dataclass(frozen=True)
+class _Described:
+    """What must stand in a checkpoint besides tensors."""
+
+    step: int
+    identity: RunIdentity
+    optimiser_numbers: dict[str, dict[str, int | float | bool | None]]
+    optimiser_groups: list[dict[str, Any]]
+    schedule: dict[str, Any]
+    validation: list[dict[str, Any]]
+    skipped: dict[str, str]
+    scaler: dict[str, Any]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
     """What :func:`load_checkpoint` read."""
@@ -132,7 +149,20 @@ class Checkpoint:
         return RunIdentity(**self.described["identity"])
 
     def restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
-        """Put the saved state into freshly made objects."""
+        """Put the saved state into freshly made objects.
+
+        Raises:
+            ResumeError: it is not a state of such objects.
+        """
+        try:
+            self._restore(head, optimiser, schedule)
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as problem:
+            reason = (str(problem).splitlines() or [""])[0]
+            raise ResumeError(
+                f"the checkpoint is damaged ({reason})", remedy="training anew, without --resume"
+            ) from problem
+
+    def _restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
         head.load_state_dict(self._under("head."))
         entries: dict[int, dict[str, Any]] = {}
         for name, tensor in self._under("optimiser.").items():
@@ -141,8 +171,14 @@ class Checkpoint:
         for index, numbers in self.described["optimiser_numbers"].items():
             entries.setdefault(int(index), {}).update(numbers)
         groups = self.described["optimiser_groups"]
+        _check_groups(groups, optimiser)
+        _check_states(entries, optimiser)
         optimiser.load_state_dict({"state": entries, "param_groups": groups})
-        schedule.load_state_dict(dict(self.described["schedule"]))
+        saved, own = self.described["schedule"], schedule.state_dict()
+        odd = [name for name in saved if name not in own or _kind(saved[name]) != _kind(own[name])]
+        if odd:
+            raise ValueError(f"{odd[0]} of the schedule is {saved[odd[0]]!r}")
+        schedule.load_state_dict(dict(saved))
 
     def _under(self, prefix: str) -> dict[str, Tensor]:
         return {
@@ -158,19 +194,51 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     Raises:
         ResumeError: no such file, or not a checkpoint of this version.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(str(path), framework="pt", device=str(device)) as file:
-            described = json.loads((file.metadata() or {})["ttame_checkpoint"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as problem:
+        tensors, metadata = read_tensors(path, device)
+        if "ttame_checkpoint" not in metadata:
+            raise UnreadableFileError("it does not describe one")
+        # The measures of a validation may be NaN.
+        described = parse_json(metadata["ttame_checkpoint"], allow_nan=True)
+        if isinstance(described, dict) and described.get("schema_version") != SCHEMA_VERSION:
+            raise ResumeError(
+                f"{path} has checkpoint schema {described.get('schema_version')}",
+                allowed=f"schema {SCHEMA_VERSION}",
+            )
+        if checked_as(_Described, described).step < 0:
+            raise UnreadableFileError("broken at 'step'")
+    except UnreadableFileError as problem:
         raise ResumeError(
             f"no checkpoint to resume from at {path} ({problem})", remedy="leave out --resume"
         ) from problem
-    if described["schema_version"] != SCHEMA_VERSION:
-        raise ResumeError(
-            f"{path} has checkpoint schema {described['schema_version']}",
-            allowed=f"schema {SCHEMA_VERSION}",
-        )
     return Checkpoint(tensors, described)
+
+
+def _check_groups(groups: list[dict[str, Any]], optimiser: Optimizer) -> None:
+    """Refuse settings that this optimiser does not have, or of another kind than it has."""
+    own = optimiser.state_dict()["param_groups"]
+    if len(groups) != len(own):
+        raise ValueError(f"{len(groups)} groups of parameters, where there are {len(own)}")
+    for group, expected in zip(groups, own, strict=True):
+        for name, value in expected.items():
+            if name not in group or _kind(group[name]) != _kind(value):
+                raise ValueError(f"{name} of the optimiser is {group.get(name)!r}")
+        if group["params"] != expected["params"]:
+            raise ValueError("other parameters in the groups")
+
+
+def _check_states(entries: Mapping[int, Mapping[str, Any]], optimiser: Optimizer) -> None:
+    """Refuse an optimiser's tensors of another shape than their parameters."""
+    parameters = [values for group in optimiser.param_groups for values in group["params"]]
+    for number, entry in entries.items():
+        if not 0 <= number < len(parameters):
+            raise ValueError(f"parameter {number} of {len(parameters)}")
+        for name, value in entry.items():
+            shapes = (parameters[number].shape, torch.Size([]))
+            if isinstance(value, Tensor) and value.shape not in shapes:
+                raise ValueError(f"{name} of parameter {number} is {tuple(value.shape)}")
+
+
+def _kind(value: Any) -> type:
+    """Numbers of either type are of one kind."""
+    return float if type(value) is int else list if type(value) is tuple else type(value)
