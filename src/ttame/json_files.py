@@ -11,7 +11,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ttame.bounded_reading import UnreadableFileError, read_text
 
@@ -125,7 +125,7 @@ def checked_as(kind: type[T], content: Any) -> T:
     import pydantic
 
     try:
-        found: T = _adapter(kind).validate_python(content)
+        found: T = _adapter(cast("Any", kind)).validate_python(content)
     except pydantic.ValidationError as problem:
         first = problem.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part)[:40] for part in first["loc"])

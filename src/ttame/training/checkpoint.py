@@ -175,7 +175,7 @@ class Checkpoint:
         _check_states(entries, optimiser)
         optimiser.load_state_dict({"state": entries, "param_groups": groups})
         saved, own = self.described["schedule"], schedule.state_dict()
-        odd = [name for name in saved if name not in own or _kind(saved[name]) != _kind(own[name])]
+        odd = [name for name in saved if not _alike(saved[name], own.get(name))]
         if odd:
             raise ValueError(f"{odd[0]} of the schedule is {saved[odd[0]]!r}")
         schedule.load_state_dict(dict(saved))
@@ -221,7 +221,7 @@ def _check_groups(groups: list[dict[str, Any]], optimiser: Optimizer) -> None:
         raise ValueError(f"{len(groups)} groups of parameters, where there are {len(own)}")
     for group, expected in zip(groups, own, strict=True):
         for name, value in expected.items():
-            if name not in group or _kind(group[name]) != _kind(value):
+            if name not in group or not _alike(group[name], value):
                 raise ValueError(f"{name} of the optimiser is {group.get(name)!r}")
         if group["params"] != expected["params"]:
             raise ValueError("other parameters in the groups")
@@ -239,6 +239,17 @@ def _check_states(entries: Mapping[int, Mapping[str, Any]], optimiser: Optimizer
                 raise ValueError(f"{name} of parameter {number} is {tuple(value.shape)}")
 
 
-def _kind(value: Any) -> type:
-    """Numbers of either type are of one kind."""
-    return float if type(value) is int else list if type(value) is tuple else type(value)
+def _alike(saved: Any, own: Any) -> bool:
+    """Whether a value from JSON may stand where this one stands: the same kinds all the way down."""
+    if isinstance(own, dict):
+        return isinstance(saved, dict) and all(
+            name in saved and _alike(saved[name], value) for name, value in own.items()
+        )
+    if isinstance(own, list | tuple):
+        return (
+            isinstance(saved, list)
+            and len(saved) == len(own)
+            and all(_alike(one, other) for one, other in zip(saved, own, strict=True))
+        )
+    numbers = type(saved) in (int, float) and type(own) in (int, float)
+    return numbers or type(saved) is type(own)
