@@ -21,6 +21,9 @@ from ttame.tensor_files import read_tensors
 from ttame.training.training_settings import TrainingSettings
 
 SCHEMA_VERSION = 1
+_MOMENTUM_STATE = {"momentum_buffer"}
+_ADAPTIVE_STATE = {"step", "exp_avg", "exp_avg_sq"}
+"""What the optimisers keep for each parameter."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,19 +231,23 @@ def _check_groups(groups: list[dict[str, Any]], optimiser: Optimizer) -> None:
 
 
 def _check_states(entries: Mapping[int, Mapping[str, Any]], optimiser: Optimizer) -> None:
-    """Refuse an optimiser's tensors of another shape than their parameters."""
+    """Refuse what this optimiser does not keep for its parameters, or not in that shape."""
     parameters = [values for group in optimiser.param_groups for values in group["params"]]
+    needed = _ADAPTIVE_STATE if "betas" in optimiser.param_groups[0] else _MOMENTUM_STATE
     for number, entry in entries.items():
-        if not 0 <= number < len(parameters):
-            raise ValueError(f"parameter {number} of {len(parameters)}")
+        if not 0 <= number < len(parameters) or entry.keys() != needed:
+            raise ValueError(f"{', '.join(sorted(entry))} of parameter {number}")
         for name, value in entry.items():
-            shapes = (parameters[number].shape, torch.Size([]))
-            if isinstance(value, Tensor) and value.shape not in shapes:
-                raise ValueError(f"{name} of parameter {number} is {tuple(value.shape)}")
+            shape = torch.Size([]) if name == "step" else parameters[number].shape
+            if value is None and name == "momentum_buffer":
+                continue
+            tensor = isinstance(value, Tensor) and value.dtype.is_floating_point
+            if not tensor or value.shape != shape:
+                raise ValueError(f"{name} of parameter {number}")
 
 
 def _alike(saved: Any, own: Any) -> bool:
-    """Whether a value from JSON may stand where this one stands: the same kinds all the way down."""
+    """Whether a value from JSON is of the same kinds as this one, all the way down."""
     if isinstance(own, dict):
         return isinstance(saved, dict) and all(
             name in saved and _alike(saved[name], value) for name, value in own.items()
