@@ -6,9 +6,6 @@ import os
 import stat
 from pathlib import Path
 
-_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Not waiting for the other end of a pipe."""
-
 
 class UnreadableFileError(ValueError):
     """Why a file cannot be used: one line without the file's name, which the caller knows."""
@@ -35,9 +32,8 @@ def read_bounded(path: Path | str, largest: int) -> bytes:
         ttame.bounded_reading.UnreadableFileError: not a regular file
     """
     try:
-        descriptor = os.open(path, _READING)
-        with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise UnreadableFileError("not a regular file")
             if found.st_size > largest:
@@ -54,6 +50,11 @@ def read_bounded(path: Path | str, largest: int) -> bytes:
         if isinstance(problem, UnreadableFileError):
             raise
         raise UnopenedFileError(str(problem)) from problem
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_text(path: Path | str, largest: int) -> str:

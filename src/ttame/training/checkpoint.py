@@ -149,7 +149,7 @@ class Checkpoint:
     @property
     def identity(self) -> RunIdentity:
         """The run that it belongs to."""
-        return RunIdentity(**self.described["identity"])
+        return checked_as(RunIdentity, self.described["identity"])
 
     def restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
         """Put the saved state into freshly made objects.
