@@ -23,8 +23,9 @@ DEEPEST = 64
 
 T = TypeVar("T")
 
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _ALL_BUT_QUOTES_AND_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
+_BRACKETS_ALIKE = bytes.maketrans(b"{}", b"[]")
 _DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 
 
@@ -87,7 +88,7 @@ def parse_json(text: str, *, allow_nan: bool = False) -> Any:
         ttame.bounded_reading.UnreadableFileError: it holds NaN, which is not JSON
     """
     content = text.encode("utf-8", "surrogatepass")
-    if _depth(content) > DEEPEST:
+    if _is_deep(content):
         raise UnreadableFileError(f"nested more than {DEEPEST} deep")
     long = _has_long_numbers(content)
     try:
@@ -141,26 +142,26 @@ def _adapter(kind: Any) -> Any:
     return pydantic.TypeAdapter(kind)
 
 
-def _depth(content: bytes) -> int:
-    """How deeply the lists and objects of a document are nested.
+def _is_deep(content: bytes) -> bool:
+    """Whether lists and objects are nested too deeply; of millions of brackets in a moment.
 
     Example:
-        >>> _depth(b'[{"a": "[[["}, [1]]')
-        2
+        >>> _is_deep(b"[" * 65 + b"]" * 65), _is_deep(b'[{"a": "[[["}, [1]]')
+        (True, False)
     """
     if b"\\" not in content:
         # Without escapes nothing but quotes and brackets matters, which makes large files short;
         # leaving out two quotes in a row changes nothing about what is inside a string.
         content = content.translate(None, _ALL_BUT_QUOTES_AND_BRACKETS).replace(b'""', b"")
-    depth = deepest = 0
-    for found in _STRING_OR_BRACKET.finditer(content):
-        first = content[found.start()]
-        if first in b"[{":
-            depth += 1
-            deepest = max(depth, deepest)
-        elif first in b"]}":
-            depth -= 1
-    return deepest
+    if b'"' in content:
+        content = _STRING.sub(b"", content)
+    brackets = content.translate(_BRACKETS_ALIKE, _ALL_BUT_QUOTES_AND_BRACKETS)
+    for _ in range(DEEPEST):
+        if not brackets or b"[" * (DEEPEST + 1) in brackets:
+            return bool(brackets)
+        brackets = brackets.replace(b"[]", b"")  # the innermost ones
+    # What closes before it opens, and what never closes, is for the reader to refuse.
+    return len(brackets) > DEEPEST if b"]" not in brackets else brackets[:1] == b"["
 
 
 def _has_long_numbers(content: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ SCHEMA_VERSION = 1
 _MOMENTUM_STATE = {"momentum_buffer"}
 _ADAPTIVE_STATE = {"step", "exp_avg", "exp_avg_sq"}
 """What the optimisers keep for each parameter."""
+_RATES = {"lr", "momentum"}
+"""What the schedule changes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,10 +180,8 @@ class Checkpoint:
         _check_groups(groups, optimiser)
         _check_states(entries, optimiser)
         optimiser.load_state_dict({"state": entries, "param_groups": groups})
-        saved, own = self.described["schedule"], schedule.state_dict()
-        odd = [name for name in saved if not _alike(saved[name], own.get(name))]
-        if odd:
-            raise ValueError(f"{odd[0]} of the schedule is {saved[odd[0]]!r}")
+        saved = self.described["schedule"]
+        _check_schedule(saved, schedule)
         schedule.load_state_dict(dict(saved))
 
     def _under(self, prefix: str) -> dict[str, Tensor]:
@@ -218,16 +219,34 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
 
 
 def _check_groups(groups: list[dict[str, Any]], optimiser: Optimizer) -> None:
-    """Refuse settings that this optimiser does not have, or of another kind than it has."""
+    """Refuse groups of parameters of other settings than this run's; only rates change in a run."""
     own = optimiser.state_dict()["param_groups"]
     if len(groups) != len(own):
         raise ValueError(f"{len(groups)} groups of parameters, where there are {len(own)}")
     for group, expected in zip(groups, own, strict=True):
-        for name, value in expected.items():
-            if name not in group or not _alike(group[name], value):
-                raise ValueError(f"{name} of the optimiser is {group.get(name)!r}")
-        if group["params"] != expected["params"]:
-            raise ValueError("other parameters in the groups")
+        for name in ("params", *group):
+            value = group[name]
+            if name in _RATES:
+                fits = _alike(value, 0.0) and 0 <= value < math.inf
+            else:
+                # Versions of torch differ in what else they note.
+                fits = name not in expected or _equal(value, expected[name])
+            if not fits:
+                raise ValueError(f"{name} of the optimiser is {value!r}")
+
+
+def _check_schedule(saved: Mapping[str, Any], schedule: LRScheduler) -> None:
+    """Refuse a place in the schedule that it does not have, or another schedule."""
+    own = schedule.state_dict()
+    for name, value in saved.items():
+        if name in ("last_epoch", "_step_count"):
+            fits = type(value) is int and 0 <= value <= own.get("total_steps", value) + 1
+        elif name == "_last_lr":
+            fits = _alike(value, own[name])
+        else:
+            fits = name not in own or isinstance(value, bool) or _equal(value, own[name])
+        if not fits:
+            raise ValueError(f"{name} of the schedule is {value!r}")
 
 
 def _check_states(entries: Mapping[int, Mapping[str, Any]], optimiser: Optimizer) -> None:
@@ -242,21 +261,20 @@ def _check_states(entries: Mapping[int, Mapping[str, Any]], optimiser: Optimizer
             if value is None and name == "momentum_buffer":
                 continue
             tensor = isinstance(value, Tensor) and value.dtype.is_floating_point
-            if not tensor or value.shape != shape:
+            if not tensor or value.shape != shape or not bool(value.isfinite().all()):
                 raise ValueError(f"{name} of parameter {number}")
 
 
 def _alike(saved: Any, own: Any) -> bool:
-    """Whether a value from JSON is of the same kinds as this one, all the way down."""
-    if isinstance(own, dict):
-        return isinstance(saved, dict) and all(
-            name in saved and _alike(saved[name], value) for name, value in own.items()
-        )
+    """Whether a value from JSON is a number where this one is, or as many numbers in a list."""
     if isinstance(own, list | tuple):
-        return (
-            isinstance(saved, list)
-            and len(saved) == len(own)
-            and all(_alike(one, other) for one, other in zip(saved, own, strict=True))
-        )
-    numbers = type(saved) in (int, float) and type(own) in (int, float)
-    return numbers or type(saved) is type(own)
+        same = isinstance(saved, list) and len(saved) == len(own)
+        return same and all(map(_alike, saved, own))
+    return type(saved) in (int, float) and type(own) in (int, float)
+
+
+def _equal(saved: Any, own: Any) -> bool:
+    """Whether a value from JSON is this one; JSON has no tuples."""
+    if isinstance(own, tuple) and isinstance(saved, list):
+        saved = tuple(saved)
+    return isinstance(saved, bool) == isinstance(own, bool) and bool(saved == own)
