@@ -224,8 +224,12 @@ def _check_groups(groups: list[dict[str, Any]], optimiser: Optimizer) -> None:
     if len(groups) != len(own):
         raise ValueError(f"{len(groups)} groups of parameters, where there are {len(own)}")
     for group, expected in zip(groups, own, strict=True):
-        for name in ("params", *group):
-            value = group[name]
+        # Flags that newer versions of torch add are off unless they are noted.
+        needed = {
+            name for name, value in expected.items() if value is not None and value is not False
+        }
+        for name in sorted(needed | group.keys()):
+            value = group.get(name)
             if name in _RATES:
                 fits = _alike(value, 0.0) and 0 <= value < math.inf
             else:
