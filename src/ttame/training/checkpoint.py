@@ -229,7 +229,7 @@ def _check_groups(groups: list[dict[str, Any]], optimiser: Optimizer) -> None:
             name for name, value in expected.items() if value is not None and value is not False
         }
         for name in sorted(needed | group.keys()):
-            value = group.get(name)
+            value: Any = group.get(name)
             if name in _RATES:
                 fits = _alike(value, 0.0) and 0 <= value < math.inf
             else:
