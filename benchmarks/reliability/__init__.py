@@ -1,1 +1,1 @@
-"""What happens to a user when something goes wrong."""
+"""What happens to results when a run is killed, misused or attacked, counted over many attempts."""

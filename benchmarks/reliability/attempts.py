@@ -1,4 +1,4 @@
-"""The rows of the reliability table."""
+"""What every attack of this package reports."""
 
 from __future__ import annotations
 

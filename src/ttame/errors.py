@@ -23,13 +23,16 @@
     └── MissingExtraError        an optional package that is not installed
 
 Each message is one line that says what came, what is allowed and what to type next. The
-command line prints it and exits with code 2.
+command line prints it and exits with code 2. Messages quote file names and contents that strangers
+chose: line breaks and control characters in them are escaped, and a long problem is shortened.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+_LONGEST_PROBLEM = 700  # characters
 
 
 class TtameError(Exception):
@@ -46,9 +49,9 @@ class TtameError(Exception):
     """
 
     def __init__(self, problem: str, *, allowed: str = "", remedy: str = "") -> None:
-        self.problem = problem
-        self.allowed = allowed
-        self.remedy = remedy
+        self.problem = problem = _shortened(problem)
+        self.allowed = allowed = _on_one_line(allowed)
+        self.remedy = remedy = _on_one_line(remedy)
         parts = [problem.rstrip(".")]
         if allowed:
             parts.append(f"allowed: {allowed}")
@@ -168,3 +171,28 @@ def near_matches(name: str, known: Iterable[str], limit: int = 4) -> list[str]:
     by_lower_case = {entry.lower(): entry for entry in known}
     found = difflib.get_close_matches(name.lower(), by_lower_case, n=limit, cutoff=0.6)
     return [by_lower_case[entry] for entry in found]
+
+
+def _shortened(text: str) -> str:
+    """One line of bounded length; what is left out is the middle."""
+    start, end = _LONGEST_PROBLEM * 3 // 4, _LONGEST_PROBLEM // 4
+    for _ in range(2):  # Before, so that escaping is quick, and after, because it lengthens.
+        if len(text) > _LONGEST_PROBLEM:
+            text = f"{text[:start]} … {text[-end + 3 :]}"
+        text = _on_one_line(text)
+    return text
+
+
+def _on_one_line(text: str) -> str:
+    """Text whose line breaks, control characters and undecodable bytes are escaped.
+
+    Example:
+        >>> _on_one_line("a\\nb")
+        'a\\\\nb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

@@ -285,12 +285,23 @@ def test_annotations_that_match_no_image_show_one_name_of_each_side(tmp_path: Pa
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
+        ({"segmentation": {"counts": [10**10], "size": [4, 6]}}, r"runs of 10000000000 pixels"),
+        ({"segmentation": {"counts": [-1, 25], "size": [4, 6]}}, r"a whole number from 0 on"),
+        ({"segmentation": {"counts": [True, 23], "size": [4, 6]}}, r"a whole number from 0 on"),
+        ({"segmentation": {"counts": [0] * 25 + [24], "size": [4, 6]}}, r"26 runs"),
+        ({"segmentation": {"counts": 24, "size": [4, 6]}}, r"counts that are int"),
+        ({"segmentation": {"counts": "oooooooooooooooo0", "size": [4, 6]}}, r"not COCO's"),
+        ({"segmentation": {"counts": "é", "size": [4, 6]}}, r"not COCO's"),
+        ({"segmentation": [[0, 0, 1, 0, 1e18, 1]]}, r"leaves its photo"),
+        ({"segmentation": [[0, 0, 1, 0, "1", 1]]}, r"'1' where a number should be"),
+        ({"segmentation": ["123456"]}, r"where numbers should be"),
+        ({"bbox": [0, 0, True, 1]}, r"True where a number should be"),
         ({"bbox": [4, 0, 4, 1]}, r"the box \(4, 0, 8, 1\) leaves its photo of 6x4 pixels"),
         ({"bbox": [-2, 0, 4, 1]}, r"leaves its photo"),
         ({"bbox": [0, 0, 1, 6]}, r"leaves its photo"),
         ({"bbox": [0, -3, 1, 4]}, r"leaves its photo"),
         ({"bbox": [2, 2, -1, 1]}, r"sides swapped"),
-        ({"bbox": [2, 2, 1, float("nan")]}, r"sides swapped"),
+        ({"bbox": [2, 2, 1, float("nan")]}, r"holds NaN"),
         ({"bbox": [2, 2, 1]}, r"is no COCO file"),
         ({}, r"tom\.jpg: no bbox"),
         ({"bbox": [0, 0, 1, 1], "category_id": 77}, r"no 77"),
@@ -301,10 +312,38 @@ def test_annotations_that_match_no_image_show_one_name_of_each_side(tmp_path: Pa
     ],
 )
 def test_broken_objects_are_refused(tmp_path: Path, entry: dict[str, Any], message: str) -> None:
-    annotations = open_annotations(coco(tmp_path, entry), SAME)
     with pytest.raises(DatasetError, match=message) as caught:
-        annotations.check(["tom.jpg"])
+        open_annotations(coco(tmp_path, entry), SAME).check(["tom.jpg"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "side", [0, -5, 5.5, True, "5", None, [5], 1e18, 10**18, 100_000, float("inf")]
+)
+def test_photos_of_impossible_size_are_refused(tmp_path: Path, side: object) -> None:
+    image = {"id": 5, "file_name": "train/tom.jpg", "width": side, "height": 100_000}
+    path = coco(tmp_path, {"bbox": [0, 0, 1, 1]}, images=[image])
+    with pytest.raises(DatasetError, match="is no COCO file") as caught:
+        open_annotations(path, SAME).check(["tom.jpg"])
+    assert "\n" not in str(caught.value)
+
+
+def test_xml_with_entities_is_refused(tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes"
+    voc(boxes, "tom", ("x", 1, 1, 2, 2))
+    text = (boxes / "tom.xml").read_text()
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
+    bomb = f'<!DOCTYPE a [<!ENTITY e0 "ha">{entities}]>' + text.replace(">x<", ">&e11;<")
+    assert "&e11;" in bomb
+    (boxes / "tom.xml").write_text(bomb)
+    with pytest.raises(DatasetError, match="declares a document type"):
+        open_annotations(boxes, SAME).check(["tom.jpg"])
+
+
+def test_masks_are_opened_as_photos_only(tmp_path: Path) -> None:
+    (tmp_path / "tom.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(DatasetError, match="cannot identify"):
+        open_annotations(tmp_path, SAME).check(["tom.jpg"])
 
 
 def test_a_pixel_of_rounding_is_no_error(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import WeightsError
+from ttame.tensor_files import read_tensors
 
 _PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar"})
 
@@ -24,13 +26,10 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     Raises:
         WeightsError: no such file, a pickle (which could run code), or a broken file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path = checked_weights_file(path)
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as problem:
+        return read_tensors(path)[0]
+    except UnreadableFileError as problem:
         raise _unreadable(path, problem) from problem
 
 
@@ -103,7 +102,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
         name: how errors call the weights.
 
     Raises:
-        WeightsError: names or shapes do not fit; the network is unchanged.
+        WeightsError: names, shapes or kinds of numbers do not fit; the network is unchanged.
     """
     own = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
     # Files older than this counter lack it, and nothing in eval mode depends on it.
@@ -129,7 +128,19 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
             remedy="the name of the network they were trained for"
             + (', or network_options={"num_classes": N}' if reshaped and not missing else ""),
         )
+    other = [key for key in own if key in weights and _kind(own[key]) != _kind(weights[key])]
+    if other:
+        key = other[0]
+        raise WeightsError(
+            f"{name} hold {weights[key].dtype} for {key}, which is {own[key].dtype}",
+            allowed="weights of the network's own kind of number",
+        )
     network.load_state_dict(dict(weights), strict=False)
+
+
+def _kind(values: Tensor) -> str:
+    """Numbers that can be converted without losing what they mean: quantised ones cannot."""
+    return "complex" if values.is_complex() else "real" if values.is_floating_point() else "whole"
 
 
 def weight_fingerprint(network: nn.Module) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import ClassifierError, ExplainerError, UnknownNameError
+from ttame.json_files import parse_json
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
@@ -231,8 +232,8 @@ def _checked_value(method: str, option: str, text: str, methods: Sequence[str]) 
             raise ExplainerError(f"option {option} of {method}, which has no options")
         raise UnknownNameError.of(f"option of {method}", option, known)
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        value = parse_json(text)
+    except UnreadableFileError:
         value = text
     default = known[option]
     if not _same_kind(value, default):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ttame.bounded_reading import UnreadableFileError, read_text
 from ttame.errors import ClassifierError, ImageError
+from ttame.json_files import parse_json
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
 
 _PANEL = "The classifier"
+_LARGEST_NAMES = 16 * 2**20  # bytes
 
 _MODEL_HELP = (
     "torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER; bundled: efficientnet_lite0, hybrid_vit_lite0."
@@ -135,8 +137,8 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         if not equals or not name:
             raise ClassifierError(f"network option {pair!r}", allowed="NAME=VALUE")
         try:
-            options[name] = json.loads(value)
-        except json.JSONDecodeError:
+            options[name] = parse_json(value)
+        except UnreadableFileError:
             options[name] = value
     return options
 
@@ -148,8 +150,8 @@ def read_class_names(path: Path) -> list[str]:
         ClassifierError: the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
+        lines = read_text(path, _LARGEST_NAMES).splitlines()
+    except UnreadableFileError as problem:
         raise ClassifierError(
             f"cannot read class names from {path} ({problem})",
             allowed="a UTF-8 text file with one name a line",

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ttame.errors import DatasetError
+
+LARGEST_AREA = 178_956_970
+"""Pixels of the largest photo that Pillow opens; an annotation for a larger one belongs to none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +58,59 @@ class AnnotationSource(abc.ABC):
         Raises:
             DatasetError: it cannot be read, or an object lies outside the photo.
         """
+
+
+def photo_size(width: Any, height: Any) -> tuple[int, int]:
+    """The size of a photo as an annotation gives it.
+
+    Args:
+        width: whatever stands there.
+        height: likewise.
+
+    Returns:
+        (width, height) in pixels.
+
+    Raises:
+        ValueError: they are not whole numbers from 1 on, or more pixels than a photo may have.
+
+    Example:
+        >>> photo_size(640, 480.0)
+        (640, 480)
+    """
+    sides = finite_numbers((width, height))
+    if not all(1 <= side <= LARGEST_AREA and side == int(side) for side in sides):
+        raise ValueError(f"a photo of width {width!r} and height {height!r}")
+    across, down = (int(side) for side in sides)
+    if across * down > LARGEST_AREA:
+        raise ValueError(
+            f"a photo of {across}x{down} pixels, where at most {LARGEST_AREA} are opened"
+        )
+    return across, down
+
+
+def finite_numbers(values: Any) -> list[float]:
+    """Coordinates as an annotation gives them.
+
+    Raises:
+        ValueError: it is not a list of finite numbers.
+
+    Example:
+        >>> finite_numbers([1, 2.5])
+        [1.0, 2.5]
+    """
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{_shown(values)} where numbers should be")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{_shown(value)} where a number should be")
+        if not math.isfinite(value):
+            raise ValueError(f"{value} where a finite number should be")
+    return [float(value) for value in values]
+
+
+def _shown(value: Any) -> str:
+    """A word for lists and objects, which may be of any size."""
+    return type(value).__name__ if isinstance(value, list | dict) else repr(value)
 
 
 def draw_box(size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,16 +11,24 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ttame.bounded_reading import UnopenedFileError, UnreadableFileError
 from ttame.datasets.annotated_photo import (
     AnnotatedObject,
     AnnotatedPhoto,
     AnnotationSource,
     check_inside,
     draw_box,
+    finite_numbers,
+    photo_size,
 )
 from ttame.errors import DatasetError
+from ttame.json_files import read_json
 
 _SECTIONS = ("images", "annotations", "categories")
+_LARGEST_FILE = 4 * 2**30  # The largest published one, of Objects365, has 2.5 GB.
+_MOST_CORNERS = 100_000
+"""Of one polygon: Pillow looks at every corner in every row."""
+_LONGEST_NUMBER = 65  # bits, in COCO's text for runs
 
 
 class CocoAnnotations(AnnotationSource):
@@ -40,13 +47,15 @@ class CocoAnnotations(AnnotationSource):
         self.path = Path(path)
         content = _read(self.path)
         try:
-            self._categories = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+            self._categories = {
+                entry["id"]: _text(entry["name"]) for entry in content["categories"]
+            }
             self._images: list[Mapping[str, Any]] = list(content["images"])
-            self.names = [str(entry["file_name"]).replace("\\", "/") for entry in self._images]
+            self.names = [_text(entry["file_name"]).replace("\\", "/") for entry in self._images]
             self._of_image: dict[Any, list[Mapping[str, Any]]] = {}
             for entry in content["annotations"]:
                 self._of_image.setdefault(entry["image_id"], []).append(entry)
-        except (KeyError, TypeError) as problem:
+        except (KeyError, TypeError, ValueError) as problem:
             raise _no_coco(self.path, _in_words(problem)) from problem
 
     def photo(self, number: int) -> AnnotatedPhoto:
@@ -54,7 +63,7 @@ class CocoAnnotations(AnnotationSource):
         entry = self._images[number]
         where = f"{self.path} image {self.names[number]}"
         try:
-            size = (int(entry["width"]), int(entry["height"]))
+            size = photo_size(entry["width"], entry["height"])
             annotations = self._of_image.get(entry["id"], [])
             return AnnotatedPhoto(size, tuple(self._object(where, size, a) for a in annotations))
         except (KeyError, TypeError, ValueError, IndexError) as problem:
@@ -68,27 +77,37 @@ class CocoAnnotations(AnnotationSource):
         category = self._categories[entry["category_id"]]
         segmentation = entry.get("segmentation")
         if isinstance(segmentation, Mapping):
-            draw = functools.partial(decode_runs, segmentation["counts"], segmentation["size"])
-            if tuple(segmentation["size"]) != (size[1], size[0]):
-                raise DatasetError(
-                    f"{where}: a mask of (height, width) {tuple(segmentation['size'])} for a photo "
-                    f"of {size[0]}x{size[1]} pixels",
-                    allowed="the photo's own size",
-                )
-            draw()  # Runs of a wrong length are found now, not in the middle of a run.
-            return AnnotatedObject(category, draw)
+            lengths = _checked_runs(where, size, segmentation)
+            return AnnotatedObject(category, functools.partial(_draw_runs, lengths, size))
         if segmentation:
-            polygons = [[float(value) for value in polygon] for polygon in segmentation]
-            for polygon in polygons:
-                if len(polygon) < 6 or len(polygon) % 2:
-                    raise ValueError(f"a polygon of {len(polygon)} numbers")
-                across, down = polygon[0::2], polygon[1::2]
-                check_inside(where, size, (min(across), min(down), max(across), max(down)))
+            polygons = [_checked_polygon(where, size, polygon) for polygon in segmentation]
             return AnnotatedObject(category, functools.partial(draw_polygons, size, polygons))
-        left, top, width, height = (float(value) for value in entry["bbox"])
+        left, top, width, height = finite_numbers(entry["bbox"])
         box = (left, top, left + width, top + height)
         check_inside(where, size, box)
         return AnnotatedObject(category, functools.partial(draw_box, size, box))
+
+
+def _checked_polygon(where: str, size: tuple[int, int], polygon: Any) -> list[float]:
+    """The coordinates of a polygon that lies in its photo."""
+    values = finite_numbers(polygon)
+    if not 6 <= len(values) <= 2 * _MOST_CORNERS or len(values) % 2:
+        raise ValueError(f"a polygon of {len(values)} numbers")
+    across, down = values[0::2], values[1::2]
+    check_inside(where, size, (min(across), min(down), max(across), max(down)))
+    return values
+
+
+def _checked_runs(where: str, size: tuple[int, int], segmentation: Mapping[str, Any]) -> list[int]:
+    """The lengths of runs that fill their photo: found now, not in the middle of an evaluation."""
+    height, width = finite_numbers(segmentation["size"])
+    if (height, width) != (size[1], size[0]):
+        raise DatasetError(
+            f"{where}: a mask of (height, width) ({height:g}, {width:g}) for a photo "
+            f"of {size[0]}x{size[1]} pixels",
+            allowed="the photo's own size",
+        )
+    return run_lengths(segmentation["counts"], (size[1], size[0]))
 
 
 def draw_polygons(size: tuple[int, int], polygons: Sequence[Sequence[float]]) -> np.ndarray:
@@ -136,11 +155,41 @@ def decode_runs(counts: Sequence[int] | str, size: Sequence[int]) -> np.ndarray:
                [1, 0]])
     """
     height, width = (int(side) for side in size)
-    lengths = _lengths_in(counts) if isinstance(counts, str) else [int(count) for count in counts]
-    if min(lengths, default=0) < 0 or sum(lengths) != height * width:
-        raise ValueError(f"runs of {sum(lengths)} pixels for a mask of {height}x{width}")
+    return _draw_runs(run_lengths(counts, (height, width)), (width, height))
+
+
+def _draw_runs(lengths: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """(height, width) bool from lengths that were checked, for a (width, height)."""
     values = np.arange(len(lengths)) % 2 == 1
-    return np.repeat(values, lengths).reshape(width, height).T
+    return np.repeat(values, lengths).reshape(size).T
+
+
+def run_lengths(counts: Sequence[int] | str, size: tuple[int, int]) -> list[int]:
+    """The lengths of runs, checked before anything of their size is made.
+
+    Args:
+        counts: the lengths, or COCO's text for them.
+        size: (height, width).
+
+    Raises:
+        ValueError: they are not whole numbers from 0 on that fill the mask, or too many.
+
+    Example:
+        >>> run_lengths([1, 2, 1], (2, 2))
+        [1, 2, 1]
+    """
+    if not isinstance(counts, str | list | tuple):
+        raise ValueError(f"counts that are {type(counts).__name__}")
+    lengths = _lengths_in(counts) if isinstance(counts, str) else list(counts)
+    for length in lengths:
+        if isinstance(length, bool) or not isinstance(length, int) or length < 0:
+            raise ValueError("a run whose length is not a whole number from 0 on")
+    height, width = size
+    if sum(lengths) != height * width:
+        raise ValueError(f"runs of {sum(lengths)} pixels for a mask of {height}x{width}")
+    if len(lengths) > height * width + 1:
+        raise ValueError(f"{len(lengths)} runs for a mask of {height}x{width} pixels")
+    return lengths
 
 
 def _lengths_in(text: str) -> list[int]:
@@ -154,6 +203,8 @@ def _lengths_in(text: str) -> list[int]:
     value, shift = 0, 0
     for character in text:
         bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > _LONGEST_NUMBER:
+            raise ValueError("text that is not COCO's for runs")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -169,10 +220,10 @@ def _lengths_in(text: str) -> list[int]:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as problem:
-        raise DatasetError(f"cannot read annotations {path} ({problem.strerror})") from problem
-    except ValueError as problem:
+        content = read_json(path, largest=_LARGEST_FILE)
+    except UnopenedFileError as problem:
+        raise DatasetError(f"cannot read annotations {path} ({problem})") from problem
+    except UnreadableFileError as problem:
         raise _no_coco(path, str(problem)) from problem
     if not isinstance(content, dict):
         raise _no_coco(path, f"it holds a {type(content).__name__}")
@@ -188,6 +239,12 @@ def _no_coco(path: Path, reason: str) -> DatasetError:
         f"{path} is no COCO file ({shown})",
         allowed="JSON with images, annotations and categories",
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a name that is {type(value).__name__}")
+    return value
 
 
 def _in_words(problem: Exception) -> str:

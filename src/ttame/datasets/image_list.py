@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ttame.bounded_reading import UnopenedFileError, UnreadableFileError, read_text
 from ttame.datasets.name_list import NameList
 from ttame.datasets.photo_source import PhotoSource, printable
 from ttame.errors import DatasetError
 from ttame.photos import read_photo
 
+_LARGEST_FILE = 2 * 2**30
 _NO_LABEL = -1
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # what fits into an int64
 
@@ -78,15 +80,14 @@ class ImageList(PhotoSource):
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (where, line) for each line that should name a photo."""
     try:
-        # utf-8-sig: editors on Windows put a byte order mark in front.
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as problem:
+        text = read_text(path, _LARGEST_FILE)
+    except UnopenedFileError as problem:
+        raise DatasetError(f"cannot read list file {path} ({problem})") from problem
+    except UnreadableFileError as problem:
         raise DatasetError(
-            f"{path} is no list file (it is not UTF-8 text)",
+            f"{path} is no list file ({problem})",
             allowed="a text file of 'path' or 'path label' lines",
         ) from problem
-    except OSError as problem:
-        raise DatasetError(f"cannot read list file {path} ({problem.strerror})") from problem
     # Not splitlines(): a form feed or U+2028 may be part of a file name.
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.strip()

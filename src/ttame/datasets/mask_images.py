@@ -23,6 +23,10 @@ _LOSSY_THRESHOLD = 128
 _JPEG_NOISE = 32
 """How far the colours of a grey JPEG may differ."""
 _MOST_OBJECTS = 256
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""Those of photos: Pillow knows others, one of which it hands to Ghostscript."""
+_PLACES = np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)  # makes one number of a colour
+_ROWS = 256  # looked at together, so that a large picture takes little memory
 
 
 class MaskImages(AnnotationSource):
@@ -79,29 +83,37 @@ def read_mask(path: Path) -> np.ndarray:
         DatasetError: it is no readable picture.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore")  # Of pictures that are large.
-            if picture.mode == "P":
-                indices = np.array(picture)
-                known: np.ndarray = (indices > 0) & (indices != _VOID)
-                return known
-            lowest = _LOSSY_THRESHOLD if picture.format == "JPEG" else 1
-            shown = picture if len(picture.getbands()) == 1 else picture.convert("RGB")
-            values = np.array(shown)
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures; those that are too large are errors.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as picture:
+                if picture.mode == "P":
+                    indices = np.array(picture)
+                    known: np.ndarray = (indices > 0) & (indices != _VOID)
+                    return known
+                lowest = _LOSSY_THRESHOLD if picture.format == "JPEG" else 1
+                single = len(picture.getbands()) == 1
+                values = np.array(picture if single else picture.convert("RGB"))
     # Pillow's decoders raise nearly everything on damaged files.
     except Exception as problem:
         raise DatasetError(f"mask {path} cannot be read ({problem})") from problem
     if values.ndim == 3:
-        _refuse_photo(shown, values, path)
+        _refuse_photo(values, path)
         values = values.max(axis=2)
     mask: np.ndarray = values >= lowest
     return mask
 
 
-def _refuse_photo(shown: Image.Image, values: np.ndarray, path: Path) -> None:
+def _refuse_photo(values: np.ndarray, path: Path) -> None:
     """Refuse a picture of so many colours that it cannot tell objects apart by them."""
-    colourful = np.ptp(values, axis=2).max() > _JPEG_NOISE
-    if colourful and shown.getcolors(_MOST_OBJECTS) is None:
+    parts = [values[top : top + _ROWS] for top in range(0, len(values), _ROWS)]
+    if all(np.ptp(part, axis=2).max() <= _JPEG_NOISE for part in parts):
+        return
+    colours: set[int] = set()
+    for part in parts:
+        colours.update(np.unique(part.astype(np.uint32) @ _PLACES).tolist())
+        if len(colours) <= _MOST_OBJECTS:
+            continue
         raise DatasetError(
             f"mask {path} is a photo",
             allowed="pictures that are 0 but on the object",

@@ -29,6 +29,8 @@ photo; PNG comes last because a PNG beside a JPEG is usually its mask."""
 
 LABEL_EXTENSION = "cls"
 _LONGEST_LABEL = 32  # bytes
+_MOST_DIGITS = 18  # what fits into an int64
+_LARGEST_PHOTO = 2**30  # bytes
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 _NO_LABEL = -1
 
@@ -113,7 +115,7 @@ class TarShards(PhotoSource):
             return None
         content = self._content(index, offset, min(size, _LONGEST_LABEL))
         text = content.strip()
-        if size > _LONGEST_LABEL or not text.isdigit():
+        if size > _LONGEST_LABEL or not text.isdigit() or len(text) > _MOST_DIGITS:
             raise DatasetError(
                 f"the label of {self.name(index)} is {content!r}", allowed="a class number"
             )
@@ -124,6 +126,10 @@ class TarShards(PhotoSource):
 
     def _content(self, index: int, offset: int, size: int) -> bytes:
         """``size`` bytes of the shard of sample ``index``."""
+        if size > _LARGEST_PHOTO:
+            raise ImageError(
+                f"{self.name(index)} has {size} bytes", allowed=f"at most {_LARGEST_PHOTO}"
+            )
         try:
             with self._shard(index).open("rb", buffering=0) as file:
                 file.seek(offset)
@@ -172,16 +178,23 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
     """
     try:
         with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
+            before = -1
+            while (member := tar.next()) is not None:
+                if tar.offset <= before:
+                    raise _broken_shard(shard, f"a member of negative size at byte {before}")
+                before = tar.offset
+                # Otherwise tarfile keeps every header.
+                tar.members.clear()  # type: ignore[attr-defined]
                 if member.isreg() and not member.issparse():
                     yield member
             # tarfile takes a damaged or cut-off header behind the first member for the end.
             file.seek(tar.offset)
             end = file.read(tarfile.BLOCKSIZE)
-    except tarfile.ReadError as problem:
-        raise _broken_shard(shard, str(problem)) from problem
     except OSError as problem:
         raise DatasetError(f"cannot read shard {shard} ({problem.strerror})") from problem
+    # A header may announce any size, nest in others without end, or hold numbers that are none.
+    except (tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError) as problem:
+        raise _broken_shard(shard, str(problem) or type(problem).__name__) from problem
     if len(end) < tarfile.BLOCKSIZE:
         raise _broken_shard(shard, "unexpected end of data")
     if end.strip(b"\0"):

@@ -7,14 +7,18 @@ import os
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ttame.bounded_reading import UnopenedFileError, read_bounded
 from ttame.datasets.annotated_photo import (
     AnnotatedObject,
     AnnotatedPhoto,
     AnnotationSource,
     check_inside,
     draw_box,
+    photo_size,
 )
 from ttame.errors import DatasetError
+
+_LARGEST_FILE = 16 * 2**20
 
 
 class VocAnnotations(AnnotationSource):
@@ -43,17 +47,30 @@ class VocAnnotations(AnnotationSource):
         """See :meth:`AnnotationSource.photo`."""
         path = self.folder / self.names[number]
         try:
-            root = ElementTree.parse(path).getroot()
-            size = (int(_number(root, "size/width")), int(_number(root, "size/height")))
+            root = _parse(read_bounded(path, _LARGEST_FILE))
+            size = photo_size(_number(root, "size/width"), _number(root, "size/height"))
             objects = tuple(_object(entry, path, size) for entry in root.iter("object"))
-        except OSError as problem:
-            raise DatasetError(f"cannot read annotation {path} ({problem.strerror})") from problem
-        except (ElementTree.ParseError, ValueError) as problem:
+        except UnopenedFileError as problem:
+            raise DatasetError(f"cannot read annotation {path} ({problem})") from problem
+        # An XML declaration may name any encoding, and each has errors of its own.
+        except (ElementTree.ParseError, ValueError, LookupError) as problem:
             raise DatasetError(
                 f"{path} is no Pascal VOC annotation ({problem})",
                 allowed="XML with size/width, size/height and, for each object, name and bndbox",
             ) from problem
         return AnnotatedPhoto(size, objects)
+
+
+class _PlainTree(ElementTree.TreeBuilder):
+    """Refuses document types, and with them entities that grow to gigabytes."""
+
+    def doctype(self, name: str, public: str | None, system: str | None) -> None:
+        raise ValueError("it declares a document type")
+
+
+def _parse(content: bytes) -> ElementTree.Element:
+    root: ElementTree.Element = ElementTree.XML(content, ElementTree.XMLParser(target=_PlainTree()))
+    return root
 
 
 def _object(entry: ElementTree.Element, path: Path, size: tuple[int, int]) -> AnnotatedObject:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.atomic_writing import write_tensors
+from ttame.bounded_reading import UnreadableFileError
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.pass_counter import counting_passes
 from ttame.datasets.photo_source import PhotoSource
@@ -27,6 +28,7 @@ from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol
 from ttame.metrics.shared_results import SharedResults
 from ttame.saliency_maps import has_evidence, to_unit_range
+from ttame.tensor_files import read_tensors
 
 HAS_EVIDENCE = "has_evidence"
 """Key of the rows that say whether a map is more than a constant."""
@@ -327,12 +329,30 @@ def _keep_maps(folder: Path, label: str, batch: int, numbers: Sequence[int], map
 
 
 def kept_maps(folder: Path, label: str, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """The small maps of some images: number of the image and (h, w) float in [0, 1]."""
-    from safetensors.torch import load_file
+    """The small maps of some images: number of the image and (h, w) float in [0, 1].
 
+    Raises:
+        EvaluationError: a file of maps is damaged.
+    """
     wanted = set(numbers)
     for path in sorted((folder / "maps" / folder_name(label)).glob("*.safetensors")):
-        tensors = load_file(path)
-        for place, number in enumerate(tensors["images"].tolist()):
+        for number, heights in zip(*_kept(path), strict=True):
             if number in wanted:
-                yield number, tensors["maps"][place].float().numpy()
+                yield number, heights.float().numpy()
+
+
+def _kept(path: Path) -> tuple[list[int], Tensor]:
+    """Numbers of images, and (n, h, w) maps."""
+    try:
+        tensors, _ = read_tensors(path)
+        if not {"images", "maps"} <= tensors.keys():
+            raise UnreadableFileError("no images or no maps")
+        images, maps = tensors["images"], tensors["maps"]
+        shapes = images.shape == maps.shape[:1] and maps.ndim == 3
+        if not shapes or images.dtype != torch.int64 or maps.dtype != torch.float16:
+            raise UnreadableFileError(f"images {tuple(images.shape)}, maps {tuple(maps.shape)}")
+        if not bool(((maps >= 0) & (maps <= 1)).all()):
+            raise UnreadableFileError("maps beyond 0 and 1")
+    except UnreadableFileError as problem:
+        raise EvaluationError(f"{path} is damaged ({problem})", remedy="another --out") from problem
+    return images.tolist(), maps

@@ -7,6 +7,7 @@ never write to the same file. ``rows.parquet`` is all of them in one, for other 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -17,7 +18,11 @@ from typing import Any
 import numpy as np
 
 from ttame.atomic_writing import whole_file
+from ttame.bounded_reading import UnreadableFileError, decode
 from ttame.errors import EvaluationError, MissingExtraError
+from ttame.json_files import checked_as, parse_json
+
+_MOST_ROWS = 10_000_000  # of one batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +80,7 @@ class RowStore:
 
     def finished(self, method: str) -> set[int]:
         """The batches of a method that need not be measured again."""
-        return {int(path.stem) for path in self._of(method).glob("[0-9]*.parquet")}
+        return {int(path.stem) for path in self._parts(method)}
 
     def write(
         self,
@@ -115,15 +120,19 @@ class RowStore:
         folder = self._of(method)
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / f"{batch:06d}.parquet") as temporary:
-            self._parquet.write_table(table, temporary)
+            self._parquet.write_table(table, temporary, write_page_checksum=True)
 
     def facts(self, method: str) -> list[BatchFacts]:
         """What is known of a method's batches, in their order."""
         found = []
         for path in self._parts(method):
-            raw = json.loads(self._metadata(path)[b"ttame_batch"])
-            skipped = tuple((name, reason) for name, reason in raw.pop("skipped"))
-            found.append(BatchFacts(**raw, skipped=skipped))
+            try:
+                described = self._metadata(path).get(b"ttame_batch")
+                if described is None:
+                    raise UnreadableFileError("it does not say what was measured")
+                found.append(checked_as(BatchFacts, parse_json(decode(described))))
+            except UnreadableFileError as problem:
+                raise _broken(path, problem) from problem
         return found
 
     def values(self, method: str) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -138,9 +147,11 @@ class RowStore:
         for path in self._parts(method):
             table = self._read(path)
             names = table["metric"].to_pylist()
-            rows = {name: index for index, name in reversed(list(enumerate(names)))}
             count = self._count(names)
-            for name, start in rows.items():
+            starts = {names[start]: start for start in range(0, len(names), max(count, 1))}
+            if names != [name for name in starts for _ in range(count)]:
+                raise _broken(path, ValueError("its rows are not in order"))
+            for name, start in starts.items():
                 values.setdefault(name, []).append(table["value"].to_numpy()[start : start + count])
             images.append(table["image"].to_numpy()[:count])
             classes.append(table["class"].to_numpy()[:count])
@@ -184,20 +195,41 @@ class RowStore:
         return self._folder / "rows" / folder_name(method)
 
     def _parts(self, method: str) -> list[Path]:
-        return sorted(self._of(method).glob("[0-9]*.parquet"))
+        files = self._of(method).glob("[0-9]*.parquet")
+        return sorted(path for path in files if re.fullmatch(r"[0-9]{1,9}", path.stem))
 
     def _read(self, path: Path, columns: list[str] | None = None) -> Any:
-        try:
-            return self._parquet.read_table(path, columns=columns)
-        except (OSError, self._arrow.ArrowException) as problem:
-            raise _broken(path, problem) from problem
+        with self._naming(path):
+            # A few bytes may stand for any number of equal rows.
+            if self._parquet.read_metadata(path).num_rows > _MOST_ROWS:
+                raise ValueError("too many rows")
+            table = self._parquet.read_table(path, page_checksum_verification=True)
+            if not table.schema.equals(self._schema):
+                raise ValueError("its columns are not those of an evaluation")
+            table.validate(full=True)
+            table = table.select(columns or table.column_names)
+            if any(column.null_count for column in table.columns):
+                raise ValueError("values are missing")
+            return table
 
     def _metadata(self, path: Path) -> dict[bytes, bytes]:
+        with self._naming(path):
+            return dict(self._parquet.read_schema(path).metadata or {})
+
+    @contextlib.contextmanager
+    def _naming(self, path: Path) -> Iterator[None]:
+        """Name the file in whatever goes wrong with it; Arrow has an error for each of Python's."""
         try:
-            metadata: dict[bytes, bytes] = self._parquet.read_schema(path).metadata
-        except (OSError, self._arrow.ArrowException) as problem:
+            yield
+        except (
+            self._arrow.ArrowException,
+            OSError,
+            ValueError,
+            TypeError,
+            LookupError,
+            MemoryError,
+        ) as problem:
             raise _broken(path, problem) from problem
-        return metadata
 
 
 def _broken(path: Path, problem: Exception) -> EvaluationError:

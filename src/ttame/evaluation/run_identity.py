@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ttame.atomic_writing import write_json
+from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import EvaluationError, OutputError
+from ttame.json_files import checked_as, read_json_object
 
 _WORDS = {
     "classifier": "classifier",
@@ -131,19 +133,21 @@ def known_methods(folder: Path) -> dict[str, MethodFacts]:
     if not path.is_file():
         return {}
     try:
-        return {label: MethodFacts(**facts) for label, facts in _read(path).items()}
-    except TypeError as problem:
-        raise EvaluationError(f"{path} cannot be read", remedy="another --out") from problem
+        return {label: checked_as(MethodFacts, facts) for label, facts in _read(path).items()}
+    except UnreadableFileError as problem:
+        raise _unreadable(path, problem) from problem
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise EvaluationError(
-            f"{path} cannot be read ({problem})", remedy="another --out"
-        ) from problem
+        content: dict[str, Any] = read_json_object(path)
+    except UnreadableFileError as problem:
+        raise _unreadable(path, problem) from problem
     return content
+
+
+def _unreadable(path: Path, problem: Exception) -> EvaluationError:
+    return EvaluationError(f"{path} cannot be read ({problem})", remedy="another --out")
 
 
 def _shown(value: object) -> str:

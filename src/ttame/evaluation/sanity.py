@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ttame.atomic_writing import write_json
+from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import EvaluationError
 from ttame.evaluation.evaluation_run import (
     Listener,
@@ -19,6 +19,7 @@ from ttame.evaluation.evaluation_run import (
 )
 from ttame.evaluation.randomisation import another_classifier, randomisation_check
 from ttame.explainers.explainer import Explainer
+from ttame.json_files import checked_as, read_json_object
 from ttame.results.evaluation import RandomisationScore
 
 
@@ -38,6 +39,7 @@ def check_sanity(
     Raises:
         EvaluationError: none of the images is readable.
     """
+    sanity_scores(measuring.folder)  # Damage is found before the work, not behind it.
     found = _read(measuring.folder)
     missing = [label for label in methods if found.get(label, {}).get("images") != images]
     if not images or not missing:
@@ -59,14 +61,12 @@ def check_sanity(
 
 def sanity_scores(folder: Path) -> dict[str, RandomisationScore]:
     """Label to result, of the methods that were checked."""
-    return {
-        label: RandomisationScore(
-            similarity=entry["similarity"],
-            steps=tuple((layers, similarity) for layers, similarity in entry["steps"]),
-            passed=entry["passed"],
-        )
-        for label, entry in _read(folder).items()
-    }
+    try:
+        return {
+            label: checked_as(RandomisationScore, entry) for label, entry in _read(folder).items()
+        }
+    except UnreadableFileError as problem:
+        raise _unreadable(folder, problem) from problem
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -74,9 +74,14 @@ def _read(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise EvaluationError(
-            f"{path} cannot be read ({problem})", remedy="deleting it, then --resume --sanity"
-        ) from problem
+        content: dict[str, Any] = read_json_object(path)
+    except UnreadableFileError as problem:
+        raise _unreadable(folder, problem) from problem
     return content
+
+
+def _unreadable(folder: Path, problem: Exception) -> EvaluationError:
+    return EvaluationError(
+        f"{folder / 'sanity.json'} cannot be read ({problem})",
+        remedy="deleting it, then --resume --sanity",
+    )

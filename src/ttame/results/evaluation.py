@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ttame.bounded_reading import UnreadableFileError, read_text
 from ttame.errors import TtameError
+from ttame.json_files import LARGEST, checked_as, parse_json
 
 SCHEMA_VERSION = 1
 
@@ -212,16 +214,11 @@ class Evaluation:
             TtameError: it is no evaluation of this schema version.
         """
         try:
-            raw = json.loads(text)
-            if raw.pop("schema_version") != SCHEMA_VERSION:
+            raw = parse_json(text, allow_nan=True)
+            if isinstance(raw, dict) and raw.get("schema_version") != SCHEMA_VERSION:
                 raise TtameError("results of another schema", allowed=f"schema {SCHEMA_VERSION}")
-            raw["columns"] = tuple(ColumnFacts(**column) for column in raw["columns"])
-            raw["methods"] = tuple(_method(method) for method in raw["methods"])
-            for name in ("skipped", "protocol_words"):
-                raw[name] = tuple((first, second) for first, second in raw[name])
-            raw["notes"] = tuple(raw["notes"])
-            return cls(**raw)
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            return checked_as(cls, raw)
+        except UnreadableFileError as problem:
             raise TtameError(
                 f"no results of an evaluation ({problem})", allowed="a results.json of ttame"
             ) from problem
@@ -234,27 +231,8 @@ class Evaluation:
             TtameError: it cannot be read.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
-        except OSError as problem:
+            return cls.from_json(read_text(path, LARGEST))
+        except UnreadableFileError as problem:
             raise TtameError(
-                f"cannot read {path} ({problem.strerror})", allowed="a results.json of ttame"
+                f"cannot read {path} ({problem})", allowed="a results.json of ttame"
             ) from problem
-
-
-def _method(raw: dict[str, Any]) -> MethodScores:
-    sanity = raw["sanity"]
-    if sanity is not None:
-        steps = tuple((layers, similarity) for layers, similarity in sanity["steps"])
-        sanity = RandomisationScore(sanity["similarity"], steps, sanity["passed"])
-    return MethodScores(
-        **{
-            **raw,
-            "scores": {key: Score(**score) for key, score in raw["scores"].items()},
-            "curves": {
-                name: tuple(CurvePoint(**point) for point in points)
-                for name, points in raw["curves"].items()
-            },
-            "cost": MethodCost(**raw["cost"]),
-            "sanity": sanity,
-        }
-    )

@@ -12,13 +12,31 @@ import torch
 from torch import Tensor
 
 from ttame.atomic_writing import write_tensors
+from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import ExplainerError
+from ttame.json_files import checked_as, parse_json
 from ttame.outputs import SOFTMAX
 from ttame.saliency_maps import has_evidence, resize_maps, to_unit_range
+from ttame.tensor_files import read_tensors
 
 SCHEMA_VERSION = 2
+"""Files of version 1 have no probabilities, which then are the softmax of the logits."""
 
 _TENSORS = ("maps", "classes", "logits", "probabilities")
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_LARGEST_SIDE = 16384  # pixels of the network's input
+
+
+@dataclasses.dataclass(frozen=True)
+class _Described:
+    """What stands in the file besides tensors."""
+
+    schema_version: int
+    image_size: tuple[int, int]
+    class_names: tuple[str, ...]
+    method: str
+    provenance: dict[str, Any]
+    exclusive: bool = True
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -133,28 +151,34 @@ class Explanation:
         Raises:
             ExplainerError: the file is not an explanation of this schema version.
         """
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(str(path), framework="pt") as file:
-                described = json.loads((file.metadata() or {})["ttame_explanation"])
-                tensors = {name: file.get_tensor(name) for name in ("maps", "classes", "logits")}
-        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as problem:
+            tensors, metadata = read_tensors(path)
+            if "ttame_explanation" not in metadata:
+                raise UnreadableFileError("it does not describe one")
+            content = parse_json(metadata["ttame_explanation"], allow_nan=True)
+            known = [*range(1, SCHEMA_VERSION + 1)]
+            if isinstance(content, dict) and content.get("schema_version") not in known:
+                raise ExplainerError(
+                    f"{path} has explanation schema {content.get('schema_version')}",
+                    allowed=f"schema {' or '.join(map(str, known))}",
+                )
+            described = checked_as(_Described, content)
+            _check_fit(tensors, described)
+        except UnreadableFileError as problem:
             raise ExplainerError(
                 f"{path} is no saved explanation ({problem})",
                 allowed="a file that Explanation.save wrote",
             ) from problem
-        if described["schema_version"] != SCHEMA_VERSION:
-            raise ExplainerError(
-                f"{path} has explanation schema {described['schema_version']}",
-                allowed=f"schema {SCHEMA_VERSION}",
-            )
         return cls(
-            **tensors,
-            image_size=(described["image_size"][0], described["image_size"][1]),
-            class_names=tuple(described["class_names"]),
-            method=described["method"],
-            provenance=described["provenance"],
+            maps=tensors["maps"],
+            classes=tensors["classes"],
+            logits=tensors["logits"],
+            image_size=described.image_size,
+            class_names=described.class_names,
+            method=described.method,
+            provenance=described.provenance,
+            probabilities=tensors.get("probabilities", SOFTMAX.probabilities(tensors["logits"])),
+            exclusive=described.exclusive,
         )
 
     def to(self, device: torch.device | str) -> Explanation:
@@ -166,3 +190,36 @@ class Explanation:
             logits=self.logits.to(device),
             probabilities=self.probabilities.to(device),
         )
+
+
+def _check_fit(tensors: Mapping[str, Tensor], described: _Described) -> None:
+    """Refuse tensors that cannot be an explanation, before something fails that uses one."""
+    missing = [name for name in ("maps", "classes", "logits") if name not in tensors]
+    if missing:
+        raise UnreadableFileError(f"it has no {' and no '.join(missing)}")
+    maps, classes, logits = (tensors[name] for name in ("maps", "classes", "logits"))
+    if not all(values.dtype in _FLOATS for values in (maps, logits)):
+        raise UnreadableFileError("maps or logits are not floating point")
+    if maps.ndim != 4 or min(maps.shape) < 1 or classes.shape != maps.shape[:2]:
+        raise UnreadableFileError(f"maps {tuple(maps.shape)}, classes {tuple(classes.shape)}")
+    if logits.ndim != 2 or len(logits) != len(maps) or classes.dtype != torch.int64:
+        raise UnreadableFileError(f"logits {tuple(logits.shape)}, classes of {classes.dtype}")
+    if not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
+        raise UnreadableFileError(f"classes beyond the {logits.shape[1]} logits")
+    if len(described.class_names) not in (0, logits.shape[1]):
+        raise UnreadableFileError(
+            f"{len(described.class_names)} class names, {logits.shape[1]} logits"
+        )
+    if not all(1 <= side <= _LARGEST_SIDE for side in described.image_size):
+        raise UnreadableFileError(f"an image of {described.image_size} pixels")
+    if not bool(maps.isfinite().all()):
+        raise UnreadableFileError("maps with NaN or infinity")
+    probabilities = tensors.get("probabilities")
+    if probabilities is None and described.schema_version > 1:
+        raise UnreadableFileError("it has no probabilities")
+    if probabilities is not None and (
+        probabilities.shape != logits.shape
+        or probabilities.dtype not in _FLOATS
+        or not bool(((probabilities >= 0) & (probabilities <= 1)).all())
+    ):
+        raise UnreadableFileError(f"probabilities {tuple(probabilities.shape)} that cannot be")

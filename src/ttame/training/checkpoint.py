@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ttame.atomic_writing import write_tensors
+from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import ResumeError
+from ttame.json_files import checked_as, parse_json
+from ttame.tensor_files import read_tensors
 from ttame.training.training_settings import TrainingSettings
 
 SCHEMA_VERSION = 1
+_MOMENTUM_STATE = {"momentum_buffer"}
+_ADAPTIVE_STATE = {"step", "exp_avg", "exp_avg_sq"}
+"""What the optimisers keep for each parameter."""
+_RATES = {"lr", "momentum"}
+"""What the schedule changes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +123,20 @@ def save_checkpoint(
     write_tensors(path, tensors, {"ttame_checkpoint": json.dumps(described)})
 
 
+@dataclasses.dataclass(frozen=True)
+class _Described:
+    """What must stand in a checkpoint besides tensors."""
+
+    step: int
+    identity: RunIdentity
+    optimiser_numbers: dict[str, dict[str, int | float | bool | None]]
+    optimiser_groups: list[dict[str, Any]]
+    schedule: dict[str, Any]
+    validation: list[dict[str, Any]]
+    skipped: dict[str, str]
+    scaler: dict[str, Any]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
     """What :func:`load_checkpoint` read."""
@@ -129,10 +152,23 @@ class Checkpoint:
     @property
     def identity(self) -> RunIdentity:
         """The run that it belongs to."""
-        return RunIdentity(**self.described["identity"])
+        return checked_as(RunIdentity, self.described["identity"])
 
     def restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
-        """Put the saved state into freshly made objects."""
+        """Put the saved state into freshly made objects.
+
+        Raises:
+            ResumeError: it is not a state of such objects.
+        """
+        try:
+            self._restore(head, optimiser, schedule)
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as problem:
+            reason = (str(problem).splitlines() or [""])[0]
+            raise ResumeError(
+                f"the checkpoint is damaged ({reason})", remedy="training anew, without --resume"
+            ) from problem
+
+    def _restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
         head.load_state_dict(self._under("head."))
         entries: dict[int, dict[str, Any]] = {}
         for name, tensor in self._under("optimiser.").items():
@@ -141,8 +177,12 @@ class Checkpoint:
         for index, numbers in self.described["optimiser_numbers"].items():
             entries.setdefault(int(index), {}).update(numbers)
         groups = self.described["optimiser_groups"]
+        _check_groups(groups, optimiser)
+        _check_states(entries, optimiser)
         optimiser.load_state_dict({"state": entries, "param_groups": groups})
-        schedule.load_state_dict(dict(self.described["schedule"]))
+        saved = self.described["schedule"]
+        _check_schedule(saved, schedule)
+        schedule.load_state_dict(dict(saved))
 
     def _under(self, prefix: str) -> dict[str, Tensor]:
         return {
@@ -158,19 +198,87 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     Raises:
         ResumeError: no such file, or not a checkpoint of this version.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(str(path), framework="pt", device=str(device)) as file:
-            described = json.loads((file.metadata() or {})["ttame_checkpoint"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as problem:
+        tensors, metadata = read_tensors(path, device)
+        if "ttame_checkpoint" not in metadata:
+            raise UnreadableFileError("it does not describe one")
+        # The measures of a validation may be NaN.
+        described = parse_json(metadata["ttame_checkpoint"], allow_nan=True)
+        if isinstance(described, dict) and described.get("schema_version") != SCHEMA_VERSION:
+            raise ResumeError(
+                f"{path} has checkpoint schema {described.get('schema_version')}",
+                allowed=f"schema {SCHEMA_VERSION}",
+            )
+        if checked_as(_Described, described).step < 0:
+            raise UnreadableFileError("broken at 'step'")
+    except UnreadableFileError as problem:
         raise ResumeError(
             f"no checkpoint to resume from at {path} ({problem})", remedy="leave out --resume"
         ) from problem
-    if described["schema_version"] != SCHEMA_VERSION:
-        raise ResumeError(
-            f"{path} has checkpoint schema {described['schema_version']}",
-            allowed=f"schema {SCHEMA_VERSION}",
-        )
     return Checkpoint(tensors, described)
+
+
+def _check_groups(groups: list[dict[str, Any]], optimiser: Optimizer) -> None:
+    """Refuse groups of parameters of other settings than this run's; only rates change in a run."""
+    own = optimiser.state_dict()["param_groups"]
+    if len(groups) != len(own):
+        raise ValueError(f"{len(groups)} groups of parameters, where there are {len(own)}")
+    for group, expected in zip(groups, own, strict=True):
+        # Flags that newer versions of torch add are off unless they are noted.
+        needed = {
+            name for name, value in expected.items() if value is not None and value is not False
+        }
+        for name in sorted(needed | group.keys()):
+            value: Any = group.get(name)
+            if name in _RATES:
+                fits = _alike(value, 0.0) and 0 <= value < math.inf
+            else:
+                # Versions of torch differ in what else they note.
+                fits = name not in expected or _equal(value, expected[name])
+            if not fits:
+                raise ValueError(f"{name} of the optimiser is {value!r}")
+
+
+def _check_schedule(saved: Mapping[str, Any], schedule: LRScheduler) -> None:
+    """Refuse a place in the schedule that it does not have, or another schedule."""
+    own = schedule.state_dict()
+    for name, value in saved.items():
+        if name in ("last_epoch", "_step_count"):
+            fits = type(value) is int and 0 <= value <= own.get("total_steps", value) + 1
+        elif name == "_last_lr":
+            fits = _alike(value, own[name])
+        else:
+            fits = name not in own or isinstance(value, bool) or _equal(value, own[name])
+        if not fits:
+            raise ValueError(f"{name} of the schedule is {value!r}")
+
+
+def _check_states(entries: Mapping[int, Mapping[str, Any]], optimiser: Optimizer) -> None:
+    """Refuse what this optimiser does not keep for its parameters, or not in that shape."""
+    parameters = [values for group in optimiser.param_groups for values in group["params"]]
+    needed = _ADAPTIVE_STATE if "betas" in optimiser.param_groups[0] else _MOMENTUM_STATE
+    for number, entry in entries.items():
+        if not 0 <= number < len(parameters) or entry.keys() != needed:
+            raise ValueError(f"{', '.join(sorted(entry))} of parameter {number}")
+        for name, value in entry.items():
+            shape = torch.Size([]) if name == "step" else parameters[number].shape
+            if value is None and name == "momentum_buffer":
+                continue
+            tensor = isinstance(value, Tensor) and value.dtype.is_floating_point
+            if not tensor or value.shape != shape or not bool(value.isfinite().all()):
+                raise ValueError(f"{name} of parameter {number}")
+
+
+def _alike(saved: Any, own: Any) -> bool:
+    """Whether a value from JSON is a number where this one is, or as many numbers in a list."""
+    if isinstance(own, list | tuple):
+        same = isinstance(saved, list) and len(saved) == len(own)
+        return same and all(map(_alike, saved, own))
+    return type(saved) in (int, float) and type(own) in (int, float)
+
+
+def _equal(saved: Any, own: Any) -> bool:
+    """Whether a value from JSON is this one; JSON has no tuples."""
+    if isinstance(own, tuple) and isinstance(saved, list):
+        saved = tuple(saved)
+    return isinstance(saved, bool) == isinstance(own, bool) and bool(saved == own)

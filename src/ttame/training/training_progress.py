@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from ttame.atomic_writing import whole_file
+from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import OutputError
+from ttame.json_files import parse_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +117,11 @@ class TrainingLog:
     def _drop_later_steps(self) -> None:
         kept = []
         if self._keep_steps and self._path.exists():
-            for line in self._path.read_text(encoding="utf-8").splitlines():
+            for line in self._path.read_text("utf-8", "backslashreplace").splitlines():
                 try:
-                    if json.loads(line)["step"] <= self._keep_steps:
+                    if parse_json(line, allow_nan=True)["step"] <= self._keep_steps:
                         kept.append(line + "\n")
-                except (json.JSONDecodeError, KeyError):
+                except (UnreadableFileError, KeyError, TypeError):
                     break  # a line that a kill cut in two
         with whole_file(self._path) as temporary:  # A kill meanwhile loses no line.
             temporary.write_text("".join(kept), encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 
 import pydantic
 
+from ttame.bounded_reading import UnreadableFileError
 from ttame.classifiers.network_trace import first_line
 from ttame.classifiers.tap_choice import MOST_TAPS
 from ttame.errors import ExplainerError, ExplainerFolderError, TtameError
@@ -26,6 +26,7 @@ from ttame.explainers.attention.head_settings import (
 )
 from ttame.explainers.attention.shared_head import HeadInputs, SharedHead
 from ttame.explainers.attention.trained_cards import TRAINED_CARDS
+from ttame.json_files import read_json
 from ttame.outputs import OUTPUTS, SOFTMAX, OwnOutputs
 from ttame.preprocessing import Preprocessing
 
@@ -233,19 +234,10 @@ def read_config(folder: Path) -> ExplainerConfig:
 
 
 def _json_in(path: Path) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
-        if len(content) > _LARGEST_FILE:
-            raise ValueError(f"more than {_LARGEST_FILE // 2**20} MiB")
-        return json.loads(content.decode("utf-8"), parse_constant=refuse)
-    except (OSError, ValueError, RecursionError) as problem:
-        raise ExplainerFolderError(
-            f"{path} is no readable JSON ({first_line(problem)})"
-        ) from problem
+        return read_json(path, largest=_LARGEST_FILE)
+    except UnreadableFileError as problem:
+        raise ExplainerFolderError(f"{path} is no readable JSON ({problem})") from problem
 
 
 def head_of(config: ExplainerConfig, path: Path) -> TrainedHead:

@@ -1,0 +1,111 @@
+"""Whatever a stranger's file holds, it is read, or refused in one short line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import tracemalloc
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.reliability import mutated_files
+from benchmarks.reliability.file_parsers import PARSERS, FileParser, harm_of
+from ttame.errors import TtameError
+
+CORPUS = Path(__file__).parent / "corpus"
+"""Files that once did harm, each in a folder that is named as its reader."""
+
+MOST_MEMORY = 64 * 2**20
+"""Bytes of Python and NumPy for files of a few kilobytes."""
+
+
+@cache
+def examples(name: str) -> tuple[bytes, ...]:
+    return PARSERS[name].examples()
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_valid_files_are_read(name: str, tmp_path: Path) -> None:
+    for content in examples(name):
+        path = tmp_path / PARSERS[name].file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        if name == "methods":  # It ends with a run of other options, which is refused.
+            with pytest.raises(TtameError, match="other options: layer"):
+                PARSERS[name].parse(path)
+        else:
+            PARSERS[name].parse(path)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@settings(
+    derandomize=True,
+    database=None,
+    max_examples=40,
+    deadline=5000,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+@given(chance=st.randoms(use_true_random=False), place=st.integers(0, 20))
+def test_damaged_files_are_read_or_refused_in_one_line(
+    name: str, chance: Random, place: int
+) -> None:
+    valid = examples(name)[place % len(examples(name))]
+    content = PARSERS[name].mutate(valid, chance)
+    with tempfile.TemporaryDirectory() as folder:
+        assert not harm_of(PARSERS[name], content, Path(folder))
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_files_that_once_did_harm_do_none(path: Path, tmp_path: Path) -> None:
+    tracemalloc.start()
+    try:
+        assert not harm_of(PARSERS[path.parent.name], path.read_bytes(), tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
+    finally:
+        tracemalloc.stop()
+
+
+def test_harm_is_found(tmp_path: Path) -> None:
+    def parser(problem: BaseException) -> FileParser:
+        def parse(path: Path) -> None:
+            raise problem
+
+        return FileParser("a", lambda: (b"",), parse, lambda content, chance: content)
+
+    assert harm_of(parser(KeyError("a")), b"", tmp_path).startswith("KeyError")
+    assert harm_of(parser(MemoryError()), b"", tmp_path).startswith("MemoryError")
+    assert not harm_of(parser(TtameError("one line")), b"", tmp_path)
+    assert not harm_of(parser(TtameError("two\nlines" * 300)), b"", tmp_path)
+    assert harm_of(parser(TtameError("long", allowed="x" * 1000)), b"", tmp_path)
+
+
+def test_the_long_run_survives_what_it_looks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def misbehave(path: Path) -> object:
+        kind = path.read_bytes()[0]
+        while kind == 1:
+            pass
+        if kind == 2:
+            return bytearray(2**30)
+        return os.kill(os.getpid(), signal.SIGKILL) if kind == 3 else None
+
+    parser = FileParser(
+        "a", lambda: (b"",), misbehave, lambda _, chance: b"%c" % chance.randrange(4)
+    )
+    monkeypatch.setattr(mutated_files, "SECONDS", 0.2)
+    monkeypatch.setattr(mutated_files, "MEMORY", 2**29)
+    monkeypatch.setitem(PARSERS, "bad", parser)  # type: ignore[misc]
+    (row,) = mutated_files.mutated_files(12, ["bad"])
+    kinds = [mutated_files.damaged("bad", number)[0] for number in range(12)]
+    assert set(kinds) == {0, 1, 2, 3}
+    assert (row.tries, row.failures) == (12, 12 - kinds.count(0))
+    first = next(number for number, kind in enumerate(kinds) if kind)
+    assert row.example.startswith(f"file {first}: ")
