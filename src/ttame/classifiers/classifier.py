@@ -41,6 +41,8 @@ class ClassifierRecipe:
         image_size: (H, W) in pixels if it was passed.
         network_options: passed on to the library that builds the network.
         class_names: C names if they were passed, instead of the library's own.
+        weights_seed: of random weights; ``None`` where they are not random, or from a version of
+            ttame that did not seed them.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ClassifierRecipe:
     image_size: tuple[int, int] | None = None
     network_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
+    weights_seed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

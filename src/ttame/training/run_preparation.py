@@ -68,10 +68,7 @@ def prepare_run(
     on_main_process(accelerator, lambda: place.check(resume=resume, overwrite=overwrite))
     run = new_run(classifier, data, place, settings, accelerator)
     if resume and place.checkpoint_file.exists():
-        together(
-            accelerator,
-            lambda: run.restore(load_checkpoint(place.checkpoint_file, accelerator.device)),
-        )
+        together(accelerator, lambda: run.restore(load_checkpoint(place.checkpoint_file)))
     on_main_process(accelerator, lambda: place.begin(resume=resume))
     return run
 
@@ -300,7 +297,8 @@ def _command(
     setting came from Python and cannot be typed."""
     recipe = classifier.recipe
     places = _places(data)
-    if recipe is None or not places or not can_be_typed(settings):
+    # There is no option for another seed of random weights.
+    if recipe is None or recipe.weights_seed or not places or not can_be_typed(settings):
         return python_call(settings)
     words = ["--model", recipe.name]
     if recipe.weights != "default":
