@@ -28,6 +28,7 @@ from ttame.processes import (
 )
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import RunIdentity, load_checkpoint
+from ttame.training.gradient_mean import average_in_order
 from ttame.training.optimisation import make_optimiser, make_schedule
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_run import TrainingRun
@@ -90,6 +91,7 @@ def new_run(
     run = together(accelerator, lambda: _new_run(classifier, data, folder, settings, accelerator))
     # Wrapping talks to the other processes, so it comes after everything that may fail in one.
     run.head, run.optimiser = accelerator.prepare(run.bare_head, run.optimiser)
+    average_in_order(run.head)
     # The accelerator makes the head's own forward pass one of mixed precision. Only the loop is
     # to run in it, which asks for it, not validation or the finished explainer.
     accelerator.unwrap_model(run.head, keep_fp32_wrapper=False)
