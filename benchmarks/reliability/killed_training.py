@@ -50,18 +50,26 @@ def write_noise_photos(folder: Path) -> None:
 
 
 @dataclasses.dataclass
-class _Training:
+class Training:
     """The same training again and again, in as many folders."""
 
     place: Path
     photos: Path
     processes: int
+    epochs: int = 2
 
     def start(self, out: str) -> Command:
         arguments = ["train", "--model", "timm/test_resnet", "--weights", "none"]
         arguments += ["--network-option", "num_classes=5", "--image-size", "32"]
         arguments += ["--data", str(self.photos), "--out", str(self.place / out), "--resume"]
-        arguments += ["--epochs", "2", "--batch-size", str(BATCH_SIZE), "--workers", "0"]
+        arguments += [
+            "--epochs",
+            str(self.epochs),
+            "--batch-size",
+            str(BATCH_SIZE),
+            "--workers",
+            "0",
+        ]
         arguments += ["--checkpoint-every", "1", "--device", "cpu"]
         return Command(arguments, self.place / f"{out}.txt", processes=self.processes)
 
@@ -83,12 +91,11 @@ class _Training:
 def _killed(place: Path, photos: Path, processes: int, kills: int) -> Attempted:
     own = place / f"{processes}"
     own.mkdir()
-    training = _Training(own, photos, processes)
-    for out in ("warm-up", "undisturbed"):  # The first also starts the server.
-        began = time.perf_counter()
-        codes = training.start(out).wait()
-        if any(codes):
-            raise RuntimeError(f"the undisturbed run failed: {last_line(own / f'{out}.txt')}")
+    training = Training(own, photos, processes)
+    Command(["--version"], own / "version.txt").wait()  # The server has started after this.
+    began = time.perf_counter()
+    if any(training.start("undisturbed").wait()):
+        raise RuntimeError(f"the undisturbed run failed: {last_line(own / 'undisturbed.txt')}")
     seconds = time.perf_counter() - began
     generator = random.Random(processes)
     tries = failures = runs = 0
@@ -106,7 +113,7 @@ def _killed(place: Path, photos: Path, processes: int, kills: int) -> Attempted:
 
 
 def _kill_and_finish(
-    training: _Training, out: str, seconds: float, most: int, generator: random.Random
+    training: Training, out: str, seconds: float, most: int, generator: random.Random
 ) -> tuple[int, str]:
     """Kill a training up to ``most`` times, let it go on to its end, and compare.
 
