@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ttame.cli.network_options import choose_device
-from ttame.errors import TtameError
-from ttame.processes import check_joined, is_first_process, launched_processes
+from ttame.errors import LostProcessError, TtameError
+from ttame.processes import (
+    check_joined,
+    is_first_process,
+    joined_in_words,
+    launched_processes,
+    noticing_lost_processes,
+)
 
 
 def seeing(processes: int) -> Any:
@@ -40,3 +47,62 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(name, value)
     assert choose_device("auto") == "cuda:1"
     assert not is_first_process()
+
+
+@pytest.fixture
+def launcher(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which no launcher has started this process."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT", "ACCELERATE_MIXED_PRECISION")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def joined(launcher: pytest.MonkeyPatch, processes: int) -> None:
+    launcher.setattr("torch.distributed.is_initialized", lambda: True)
+    launcher.setattr("torch.distributed.get_world_size", lambda: processes)
+
+
+def test_who_started_several_is_told_how_many_joined(launcher: pytest.MonkeyPatch) -> None:
+    assert joined_in_words("each batch") == ""
+    launcher.setattr("torch.get_num_threads", lambda: 1)
+    launcher.setenv("RANK", "0")
+    launcher.setenv("WORLD_SIZE", "1")
+    launcher.setenv("MASTER_PORT", "29500")
+    assert joined_in_words("each batch") == "1 process"
+    joined(launcher, 2)
+    said = "2 processes share each batch and compute with 1 thread each"
+    assert joined_in_words("each batch") == said
+    launcher.setattr("torch.accelerator.is_available", lambda: True)
+    assert joined_in_words("each batch") == "2 processes share each batch"
+
+
+@pytest.mark.parametrize(("wanted", "alone"), [("2", True), ("1", False)])
+def test_accelerate_that_starts_one_process_of_two_is_noticed(
+    launcher: pytest.MonkeyPatch, wanted: str, alone: bool
+) -> None:
+    from accelerate.commands import launch
+    from accelerate.utils.launch import prepare_simple_launcher_cmd_env
+
+    words = ["--cpu", "--num_processes", wanted, "--num_machines", "1", "--mixed_precision", "no"]
+    words += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", "1", "-m", "ttame"]
+    typed, _, _ = launch._validate_launch_command(launch.launch_command_parser().parse_args(words))
+    command, environment = prepare_simple_launcher_cmd_env(typed)
+    assert command[1:] == ["-m", "ttame"]  # no mpirun
+    for name in environment.keys() - os.environ.keys():
+        launcher.setenv(name, environment[name])
+    said = joined_in_words("each batch")
+    assert said.startswith("1 process")
+    assert ("torchrun --standalone --nproc_per_node 2" in said) == alone
+
+
+def test_a_lost_process_is_told_from_other_errors(launcher: pytest.MonkeyPatch) -> None:
+    closed = RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:545] Connection closed")
+    with pytest.raises(RuntimeError, match="Connection closed"), noticing_lost_processes():
+        raise closed  # Of somebody else: this process works alone.
+    joined(launcher, 2)
+    lost = pytest.raises(LostProcessError, match="another of the 2 processes.*--resume")
+    with lost, noticing_lost_processes():
+        raise closed
+    with pytest.raises(RuntimeError, match="of the network"), noticing_lost_processes():
+        raise RuntimeError("of the network")

@@ -43,6 +43,7 @@ def tiny_timm(name: str, size: int, **options: Any) -> Classifier:
         "none",
         image_size=size,
         network_options={"num_classes": CLASSES, **options},
+        weights_seed=1,
     )
 
 

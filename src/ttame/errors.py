@@ -19,6 +19,7 @@
     │   └── ResumeError          a checkpoint that does not fit this run
     ├── EvaluationError          results that do not fit together, numbers that are none
     ├── OutputError              a folder that exists, a full disk
+    ├── LostProcessError         one of several processes that work together has ended
     ├── MemoryLimitError         a batch that does not fit into memory
     └── MissingExtraError        an optional package that is not installed
 
@@ -139,6 +140,10 @@ class EvaluationError(TtameError):
 
 class OutputError(TtameError):
     """A place that cannot be written: it exists already, or the disk is full."""
+
+
+class LostProcessError(TtameError):
+    """One of several processes that work together has ended before the others."""
 
 
 class MemoryLimitError(TtameError):

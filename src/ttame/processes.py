@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import datetime
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
 import torch.distributed as dist
 
-from ttame.errors import TtameError
+from ttame.errors import LostProcessError, TtameError
 
 if TYPE_CHECKING:  # Accelerate takes a second to import, and most runs are of one process.
     from accelerate import Accelerator
@@ -59,8 +61,68 @@ def on_main_process(accelerator: Accelerator, action: Callable[[], None]) -> Non
     together(accelerator, action if accelerator.is_main_process else lambda: None)
 
 
+@contextlib.contextmanager
+def noticing_lost_processes() -> Iterator[None]:
+    """Say in one line that a process which this one works with has ended without a word.
+
+    Raises:
+        LostProcessError: instead of the error of the connection to it.
+    """
+    try:
+        yield
+    except RuntimeError as problem:
+        if joined_processes() < 2 or not _is_of_connection(problem):
+            raise
+        raise LostProcessError(
+            f"another of the {joined_processes()} processes has ended",
+            remedy="the same command with --resume, which goes on",
+        ) from problem
+
+
+def _is_of_connection(problem: RuntimeError) -> bool:
+    """Whether it tells of other processes, by its type, or by the library that it names."""
+    return isinstance(problem, dist.DistError) or "/gloo/" in str(problem)
+
+
+def joined_processes() -> int:
+    """How many processes work together with this one, itself included."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def joined_in_words(shared: str) -> str:
+    """How many processes have joined, for whoever started several; empty without a launcher.
+
+    Args:
+        shared: what they share, such as ``"each batch"``.
+    """
+    if not any(name in os.environ for name in ("RANK", "ACCELERATE_MIXED_PRECISION")):
+        return ""
+    joined = joined_processes()
+    if joined > 1:
+        threads = torch.get_num_threads()
+        each = f" and compute with {threads} thread{'s' * (threads > 1)} each"
+        on_gpus = torch.accelerator.is_available()
+        return f"{joined} processes share {shared}{'' if on_gpus else each}"
+    if _accelerate_left_out_others():
+        return f"1 process: `accelerate launch` has started no other; {SEVERAL} starts two"
+    return "1 process"
+
+
+SEVERAL = "torchrun --standalone --nproc_per_node 2 -m ttame ..."
+"""What starts several processes, on GPUs or on the CPU."""
+
+
+def _accelerate_left_out_others() -> bool:
+    """Whether more processes were wanted than Accelerate has started.
+
+    With ``--cpu`` it leaves several processes to MPI, and without MPI starts a single one, but
+    tells it where it would meet the others.
+    """
+    return "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
+
+
 def launched_processes() -> int:
-    """How many processes were started together, as by ``accelerate launch``; else 1."""
+    """How many processes were started together, as by ``torchrun``; else 1."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -70,7 +132,7 @@ def local_process() -> int:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that talks to the user; ``accelerate launch`` sets RANK."""
+    """Whether this is the process that talks to the user; launchers set RANK."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -43,6 +43,17 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
         load_classifier("timm/test_vit", weights=tmp_path / "w.safetensors")
 
 
+def test_random_weights_follow_from_their_seed_alone() -> None:
+    before = torch.get_rng_state()
+    first = load_classifier("timm/test_resnet", weights="none")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    again = load_classifier("timm/test_resnet", weights="none")
+    other = load_classifier("timm/test_resnet", weights="none", weights_seed=7)
+    assert first.fingerprint() == again.fingerprint() != other.fingerprint()
+    assert other.recipe is not None and other.recipe.weights_seed == 7
+
+
 def test_options_taps_and_names_are_passed_on() -> None:
     classifier = load_classifier(
         "timm/test_resnet",

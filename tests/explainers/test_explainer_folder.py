@@ -140,8 +140,23 @@ def test_a_network_that_cannot_be_loaded_by_name_must_be_passed(
     explainer.save(tmp_path / "own")
     with pytest.raises(ExplainerError, match="classifier=Classifier"):
         load_explainer(tmp_path / "own")
-    new_attention_explainer(tiny_timm("resnet10t", 64)).save(tmp_path / "random")
-    with pytest.raises(ExplainerError, match="random weights of timm/resnet10t"):
+
+
+def test_random_weights_are_drawn_again(tmp_path: Path) -> None:
+    made = new_attention_explainer(tiny_timm("test_resnet", 64))
+    made.save(tmp_path / "random")
+    again = load_explainer(tmp_path / "random").classifier
+    assert again.fingerprint() == made.classifier.fingerprint()
+    file = tmp_path / "random" / "config.json"
+    config = json.loads(file.read_text())
+    # Another version of torch draws other weights from the same seed.
+    file.write_text(json.dumps(config).replace(made.classifier.fingerprint(), "0" * 64))
+    with pytest.raises(OtherClassifierError, match="drawn with seed 1; other versions of torch"):
+        load_explainer(tmp_path / "random")
+    # Older versions of ttame had no seed.
+    del config["classifier"]["recipe"]["weights_seed"]
+    file.write_text(json.dumps(config))
+    with pytest.raises(ExplainerError, match="random weights of timm/test_resnet without a seed"):
         load_explainer(tmp_path / "random")
 
 

@@ -44,6 +44,8 @@ class ClassifierRecipe:
         network_options: passed on to the library that builds the network.
         class_names: C names if they were passed, instead of the library's own.
         outputs: the kind of its outputs; see :class:`ttame.Outputs`.
+        weights_seed: of random weights; ``None`` where they are not random, or from a version of
+            ttame that did not seed them.
     """
 
     name: str
@@ -52,6 +54,7 @@ class ClassifierRecipe:
     network_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
     outputs: str = SOFTMAX.kind
+    weights_seed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,7 @@ def load_classifier(
     class_names: Sequence[str] | None = None,
     network_options: Mapping[str, Any] | None = None,
     outputs: Outputs | str = SOFTMAX,
+    weights_seed: int = 0,
     device: torch.device | str | None = None,
 ) -> Classifier:
     """Load a classifier with the preprocessing that belongs to its weights.
@@ -49,8 +51,8 @@ def load_classifier(
     Args:
         name: ``"torchvision/NAME"``, ``"timm/NAME"``, ``"hf/REPO_OR_FOLDER"`` or a bundled
             classifier such as ``"efficientnet_lite0"``, which works offline.
-        weights: ``"default"`` downloads the library's own; ``"none"`` leaves them random; a path
-            to a safetensors file loads that one.
+        weights: ``"default"`` downloads the library's own; ``"none"`` leaves them random, the
+            same ones whenever the seed is the same; a path to a safetensors file loads that one.
         image_size: (H, W), or one number for both, if not the network's own.
         taps: one to four layer names; chosen automatically if not given.
         class_names: C names in the order of the logits; the library's own if not given.
@@ -59,6 +61,8 @@ def load_classifier(
             repository, with all your rights; look at that code first. The trust is for this call:
             an explainer that was trained on the network does not carry it along.
         outputs: what the network's outputs mean; see :class:`ttame.Classifier`.
+        weights_seed: of random weights; another one gives others. torch's own random numbers are
+            as before afterwards.
         device: where the network goes; the CPU if not given.
 
     Raises:
@@ -88,8 +92,11 @@ def load_classifier(
         dict(network_options or {}),
         class_names if isinstance(class_names, tuple) else None,
         outputs_of_kind(outputs).kind,
+        weights_seed if weights == "none" else None,
     )
-    loaded = _find_source(name)(recipe)
+    build = _find_source(name)
+    with _random_weights_of(recipe.weights_seed):
+        loaded = build(recipe)
     if recipe.weights not in ("default", "none"):
         load_weights(loaded.network, read_weights(recipe.weights), f"{recipe.weights}")
     loaded.network.requires_grad_(False).eval()
@@ -138,8 +145,21 @@ def load_described_classifier(
         class_names=recipe.class_names,
         network_options=recipe.network_options,
         outputs=recipe.outputs,
+        weights_seed=recipe.weights_seed or 0,
         device=device,
     )
+
+
+@contextlib.contextmanager
+def _random_weights_of(seed: int | None) -> Iterator[None]:
+    """Let what is drawn inside depend on the seed alone, and what is drawn afterwards not on it."""
+    if seed is None:
+        yield
+        return
+    # Networks are built on the CPU; torch.manual_seed would change the GPUs' numbers as well.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def _move(network: nn.Module, device: torch.device | str) -> None:

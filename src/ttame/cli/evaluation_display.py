@@ -67,6 +67,11 @@ class EvaluationProgress:
 
     def begin(self, method: str, images: int, finished: int) -> None:
         """A method starts."""
+        from ttame.processes import joined_in_words
+
+        joined = joined_in_words("the batches")
+        if joined and method == self._methods[0] and not self._progress.disable:
+            self._progress.console.print(f"note: {joined}", highlight=False, soft_wrap=True)
         place = f"{self._methods.index(method) + 1} of {len(self._methods)}"
         self._began, self._finished = time.monotonic(), 0
         self._progress.update(

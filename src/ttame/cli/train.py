@@ -164,6 +164,7 @@ def _train(
     overwrite: bool,
 ) -> None:
     from ttame.cli.training_display import TrainingDisplay
+    from ttame.processes import is_first_process
     from ttame.training.train_explainer import train_explainer
     from ttame.training.training_folder import TrainingFolder
 
@@ -171,14 +172,13 @@ def _train(
     begun = place.checkpoint_file.exists()
     if resume and not begun and (out / "config.json").exists():
         # A script that restarts a killed training must not fail because it had just finished.
-        typer.echo(f"the training in {out} is complete; --overwrite trains anew")
+        if is_first_process():
+            typer.echo(f"the training in {out} is complete; --overwrite trains anew")
         return
     with TrainingDisplay(classifier, settings, nothing_to_resume=resume and not begun) as display:
         explainer = train_explainer(
             classifier, data, out, settings, resume=resume, overwrite=overwrite, watch=display.show
         )
-    from ttame.processes import is_first_process
-
     if is_first_process():
         display.summarise(explainer.training_record, out)
 

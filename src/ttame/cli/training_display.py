@@ -31,6 +31,7 @@ class TrainingDisplay:
         nothing_to_resume: bool = False,
     ) -> None:
         from ttame.classifiers.recipe_rules import refused_in_a_file
+        from ttame.processes import is_first_process
 
         self._header = (
             f"training a {settings.preset} head for {classifier.name}: "
@@ -46,6 +47,7 @@ class TrainingDisplay:
             TextColumn("{task.fields[speed]}"),
             console=self._console,
             transient=True,
+            disable=not is_first_process(),
         )
         self._task = self._progress.add_task("", total=None, epoch="1", parts="", speed="")
         self._started = False
@@ -55,8 +57,7 @@ class TrainingDisplay:
             self._notes.append("no checkpoint to resume from; starting anew")
         if recipe is not None and recipe.weights == "none":
             self._notes.append(
-                "random weights cannot be made again; load this explainer with "
-                "load_explainer(..., classifier=...)"
+                f"the network's weights are random; seed {recipe.weights_seed} makes them again"
             )
         elif recipe is not None and (refused := refused_in_a_file(recipe)):
             self._notes.append(
@@ -86,8 +87,8 @@ class TrainingDisplay:
             # Only now: an error before the first step stays the only line.
             self._started = True
             self._console.print(self._header, highlight=False)
-            for note in self._notes:
-                self._console.print(f"note: {note}", highlight=False)
+            for note in (*self._notes, *_joined(), *state.notes):
+                self._console.print(f"note: {note}", highlight=False, soft_wrap=True)
             self._progress.start()
         self._progress.update(
             self._task,
@@ -170,6 +171,13 @@ def _figures(epoch: int, figures: Mapping[str, float]) -> str:
         f"AD {figures['average_drop']:.1f} %, IC {figures['increase_in_confidence']:.1f} %, "
         f"mean map {figures['mean_map_value']:.2f}"
     )
+
+
+def _joined() -> list[str]:
+    from ttame.processes import joined_in_words
+
+    words = joined_in_words("each batch")
+    return [words] if words else []
 
 
 def _lacks_a_prior(classifier: Classifier, settings: TrainingSettings) -> bool:

@@ -45,6 +45,7 @@ from ttame.processes import (
     LONGEST_WAIT,
     check_joined,
     launched_processes,
+    noticing_lost_processes,
     on_main_process,
     together,
 )
@@ -67,6 +68,7 @@ class Silence:
         """Nothing."""
 
 
+@noticing_lost_processes()
 def evaluate(
     classifier: Classifier,
     data: Any,
@@ -120,6 +122,7 @@ def evaluate(
         EvaluationError: ``out`` holds other results; a metric needs annotations and there are
             none; probabilities that are no numbers. What was measured before is kept.
         DatasetError: no photos.
+        LostProcessError: another of several processes has ended.
 
     Example:
         >>> import tempfile
@@ -209,7 +212,7 @@ def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
 
 
 class _Processes:
-    """This process among those that ``accelerate launch`` started, if it did."""
+    """This process among those that ``torchrun`` started, if it did."""
 
     def __init__(self) -> None:
         self._accelerator: Any = None

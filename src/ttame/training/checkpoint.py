@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +79,66 @@ class RunIdentity:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class Workforce:
+    """What computes. Another one does the same steps, but rounds differently.
+
+    Attributes:
+        processes: that share each batch.
+        device: of each, in words.
+        threads: of each, where it computes on the CPU.
+        torch_version: what calculates.
+    """
+
+    processes: int
+    device: str
+    threads: int | None
+    torch_version: str
+
+    @classmethod
+    def of(cls, processes: int, device: torch.device) -> Workforce:
+        """The one that this process belongs to."""
+        on_cpu = device.type == "cpu"
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return cls(
+            processes=processes,
+            device="the CPU" if on_cpu else name,
+            threads=torch.get_num_threads() if on_cpu else None,
+            torch_version=torch.__version__,
+        )
+
+    def __str__(self) -> str:
+        several = "es" * (self.processes > 1)
+        words = f"{self.processes} process{several} on {self.device}"
+        if self.threads is not None:
+            each = " each" * (self.processes > 1)
+            words += f" with {self.threads} thread{'s' * (self.threads > 1)}{each}"
+        return f"{words}, torch {self.torch_version}"
+
+    def going_on_for(self, other: Workforce) -> str:
+        """What differs when this one goes on for another; empty if nothing does."""
+        if self == other:
+            return ""
+        return (
+            f"the checkpoint is of {other}; now {self}: images, their order, random numbers and "
+            "learning rates stay the same, but sums are rounded differently, so the weights will "
+            "not be bit for bit those of an undisturbed run"
+        )
+
+
 def save_checkpoint(
     path: Path,
     *,
     step: int,
     identity: RunIdentity,
+    workforce: Workforce,
     head: nn.Module,
     optimiser: Optimizer,
     schedule: LRScheduler,
     validation: list[dict[str, Any]],
     skipped: Mapping[str, str],
     scaler: Mapping[str, Any],
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the state after ``step`` optimiser steps, whole or not at all.
 
@@ -109,6 +158,7 @@ def save_checkpoint(
         "schema_version": SCHEMA_VERSION,
         "step": step,
         "identity": dataclasses.asdict(identity),
+        "workforce": dataclasses.asdict(workforce),
         "optimiser_numbers": numbers,
         "optimiser_groups": state["param_groups"],
         "schedule": {
@@ -119,6 +169,7 @@ def save_checkpoint(
         "validation": validation,
         "skipped": dict(skipped),
         "scaler": dict(scaler),
+        "notes": list(notes),
     }
     write_tensors(path, tensors, {"ttame_checkpoint": json.dumps(described)})
 
@@ -153,6 +204,17 @@ class Checkpoint:
     def identity(self) -> RunIdentity:
         """The run that it belongs to."""
         return checked_as(RunIdentity, self.described["identity"])
+
+    @property
+    def workforce(self) -> Workforce | None:
+        """What computed it; ``None`` in checkpoints of the first version."""
+        described = self.described.get("workforce")
+        return None if described is None else Workforce(**described)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the run, besides its settings."""
+        return list(self.described.get("notes", ()))
 
     def restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
         """Put the saved state into freshly made objects.
@@ -192,14 +254,16 @@ class Checkpoint:
         }
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Read what :func:`save_checkpoint` wrote.
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what :func:`save_checkpoint` wrote, into the memory of the CPU.
+
+    What is restored from it goes to the device of the head and the optimiser by itself.
 
     Raises:
         ResumeError: no such file, or not a checkpoint of this version.
     """
     try:
-        tensors, metadata = read_tensors(path, device)
+        tensors, metadata = read_tensors(path)
         if "ttame_checkpoint" not in metadata:
             raise UnreadableFileError("it does not describe one")
         # The measures of a validation may be NaN.
@@ -213,7 +277,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
             raise UnreadableFileError("broken at 'step'")
     except UnreadableFileError as problem:
         raise ResumeError(
-            f"no checkpoint to resume from at {path} ({problem})", remedy="leave out --resume"
+            f"{path} is no readable checkpoint ({problem})",
+            remedy="--overwrite instead of --resume, which trains anew",
         ) from problem
     return Checkpoint(tensors, described)
 

@@ -28,6 +28,7 @@ from ttame.processes import (
 )
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import RunIdentity, load_checkpoint
+from ttame.training.gradient_mean import average_in_order
 from ttame.training.optimisation import make_optimiser, make_schedule
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_run import TrainingRun
@@ -68,10 +69,7 @@ def prepare_run(
     on_main_process(accelerator, lambda: place.check(resume=resume, overwrite=overwrite))
     run = new_run(classifier, data, place, settings, accelerator)
     if resume and place.checkpoint_file.exists():
-        together(
-            accelerator,
-            lambda: run.restore(load_checkpoint(place.checkpoint_file, accelerator.device)),
-        )
+        together(accelerator, lambda: run.restore(load_checkpoint(place.checkpoint_file)))
     on_main_process(accelerator, lambda: place.begin(resume=resume))
     return run
 
@@ -93,6 +91,7 @@ def new_run(
     run = together(accelerator, lambda: _new_run(classifier, data, folder, settings, accelerator))
     # Wrapping talks to the other processes, so it comes after everything that may fail in one.
     run.head, run.optimiser = accelerator.prepare(run.bare_head, run.optimiser)
+    average_in_order(run.head)
     # The accelerator makes the head's own forward pass one of mixed precision. Only the loop is
     # to run in it, which asks for it, not validation or the finished explainer.
     accelerator.unwrap_model(run.head, keep_fp32_wrapper=False)
@@ -300,7 +299,8 @@ def _command(
     setting came from Python and cannot be typed."""
     recipe = classifier.recipe
     places = _places(data)
-    if recipe is None or not places or not can_be_typed(settings):
+    # There is no option for another seed of random weights.
+    if recipe is None or recipe.weights_seed or not places or not can_be_typed(settings):
         return python_call(settings)
     words = ["--model", recipe.name]
     if recipe.weights != "default":

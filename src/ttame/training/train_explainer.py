@@ -12,6 +12,7 @@ from ttame.errors import NonFiniteLossError, TrainingError
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.differentiation import differentiating
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
+from ttame.processes import noticing_lost_processes
 from ttame.training.batch_loss import batch_loss
 from ttame.training.run_preparation import TrainingData, prepare_run
 from ttame.training.training_progress import StepClock, TrainingLog, TrainingProgress
@@ -63,6 +64,7 @@ def train_explainer(
         ResumeError: the checkpoint belongs to a run with other settings, images or weights.
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         MemoryLimitError: a batch does not fit into memory.
+        LostProcessError: another of several processes has ended.
 
     Example:
         >>> import tempfile
@@ -88,7 +90,7 @@ def train_explainer(
             allowed="a ttame.Classifier around the network, and ttame.training_settings(...)",
         )
     # Notebooks switch gradients off for good.
-    with differentiating():
+    with differentiating(), noticing_lost_processes():
         run = prepare_run(
             classifier, data, Path(folder), settings, resume=resume, overwrite=overwrite
         )
@@ -197,4 +199,5 @@ def _progress(
         images_per_second=images_per_second,
         seconds_left=left,
         validation=validation,
+        notes=tuple(run.notes),
     )

@@ -32,6 +32,7 @@ class TrainingProgress:
         images_per_second: over the last steps.
         seconds_left: estimated, without validation.
         validation: figures of the held-out part, after the last step of an epoch.
+        notes: what is to be said of the run besides its settings, the same in all steps.
     """
 
     step: int
@@ -43,6 +44,7 @@ class TrainingProgress:
     images_per_second: float
     seconds_left: float
     validation: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class StepClock:

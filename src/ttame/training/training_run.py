@@ -27,7 +27,7 @@ from ttame.explainers.attention.shared_head import SharedHead
 from ttame.processes import on_main_process
 from ttame.training.batch_loss import BatchPlace
 from ttame.training.batch_order import BatchOrder
-from ttame.training.checkpoint import Checkpoint, RunIdentity, save_checkpoint
+from ttame.training.checkpoint import Checkpoint, RunIdentity, Workforce, save_checkpoint
 from ttame.training.loss_parts import LossParts
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_settings import TrainingSettings
@@ -58,6 +58,7 @@ class TrainingRun:
         saved_step: steps that the last checkpoint holds.
         validation: figures per epoch.
         skipped: unreadable images, name to reason.
+        notes: what a reader is to know of the run besides its settings.
     """
 
     settings: TrainingSettings
@@ -78,6 +79,12 @@ class TrainingRun:
     saved_step: int = 0
     validation: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def workforce(self) -> Workforce:
+        """The processes and devices that do the run."""
+        return Workforce.of(self.accelerator.num_processes, self.accelerator.device)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -196,12 +203,14 @@ class TrainingRun:
                 self.folder.checkpoint_file,
                 step=self.step,
                 identity=self.identity,
+                workforce=self.workforce,
                 head=self.bare_head,
                 optimiser=self.optimiser,
                 schedule=self.schedule,
                 validation=self.validation,
                 skipped=self.skipped,
                 scaler=scaler.state_dict() if scaler is not None else {},
+                notes=self.notes,
             )
 
         on_main_process(self.accelerator, write)
@@ -221,6 +230,10 @@ class TrainingRun:
         self.step = self.saved_step = checkpoint.step
         self.validation = list(checkpoint.described["validation"])
         self.skipped.update(checkpoint.described["skipped"])
+        self.notes = checkpoint.notes
+        before = checkpoint.workforce
+        if before is not None and (note := self.workforce.going_on_for(before)):
+            self.notes.append(note)
 
     def finish(self) -> AttentionExplainer:
         """Save the explainer, remove the checkpoint, and hand the explainer over."""
@@ -259,6 +272,7 @@ class TrainingRun:
             "steps": self.step,
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),
+            "notes": self.notes,
             "validation": self.validation,
             "finished": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }

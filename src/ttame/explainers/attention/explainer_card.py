@@ -107,6 +107,7 @@ def _training(training: Mapping[str, Any]) -> str:
     )
     skipped = training.get("skipped_images", {})
     named = ", ".join(f"`{name}`" for name in list(skipped)[:10])
+    notes = "".join(f"\n\nNote: {note}." for note in training.get("notes", ()))
     return f"""
 ## Training
 
@@ -116,7 +117,7 @@ Data: `{training["data"]}` ({training["training_images"]} images to train on,
 {training["held_out_images"]} held out; fingerprint `{training["data_fingerprint"]}`;
 {len(skipped)} unreadable and skipped{": " + named if named else ""}).
 {training["steps"]} steps on {training["processes"]} process(es), {training["device"]},
-finished {training["finished"]}.
+finished {training["finished"]}.{notes}
 
 | setting | value |
 |---|---|

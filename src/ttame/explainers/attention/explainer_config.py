@@ -126,8 +126,9 @@ class _SavedRecipe(_Strict):
     weights: _Text
     image_size: tuple[_Side, _Side] | None
     network_options: dict[str, Any]
-    # Files of older versions have none.
+    # Files of older versions have neither.
     class_names: Annotated[tuple[str, ...] | None, pydantic.BeforeValidator(_all_text)] = None
+    weights_seed: Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**63)] | None = None
 
 
 class _SavedClassifier(_Strict):
@@ -180,6 +181,7 @@ def config_of(explainer: AttentionExplainer) -> ExplainerConfig:
                 image_size=recipe.image_size,
                 network_options=dict(recipe.network_options),
                 class_names=recipe.class_names,
+                weights_seed=recipe.weights_seed,
             ),
             taps=tuple(tap.layer for tap in classifier.taps),
             preprocessing=classifier.preprocessing.as_json(),

@@ -194,19 +194,20 @@ def _classifier_for(
             remedy="load_explainer(..., classifier=Classifier(your_network, ...))",
         )
     recipe = saved.recipe
-    weights = recipe.weights
-    if weights == "none":
+    if recipe.weights == "none" and recipe.weights_seed is None:
         raise ExplainerError(
-            f"{folder} was trained for random weights of {recipe.name}, which cannot be made again",
+            f"{folder} was trained for random weights of {recipe.name} without a seed, which "
+            "cannot be made again",
             remedy="load_explainer(..., classifier=...) with the network it was trained for",
         )
     described = ClassifierRecipe(
         recipe.name,
-        weights,
+        recipe.weights,
         recipe.image_size,
         recipe.network_options,
         recipe.class_names,
         saved.outputs,
+        recipe.weights_seed,
     )
     try:
         return load_described_classifier(described, taps=saved.taps, device=device)
@@ -255,9 +256,13 @@ def _check_outputs(config: ExplainerConfig, classifier: Classifier, folder: Path
 def _check_fingerprint(config: ExplainerConfig, classifier: Classifier, folder: Path) -> None:
     found = classifier.fingerprint()
     if found != config.classifier.fingerprint:
+        recipe = classifier.recipe
+        seed = None if recipe is None else recipe.weights_seed
+        random = f", drawn with seed {seed}; other versions of torch and timm may draw others"
         raise OtherClassifierError(
             f"{folder} was trained for {config.classifier.name} with weights "
-            f"{config.classifier.fingerprint[:12]}, but {classifier.name} has weights {found[:12]}",
+            f"{config.classifier.fingerprint[:12]}, but {classifier.name} has weights {found[:12]}"
+            + ("" if seed is None else random),
             remedy="the same weights, a new `ttame train`, or allow_other_weights=True "
             "(--allow-other-weights) if you know better",
         )

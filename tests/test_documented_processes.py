@@ -1,0 +1,72 @@
+"""What the documentation says to type for several processes starts several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training.training_material import photo_folder
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/how-to/train-on-your-network.md", "docs/how-to/evaluate.md")
+SMALL = {
+    "train": "--image-size 64 --batch-size 4 --epochs 1 --workers 0 --held-out-at-most 2",
+    "evaluate": "--image-size 64 --metrics average_drop",
+}
+SAID = {"train": "2 processes share each batch", "evaluate": "2 processes share the batches"}
+
+
+def documented_lines() -> dict[str, str]:
+    """Every command line that starts several processes, with the pages that have it."""
+    found: dict[str, str] = {}
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if "nproc" in line or "num_processes" in line:
+                    line = " ".join(line.split())
+                    found[line] = f"{found.get(line, '')} {page}".strip()
+    return found
+
+
+def test_all_pages_have_a_line_for_several_processes() -> None:
+    lines = documented_lines()
+    assert " ".join(lines.values()).split() == list(PAGES)
+    assert sorted(line.split("-m ttame ")[1].split()[0] for line in lines) == ["evaluate", "train"]
+
+
+@pytest.mark.parametrize("line", documented_lines())
+def test_the_documented_line_starts_two_processes(line: str, tmp_path: Path) -> None:
+    command = line.split("-m ttame ")[1].split()[0]
+    photo_folder(tmp_path / "photos", 10)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    for name in ("OMP_NUM_THREADS", "ACCELERATE_USE_CPU"):  # Whoever types the line has neither.
+        environment.pop(name, None)
+    finished = subprocess.run(
+        f"{line} {SMALL[command]}",
+        shell=True,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr.count(f"note: {SAID[command]}") == 1
+    if command == "train":
+        record = json.loads((tmp_path / "my-explainer/config.json").read_text())["training"]
+        assert record["processes"] == 2
+    else:
+        methods = json.loads((tmp_path / "several/results.json").read_text())["methods"]
+        assert [method["name"] for method in methods] == ["grad_cam", "random"]
