@@ -1,0 +1,1 @@
+"""What happens to results when a run is killed, misused or attacked, counted over many attempts."""
