@@ -19,6 +19,8 @@ LEAVES = {
     "errors",
     "version",
     "atomic_writing",
+    "folder_exchange",
+    "leftovers",
     "memory_limit",
     "photos",
     "processes",

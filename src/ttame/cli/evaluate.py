@@ -302,6 +302,7 @@ def choose_methods(
     from ttame.explainers.attention.explainer_folder import load_explainer
     from ttame.explainers.attention.explainer_places import bundled_explainers, bundled_methods
     from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
+    from ttame.leftovers import put_back
 
     wanted = list(names) or [
         *_QUICK_METHODS.split(","),
@@ -313,6 +314,7 @@ def choose_methods(
     made: dict[str, Explainer] = {}
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(expanded):
+        put_back(Path(name))
         if name in EXPLAINERS:
             try:
                 explainer: Explainer = make_explainer(name, classifier, **typed.get(name, {}))

@@ -36,6 +36,7 @@ from ttame.evaluation.sanity import check_sanity, sanity_scores
 from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.explainer import Explainer
+from ttame.leftovers import remove_leftovers_below
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
@@ -172,6 +173,7 @@ def evaluate(
     listener = listener or Silence()
     process = _Processes()
     process.first(lambda: check_identity(out, identity, resume=resume))
+    process.first(lambda: remove_leftovers_below(out))
     process.first(lambda: note_methods(out, facts))
     process.all(lambda: measure_methods(measuring, methods, listener=listener, share=process.share))
     process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))

@@ -10,6 +10,7 @@ from typing import Any
 
 from ttame.atomic_writing import write_json
 from ttame.errors import EvaluationError, OutputError
+from ttame.leftovers import is_temporary
 
 _WORDS = {
     "classifier": "classifier",
@@ -66,7 +67,8 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
                     else "another --out",
                 )
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    # A run that was killed while it wrote its first file has left no results to keep.
+    if folder.is_dir() and not all(is_temporary(place) for place in folder.iterdir()):
         raise EvaluationError(
             f"{folder} is not empty and holds no evaluation", remedy="another --out"
         )
