@@ -157,11 +157,13 @@ def test_existing_places_are_refused_and_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file is a file"):
         refuse_existing(tmp_path / "file", overwrite=True)
+    for overwrite in (False, True):  # Not offered where it would be refused.
+        with pytest.raises(OutputError, match="holds 'file' and nothing that ttame wrote") as found:
+            refuse_existing(tmp_path, overwrite=overwrite)
+        assert "--overwrite" not in str(found.value)
+    (tmp_path / "training.jsonl").touch()
     with pytest.raises(OutputError, match="exists; try: another --out, or --overwrite"):
         refuse_existing(tmp_path, overwrite=False)
-    with pytest.raises(OutputError, match="holds 'file' and nothing that ttame wrote"):
-        refuse_existing(tmp_path, overwrite=True)
-    (tmp_path / "training.jsonl").touch()
     refuse_existing(tmp_path, overwrite=True)
     (tmp_path / "empty").mkdir()
     refuse_existing(tmp_path / "empty", overwrite=False)

@@ -143,11 +143,12 @@ def refuse_existing(path: Path | str, *, overwrite: bool) -> None:
     put_back(Path(os.path.realpath(path)))
     if path.is_dir():
         names = {entry.name for entry in path.iterdir()}
-        if not names or (overwrite and names & _WRITTEN_BY_US):
+        ours = names & _WRITTEN_BY_US
+        if not names or (overwrite and ours):
             return
-        if overwrite:
+        if not ours:
             raise OutputError(
-                f"folder {path} holds {min(names)!r} and nothing that ttame wrote",
+                f"folder {path} exists, holds {min(names)!r} and nothing that ttame wrote",
                 remedy="another --out, or emptying it yourself",
             )
         raise OutputError(f"folder {path} exists", remedy="another --out, or --overwrite")

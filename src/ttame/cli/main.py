@@ -6,6 +6,7 @@ Nothing here or in the command modules imports torch before a command runs, so t
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -63,11 +64,31 @@ def main() -> None:
     except SystemExit as stop:
         # What Typer makes of Ctrl-C.
         if stop.code == _INTERRUPTED:
-            _say("interrupted; what was finished is kept, and --resume goes on with it")
+            _say(interrupted_in_words(sys.argv[1:]))
         raise
     except KeyboardInterrupt:
-        _say("interrupted; what was finished is kept, and --resume goes on with it")
+        _say(interrupted_in_words(sys.argv[1:]))
         sys.exit(_INTERRUPTED)
+
+
+def interrupted_in_words(arguments: Sequence[str]) -> str:
+    """What Ctrl-C has left of a command, and how to go on where that is possible.
+
+    Args:
+        arguments: what was typed behind ``ttame``.
+
+    Example:
+        >>> interrupted_in_words(["explain", "photo.jpg"])
+        'interrupted; nothing was written'
+    """
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    if command == "explain" or "--find-learning-rate" in arguments:
+        return "interrupted; nothing was written"
+    if command == "train":
+        return "interrupted; the same command with --resume goes on from the last checkpoint"
+    if command == "evaluate":
+        return "interrupted; finished batches are kept, and --resume goes on with them"
+    return "interrupted"
 
 
 def _say(line: str) -> None:

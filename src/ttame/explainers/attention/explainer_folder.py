@@ -237,7 +237,7 @@ def _check_normalisation(config: ExplainerConfig, classifier: Classifier, folder
             f"{folder} was trained on images of mean {trained.mean} and std {trained.std}, but "
             f"{classifier.name} normalises with mean {now.mean} and std {now.std}",
             remedy="the same preprocessing, a new `ttame train`, or allow_other_weights=True "
-            "(--allow-other-weights) if you know better",
+            "(ttame explain --allow-other-weights) if you know better",
         )
 
 
@@ -259,7 +259,7 @@ def _check_fingerprint(config: ExplainerConfig, classifier: Classifier, folder: 
             f"{folder} was trained for {config.classifier.name} with weights "
             f"{config.classifier.fingerprint[:12]}, but {classifier.name} has weights {found[:12]}",
             remedy="the same weights, a new `ttame train`, or allow_other_weights=True "
-            "(--allow-other-weights) if you know better",
+            "(ttame explain --allow-other-weights) if you know better",
         )
 
 
