@@ -26,6 +26,7 @@ LEAVES = {
     "processes",
     "outputs",
     "preprocessing",
+    "printable_names",
     "saliency_maps",
     "pixel_masking",
     "results",

@@ -247,6 +247,7 @@ def _evaluate(
     from ttame.datasets.annotations import fingerprint_of
     from ttame.evaluation.evaluate_methods import evaluate as evaluate_methods
     from ttame.evaluation.gallery import gallery_of
+    from ttame.printable_names import printable
     from ttame.processes import is_first_process
     from ttame.reporting.evaluation_report import write_evaluation_report
 
@@ -269,7 +270,7 @@ def _evaluate(
         )
         if is_first_process():
             gallery = gallery_of(evaluation, out, classifier, photos)
-            command = shlex.join(["ttame", *sys.argv[1:]])
+            command = printable(shlex.join(["ttame", *sys.argv[1:]]))
             write_evaluation_report(out / "report.html", evaluation, gallery, command=command)
     return evaluation
 
@@ -303,6 +304,7 @@ def choose_methods(
     from ttame.explainers.attention.explainer_places import bundled_explainers, bundled_methods
     from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
     from ttame.leftovers import put_back
+    from ttame.printable_names import printable
 
     wanted = list(names) or [
         *_QUICK_METHODS.split(","),
@@ -326,7 +328,7 @@ def choose_methods(
         elif Path(name).is_dir() or name in bundled_explainers():
             explainer = load_explainer(name, classifier=classifier)
             # Two spellings of a folder are one explainer.
-            name = name if name in bundled_explainers() else os.path.normpath(name)
+            name = name if name in bundled_explainers() else printable(os.path.normpath(name))
         else:
             raise UnknownNameError.of("method or explainer folder", name, [*EXPLAINERS, "all"])
         explainer.memory_budget = memory_budget

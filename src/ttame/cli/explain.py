@@ -20,6 +20,7 @@ from ttame.cli.network_options import (
     Weights,
     choose_device,
 )
+from ttame.printable_names import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -272,7 +273,7 @@ def _remember(
 ) -> None:
     first = explanations[0]
     top = first.logits[index].argmax()[None]
-    explained.rows.append((path.name, _in_words(first, index, top), _in_words(first, index)))
+    explained.rows.append((printable(path.name), _in_words(first, index, top), _in_words(first, index)))
     for explanation in explanations:
         # One remark a photo and method, however many classes it is about.
         blank = [
@@ -281,7 +282,7 @@ def _remember(
         ]
         if blank:
             shown = ", ".join(blank[:3]) + (f" and {len(blank) - 3} more" if blank[3:] else "")
-            explained.no_evidence.append(f"{explanation.method} in {path.name} for {shown}")
+            explained.no_evidence.append(f"{explanation.method} in {printable(path.name)} for {shown}")
 
 
 def _in_words(explanation: Explanation, index: int, classes: Tensor | None = None) -> str:
@@ -301,7 +302,7 @@ def _open(paths: list[Path], report: ExplanationReportWriter) -> Iterator[tuple[
 
     for path in paths:
         try:
-            yield path, read_photo(path)
+            yield path, read_photo(path, name=printable(str(path)))
         except ImageError as problem:
             report.skip(str(path), str(problem))
             typer.echo(f"skipped: {problem}", err=True)
@@ -326,7 +327,7 @@ def _refuse_unreadable(paths: list[Path]) -> None:
     from ttame.photos import read_photo
 
     for path in paths:
-        read_photo(path)
+        read_photo(path, name=printable(str(path)))
 
 
 def _sample_photos() -> list[Path]:

@@ -5,6 +5,7 @@ Nothing here or in the command modules imports torch before a command runs, so t
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -17,6 +18,7 @@ from ttame.cli.inspect import inspect
 from ttame.cli.methods import methods
 from ttame.cli.train import train
 from ttame.errors import TtameError
+from ttame.printable_names import printable
 from ttame.version import __version__
 
 _INTERRUPTED = 130
@@ -56,6 +58,7 @@ def main() -> None:
 
     An error of ours is one line on the error stream and exit code 2, never a traceback.
     """
+    _print_anything()
     try:
         app()
     except TtameError as problem:
@@ -91,8 +94,15 @@ def interrupted_in_words(arguments: Sequence[str]) -> str:
     return "interrupted"
 
 
+def _print_anything() -> None:
+    """A name that the terminal's encoding does not have must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _say(line: str) -> None:
-    print(f"ttame: {line}", file=sys.stderr)
+    print(f"ttame: {printable(line)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
+from ttame.printable_names import printable
 from ttame.processes import (
     LONGEST_WAIT,
     check_joined,
@@ -179,7 +180,7 @@ def evaluate(
     process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))
     evaluation = summarise(
         measuring,
-        data=data_name or _words_of(data),
+        data=printable(data_name or _words_of(data)),
         left_out=left_out or {},
         published=published or {},
         notes=notes,
