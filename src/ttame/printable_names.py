@@ -10,6 +10,9 @@ _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
 
+_BYTE = re.compile("[\udc80-\udcff]")
+"""What stands for a byte that is not UTF-8."""
+
 
 def printable(name: str) -> str:
     """A file name on one line, in text that every file and terminal takes.
@@ -24,7 +27,8 @@ def printable(name: str) -> str:
         ('caf\\\\xe9.jpg', 'two\\\\x0alines.jpg', 'café')
     """
     escaped = _UNSEEN.sub(lambda found: _escape(found[0]), name)
-    text = escaped.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = _BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", escaped)
+    # Half of a surrogate pair, as Windows has it in names, stands for no byte.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

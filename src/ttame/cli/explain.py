@@ -273,7 +273,8 @@ def _remember(
 ) -> None:
     first = explanations[0]
     top = first.logits[index].argmax()[None]
-    explained.rows.append((printable(path.name), _in_words(first, index, top), _in_words(first, index)))
+    name = printable(path.name)
+    explained.rows.append((name, _in_words(first, index, top), _in_words(first, index)))
     for explanation in explanations:
         # One remark a photo and method, however many classes it is about.
         blank = [
@@ -282,7 +283,7 @@ def _remember(
         ]
         if blank:
             shown = ", ".join(blank[:3]) + (f" and {len(blank) - 3} more" if blank[3:] else "")
-            explained.no_evidence.append(f"{explanation.method} in {printable(path.name)} for {shown}")
+            explained.no_evidence.append(f"{explanation.method} in {name} for {shown}")
 
 
 def _in_words(explanation: Explanation, index: int, classes: Tensor | None = None) -> str:
