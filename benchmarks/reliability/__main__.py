@@ -32,25 +32,35 @@ AT_ONCE = 2
 
 
 class Part:
-    """The attacks of one module, which is imported when they run."""
+    """The attacks of one module, which is imported when they run.
 
-    def __init__(self, module: str) -> None:
+    Args:
+        module: of this package.
+        function: that makes them.
+        options: of the function.
+    """
+
+    def __init__(self, module: str, function: str = "attempts", **options: object) -> None:
         self.module = module
+        self.function = function
+        self.options = options
 
     def __call__(self) -> list[Attempted]:
         """Run all of them."""
         module = importlib.import_module(f"benchmarks.reliability.{self.module}")
-        found: list[Attempted] = module.attempts()
+        found: list[Attempted] = getattr(module, self.function)(**self.options)
         return found
 
 
 PARTS: dict[str, Attack] = {
-    "mutated files": Part("mutated_files"),
-    "killed training": Part("killed_training"),
+    "mutated files": Part("mutated_files", "mutated_files"),
+    "killed training": Part("killed_training", kills=100),
     "killed commands": Part("killed_commands"),
     "interrupts": Part("interrupts"),
     "extreme photos": Part("extreme_photos"),
+    "memory shortage": Part("memory_shortage"),
 }
+"""In the order of the page; the long ones begin first."""
 
 
 class Running:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import random
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,11 +31,11 @@ _NETWORK = [
 
 @dataclasses.dataclass
 class Tally:
-    """How often one attack was tried, and the first harm it did.
+    """How often one attack was tried, and what harm it did.
 
     Attributes:
         name: of the attack.
-        tries: so far.
+        tries: kills so far; a command that had ended already was not killed.
         harms: one line for each attempt that did harm.
     """
 
@@ -73,9 +74,9 @@ class Place:
             raise RuntimeError(f"ttame {words[0]} failed: {last_line(command.output)}")
         return time.monotonic() - start
 
-    def kill(self, words: list[str], seconds: float) -> None:
-        """Run a command and kill it after some time, if it has not ended by then."""
-        self._command(words).kill_after(seconds)
+    def kill(self, words: list[str], seconds: float) -> bool:
+        """Run a command and kill it after some time; say whether it still ran then."""
+        return self._command(words).kill_after(seconds) == [-signal.SIGKILL]
 
     def moment(self, duration: float) -> float:
         """When to kill: any time, and as often near the end, where results get their names."""
@@ -110,10 +111,9 @@ def kill_evaluations(place: Place, tries: int) -> Tally:
     duration = place.run([*words, "whole"])
     expected = _rows(place.folder / "whole")
     while tally.tries < tries:
-        out = f"{tally.tries}"
+        out = f"{len(list(place.folder.iterdir()))}"
         for _ in range(min(_KILLS_PER_EVALUATION, tries - tally.tries)):
-            place.kill([*words, out], place.moment(duration))
-            tally.tries += 1
+            tally.tries += place.kill([*words, out], place.moment(duration))
             tally.harms += _half_written_rows(place.folder / out)
         tally.harms += _failure(lambda out=out: place.run([*words, out]))  # type: ignore[misc]
         if _rows(place.folder / out) != expected:
@@ -129,9 +129,8 @@ def kill_explanations(place: Place, tries: int) -> Tally:
     duration = place.run([*words, "whole"])
     expected = content_of(place.folder / "whole")
     while tally.tries < tries:
-        out = place.folder / f"{tally.tries}"
-        place.kill([*words, out.name], place.moment(duration))
-        tally.tries += 1
+        out = place.folder / f"{len(list(place.folder.iterdir()))}"
+        tally.tries += place.kill([*words, out.name], place.moment(duration))
         if out.exists() and content_of(out) != expected:
             tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
         tally.harms += _failure(lambda out=out: place.run([*words, out.name]))  # type: ignore[misc]
@@ -152,8 +151,7 @@ def kill_replacements(place: Place, tries: int) -> Tally:
     place.run([*words, "out", "--classes", "top1"])
     while tally.tries < tries:
         classes = ("top2", "top1")[tally.tries % 2]
-        place.kill([*words, "out", "--classes", classes], place.moment(duration))
-        tally.tries += 1
+        tally.tries += place.kill([*words, "out", "--classes", classes], place.moment(duration))
         if content_of(place.folder / "out") not in results:
             tally.harms.append(f"kill {tally.tries}: neither the old result nor the new one")
     tally.harms += _failure(lambda: place.run([*words, "out", "--classes", "top2"]))

@@ -22,6 +22,7 @@ from ttame.leftovers import (
     remove_leftovers,
     retired_name,
 )
+from ttame.printable_names import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -154,6 +155,24 @@ def refuse_existing(path: Path | str, *, overwrite: bool) -> None:
         raise OutputError(f"folder {path} exists", remedy="another --out, or --overwrite")
     if path.exists():
         raise OutputError(f"{path} is a file", allowed="a folder", remedy="another --out")
+
+
+def refuse_unreadable_name(path: Path | str) -> None:
+    """Raise unless tensors that are written below ``path`` can be read again.
+
+    The reader of safetensors takes only names that are UTF-8.
+
+    Raises:
+        OutputError: ``path`` holds other bytes.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as problem:
+        raise OutputError(
+            f"the name {printable(str(path))} is not UTF-8, and what is written there could not be "
+            "read again",
+            remedy="another --out",
+        ) from problem
 
 
 def write_json(path: Path | str, content: Mapping[str, Any]) -> None:

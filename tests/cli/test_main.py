@@ -38,6 +38,7 @@ PRINTED_BY = {
     "explainers/": EXPLAINING | {"train", "methods", "inspect"},
     "explainers/explainer.py": EXPLAINING,
     "explainers/attention/explainer_folder.py": EXPLAINING,
+    "memory_limit.py": WRITING,
     "reporting/evaluation_": {"evaluate"},
     "training/": {"train"},
 }

@@ -130,6 +130,20 @@ def test_train_and_use(
     assert [method["name"] for method in results["methods"]] == [printable(str(out))]
 
 
+def test_a_folder_that_could_not_be_read_again_is_refused_at_once(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / os.fsdecode(b"r\xe9sultats")
+    for command in ("evaluate", "train"):
+        options = ["--data", str(photos), "--weights", "none", "--out", str(out)]
+        assert run([command, *TINY_NETWORK, *options], monkeypatch) == 2
+        assert r"r\xe9sultats is not UTF-8" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_an_error_about_such_a_name_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ttame.atomic_writing import write_json
+from ttame.atomic_writing import refuse_unreadable_name, write_json
 from ttame.errors import EvaluationError, OutputError
 from ttame.leftovers import is_temporary
 
@@ -48,8 +48,9 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
     Raises:
         EvaluationError: the folder holds results and ``resume`` is false, or they are of something
             else. Nothing is changed then.
-        OutputError: it cannot be made.
+        OutputError: it cannot be made, or its name is not UTF-8.
     """
+    refuse_unreadable_name(folder)
     path = folder / "evaluation.json"
     if path.is_file():
         if not resume:

@@ -78,7 +78,6 @@ def _read(folder: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise EvaluationError(
-            f"{path} cannot be read ({problem})",
-            remedy="deleting it, then --resume with the same --sanity",
+            f"{path} cannot be read ({problem})", remedy="deleting it, then --resume --sanity"
         ) from problem
     return content

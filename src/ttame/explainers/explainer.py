@@ -95,9 +95,7 @@ class Explainer(ABC):
         # Methods decide themselves what they differentiate, whatever the caller has switched off.
         with (
             differentiating(),
-            naming_the_setting(
-                "fewer images or classes per call (--batch-size, or for ttame explain --classes)"
-            ),
+            naming_the_setting("fewer images or classes per call, or smaller images"),
         ):
             normal = images.clone() if images.is_inference() else images
             logits, chosen, maps = self._raw_maps(normal, choose)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ttame.atomic_writing import refuse_existing
+from ttame.atomic_writing import refuse_existing, refuse_unreadable_name
 from ttame.errors import OutputError
 from ttame.explainers.attention.explainer_config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from ttame.leftovers import leftovers_of, remove_leftovers
@@ -42,6 +42,7 @@ class TrainingFolder:
         Raises:
             OutputError: the folder holds something that would be lost or mixed up.
         """
+        refuse_unreadable_name(self.path)
         complete = (self.path / CONFIG_FILE).exists()
         if resume and self.checkpoint_file.exists():
             return

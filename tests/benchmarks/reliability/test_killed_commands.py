@@ -35,9 +35,10 @@ class PlayedPlace(Place):
         self._run(*self._out_and_classes(words))
         return 1.0
 
-    def kill(self, words: list[str], seconds: float) -> None:
+    def kill(self, words: list[str], seconds: float) -> bool:
         assert 0 <= seconds < 2
         self._kill(*self._out_and_classes(words))
+        return True
 
     def _out_and_classes(self, words: list[str]) -> tuple[Path, str]:
         out = self.folder / words[words.index("--out") + 1]
