@@ -316,7 +316,8 @@ def choose_methods(
     made: dict[str, Explainer] = {}
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(expanded):
-        put_back(Path(name))
+        if name not in EXPLAINERS:
+            put_back(Path(name))
         if name in EXPLAINERS:
             try:
                 explainer: Explainer = make_explainer(name, classifier, **typed.get(name, {}))
