@@ -223,8 +223,8 @@ def _forbidden(problem: ForbiddenRecipeError, folder: Path) -> ExplainerFolderEr
     return ExplainerFolderError(
         f"{folder} asks for {problem.problem}, which only you may ask for",
         allowed=f"in a file {problem.allowed}",
-        remedy=f"load_explainer(..., classifier=load_classifier({called})), or --explainer with "
-        f"--model NAME {typed}, if you trust it",
+        remedy=f"load_explainer(..., classifier=load_classifier({called})), or ttame "
+        f"explain --explainer with --model NAME {typed}, if you trust it",
     )
 
 
