@@ -282,3 +282,13 @@ def test_only_a_large_photo_is_to_blame_if_memory_runs_out(
     reduce_from(1000, monkeypatch)
     with pytest.raises(ImageError, match="60x40 pixels, for which there is not enough memory"):
         read_photo(content)
+
+
+def test_a_file_of_a_kind_that_programs_would_run_is_not_opened(tmp_path: Path) -> None:
+    """Pillow hands EPS files to Ghostscript, whatever they are called."""
+    hidden = tmp_path / "cat.png"
+    hidden.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%EOF\n")
+    with Image.open(hidden) as opened:
+        assert opened.format == "EPS"
+    with pytest.raises(ImageError, match="format is not recognised"):
+        read_photo(hidden)

@@ -6,13 +6,23 @@ import contextlib
 import errno
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttame.errors import OutputError
+from ttame.folder_exchange import exchange
+from ttame.leftovers import (
+    Claim,
+    claim_existing,
+    claim_file,
+    claim_folder,
+    put_back,
+    remove,
+    remove_leftovers,
+    retired_name,
+)
+from ttame.printable_names import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +39,7 @@ _WRITTEN_BY_US = {
 
 @contextlib.contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
+    """Yield a temporary path next to ``path``; rename it to ``path`` if the block succeeds.
 
     An existing file stays as it was until the rename, and for good if the block fails.
 
@@ -45,29 +55,31 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
-    temporary: Path | None = None
+    claim: Claim | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        # mkstemp makes files private; a result is as readable as any other new file.
-        temporary.chmod(0o666 & ~_umask())
-        yield temporary
-        _flush_to_disk(temporary)
-        os.replace(temporary, path)
+        remove_leftovers(path)
+        claim = claim_file(path)
+        # Temporary files are made private; a result is as readable as any other new file.
+        claim.path.chmod(0o666 & ~_umask())
+        yield claim.path
+        _flush_to_disk(claim.path)
+        os.replace(claim.path, path)
     except OSError as problem:
         raise _output_error(path, problem) from problem
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        if claim is not None:
+            claim.path.unlink(missing_ok=True)
+            claim.release()
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; rename it to ``path`` if the block succeeds.
+    """Yield a temporary folder next to ``path``; rename it to ``path`` if the block succeeds.
 
-    With ``overwrite`` an existing folder is replaced only after the new one is complete.
+    With ``overwrite`` an existing folder is replaced only after the new one is complete. A kill at
+    any moment leaves the old or the new one there, and the next call removes what else it left.
+    A power cut is another matter: the files are not flushed to the disk one by one.
 
     Raises:
         OutputError: ``path`` exists and ``overwrite`` is false, the disk is full, or the place
@@ -75,26 +87,48 @@ def whole_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]
     """
     path = Path(path)
     refuse_existing(path, overwrite=overwrite)
-    temporary: Path | None = None
+    # Of a link, what it leads to is replaced; so is a folder that is called ".".
+    real = Path(os.path.realpath(path))
+    claim: Claim | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-        temporary.chmod(0o777 & ~_umask())
-        yield temporary
-        if path.exists():
-            retired = Path(
-                tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)
-            )
-            os.replace(path, retired / path.name)
-            os.replace(temporary, path)
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            os.replace(temporary, path)
+        real.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(real)
+        claim = claim_folder(real)
+        claim.path.chmod(0o777 & ~_umask())
+        yield claim.path
+        # Asked again: somebody may have written there meanwhile.
+        refuse_existing(path, overwrite=overwrite)
+        _give_name(claim.path, real)
     except OSError as problem:
         raise _output_error(path, problem) from problem
     finally:
-        if temporary is not None and temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
+        if claim is not None:
+            remove(claim.path)
+            claim.release()
+
+
+def _give_name(made: Path, path: Path) -> None:
+    """Rename a folder; afterwards ``made`` is gone, or is what was at ``path`` before.
+
+    Where the system cannot exchange two folders at once there is a moment without either.
+    A run that is killed just then leaves the old one as ``.NAME.….old``, and the next that looks
+    there puts it back.
+    """
+    if not path.exists() or not any(path.iterdir()):
+        os.replace(made, path)
+        return
+    if exchange(made, path):
+        return
+    retired = claim_existing(path)
+    old = retired_name(path)
+    try:
+        os.replace(path, old)
+        os.replace(made, path)
+    finally:
+        if not path.exists():
+            os.replace(old, path)
+        remove(old)
+        retired.release()
 
 
 def refuse_existing(path: Path | str, *, overwrite: bool) -> None:
@@ -107,18 +141,38 @@ def refuse_existing(path: Path | str, *, overwrite: bool) -> None:
         OutputError: ``path`` exists and is not an empty folder, or holds what ttame did not write.
     """
     path = Path(path)
+    put_back(Path(os.path.realpath(path)))
     if path.is_dir():
         names = {entry.name for entry in path.iterdir()}
-        if not names or (overwrite and names & _WRITTEN_BY_US):
+        ours = names & _WRITTEN_BY_US
+        if not names or (overwrite and ours):
             return
-        if overwrite:
+        if not ours:
             raise OutputError(
-                f"folder {path} holds {min(names)!r} and nothing that ttame wrote",
+                f"folder {path} exists, holds {min(names)!r} and nothing that ttame wrote",
                 remedy="another --out, or emptying it yourself",
             )
         raise OutputError(f"folder {path} exists", remedy="another --out, or --overwrite")
     if path.exists():
         raise OutputError(f"{path} is a file", allowed="a folder", remedy="another --out")
+
+
+def refuse_unreadable_name(path: Path | str) -> None:
+    """Raise unless tensors that are written below ``path`` can be read again.
+
+    The reader of safetensors takes only names that are UTF-8.
+
+    Raises:
+        OutputError: ``path`` holds other bytes.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as problem:
+        raise OutputError(
+            f"the name {printable(str(path))} is not UTF-8, and what is written there could not be "
+            "read again",
+            remedy="another --out",
+        ) from problem
 
 
 def write_json(path: Path | str, content: Mapping[str, Any]) -> None:

@@ -37,6 +37,13 @@ MOST_PIXELS_REDUCED = 13_000_000
 LEAST_REDUCED_SIDE = 512
 """Pixels of the shorter side below which no photo is reduced, however long the other side is."""
 
+_PHOTO_FORMATS = (
+    *("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF"),
+    *("PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO"),
+)
+"""What a file may be, whatever its name. Pillow would hand others, such as EPS, to programs that run
+what stands in them."""
+
 _STRIP_PIXELS = 4_000_000
 """Pixels that are converted at a time: what a conversion needs besides is never the photo's size.
 """
@@ -83,14 +90,18 @@ def read_photo(source: Path | str | bytes, *, name: str | None = None) -> Image.
     return _read(source, name or (str(source) if not isinstance(source, bytes) else "image"))
 
 
-def check_photo(path: Path | str) -> None:
+def check_photo(path: Path | str, *, name: str | None = None) -> None:
     """Raise unless a photo can be read; of a large one only the header is looked at.
+
+    Args:
+        path: of the photo.
+        name: how errors call the image; the path if not given.
 
     Raises:
         ImageError: as :func:`read_photo`.
         MemoryError: as :func:`read_photo`.
     """
-    _read(path, str(path), large_ones=False)
+    _read(path, name or str(path), large_ones=False)
 
 
 def full_size(photo: Image.Image) -> tuple[int, int]:
@@ -147,6 +158,13 @@ def _read(source: Path | str | bytes, name: str, *, large_ones: bool = True) -> 
         ) from problem
 
 
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of :data:`_PHOTO_FORMATS` that this Pillow can open."""
+    Image.init()
+    return tuple(name for name in _PHOTO_FORMATS if name in Image.OPEN)
+
+
 def _decoded(
     source: Path | str | bytes,
     name: str,
@@ -155,7 +173,8 @@ def _decoded(
     large_ones: bool,
 ) -> tuple[Image.Image, _Turn]:
     """RGB as it is stored, reduced if it is large, and what makes it upright."""
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with Image.open(file, formats=_formats()) as opened:
         full = opened.size
         note_size(full)
         _refuse_by_header(opened, name)

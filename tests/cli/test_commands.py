@@ -223,15 +223,20 @@ def test_unknown_classes_are_found_before_anything_is_written(
 
 
 def test_ctrl_c_is_one_line_that_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ttame.classifiers.known_classifiers.load_classifier", interrupt)
     assert run(["inspect", "efficientnet_lite0"], monkeypatch) == 130
+    assert capsys.readouterr().err == "ttame: interrupted\n"
+    (tmp_path / "list.txt").write_text("photo.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    command = ["evaluate", "--data", str(tmp_path / "list.txt"), "--out", str(tmp_path / "out")]
+    assert run(command, monkeypatch) == 130
     said = capsys.readouterr().err
-    assert said.count("interrupted; what was finished is kept, and --resume") == 1
+    assert said.count("interrupted; finished batches are kept, and --resume") == 1
     assert "Traceback" not in said
 
 

@@ -262,7 +262,7 @@ def test_resuming_into_a_folder_of_other_files_is_refused(tmp_path: Path) -> Non
 
 def test_half_written_files_are_removed(unfinished: Path) -> None:
     for name in ("checkpoint.safetensors", "training.jsonl", "explainer.safetensors"):
-        (unfinished / f".{name}.x1y2.part").write_text("half")
+        (unfinished / f".{name}.ttame-0a1b2c3d.part").write_text("half")
     train(tiny_cnn(), noise_photos(20), unfinished, quick(checkpoint_every=2), resume=True)
     assert not list(unfinished.glob(".*"))
 

@@ -247,6 +247,7 @@ def _evaluate(
     from ttame.datasets.annotations import fingerprint_of
     from ttame.evaluation.evaluate_methods import evaluate as evaluate_methods
     from ttame.evaluation.gallery import gallery_of
+    from ttame.printable_names import printable
     from ttame.processes import is_first_process
     from ttame.reporting.evaluation_report import write_evaluation_report
 
@@ -269,7 +270,7 @@ def _evaluate(
         )
         if is_first_process():
             gallery = gallery_of(evaluation, out, classifier, photos)
-            command = shlex.join(["ttame", *sys.argv[1:]])
+            command = printable(shlex.join(["ttame", *sys.argv[1:]]))
             write_evaluation_report(out / "report.html", evaluation, gallery, command=command)
     return evaluation
 
@@ -302,6 +303,8 @@ def choose_methods(
     from ttame.explainers.attention.explainer_folder import load_explainer
     from ttame.explainers.attention.explainer_places import bundled_explainers, bundled_methods
     from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
+    from ttame.leftovers import put_back
+    from ttame.printable_names import printable
 
     wanted = list(names) or [
         *_QUICK_METHODS.split(","),
@@ -313,6 +316,8 @@ def choose_methods(
     made: dict[str, Explainer] = {}
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(expanded):
+        if name not in EXPLAINERS:
+            put_back(Path(name))
         if name in EXPLAINERS:
             try:
                 explainer: Explainer = make_explainer(name, classifier, **typed.get(name, {}))
@@ -324,7 +329,7 @@ def choose_methods(
         elif Path(name).is_dir() or name in bundled_explainers():
             explainer = load_explainer(name, classifier=classifier)
             # Two spellings of a folder are one explainer.
-            name = name if name in bundled_explainers() else os.path.normpath(name)
+            name = name if name in bundled_explainers() else printable(os.path.normpath(name))
         else:
             raise UnknownNameError.of("method or explainer folder", name, [*EXPLAINERS, "all"])
         explainer.memory_budget = memory_budget

@@ -20,6 +20,7 @@ from ttame.cli.network_options import (
     Weights,
     choose_device,
 )
+from ttame.printable_names import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -279,7 +280,8 @@ def _remember(
 ) -> None:
     first = explanations[0]
     top = first.logits[index].argmax()[None]
-    explained.rows.append((path.name, _in_words(first, index, top), _in_words(first, index)))
+    name = printable(path.name)
+    explained.rows.append((name, _in_words(first, index, top), _in_words(first, index)))
     for explanation in explanations:
         # One remark a photo and method, however many classes it is about.
         blank = [
@@ -288,7 +290,7 @@ def _remember(
         ]
         if blank:
             shown = ", ".join(blank[:3]) + (f" and {len(blank) - 3} more" if blank[3:] else "")
-            explained.no_evidence.append(f"{explanation.method} in {path.name} for {shown}")
+            explained.no_evidence.append(f"{explanation.method} in {name} for {shown}")
 
 
 def _in_words(explanation: Explanation, index: int, classes: Tensor | None = None) -> str:
@@ -319,7 +321,7 @@ def _batches(
     pixels = skipped = 0
     for number, path in enumerate(paths):
         try:
-            photo = read_photo(path)
+            photo = read_photo(path, name=printable(str(path)))
         except ImageError as problem:
             if number < named:
                 raise
@@ -358,7 +360,7 @@ def _refuse_unreadable(paths: list[Path]) -> None:
     from ttame.photos import check_photo
 
     for path in paths:
-        check_photo(path)
+        check_photo(path, name=printable(str(path)))
 
 
 def _sample_photos() -> list[Path]:

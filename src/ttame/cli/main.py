@@ -5,7 +5,9 @@ Nothing here or in the command modules imports torch before a command runs, so t
 
 from __future__ import annotations
 
+import io
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -17,6 +19,7 @@ from ttame.cli.memory_hints import naming_memory_options
 from ttame.cli.methods import methods
 from ttame.cli.train import train
 from ttame.errors import TtameError
+from ttame.printable_names import printable
 from ttame.version import __version__
 
 _INTERRUPTED = 130
@@ -53,6 +56,7 @@ def main() -> None:
 
     An error of ours is one line on the error stream and exit code 2, never a traceback.
     """
+    _print_anything()
     try:
         app()
     except TtameError as problem:
@@ -61,15 +65,42 @@ def main() -> None:
     except SystemExit as stop:
         # What Typer makes of Ctrl-C.
         if stop.code == _INTERRUPTED:
-            _say("interrupted; what was finished is kept, and --resume goes on with it")
+            _say(interrupted_in_words(sys.argv[1:]))
         raise
     except KeyboardInterrupt:
-        _say("interrupted; what was finished is kept, and --resume goes on with it")
+        _say(interrupted_in_words(sys.argv[1:]))
         sys.exit(_INTERRUPTED)
 
 
+def interrupted_in_words(arguments: Sequence[str]) -> str:
+    """What Ctrl-C has left of a command, and how to go on where that is possible.
+
+    Args:
+        arguments: what was typed behind ``ttame``.
+
+    Example:
+        >>> interrupted_in_words(["explain", "photo.jpg"])
+        'interrupted; nothing was written'
+    """
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    if command == "explain" or "--find-learning-rate" in arguments:
+        return "interrupted; nothing was written"
+    if command == "train":
+        return "interrupted; the same command with --resume goes on from the last checkpoint"
+    if command == "evaluate":
+        return "interrupted; finished batches are kept, and --resume goes on with them"
+    return "interrupted"
+
+
+def _print_anything() -> None:
+    """A name that the terminal's encoding does not have must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _say(line: str) -> None:
-    print(f"ttame: {line}", file=sys.stderr)
+    print(f"ttame: {printable(line)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

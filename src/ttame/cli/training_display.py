@@ -62,7 +62,8 @@ class TrainingDisplay:
         elif recipe is not None and (refused := refused_in_a_file(recipe)):
             self._notes.append(
                 f"{refused} is not taken from a file: say it again when you load this explainer, "
-                "with --model next to --explainer, or load_explainer(..., classifier=...)"
+                "with ttame explain --model next to --explainer, or "
+                "load_explainer(..., classifier=...)"
             )
         if _lacks_a_prior(classifier, settings):
             self._notes.append(

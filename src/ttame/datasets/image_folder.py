@@ -9,9 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from ttame.datasets.name_list import NameList
-from ttame.datasets.photo_source import PhotoSource, printable
+from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError
 from ttame.photos import PHOTO_SUFFIXES, read_photo
+from ttame.printable_names import printable
 
 
 class ImageFolder(PhotoSource):

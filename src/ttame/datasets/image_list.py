@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ttame.bounded_reading import UnopenedFileError, UnreadableFileError, read_text
+from ttame.bounded_reading import UnopenedFileError, UnreadableFileError, read_bounded
 from ttame.datasets.name_list import NameList
-from ttame.datasets.photo_source import PhotoSource, printable
+from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError
 from ttame.photos import read_photo
+from ttame.printable_names import printable
 
 _LARGEST_FILE = 2 * 2**30
 _NO_LABEL = -1
@@ -29,7 +30,7 @@ class ImageList(PhotoSource):
     before the number is not. Blank lines and lines that start with ``#`` are skipped.
 
     Args:
-        path: the list file, UTF-8.
+        path: the list file, UTF-8; names in other bytes work as they are.
 
     Raises:
         DatasetError: the file cannot be read as text, names no photo, or has a line whose file
@@ -47,7 +48,7 @@ class ImageList(PhotoSource):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        entries = [_parse(line, where, self.path.parent) for where, line in _lines(self.path)]
+        entries = [_entry(self.path, number, line) for number, line in _lines(self.path)]
         if not entries:
             raise DatasetError(
                 f"list file {self.path} names no photos",
@@ -77,10 +78,11 @@ class ImageList(PhotoSource):
         return None if label == _NO_LABEL else label
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (where, line) for each line that should name a photo."""
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (number, line) for each line that should name a photo."""
     try:
-        text = read_text(path, _LARGEST_FILE)
+        # utf-8-sig: editors on Windows put a byte order mark in front. Names may be any bytes.
+        text = read_bounded(path, _LARGEST_FILE).decode("utf-8-sig", errors="surrogateescape")
     except UnopenedFileError as problem:
         raise DatasetError(f"cannot read list file {path} ({problem})") from problem
     except UnreadableFileError as problem:
@@ -92,7 +94,21 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.strip()
         if line and not line.startswith("#"):
-            yield f"{path} line {number}", line
+            yield number, line
+
+
+def _entry(path: Path, number: int, line: str) -> tuple[str, int]:
+    """(path, label) of one line of a list file."""
+    try:
+        return _parse(line, f"{path} line {number}", path.parent)
+    except DatasetError as problem:
+        if line == printable(line):
+            raise
+        # A name in other bytes is fine; a line of them that names nothing is no text.
+        raise DatasetError(
+            f"{path} is no list file (line {number} is not UTF-8 text, and no file's name)",
+            allowed="a text file of 'path' or 'path label' lines",
+        ) from problem
 
 
 def _parse(line: str, where: str, folder: Path) -> tuple[str, int]:

@@ -77,13 +77,3 @@ class PhotoSource(abc.ABC):
             # The NUL keeps ["ab", "c"] and ["a", "bc"] apart.
             digest.update(self.key(index).encode("utf-8", "surrogateescape") + b"\0")
         return digest.hexdigest()
-
-
-def printable(name: str) -> str:
-    """A file name that can be written anywhere: bytes that are no UTF-8 are escaped.
-
-    Example:
-        >>> printable("caf\\udce9.jpg")
-        'caf\\\\xe9.jpg'
-    """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -36,11 +36,13 @@ from ttame.evaluation.sanity import check_sanity, sanity_scores
 from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
 from ttame.explainers.explainer import Explainer
+from ttame.leftovers import remove_leftovers_below
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
+from ttame.printable_names import printable
 from ttame.processes import (
     LONGEST_WAIT,
     check_joined,
@@ -176,6 +178,7 @@ def evaluate(
     listener = listener or Silence()
     process = _Processes()
     process.first(lambda: check_identity(out, identity, resume=resume))
+    process.first(lambda: remove_leftovers_below(out))
     process.first(lambda: note_methods(out, facts))
     with naming_the_setting(SMALLER_BATCH):
         process.all(
@@ -184,7 +187,7 @@ def evaluate(
         process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))
     evaluation = summarise(
         measuring,
-        data=data_name or _words_of(data),
+        data=printable(data_name or _words_of(data)),
         left_out=left_out or {},
         published=published or {},
         notes=notes,

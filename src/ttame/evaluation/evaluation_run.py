@@ -27,6 +27,7 @@ from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol
 from ttame.metrics.shared_results import SharedResults
+from ttame.printable_names import printable
 from ttame.saliency_maps import has_evidence, to_unit_range
 from ttame.tensor_files import read_tensors
 
@@ -183,7 +184,7 @@ def _measure(
     with torch.no_grad():
         for metric in measuring.metrics:
             values |= metric.measure(measured, measuring.protocol)
-    keys = [measuring.photos.key(number) for number in numbers]
+    keys = [printable(measuring.photos.key(number)) for number in numbers]
     shown = maps.clamp_min(0) if explainer.card.map_is == "pixels" else maps
     _keep_maps(measuring.folder, label, batch, numbers, shown)
     rows = {name: value.double().cpu().numpy() for name, value in values.items()}

@@ -14,6 +14,7 @@ from ttame.errors import ImageError
 from ttame.evaluation.evaluation_run import kept_maps
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.summary import MeasuredMethod
+from ttame.printable_names import printable
 from ttame.results.evaluation import ColumnFacts, Evaluation
 from ttame.results.gallery_photo import GalleryPhoto
 
@@ -104,7 +105,7 @@ def _entry(
     keys = [column.key for column in evaluation.columns]
     return GalleryPhoto(
         photo=_as_seen(classifier, photo),
-        name=photos.key(number),
+        name=printable(photos.key(number)),
         class_label=classifier.class_label(of_class),
         probability=float(probabilities[of_class]),
         heatmaps={

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ttame.atomic_writing import write_json
+from ttame.atomic_writing import refuse_unreadable_name, write_json
 from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import EvaluationError, OutputError
 from ttame.json_files import checked_as, read_json_object
+from ttame.leftovers import is_temporary
 
 _WORDS = {
     "classifier": "classifier",
@@ -49,8 +50,9 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
     Raises:
         EvaluationError: the folder holds results and ``resume`` is false, or they are of something
             else. Nothing is changed then.
-        OutputError: it cannot be made.
+        OutputError: it cannot be made, or its name is not UTF-8.
     """
+    refuse_unreadable_name(folder)
     path = folder / "evaluation.json"
     if path.is_file():
         if not resume:
@@ -68,7 +70,8 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
                     else "another --out",
                 )
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    # A run that was killed while it wrote its first file has left no results to keep.
+    if folder.is_dir() and not all(is_temporary(place) for place in folder.iterdir()):
         raise EvaluationError(
             f"{folder} is not empty and holds no evaluation", remedy="another --out"
         )

@@ -72,7 +72,11 @@ def write_evaluation_report(
         '<!doctype html>'
     """
     content = _content(evaluation, gallery, command or repeating_command(evaluation))
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        whole_file(path) as temporary,
+        # Names may hold bytes that are not UTF-8.
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         # Piece by piece: the pictures of one photo are in memory at a time.
         for piece in page_template("evaluation_report.html").generate(content):
             file.write(piece)

@@ -18,6 +18,7 @@ from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.errors import ClassSelectionError, ImageError, NonFiniteMapError
 from ttame.photos import full_size
 from ttame.preprocessing import PhotoRegion
+from ttame.printable_names import printable
 from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
 from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import Explanation
@@ -217,13 +218,13 @@ def of_one_image(explanation: Explanation, index: int) -> Explanation:
 
 
 def last_part(name: str) -> str:
-    """Return what stands behind the last slash, or all of it if nothing does.
+    """Return what stands behind the last slash, or all of it if nothing does, on one line.
 
     Example:
         >>> last_part("cats/chelsea.png")
         'chelsea.png'
     """
-    return re.split(r"[/\\]", name.rstrip("/\\"))[-1] or name
+    return printable(re.split(r"[/\\]", name.rstrip("/\\"))[-1] or name)
 
 
 def _class_records(explanation: Explanation) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import Augmentation, PreparedImages
 from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
 from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.printable_names import printable
 from ttame.processes import (
     LONGEST_WAIT,
     check_joined,
@@ -314,7 +315,9 @@ def _command(
         words += ["--network-option", f"{name}={json.dumps(value)}"]
     if classifier.tap_choice.reason == NAMED:
         words += ["--taps", ",".join(tap.layer for tap in classifier.taps)]
-    return train_command(settings, words, places, str(folder.path))
+    # A name that is no text would make the configuration unreadable.
+    shown = [printable(place) for place in places]
+    return train_command(settings, words, shown, printable(str(folder.path)))
 
 
 def _as_read_from_json(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ttame.atomic_writing import refuse_existing
+from ttame.atomic_writing import refuse_existing, refuse_unreadable_name
 from ttame.errors import OutputError
 from ttame.explainers.attention.explainer_config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from ttame.leftovers import leftovers_of, remove_leftovers
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "training.jsonl"
 _EARLY_FILES = (LOG_FILE, WEIGHTS_FILE, CARD_FILE)
 """What a killed training may leave besides its checkpoint."""
+_FILES = (CHECKPOINT_FILE, CONFIG_FILE, *_EARLY_FILES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,7 @@ class TrainingFolder:
         Raises:
             OutputError: the folder holds something that would be lost or mixed up.
         """
+        refuse_unreadable_name(self.path)
         complete = (self.path / CONFIG_FILE).exists()
         if resume and self.checkpoint_file.exists():
             return
@@ -65,8 +68,8 @@ class TrainingFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for half_written in self._half_written_files():
-                half_written.unlink(missing_ok=True)
+            for name in _FILES:
+                remove_leftovers(self.path / name)
             if not resume:
                 for file in (self.checkpoint_file, self.path / CONFIG_FILE):
                     file.unlink(missing_ok=True)
@@ -75,8 +78,7 @@ class TrainingFolder:
 
     def _half_written_files(self) -> list[Path]:
         """What a kill left in the middle of an atomic write."""
-        names = (CHECKPOINT_FILE, CONFIG_FILE, *_EARLY_FILES)
-        return [file for name in names for file in self.path.glob(f".{name}.*.part")]
+        return [file for name in _FILES for file in leftovers_of(self.path / name)]
 
     def _holds_only_early_files(self) -> bool:
         if not self.path.is_dir():

@@ -224,8 +224,8 @@ def _forbidden(problem: ForbiddenRecipeError, folder: Path) -> ExplainerFolderEr
     return ExplainerFolderError(
         f"{folder} asks for {problem.problem}, which only you may ask for",
         allowed=f"in a file {problem.allowed}",
-        remedy=f"load_explainer(..., classifier=load_classifier({called})), or --explainer with "
-        f"--model NAME {typed}, if you trust it",
+        remedy=f"load_explainer(..., classifier=load_classifier({called})), or ttame "
+        f"explain --explainer with --model NAME {typed}, if you trust it",
     )
 
 
@@ -238,7 +238,7 @@ def _check_normalisation(config: ExplainerConfig, classifier: Classifier, folder
             f"{folder} was trained on images of mean {trained.mean} and std {trained.std}, but "
             f"{classifier.name} normalises with mean {now.mean} and std {now.std}",
             remedy="the same preprocessing, a new `ttame train`, or allow_other_weights=True "
-            "(--allow-other-weights) if you know better",
+            "(ttame explain --allow-other-weights) if you know better",
         )
 
 
@@ -264,7 +264,7 @@ def _check_fingerprint(config: ExplainerConfig, classifier: Classifier, folder: 
             f"{config.classifier.fingerprint[:12]}, but {classifier.name} has weights {found[:12]}"
             + ("" if seed is None else random),
             remedy="the same weights, a new `ttame train`, or allow_other_weights=True "
-            "(--allow-other-weights) if you know better",
+            "(ttame explain --allow-other-weights) if you know better",
         )
 
 

@@ -13,6 +13,7 @@ from ttame.explainers.attention.explainer_config import (
     WEIGHTS_FILE,
     read_config,
 )
+from ttame.leftovers import put_back
 
 
 def bundled_explainers() -> dict[str, Path]:
@@ -57,6 +58,7 @@ def find_explainer(place: Path | str) -> Path:
     if isinstance(place, str) and place in bundled:
         return bundled[place]
     folder = Path(place).expanduser()
+    put_back(folder)
     if folder.is_dir():
         return folder
     name = str(place)

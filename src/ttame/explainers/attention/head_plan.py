@@ -112,7 +112,7 @@ def _also_reading(classifier: Classifier, evidence: FeatureTap) -> Classifier:
         raise ExplainerError(
             f"a few-shot head on {len(taps)} taps and the features that {classifier.name} pools",
             allowed=f"{MOST_TAPS} taps altogether",
-            remedy=f"{MOST_TAPS - 1} taps, or --without prior",
+            remedy=f"{MOST_TAPS - 1} taps, or ttame train --without prior",
         )
     return classifier.with_taps([*taps, evidence])
 

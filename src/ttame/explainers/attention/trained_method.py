@@ -59,5 +59,5 @@ class TrainedMethod:
         return ExplainerError(
             f"{self.card.name} is not defined for {classifier.name} before it is trained",
             remedy=f"ttame train --preset {preset} --model {classifier.name} --data PHOTOS "
-            "--out FOLDER, then --explainer FOLDER",
+            "--out FOLDER, then FOLDER: ttame explain --explainer, or ttame evaluate --methods",
         )

@@ -1,0 +1,229 @@
+"""``evaluate``, ``explain`` and ``--overwrite`` killed at random moments, and what is left of them.
+
+python -m benchmarks.reliability --only "killed commands"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.reliability.attempts import Attempted
+from benchmarks.reliability.forked_commands import Command, last_line
+
+TRIES = 100
+_KILLS_PER_EVALUATION = 4
+_NETWORK = [
+    "--model", "timm/resnet10t",
+    "--image-size", "32",
+    "--network-option", "num_classes=5",
+    "--device", "cpu",
+]  # fmt: skip
+
+
+@dataclasses.dataclass
+class Tally:
+    """How often one attack was tried, and what harm it did.
+
+    Attributes:
+        name: of the attack.
+        tries: kills so far; a command that had ended already was not killed.
+        harms: one line for each attempt that did harm.
+    """
+
+    name: str
+    tries: int = 0
+    harms: list[str] = dataclasses.field(default_factory=list)
+
+    def attempted(self) -> Attempted:
+        """The row of the table."""
+        return Attempted(self.name, self.tries, len(self.harms), next(iter(self.harms), ""))
+
+
+class Place:
+    """A folder with photos, weights and results, in which commands run and are killed.
+
+    Args:
+        folder: an empty one.
+        seed: of the photos and of the moments.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.random = random.Random(seed)
+        _write_photos(folder / "photos", seed)
+        _write_weights(folder / "weights.safetensors")
+
+    def run(self, words: list[str]) -> float:
+        """Run a command to its end; return how many seconds it took.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        start = time.monotonic()
+        command = self._command(words)
+        if command.wait() != [0]:
+            raise RuntimeError(f"ttame {words[0]} failed: {last_line(command.output)}")
+        return time.monotonic() - start
+
+    def kill(self, words: list[str], seconds: float) -> bool:
+        """Run a command and kill it after some time; say whether it still ran then."""
+        return self._command(words).kill_after(seconds) == [-signal.SIGKILL]
+
+    def moment(self, duration: float) -> float:
+        """When to kill: any time, and as often near the end, where results get their names."""
+        if self.random.random() < 0.5:
+            return self.random.uniform(0, duration)
+        return max(0.0, self.random.gauss(duration, duration / 20))
+
+    def _command(self, words: list[str]) -> Command:
+        words = [*words, *_NETWORK, "--weights", "weights.safetensors"]
+        return Command(words, self.folder / "output.txt", folder=self.folder)
+
+
+def attempts(tries: int = TRIES, seed: int = 0) -> list[Attempted]:
+    """Kill each command ``tries`` times; say what was lost, half written or left over."""
+    attacks: list[Callable[[Place, int], Tally]] = [
+        kill_evaluations,
+        kill_explanations,
+        kill_replacements,
+    ]
+    found = []
+    for number, attack in enumerate(attacks):
+        with tempfile.TemporaryDirectory() as folder:
+            found.append(attack(Place(Path(folder), seed + number), tries).attempted())
+    return found
+
+
+def kill_evaluations(place: Place, tries: int) -> Tally:
+    """A killed evaluation that is resumed ends with the rows of one that was never killed."""
+    tally = Tally("evaluate, killed and resumed")
+    words = ["evaluate", "--data", "photos", "--methods", "grad_cam,random"]
+    words += ["--metrics", "average_drop", "--batch-size", "2", "--resume", "--out"]
+    duration = place.run([*words, "whole"])
+    expected = _rows(place.folder / "whole")
+    while tally.tries < tries:
+        out = f"{len(list(place.folder.iterdir()))}"
+        for _ in range(min(_KILLS_PER_EVALUATION, tries - tally.tries)):
+            tally.tries += place.kill([*words, out], place.moment(duration))
+            tally.harms += _half_written_rows(place.folder / out)
+        tally.harms += _failure(lambda out=out: place.run([*words, out]))  # type: ignore[misc]
+        if _rows(place.folder / out) != expected:
+            tally.harms.append(f"after {tally.tries} kills: other rows than without a kill")
+        tally.harms += [f"left over: {name}" for name in _temporary(place.folder)]
+    return tally
+
+
+def kill_explanations(place: Place, tries: int) -> Tally:
+    """A killed ``explain`` leaves nothing under its name, and the next run nothing of it."""
+    tally = Tally("explain, killed and run again")
+    words = ["explain", "photos", "--method", "grad_cam", "--overwrite", "--out"]
+    duration = place.run([*words, "whole"])
+    expected = content_of(place.folder / "whole")
+    while tally.tries < tries:
+        out = place.folder / f"{len(list(place.folder.iterdir()))}"
+        tally.tries += place.kill([*words, out.name], place.moment(duration))
+        if out.exists() and content_of(out) != expected:
+            tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
+        tally.harms += _failure(lambda out=out: place.run([*words, out.name]))  # type: ignore[misc]
+        if content_of(out) != expected:
+            tally.harms.append(f"kill {tally.tries}: another result than without a kill")
+        tally.harms += [f"left over: {name}" for name in _temporary(place.folder)]
+    return tally
+
+
+def kill_replacements(place: Place, tries: int) -> Tally:
+    """Under the name of a result that is being replaced, there is always the old one or the new."""
+    tally = Tally("explain --overwrite, killed")
+    words = ["explain", "photos", "--method", "grad_cam", "--overwrite", "--out"]
+    results = []
+    for classes in ("top1", "top2"):
+        duration = place.run([*words, classes, "--classes", classes])
+        results.append(content_of(place.folder / classes))
+    place.run([*words, "out", "--classes", "top1"])
+    while tally.tries < tries:
+        classes = ("top2", "top1")[tally.tries % 2]
+        tally.tries += place.kill([*words, "out", "--classes", classes], place.moment(duration))
+        if content_of(place.folder / "out") not in results:
+            tally.harms.append(f"kill {tally.tries}: neither the old result nor the new one")
+    tally.harms += _failure(lambda: place.run([*words, "out", "--classes", "top2"]))
+    if content_of(place.folder / "out") != results[1]:
+        tally.harms.append("after the last kill: another result than without a kill")
+    tally.harms += [f"left over: {name}" for name in _temporary(place.folder)]
+    return tally
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    """Path of each file below a folder to a digest of its bytes; empty if there is no folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _rows(folder: Path) -> list[dict[str, object]]:
+    import pyarrow.parquet
+
+    path = folder / "rows.parquet"
+    if not path.exists():
+        return []
+    rows: list[dict[str, object]] = pyarrow.parquet.read_table(path).to_pylist()
+    return sorted(rows, key=lambda row: (row["method"], row["metric"], row["image"]))
+
+
+def _half_written_rows(folder: Path) -> list[str]:
+    """Files under their final names that cannot be read."""
+    import pyarrow
+    import pyarrow.parquet
+
+    broken = []
+    for path in folder.rglob("[!.]*.parquet"):
+        try:
+            pyarrow.parquet.read_table(path)
+        except (OSError, pyarrow.ArrowException) as problem:
+            broken.append(f"{path.name} is half written ({problem})")
+    return broken
+
+
+def _temporary(folder: Path) -> Iterator[str]:
+    return (path.name for path in folder.rglob(".*") if path.suffix in (".part", ".old"))
+
+
+def _failure(run: Callable[[], object]) -> list[str]:
+    try:
+        run()
+    except RuntimeError as problem:
+        return [str(problem)]
+    return []
+
+
+def _write_photos(folder: Path, seed: int) -> None:
+    from PIL import Image
+
+    folder.mkdir()
+    generator = np.random.default_rng(seed)
+    for index in range(4):
+        pixels = generator.integers(0, 255, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+
+
+def _write_weights(path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from ttame.classifiers.known_classifiers import load_classifier
+
+    torch.manual_seed(0)
+    classifier = load_classifier(
+        "timm/resnet10t", "none", image_size=32, network_options={"num_classes": 5}
+    )
+    save_file(classifier.network.state_dict(), path)
