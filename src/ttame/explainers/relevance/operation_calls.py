@@ -85,9 +85,16 @@ class OperationCall:
         return depends_on_image(values) and has_moved_only(values)
 
     def in_words(self) -> str:
-        """The operation and where it runs."""
+        """The operation, its function if that is called otherwise, and where it runs."""
+        function = function_name(self.function)
+        named = function in self.operation.split()
         where = "" if self.layer is None else f" in {self.layer.in_words()}"
-        return f"the operation {self.operation}{where}"
+        return f"the operation {self.operation}{'' if named else f' ({function})'}{where}"
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """A torch function's own name."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def depends_on_image(value: Any) -> bool:

@@ -90,7 +90,7 @@ class Norm(Rule):
         epsilon: ε, at least 0.
     """
 
-    epsilon: float = 1e-6
+    epsilon: float = 1e-9
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon < float("inf"):

@@ -22,7 +22,12 @@ from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.errors import ExplainerError
 from ttame.explainers.memory_budget import MARGIN, ActivationMeter
 from ttame.explainers.relevance.function_arguments import first_by_place
-from ttame.explainers.relevance.operation_calls import Layer, OperationCall, table_name
+from ttame.explainers.relevance.operation_calls import (
+    Layer,
+    OperationCall,
+    function_name,
+    table_name,
+)
 from ttame.explainers.relevance.recording import mark_as_computed, widened
 from ttame.explainers.relevance.rule_table import RuleTable, no_rule
 from ttame.explainers.relevance.running_layers import running_layers
@@ -110,8 +115,8 @@ class _Propagation:
             return function(*args, **kwargs)
         for name in _CHANGES_WITHOUT_RULE:
             if kwargs.get(name) is not None:
-                raise self._refused(no_rule(self._call(_name(function), function, args, kwargs)),
-                                    f" with {name}")  # fmt: skip
+                call = self._call(f"{function_name(function)} with {name}", function, args, kwargs)
+                raise self._refused(ExplainerError(no_rule(call).problem))
         args, kwargs = first_by_place(args, kwargs)
         return self._by_rule(
             self._call(table_name(operation, args, kwargs), function, args, kwargs)
@@ -122,7 +127,7 @@ class _Propagation:
     ) -> Any:
         """Run a function that is no known operation: moves values, or needs a row of its own."""
         recorded = torch.is_grad_enabled() and _carries_graph((args, kwargs))
-        name = _name(function)
+        name = function_name(function)
         if recorded and name in self.table.functions:
             return self._by_rule(self._call(name, function, *first_by_place(args, kwargs)))
         result = function(*args, **kwargs)
@@ -147,9 +152,9 @@ class _Propagation:
     ) -> OperationCall:
         return OperationCall(name, function, args, kwargs, self.images, self.running())
 
-    def _refused(self, problem: ExplainerError, detail: str = "") -> ExplainerError:
+    def _refused(self, problem: ExplainerError) -> ExplainerError:
         return ExplainerError(
-            f"{self.method} is not defined for {self.classifier}: it has {problem.problem}{detail}",
+            f"{self.method} is not defined for {self.classifier}: it has {problem.problem}",
             remedy=problem.remedy,
         )
 
@@ -203,10 +208,6 @@ def check_propagation(
             remedy=remedy or "grad_cam, occlusion or rise",
         )
     return int(PASS_OVER_GRAPH * MARGIN * meter.peak)
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", type(function).__name__)
 
 
 def _carries_graph(values: Any) -> bool:

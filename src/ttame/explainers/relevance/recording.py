@@ -119,7 +119,7 @@ def follow_by(tensor: Tensor, factor: Tensor, dimension: int, shift: Tensor | No
     channels = getattr(getattr(node, "rule", None), "channels", None)
     if channels is not None and channels % tensor.ndim == dimension % tensor.ndim:
         # Where the factor is 0 the channel is its shift alone: an endless bias, or none.
-        shifts = None if shift is None else (shift / factor.abs()).nan_to_num(0, posinf=torch.inf)
+        shifts = None if shift is None else (widened(shift) / widened(factor).abs()).nan_to_num()
         node.following = Following(torch.where(factor < 0, -1, 1), shifts)
 
 

@@ -49,7 +49,7 @@ def rule_table(name: str, classifier: Classifier) -> RuleTable:
         Operation('linear', 'convolution', 'matrix product with a constant') & SeesImage(): Flat()
         Operation('convolution'): ZPlus(parts='joint', stabiliser='sign-aware')
         Operation('linear', 'matrix product with a constant'): Epsilon(epsilon=1e-06)
-        Operation('add', 'subtract', 'average', 'normalisation'): Norm(epsilon=1e-06)
+        Operation('add', 'subtract', 'average', 'normalisation'): Norm(epsilon=1e-09)
         Operation('activation', 'batch norm', 'divide'): Pass()
         Operation('softmax'): Constant()
         Operation('matrix product', 'multiply'): Product(shares='halved', stabiliser='sign-aware')
