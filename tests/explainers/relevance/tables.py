@@ -7,12 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
+from ttame.classifiers.classifier import Classifier
 from ttame.explainers.posthoc.attn_lrp import attn_lrp_rules
 from ttame.explainers.relevance.conserving_table import conserving_table
-from ttame.explainers.relevance.matches import WEIGHTED, SeesImage
-from ttame.explainers.relevance.operation_rules import Product, Sum
+from ttame.explainers.relevance.matches import WEIGHTED, Operation, SeesImage
+from ttame.explainers.relevance.operation_rules import Norm, Product, Sum
+from ttame.explainers.relevance.rule_presets import rule_table
 from ttame.explainers.relevance.rule_table import RuleTable
-from ttame.explainers.relevance.weighted_rules import Absolute, ZBox, ZPlus
+from ttame.explainers.relevance.weighted_rules import Absolute, Epsilon, ZBox, ZPlus
 
 
 def conserving(
@@ -33,3 +35,11 @@ def conserving(
 
 def gradients(**options: Any) -> RuleTable:
     return attn_lrp_rules(**options)
+
+
+def almost_without_stabilisers(classifier: Classifier) -> RuleTable:
+    """The preset ``epsilon``, its ε too small to be seen in double precision."""
+    linear = Operation("add", "subtract", "average", "normalisation", "batch norm")
+    return rule_table("epsilon", classifier).with_first(
+        (WEIGHTED, Epsilon(1e-14)), (linear, Norm(1e-14))
+    )

@@ -304,7 +304,8 @@ class WSquare(WeightedRule):
     def share(self, relevance: Tensor, layer: Weighted) -> Tensor:
         """Relevance of the input."""
         part = torch.ones_like(layer.values), layer.weight.square()
-        return layer.shared(relevance, divide_sign_aware, part)
+        # Squares of small weights are smaller than a stabiliser, and none is needed: none cancel.
+        return layer.shared(relevance, functools.partial(divide_sign_aware, epsilon=0), part)
 
 
 @dataclasses.dataclass(frozen=True)
