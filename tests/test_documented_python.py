@@ -135,6 +135,20 @@ def test_adding_an_explainer(
     assert "p, above 0" in capsys.readouterr().out
 
 
+def test_adding_a_relevance_rule(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's blocks: a table, a module with a rule, and what uses it."""
+    page = "docs/how-to/add-a-relevance-rule.md"
+    table, _, use = python_blocks(page)
+    written_module(page, desk / "my_rule.py", monkeypatch, block=1)
+    names: dict[str, Any] = {}
+    exec(table, names)
+    assert names["explanation"].maps.shape == (1, 3, 224, 224)
+    assert names["explanation"].provenance["rules"] == names["rules"].in_words()
+    exec(use, names)
+    assert "ByWeight(power=2)" in names["explanation"].provenance["rules"]
+    assert names["explanation"].maps.abs().sum() > 0
+
+
 def test_adding_a_metric(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = written_module("docs/how-to/add-a-metric.md", desk / "my_metric.py", monkeypatch)
     monkeypatch.setitem(METRICS, "my_metric", module.MY_METRIC)
@@ -157,9 +171,11 @@ def test_adding_a_metric(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(asked) == 1
 
 
-def written_module(page: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def written_module(
+    page: str, path: Path, monkeypatch: pytest.MonkeyPatch, *, block: int = 0
+) -> ModuleType:
     """The page's file as a module, its example tried."""
-    path.write_text(python_blocks(page)[0], encoding="utf-8")
+    path.write_text(python_blocks(page)[block], encoding="utf-8")
     plan = importlib.util.spec_from_file_location(path.stem, path)
     assert plan is not None
     assert plan.loader is not None

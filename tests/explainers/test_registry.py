@@ -87,6 +87,7 @@ def test_the_methods_of_the_comparison_are_all_here() -> None:
         "generic_attention",
         "transformer_attribution",
         "partial_lrp",
+        "lrp",
         "full_lrp",
         "attn_lrp",
         "vit_recipro_cam",

@@ -32,6 +32,7 @@ from ttame.explainers.posthoc.input_x_gradient import InputXGradient
 from ttame.explainers.posthoc.integrated_gradients import IntegratedGradients
 from ttame.explainers.posthoc.layer_cam import LayerCam
 from ttame.explainers.posthoc.legrad import LeGrad
+from ttame.explainers.posthoc.lrp import Lrp
 from ttame.explainers.posthoc.occlusion import Occlusion
 from ttame.explainers.posthoc.partial_lrp import PartialLrp
 from ttame.explainers.posthoc.random_map import RandomMap
@@ -80,6 +81,7 @@ EXPLAINERS: dict[str, Method] = {
     "generic_attention": GenericAttention,
     "transformer_attribution": TransformerAttribution,
     "partial_lrp": PartialLrp,
+    "lrp": Lrp,
     "full_lrp": FullLrp,
     "attn_lrp": AttnLrp,
     "agf": Agf,

@@ -16,9 +16,8 @@ from tests.plain_vit import BLOCKS, HEADS, PlainVit, golden_vit, plain_vit, two_
 from tests.tiny_networks import TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.attn_lrp import AttnLrp
+from ttame.explainers.posthoc.attn_lrp import AttnLrp, attn_lrp_rules
 from ttame.explainers.posthoc.input_x_gradient import InputXGradient
-from ttame.explainers.relevance.gradient_pass import GradientPass
 from ttame.explainers.relevance.pixel_relevance import pixel_relevance
 from ttame.preprocessing import Preprocessing
 
@@ -151,7 +150,7 @@ def gradient_pass_maps(classifier: Classifier, images: Tensor, label: int, **rul
     """AttnLRP's rules where there is no attention, which the method itself refuses."""
     classes = torch.full((len(images), 1), label)
     propagated = pixel_relevance(
-        classifier, GradientPass(**rules).replacements(), images, lambda _logits: classes
+        classifier, attn_lrp_rules(**rules), images, lambda _logits: classes
     )
     (gradient,) = propagated.by_class
     return (images * gradient).sum(dim=1)

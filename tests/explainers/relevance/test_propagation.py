@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.conftest import assert_close
+from tests.explainers.relevance.tables import conserving, gradients
 from tests.plain_vit import golden_vit, two_images
 from tests.tiny_networks import CLASSES, TINY
 from ttame.classifiers.classifier import Classifier
@@ -20,20 +21,19 @@ from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.posthoc.full_lrp import FullLrp
 from ttame.explainers.relevance import attention_relevance, pixel_relevance
 from ttame.explainers.relevance.attention_relevance import half_precision_scale
-from ttame.explainers.relevance.conserving_pass import ConservingPass
-from ttame.explainers.relevance.gradient_pass import GradientPass
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
-from ttame.explainers.relevance.propagation import (
+from ttame.explainers.relevance.propagation import check_propagation, propagating
+from ttame.explainers.relevance.recording import (
+    Following,
     PassedOn,
     Redistribution,
-    check_propagation,
-    follow_by_signs,
+    follow_by,
     has_moved_only,
-    propagating,
 )
+from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.preprocessing import Preprocessing
 
-PASSES = [ConservingPass(images=2), GradientPass()]
+PASSES = [conserving(), gradients()]
 
 UNKNOWN: dict[str, Callable[[Tensor], Tensor]] = {
     "exp": torch.exp,
@@ -51,12 +51,10 @@ UNKNOWN: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("rules", PASSES)
 @pytest.mark.parametrize("operation", UNKNOWN)
-def test_an_operation_without_a_rule_is_an_error(
-    rules: ConservingPass | GradientPass, operation: str
-) -> None:
+def test_an_operation_without_a_rule_is_an_error(rules: RuleTable, operation: str) -> None:
     values = torch.rand(2, 3).requires_grad_()
     with (
-        propagating(rules.replacements(), "relevance propagation", "this network"),
+        propagating(rules, "relevance propagation", "this network", images=2),
         pytest.raises(ExplainerError, match=r"not defined for this network: it has no relevance"),
     ):
         UNKNOWN[operation](values)
@@ -64,10 +62,10 @@ def test_an_operation_without_a_rule_is_an_error(
 
 @pytest.mark.parametrize("rules", PASSES)
 def test_weights_that_depend_on_the_image_are_an_error(
-    rules: ConservingPass | GradientPass,
+    rules: RuleTable,
 ) -> None:
     values = torch.rand(1, 3, 3, 3).requires_grad_()
-    with propagating(rules.replacements(), "relevance propagation", "this network"):
+    with propagating(rules, "relevance propagation", "this network", images=2):
         for function in (F.linear, F.conv2d):
             with pytest.raises(ExplainerError, match="has no relevance rule for the operation"):
                 function(values, values if function is F.conv2d else values[0, 0])
@@ -76,7 +74,7 @@ def test_weights_that_depend_on_the_image_are_an_error(
 def test_what_does_not_depend_on_the_image_needs_no_rule() -> None:
     values = torch.rand(2, 3)
     leaf = torch.rand(2, 3).requires_grad_()
-    with propagating(ConservingPass().replacements(), "relevance", "this network"):
+    with propagating(conserving(), "relevance", "this network"):
         assert torch.equal(torch.exp(values), values.exp())
         with torch.no_grad():
             assert torch.equal(torch.exp(leaf), leaf.detach().exp())
@@ -99,12 +97,10 @@ ROUTES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("rules", PASSES)
 @pytest.mark.parametrize("route", ROUTES)
-def test_relevance_goes_where_values_came_from(
-    rules: ConservingPass | GradientPass, route: str
-) -> None:
+def test_relevance_goes_where_values_came_from(rules: RuleTable, route: str) -> None:
     """A value in several places gathers the relevances of all of them."""
     values = torch.arange(1.0, 9.0).reshape(2, 4).requires_grad_()
-    with propagating(rules.replacements(), "relevance", "this network"):
+    with propagating(rules, "relevance", "this network", images=2):
         moved = ROUTES[route](values)
     relevance = torch.randn(moved.shape)
     (found,) = torch.autograd.grad(moved, values, relevance)
@@ -119,7 +115,7 @@ def test_relevance_goes_where_values_came_from(
 
 def test_a_maximum_gives_all_to_the_winner() -> None:
     values = torch.tensor([[[[1.0, 4.0, 2.0, 2.5], [3.0, 0.0, -1.0, 2.0]]]]).requires_grad_()
-    with propagating(ConservingPass().replacements(), "relevance", "this network"):
+    with propagating(conserving(), "relevance", "this network"):
         pooled = F.max_pool2d(values, 2)
     (found,) = torch.autograd.grad(pooled, values, torch.tensor([[[[0.7, -0.2]]]]))
     assert_close(found, torch.tensor([[[[0, 0.7, 0, -0.2], [0, 0, 0, 0]]]]), 1e-6)
@@ -127,7 +123,7 @@ def test_a_maximum_gives_all_to_the_winner() -> None:
 
 def test_only_values_that_were_moved_count_as_the_image_itself() -> None:
     image = torch.rand(1, 3, 4, 4).requires_grad_()
-    with propagating(ConservingPass().replacements(), "relevance", "this network"):
+    with propagating(conserving(), "relevance", "this network"):
         assert has_moved_only(image)
         assert has_moved_only(F.pad(image, (1, 1)).flatten(2).transpose(1, 2))
         assert not has_moved_only(F.relu(image))
@@ -170,28 +166,30 @@ def test_only_float16_starts_higher(dtype: torch.dtype) -> None:
 
 def test_signs_reach_only_the_channels_of_a_linear_map() -> None:
     """By the next factor: nothing is told to other nodes, nor along another dimension."""
-    told: list[Tensor | None] = []
+    told: list[Following | None] = []
 
     class Rule:
         channels = 1
 
         def __call__(
-            self, relevance: Tensor, values: Tensor, signs: Tensor | None = None
+            self, relevance: Tensor, values: Tensor, following: Following | None = None
         ) -> tuple[Tensor]:
-            told.append(signs)
+            told.append(following)
             return (relevance,)
 
     values = torch.ones(2, 3, 3).requires_grad_()
     for dimension in (1, -2, 2):
         out = Redistribution.apply(torch.clone, Rule(), values)
-        follow_by_signs(out, torch.tensor([0.5, -2.0, 0.0]), dimension)
+        follow_by(out, torch.tensor([0.5, -2.0, 0.0]), dimension, torch.tensor([2.0, 3.0, -1.0]))
         out.sum().backward()
-    assert told[0] is not None
-    assert told[1] is not None
-    assert told[0].tolist() == told[1].tolist() == [1, -1, 1]
+    for one in told[:2]:
+        assert one is not None
+        assert one.shifts is not None
+        assert one.signs.tolist() == [1, -1, 1]
+        assert one.shifts.tolist() == [4, 1.5, torch.finfo(torch.float32).min]
     assert told[2] is None
-    follow_by_signs(PassedOn.apply(torch.neg, values), torch.ones(3), 1)
-    follow_by_signs(torch.ones(2, 3), torch.ones(3), 1)
+    follow_by(PassedOn.apply(torch.neg, values), torch.ones(3), 1)
+    follow_by(torch.ones(2, 3), torch.ones(3), 1)
 
 
 class Squaring(nn.Module):
@@ -208,7 +206,9 @@ def with_layer(layer: nn.Module) -> Classifier:
 
 def test_a_network_with_an_operation_without_a_rule_is_refused_with_a_remedy() -> None:
     classifier = with_layer(Squaring())
-    with pytest.raises(ExplainerError, match=r"rule for the operation square; try: grad_cam"):
+    with pytest.raises(
+        ExplainerError, match=r"operation square in layer '1' \(Squaring\); try: grad_cam"
+    ):
         FullLrp(classifier)
 
 
@@ -227,7 +227,7 @@ def test_a_network_that_uses_what_it_has_overwritten_is_refused() -> None:
 
 def test_the_check_measures_the_graph() -> None:
     """A deeper network keeps more."""
-    rules = ConservingPass().replacements()
+    rules = conserving()
     shallow, deep = (
         check_propagation(
             with_layer(nn.Sequential(*[nn.Conv2d(4, 4, 3, padding=1) for _ in range(count)])),
@@ -303,14 +303,14 @@ def test_what_relevance_starts_as_is_divided_out(
 
 @pytest.mark.parametrize("rules", PASSES)
 @pytest.mark.parametrize("network", ["cnn", "timm resnet", "timm vit", "torchvision vit"])
-def test_logits_are_the_network_s_own(rules: ConservingPass | GradientPass, network: str) -> None:
+def test_logits_are_the_network_s_own(rules: RuleTable, network: str) -> None:
     """And nothing stays behind: afterwards gradients are gradients again."""
     classifier = TINY[network]()
     images = torch.randn(2, 3, *classifier.preprocessing.input_size)
     leaf = images.clone().requires_grad_()
     expected = classifier.logits(leaf)
     (gradient,) = torch.autograd.grad(expected.sum(), leaf)
-    with propagating(rules.replacements(), "relevance", "this network"):
+    with propagating(rules, "relevance", "this network", images=2):
         logits = classifier.logits(images.clone().requires_grad_())
     assert logits.shape == (2, CLASSES)
     assert_close(logits, expected, 1e-5)

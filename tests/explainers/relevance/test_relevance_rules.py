@@ -12,17 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.conftest import assert_close
+from tests.explainers.relevance.tables import conserving, gradients
 from ttame.classifiers.function_replacement import attention_in_parts
 from ttame.errors import ExplainerError
-from ttame.explainers.relevance.conserving_pass import ConservingPass, conserving_pass
-from ttame.explainers.relevance.gradient_pass import GradientPass
-from ttame.explainers.relevance.pixel_relevance import image_limits
+from ttame.explainers.posthoc.transformer_attribution import attribution_rules
+from ttame.explainers.relevance.pixel_relevance import highest_of_image, lowest_of_image
 from ttame.explainers.relevance.propagation import propagating
+from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.explainers.relevance.sharing_rules import (
-    AverageRule,
-    LinearRule,
-    PixelRule,
-    SumRule,
+    AverageShares,
+    SumShares,
     by_contribution,
     normalised,
 )
@@ -31,20 +30,22 @@ from ttame.explainers.relevance.stabilisers import (
     divide_as_published,
     divide_sign_aware,
 )
+from ttame.explainers.relevance.weighted_rules import Absolute, Weighted, ZBox, ZPlus
 
 CLOSE = 1e-6
 """Between rules with a stabiliser of 1e-9 and loops without one."""
 
 
 def relevances(
-    rules: ConservingPass | GradientPass,
+    rules: RuleTable,
     operation: Callable[..., Tensor],
     relevance: Tensor | None,
     *inputs: Tensor,
+    images: int = 1,
 ) -> list[Tensor]:
     """Relevances (or modified gradients) of inputs, from that of the output or from ones."""
     leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
-    with propagating(rules.replacements(), "relevance", "this network"):
+    with propagating(rules, "relevance", "this network", images=images):
         output = operation(*leaves)
     assert_close(output, operation(*inputs), 1e-9 if output.dtype == torch.float64 else 1e-5)
     start = torch.ones_like(output) if relevance is None else relevance
@@ -80,14 +81,17 @@ def test_two_inputs_and_one_output_by_hand() -> None:
     """z = (2, −3), W = (4, −5), so W⁺z⁺ = 8 and W⁻z⁻ = 15; with W = (4, 5) only 8 remains."""
     values, weight = torch.tensor([[2.0, -3.0]]), torch.tensor([[4.0, -5.0]])
     relevance = torch.tensor([[2.3]])
-    expected = {"joint": [0.8, 1.5], "separate": [2.3, 2.3], "absolute": [0.8, 1.5]}
-    for kind, shares in expected.items():
-        rule = LinearRule(F.linear, kind, divide_sign_aware)  # type: ignore[arg-type]
-        assert_close(rule(relevance, values, weight)[0], torch.tensor([shares]), 1e-6)
-    expected = {"joint": [2.3, 0], "separate": [2.3, 0], "absolute": [0.8, 1.5]}
-    for kind, shares in expected.items():
-        rule = LinearRule(F.linear, kind, divide_sign_aware)  # type: ignore[arg-type]
-        found = rule(relevance, values, weight.abs())[0]
+    expected = {
+        ZPlus(): [0.8, 1.5],
+        ZPlus("separate"): [2.3, 2.3],
+        Absolute(): [0.8, 1.5],
+    }
+    for rule, shares in expected.items():
+        found = rule.share(relevance, Weighted(values, weight, None, F.linear))
+        assert_close(found, torch.tensor([shares]), 1e-6)
+    expected = {ZPlus(): [2.3, 0], ZPlus("separate"): [2.3, 0], Absolute(): [0.8, 1.5]}
+    for rule, shares in expected.items():
+        found = rule.share(relevance, Weighted(values, weight.abs(), None, F.linear))
         assert_close(found, torch.tensor([shares]), 1e-6)
 
 
@@ -102,7 +106,7 @@ def test_two_layers_by_hand() -> None:
         second = torch.tensor([[2.0, 7.0]])
         return F.linear(F.relu(F.linear(values, first, torch.tensor([1.0, -0.5]))), second)
 
-    (found,) = relevances(ConservingPass(), network, None, torch.tensor([[3.0, 1.0]]))
+    (found,) = relevances(conserving(), network, None, torch.tensor([[3.0, 1.0]]))
     assert_close(found, torch.tensor([[0.6, 0.4]]), 1e-6)
 
 
@@ -136,7 +140,7 @@ def linear_by_loops(relevance: Tensor, values: Tensor, weight: Tensor, kind: str
 @pytest.mark.parametrize("kind", ["joint", "separate", "absolute"])
 def test_linear_layers(kind: Any) -> None:
     values, weight, relevance = random(4, 5), random(3, 5), random(4, 3)
-    rules = ConservingPass(linear=kind)
+    rules = conserving(linear=kind)
     bias = random(3)
     (found,) = relevances(rules, lambda z: F.linear(z, weight, bias), relevance, values)
     assert_close(found, linear_by_loops(relevance, values, weight, kind), CLOSE)
@@ -151,9 +155,7 @@ def test_linear_layers_conserve_what_they_can_share(kind: Any) -> None:
     """An output that no input raised has nobody to give its relevance to."""
     values, weight, relevance = random(4, 5), random(3, 5), random(4, 3)
     weight[0], values[0] = -weight[0].abs(), values[0].abs()
-    (found,) = relevances(
-        ConservingPass(linear=kind), lambda z: F.linear(z, weight), relevance, values
-    )
+    (found,) = relevances(conserving(linear=kind), lambda z: F.linear(z, weight), relevance, values)
     if kind == "joint":
         shared = (values[:, None] * weight > 0).any(dim=2)
         assert not shared[0, 0]
@@ -172,7 +174,7 @@ def test_convolutions_are_linear_layers_of_their_windows(kind: Any, settings: An
         return torch.conv2d(inputs, weight, bias, **settings)
 
     relevance = torch.randn_like(convolve(values))
-    (found,) = relevances(ConservingPass(linear=kind), convolve, relevance, values)
+    (found,) = relevances(conserving(linear=kind), convolve, relevance, values)
     windows = F.unfold(values, (3, 2), **settings)
     expected = torch.zeros_like(values)
     for image in range(2):
@@ -186,7 +188,7 @@ def test_convolutions_are_linear_layers_of_their_windows(kind: Any, settings: An
 def test_groups_of_a_convolution_do_not_mix() -> None:
     values, weight = random(1, 4, 3, 3), random(6, 2, 2, 2)
     relevance = random(1, 6, 2, 2)
-    rules = ConservingPass()
+    rules = conserving()
     (found,) = relevances(rules, lambda z: torch.conv2d(z, weight, groups=2), relevance, values)
     for group in range(2):
         (alone,) = relevances(
@@ -202,9 +204,7 @@ def test_the_pixel_rule() -> None:
     values, weight = random(2, 3), random(4, 3)
     lowest, highest = torch.tensor(-3.0).double(), torch.tensor(5.0).double()
     relevance = random(2, 4)
-    rule = PixelRule(F.linear, lambda _values: (lowest, highest), divide_sign_aware)
-    found, nothing = rule(relevance, values, weight)
-    assert nothing is None
+    found = ZBox(lowest, highest).share(relevance, Weighted(values, weight, None, F.linear))
     expected = torch.zeros_like(values)
     for row in range(2):
         for j in range(4):
@@ -222,7 +222,7 @@ def test_the_pixel_rule() -> None:
 
 def test_only_the_layer_that_sees_the_image_follows_the_pixel_rule() -> None:
     values, weight, above = random(2, 3), random(4, 3), random(2, 4)
-    rules = ConservingPass(limits=image_limits)
+    rules = conserving(limits=(lowest_of_image, highest_of_image))
 
     def network(values: Tensor) -> Tensor:
         return F.linear(F.linear(values.flatten(1), weight), above)
@@ -230,13 +230,14 @@ def test_only_the_layer_that_sees_the_image_follows_the_pixel_rule() -> None:
     (found,) = relevances(rules, network, None, values)
     ones = torch.ones(2, 2, dtype=torch.float64)
     between = linear_by_loops(ones, F.linear(values, weight), above, "joint")
-    rule = PixelRule(F.linear, image_limits, divide_sign_aware)
-    assert_close(found, rule(between, values, weight)[0], CLOSE)
+    box = ZBox(lowest_of_image, highest_of_image)
+    expected = box.share(between, Weighted(values, weight, None, F.linear))
+    assert_close(found, expected, CLOSE)
 
 
 def test_the_limits_of_every_image() -> None:
     images = torch.tensor([[[-1.0, 2.0], [0.0, 1.0]], [[5.0, 5.0], [4.0, 6.0]]])
-    lowest, highest = image_limits(images)
+    lowest, highest = lowest_of_image(images), highest_of_image(images)
     assert lowest.flatten().tolist() == [-1, 4]
     assert highest.flatten().tolist() == [2, 6]
     assert lowest.shape == (2, 1, 1)
@@ -255,7 +256,7 @@ def test_a_negative_factor_turns_the_weights_before_it(operation: str) -> None:
         return F.batch_norm(out, mean, variance, factor, mean)
 
     relevance = random(2, 2)
-    (found,) = relevances(ConservingPass(), network, relevance, values)
+    (found,) = relevances(conserving(), network, relevance, values)
     signed = weight * torch.tensor([[1.0], [-1.0]])
     assert_close(found, linear_by_loops(relevance, values, signed, "joint"), CLOSE)
 
@@ -279,9 +280,9 @@ def test_a_batch_norm_s_scale_is_found(norm: Callable[..., Tensor]) -> None:
         return norm(torch.conv2d(values, weight), mean, torch.ones(2).double(), scale)
 
     relevance = random(1, 2, 3, 3)
-    (found,) = relevances(ConservingPass(), network, relevance, values)
+    (found,) = relevances(conserving(), network, relevance, values)
     (expected,) = relevances(
-        ConservingPass(),
+        conserving(),
         lambda z: torch.conv2d(z, weight * scale[:, None, None, None]),
         relevance,
         values,
@@ -298,13 +299,13 @@ def test_a_sum_by_hand() -> None:
     Left 0.75 − 1 = −0.25 and right 0.25 + 2 = 2.25 of 2: normalised 0.2 and 1.8.
     """
     left, right = torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, -2.0]])
-    plain = relevances(ConservingPass(sums="plain"), torch.add, None, left, right)
+    plain = relevances(conserving(sums="plain"), torch.add, None, left, right)
     assert_close(plain[0], torch.tensor([[0.75, -1.0]]), 1e-6)
     assert_close(plain[1], torch.tensor([[0.25, 2.0]]), 1e-6)
-    scaled = relevances(ConservingPass(), torch.add, None, left, right)
+    scaled = relevances(conserving(), torch.add, None, left, right)
     assert_close(scaled[0], torch.tensor([[0.75, -1.0]]) * 0.2 / -0.25, 1e-6)
     assert_close(scaled[1], torch.tensor([[0.25, 2.0]]) * 1.8 / 2.25, 1e-6)
-    absolute = relevances(ConservingPass(sums="absolute"), torch.add, None, left, right)
+    absolute = relevances(conserving(sums="absolute"), torch.add, None, left, right)
     assert_close(absolute[0], torch.tensor([[3 / 4, 1 / 3]]), 1e-6)
     assert_close(absolute[1], torch.tensor([[1 / 4, 2 / 3]]), 1e-6)
 
@@ -323,7 +324,7 @@ def normalised_by_loops(left: Tensor, right: Tensor, relevance: Tensor) -> list[
 
 def test_sums_are_normalised_by_image() -> None:
     left, right, relevance = random(3, 4, 5), random(3, 4, 5), random(3, 4, 5)
-    found = relevances(ConservingPass(images=3), torch.add, relevance, left, right)
+    found = relevances(conserving(), torch.add, relevance, left, right, images=3)
     quotient = relevance / (left + right)
     expected = normalised_by_loops(left * quotient, right * quotient, relevance)
     for one, other in zip(found, expected, strict=True):
@@ -351,7 +352,7 @@ def test_another_first_dimension_than_the_batch_is_an_error() -> None:
 
 def test_a_summand_that_is_repeated_gathers_its_relevance() -> None:
     left, right, relevance = random(2, 3, 4), random(1, 3, 1), random(2, 3, 4)
-    rule = SumRule(None, divide_sign_aware)
+    rule = SumShares(None, divide_sign_aware)
     of_left, of_right = rule(relevance, left, right)
     quotient = relevance / (left + right)
     assert_close(of_left, left * quotient, 1e-6)
@@ -376,8 +377,8 @@ def product_by_loops(relevance: Tensor, left: Tensor, right: Tensor) -> list[Ten
 @pytest.mark.parametrize("products", ["normalised", "halved"])
 def test_matrix_products(products: Any) -> None:
     left, right, relevance = random(2, 3, 4), random(2, 4, 5), random(2, 3, 5)
-    rules = ConservingPass(products=products, images=2)
-    found = relevances(rules, torch.matmul, relevance, left, right)
+    rules = conserving(products=products)
+    found = relevances(rules, torch.matmul, relevance, left, right, images=2)
     for image in range(2):
         expected = product_by_loops(relevance[image], left[image], right[image])
         for one, other in zip(found, expected, strict=True):
@@ -393,7 +394,7 @@ def test_products_are_normalised_where_a_stabiliser_takes_something() -> None:
     shares: dict[Any, float] = {"halved": 0.25, "normalised": 0.5}
     for products, share in shares.items():
         for operation in (torch.mul, torch.matmul):
-            for part in relevances(ConservingPass(products=products), operation, None, left, right):
+            for part in relevances(conserving(products=products), operation, None, left, right):
                 assert float(part) == pytest.approx(share)
 
 
@@ -402,10 +403,10 @@ def test_a_matrix_product_with_a_constant_is_a_linear_layer(side: str) -> None:
     values, constant = random(3, 4), random(4, 5)
     relevance = random(3, 5)
     if side == "right":
-        (found,) = relevances(ConservingPass(), lambda z: z @ constant, relevance, values)
+        (found,) = relevances(conserving(), lambda z: z @ constant, relevance, values)
     else:
         (turned,) = relevances(
-            ConservingPass(), lambda z: constant.T @ z, relevance.T.contiguous(), values.T
+            conserving(), lambda z: constant.T @ z, relevance.T.contiguous(), values.T
         )
         found = turned.T
     assert_close(found, linear_by_loops(relevance, values, constant.T, "joint"), CLOSE)
@@ -414,8 +415,8 @@ def test_a_matrix_product_with_a_constant_is_a_linear_layer(side: str) -> None:
 def test_gates_share_in_halves() -> None:
     left, right, relevance = random(2, 3), random(2, 3), random(2, 3)
     for products in ("normalised", "halved"):
-        rules = ConservingPass(products=products, images=2)
-        for part in relevances(rules, torch.mul, relevance, left, right):
+        rules = conserving(products=products)
+        for part in relevances(rules, torch.mul, relevance, left, right, images=2):
             assert_close(part, relevance / 2, 1e-6)
 
 
@@ -445,13 +446,13 @@ def test_averages_give_to_the_values_of_their_sign(average: str) -> None:
     values[1] *= -1
     values[2, :2] *= -0.1
     values[3, :4] *= -9
-    (found,) = relevances(ConservingPass(), AVERAGES[average], relevance, values)
+    (found,) = relevances(conserving(), AVERAGES[average], relevance, values)
     assert_close(found, average_by_loops(relevance, values), CLOSE)
     assert_close(found.sum(dim=1), relevance, CLOSE)
 
 
 def test_an_average_of_nothing_keeps_its_relevance() -> None:
-    rule = AverageRule(lambda values: values.mean(dim=1), divide_sign_aware)
+    rule = AverageShares(lambda values: values.mean(dim=1), divide_sign_aware)
     (found,) = rule(torch.ones(1), torch.zeros(1, 3))
     assert found.tolist() == [[0, 0, 0]]
 
@@ -497,35 +498,37 @@ def test_passed_on_unchanged(operation: str) -> None:
     relevance = random(3, 4)
     inputs = random(3, 4)
     (found,) = relevances(
-        ConservingPass(images=3), lambda z: PASSED_ON[operation](z * 1), relevance, inputs
+        conserving(), lambda z: PASSED_ON[operation](z * 1), relevance, inputs, images=3
     )
     assert torch.equal(found, relevance)
 
 
 def test_a_factor_that_repeats_its_tensor_gathers_relevance() -> None:
     values, factor, relevance = random(3, 1), random(2, 3, 4), random(2, 3, 4)
-    (found,) = relevances(ConservingPass(), lambda z: z * factor, relevance, values)
+    (found,) = relevances(conserving(), lambda z: z * factor, relevance, values)
     assert_close(found, relevance.sum(dim=(0, 2))[:, None], CLOSE)
 
 
 def test_a_difference_is_a_sum_with_the_negative() -> None:
     left, right, relevance = random(2, 3), random(2, 3), random(2, 3)
-    rules = ConservingPass(images=2)
-    expected = relevances(rules, torch.add, relevance, left, -right)
+    rules = conserving()
+    expected = relevances(rules, torch.add, relevance, left, -right, images=2)
     for subtract in (torch.sub, torch.Tensor.__sub__):
         for one, other in zip(
-            relevances(rules, subtract, relevance, left, right), expected, strict=True
+            relevances(rules, subtract, relevance, left, right, images=2), expected, strict=True
         ):
             assert_close(one, other, CLOSE)
     constant = random(2, 3)
-    (found,) = relevances(rules, lambda z: constant - z, relevance, right)
-    assert_close(found, relevances(rules, torch.add, relevance, constant, -right)[1], CLOSE)
+    (found,) = relevances(rules, lambda z: constant - z, relevance, right, images=2)
+    assert_close(
+        found, relevances(rules, torch.add, relevance, constant, -right, images=2)[1], CLOSE
+    )
 
 
 def test_the_second_summand_is_scaled_in_the_output() -> None:
     left, right = random(2, 3).requires_grad_(), random(2, 3)
-    for rules in (ConservingPass(images=2), GradientPass()):
-        with propagating(rules.replacements(), "relevance", "this network"):
+    for rules in (conserving(), gradients()):
+        with propagating(rules, "relevance", "this network", images=2):
             added = torch.add(left, other=right, alpha=3)
             subtracted = left.sub(right, alpha=3)
         assert_close(added, left + 3 * right, 1e-9)
@@ -545,13 +548,13 @@ def test_the_second_summand_can_be_scaled(operation: str) -> None:
     """The relevance of 3v is that of v."""
     run, factor = SCALED_SUMS[operation]
     left, right, relevance = random(1, 3), random(1, 3), random(1, 3)
-    expected = relevances(ConservingPass(), torch.add, relevance, left, factor * right)
-    found = relevances(ConservingPass(), run, relevance, left, right)
+    expected = relevances(conserving(), torch.add, relevance, left, factor * right)
+    found = relevances(conserving(), run, relevance, left, right)
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other, CLOSE)
-    (alone,) = relevances(ConservingPass(), lambda v: run(left, v), relevance, right)
+    (alone,) = relevances(conserving(), lambda v: run(left, v), relevance, right)
     assert_close(alone, expected[1], CLOSE)
-    (alone,) = relevances(ConservingPass(), lambda u: run(u, right), relevance, left)
+    (alone,) = relevances(conserving(), lambda u: run(u, right), relevance, left)
     assert_close(alone, expected[0], CLOSE)
 
 
@@ -559,7 +562,7 @@ def test_the_second_summand_can_be_scaled(operation: str) -> None:
 def test_the_gradient_of_a_scaled_summand_has_its_factor(operation: str) -> None:
     run, factor = SCALED_SUMS[operation]
     left, right, relevance = random(1, 3), random(1, 3), random(1, 3)
-    of_left, of_right = relevances(GradientPass(), run, relevance, left, right)
+    of_left, of_right = relevances(gradients(), run, relevance, left, right)
     assert_close(of_left, relevance, 1e-9)
     assert_close(of_right, factor * relevance, 1e-9)
 
@@ -567,8 +570,8 @@ def test_the_gradient_of_a_scaled_summand_has_its_factor(operation: str) -> None
 @pytest.mark.filterwarnings("ignore:This overload of:UserWarning")
 def test_a_factor_between_the_summands_scales_the_second() -> None:
     left, right, relevance = random(1, 3), random(1, 3), random(1, 3)
-    found = relevances(ConservingPass(), lambda u, v: u.add(3, v), relevance, left, right)
-    expected = relevances(ConservingPass(), torch.add, relevance, left, 3 * right)
+    found = relevances(conserving(), lambda u, v: u.add(3, v), relevance, left, right)
+    expected = relevances(conserving(), torch.add, relevance, left, 3 * right)
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other, CLOSE)
 
@@ -576,7 +579,7 @@ def test_a_factor_between_the_summands_scales_the_second() -> None:
 def test_a_tensor_that_is_used_twice_gets_both_relevances() -> None:
     """x + 2x as sums of one tensor: a third and two thirds come together again."""
     values, relevance = random(1, 4), random(1, 4)
-    rules = ConservingPass(sums="plain")
+    rules = conserving(sums="plain")
     (found,) = relevances(rules, lambda z: z + 2 * z, relevance, values)
     assert_close(found, relevance, CLOSE)
 
@@ -585,9 +588,9 @@ def test_attention_is_two_products_and_a_softmax() -> None:
     """Fused attention under the rules: values get half, queries and keys a quarter each."""
     query, key, value = random(2, 3, 4), random(2, 3, 4), random(2, 3, 4)
     relevance = random(2, 3, 4)
-    rules = ConservingPass(products="halved")
+    rules = conserving(products="halved")
     leaves = [tensor.clone().requires_grad_() for tensor in (query, key, value)]
-    with propagating(rules.replacements(), "relevance", "this network"):
+    with propagating(rules, "relevance", "this network"):
         mixed = F.scaled_dot_product_attention(leaves[0], leaves[1], leaves[2])
     assert_close(mixed, attention_in_parts(query, key, value), 1e-9)
     found = torch.autograd.grad(mixed, leaves, relevance)
@@ -679,25 +682,23 @@ BY_NAME: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 }
 
 
-@pytest.mark.parametrize("rules", [ConservingPass(images=2), GradientPass()])
+@pytest.mark.parametrize("rules", [conserving(), gradients()])
 @pytest.mark.parametrize("operation", BY_NAME)
-def test_arguments_may_be_given_by_name(
-    rules: ConservingPass | GradientPass, operation: str
-) -> None:
+def test_arguments_may_be_given_by_name(rules: RuleTable, operation: str) -> None:
     by_name, by_place = BY_NAME[operation]
     values = random(2, 3, 3)
     relevance = torch.randn_like(by_place(values))
-    (found,) = relevances(rules, by_name, relevance, values)
-    (expected,) = relevances(rules, by_place, relevance, values)
+    (found,) = relevances(rules, by_name, relevance, values, images=2)
+    (expected,) = relevances(rules, by_place, relevance, values, images=2)
     assert_close(found, expected, CLOSE)
 
 
-@pytest.mark.parametrize("rules", [ConservingPass(), GradientPass()])
+@pytest.mark.parametrize("rules", [conserving(), gradients()])
 def test_arguments_that_make_another_operation_are_an_error(
-    rules: ConservingPass | GradientPass,
+    rules: RuleTable,
 ) -> None:
     values = random(1, 3).requires_grad_()
-    with propagating(rules.replacements(), "relevance", "this network"):
+    with propagating(rules, "relevance", "this network"):
         with pytest.raises(ExplainerError, match="rule for the operation div with rounding_mode$"):
             torch.div(values, 2, rounding_mode="floor")
         with pytest.raises(ExplainerError, match="rule for the operation add with out$"):
@@ -705,10 +706,16 @@ def test_arguments_that_make_another_operation_are_an_error(
 
 
 def test_the_names_of_options_become_rules() -> None:
-    rules = conserving_pass("full_lrp", "separate", "plain", "halved", "published")
-    assert rules == ConservingPass("separate", "plain", "halved", "published")
+    rules = attribution_rules(
+        "full_lrp",
+        linear="separate",
+        additions="plain",
+        matrix_products="halved",
+        stabiliser="published",
+    )
+    assert rules.in_words() == conserving("separate", "plain", "halved", "published").in_words()
     with pytest.raises(ExplainerError, match="stabiliser='none' for full_lrp"):
-        conserving_pass("full_lrp", "joint", "plain", "halved", "none")  # type: ignore[arg-type]
+        attribution_rules("full_lrp", stabiliser="none")  # type: ignore[arg-type]
 
 
 # Gradients of AttnLRP
@@ -718,7 +725,7 @@ def test_normalisation_with_a_constant_deviation() -> None:
     """Centring stays, and nothing goes through the divisor."""
     values, scale, relevance = random(3, 4), random(4), random(3, 4)
     (found,) = relevances(
-        GradientPass(), lambda z: F.layer_norm(z, (4,), scale, scale, 1e-3), relevance, values
+        gradients(), lambda z: F.layer_norm(z, (4,), scale, scale, 1e-3), relevance, values
     )
     for row in range(3):
         mean = float(values[row].mean())
@@ -730,18 +737,19 @@ def test_normalisation_with_a_constant_deviation() -> None:
 @pytest.mark.parametrize("eps", [None, 1e-3])
 def test_root_mean_squares_and_norms_are_constants(eps: float | None) -> None:
     values, scale, relevance = random(3, 4), random(4), random(3, 4)
-    (found,) = relevances(
-        GradientPass(), lambda z: F.rms_norm(z, (4,), scale, eps), relevance, values
-    )
+    (found,) = relevances(gradients(), lambda z: F.rms_norm(z, (4,), scale, eps), relevance, values)
     root = (values.square().mean(dim=1, keepdim=True) + (eps or 0)).sqrt()
     assert_close(found, relevance * scale / root, 1e-9)
-    (found,) = relevances(GradientPass(), lambda z: F.normalize(z, dim=0), relevance, values)
+    (found,) = relevances(gradients(), lambda z: F.normalize(z, dim=0), relevance, values)
     assert_close(found, relevance / values.square().sum(dim=0, keepdim=True).sqrt(), 1e-9)
 
 
 def test_group_norm_has_no_modified_gradient() -> None:
-    with pytest.raises(ExplainerError, match="no relevance rule for the operation group_norm"):
-        relevances(GradientPass(), lambda z: F.group_norm(z, 2), None, random(3, 4))
+    with pytest.raises(
+        ExplainerError,
+        match=r"operation normalisation \(group_norm\), for which HeldScale",
+    ):
+        relevances(gradients(), lambda z: F.group_norm(z, 2), None, random(3, 4))
 
 
 def test_the_slope_of_an_activation_is_its_value_over_its_input() -> None:
@@ -752,7 +760,7 @@ def test_the_slope_of_an_activation_is_its_value_over_its_input() -> None:
         (F.relu, 1.0),
     ]
     for activation, at_zero in activations:
-        (found,) = relevances(GradientPass(), activation, None, values)
+        (found,) = relevances(gradients(), activation, None, values)
         for z, slope in zip(values.tolist(), found.tolist(), strict=True):
             limit = at_zero if abs(z) < 1e-6 else float(activation(torch.tensor(z).double())) / z
             assert slope == pytest.approx(limit, abs=1e-6)
@@ -762,18 +770,18 @@ def test_the_slope_of_an_activation_is_its_value_over_its_input() -> None:
 def test_factors_that_depend_on_the_image_have_half_their_gradients(operation: Any) -> None:
     left, right, relevance = random(3, 3), random(3, 3), random(3, 3)
     leaves = [left.clone().requires_grad_(), right.clone().requires_grad_()]
-    gradients = torch.autograd.grad(operation(*leaves), leaves, relevance)
-    found = relevances(GradientPass(), operation, relevance, left, right)
-    for one, gradient in zip(found, gradients, strict=True):
+    plain = torch.autograd.grad(operation(*leaves), leaves, relevance)
+    found = relevances(gradients(), operation, relevance, left, right)
+    for one, gradient in zip(found, plain, strict=True):
         assert_close(one, gradient / 2, 1e-9)
-    (alone,) = relevances(GradientPass(), lambda z: operation(z, right), relevance, left)
-    assert_close(alone, gradients[0], 1e-9)
+    (alone,) = relevances(gradients(), lambda z: operation(z, right), relevance, left)
+    assert_close(alone, plain[0], 1e-9)
 
 
 def test_a_divisor_is_a_constant() -> None:
     left, right, relevance = random(2, 3), random(2, 3), random(2, 3)
     leaves = [left.clone().requires_grad_(), right.clone().requires_grad_()]
-    with propagating(GradientPass().replacements(), "relevance", "this network"):
+    with propagating(gradients(), "relevance", "this network"):
         quotient = leaves[0] / leaves[1]
     found, nothing = torch.autograd.grad(quotient, leaves, relevance, allow_unused=True)
     assert_close(found, relevance / right, 1e-9)
@@ -786,11 +794,11 @@ def test_constant_attention_gets_nothing() -> None:
     def weighted(values: Tensor) -> Tensor:
         return values.softmax(dim=1) * weight + values
 
-    (held,) = relevances(GradientPass(attention_is_constant=True), weighted, None, values)
+    (held,) = relevances(gradients(attention_is_constant=True), weighted, None, values)
     assert torch.equal(held, torch.ones_like(values))
     leaf = values.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(weighted(leaf).sum(), leaf)
-    (found,) = relevances(GradientPass(), weighted, None, values)
+    (found,) = relevances(gradients(), weighted, None, values)
     assert_close(found, gradient, 1e-9)
 
 
@@ -802,10 +810,10 @@ def test_the_gamma_rule_by_hand() -> None:
     """
     values = torch.tensor([[2.0, -3.0]]).double()
     weight = torch.tensor([[4.0, 1.0]]).double()
-    rules = GradientPass(gamma_linear=1)
+    rules = gradients(gamma_linear=1)
     (found,) = relevances(rules, lambda z: F.linear(z, weight), None, values)
     assert_close(found, torch.tensor([[40 / 13, 5 / 13]]).double(), 1e-6)
     (found,) = relevances(rules, lambda z: F.linear(z, weight.flip(1)), None, values)
     assert_close(found, torch.tensor([[10 / 22, 80 / 22]]).double(), 1e-6)
-    (found,) = relevances(GradientPass(), lambda z: F.linear(z, weight), None, values)
+    (found,) = relevances(gradients(), lambda z: F.linear(z, weight), None, values)
     assert_close(found, weight, 1e-9)

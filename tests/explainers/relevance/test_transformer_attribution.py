@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from tests.conftest import Golden, assert_close
 from tests.explainers.relevance.slow_vit_relevance import SlowRules, slow_relevance
+from tests.explainers.relevance.tables import conserving
 from tests.plain_vit import BLOCKS, golden_vit, plain_vit, two_images
 from tests.tiny_networks import TINY, tiny_timm
 from ttame.classifiers.classifier import Classifier
@@ -18,11 +18,11 @@ from ttame.errors import ExplainerError
 from ttame.explainers.posthoc.block_attention import gradients_by_class, read_block_attention
 from ttame.explainers.posthoc.transformer_attribution import TransformerAttribution
 from ttame.explainers.relevance.attention_relevance import attention_relevance
-from ttame.explainers.relevance.conserving_pass import ConservingPass
 from ttame.explainers.relevance.propagation import propagating
+from ttame.explainers.relevance.rule_table import RuleTable
 
 PUBLISHED: dict[str, Any] = {"matrix_products": "halved", "stabiliser": "published"}
-PUBLISHED_RULES = ConservingPass(products="halved", stabiliser="published")
+PUBLISHED_RULES = conserving(products="halved", stabiliser="published")
 
 
 def published_vit(dtype: torch.dtype = torch.float64) -> Classifier:
@@ -112,7 +112,7 @@ def test_golden_relevance_between_the_layers(chefer: Golden) -> None:
             lambda _module, args, name=name: reached.update({name: args[0]})
         )
     image = chefer["input.image"].double().requires_grad_()
-    with propagating(PUBLISHED_RULES.replacements(), "relevance", "ViT"):
+    with propagating(PUBLISHED_RULES, "relevance", "ViT"):
         logits = network(image)
     for index, label in enumerate(chefer.number("class_indices")):
         score = logits[0, label]
@@ -192,8 +192,8 @@ def test_the_rows_that_the_head_reads_are_rolled_out(network: str) -> None:
     assert_close(explainer(images, 2).maps[:, 0].double(), expected, 1e-6)
 
 
-@pytest.mark.parametrize("rules", [ConservingPass(), PUBLISHED_RULES])
-def test_every_image_of_a_batch_keeps_its_relevance(rules: ConservingPass) -> None:
+@pytest.mark.parametrize("rules", [conserving(), PUBLISHED_RULES])
+def test_every_image_of_a_batch_keeps_its_relevance(rules: RuleTable) -> None:
     """What arrives at a block, skip and branch together, sums to the 1 that it began with."""
     network = golden_vit(torch.float64).network
     for parameter in network.parameters():
@@ -202,8 +202,7 @@ def test_every_image_of_a_batch_keeps_its_relevance(rules: ConservingPass) -> No
     for block in network.blocks:  # type: ignore[union-attr]
         block.register_forward_pre_hook(lambda _module, args: reached.append(args[0]))
     images = two_images().double().requires_grad_()
-    replacements = dataclasses.replace(rules, images=2).replacements()
-    with propagating(replacements, "relevance", "ViT"):
+    with propagating(rules, "relevance", "ViT", images=2):
         logits = network(images)
     for relevance in torch.autograd.grad(logits[0, 3] + logits[1, 8], reached):
         assert_close(relevance.sum(dim=(1, 2)), torch.ones(2).double(), 1e-6)

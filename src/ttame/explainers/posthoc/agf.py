@@ -11,25 +11,23 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.function_replacement import Operation, Replacement, replacing_functions
+from ttame.classifiers.function_replacement import replacing_functions
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.errors import ExplainerError
 from ttame.explainers.differentiation import require_graph
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import LRP_LICENCE_NOTE, MethodCard
-from ttame.explainers.relevance.conserving_pass import ConservingPass
+from ttame.explainers.relevance.conserving_table import conserving_table
 from ttame.explainers.relevance.function_arguments import convolution_arguments
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
-from ttame.explainers.relevance.pixel_relevance import image_limits
-from ttame.explainers.relevance.propagation import (
-    Redistribution,
-    check_propagation,
-    has_moved_only,
-    propagating,
-    widened,
-)
-from ttame.explainers.relevance.sharing_rules import LinearMap, LinearRule
-from ttame.explainers.relevance.stabilisers import divide_sign_aware
+from ttame.explainers.relevance.matches import WEIGHTED, Operation, SeesImage
+from ttame.explainers.relevance.operation_calls import LinearMap, OperationCall, weighted_call
+from ttame.explainers.relevance.operation_rules import Product, Sum
+from ttame.explainers.relevance.pixel_relevance import highest_of_image, lowest_of_image
+from ttame.explainers.relevance.propagation import check_propagation, propagating
+from ttame.explainers.relevance.recording import recorded, widened
+from ttame.explainers.relevance.rule import Rule
+from ttame.explainers.relevance.weighted_rules import Absolute, Weighted, ZBox
 
 
 class Agf(Explainer):
@@ -93,7 +91,7 @@ class Agf(Explainer):
             )
         self.classifier = classifier
         self.bytes_per_image = check_propagation(
-            classifier, _RULES.replacements(), self.method, "full_lrp or grad_cam"
+            classifier, _RULES, self.method, "full_lrp or grad_cam"
         )
 
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
@@ -109,9 +107,10 @@ class Agf(Explainer):
         require_graph(scores)
         leaf = images.detach().clone().requires_grad_()
         gradients = _CurrentGradients()
+        rules = _RULES.with_first((Operation("convolution"), Factorised(gradients)))
         with (
             torch.enable_grad(),
-            propagating(_rules(gradients), self.method, self.classifier.name),
+            propagating(rules, self.method, self.classifier.name),
             scoring_in_the_last_layer(self.classifier),
         ):
             output = self.classifier.logits(leaf)
@@ -125,14 +124,25 @@ class Agf(Explainer):
         return RawMaps(logits, classes, torch.stack(maps, dim=1))
 
 
-_RULES = ConservingPass(linear="absolute", sums="absolute", products="halved", limits=image_limits)
+_OF_PIXELS = ZBox(lowest_of_image, highest_of_image)
+
+_RULES = conserving_table(Absolute(), Sum("absolute"), Product("halved")).with_first(
+    (WEIGHTED & SeesImage(), _OF_PIXELS)
+)
+"""All rules but that of convolutions, which need the class's gradients."""
 
 
 @dataclasses.dataclass
 class _CurrentGradients:
-    """The gradients of all convolutions' inputs for the class that is propagated at the moment."""
+    """The gradients of all convolutions' inputs for the class that is propagated at the moment.
+
+    Attributes:
+        of_inputs: in the order of the calls.
+        seen: how many convolutions have been called under the rules.
+    """
 
     of_inputs: tuple[Tensor, ...] = ()
+    seen: int = 0
 
 
 def relevance_of_classes(logits: Tensor, classes: Tensor) -> Tensor:
@@ -169,29 +179,31 @@ def _reading_convolution_inputs() -> Iterator[list[Tensor]]:
         yield inputs
 
 
-def _rules(gradients: _CurrentGradients) -> dict[Operation, Replacement]:
-    """The rules with factorisation at every convolution but the first."""
-    plain = _RULES.replacements()
-    seen = 0
+@dataclasses.dataclass(frozen=True)
+class Factorised(Rule):
+    """Factorisation at every convolution but the first; see :class:`Agf`.
 
-    def convolution(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        nonlocal seen
-        number, seen = seen, seen + 1
-        values, weight, bias, settings = convolution_arguments(*args, **kwargs)
-        if weight.requires_grad or has_moved_only(values):
-            return plain["convolution"](function, args, kwargs)
-        rule = FactorisedRule(
-            lambda z, w: function(z, w, None, *settings), lambda: gradients.of_inputs[number]
-        )
-        return Redistribution.apply(
-            lambda z, w: function(z, w, bias, *settings), rule, values, weight
-        )
+    Attributes:
+        gradients: filled in before the rule is used.
+    """
 
-    return {**plain, "convolution": convolution}
+    gradients: _CurrentGradients
+
+    def apply(self, call: OperationCall) -> Any:
+        """Run the convolution and record its rule."""
+        number = self.gradients.seen
+        self.gradients.seen += 1
+        if call.sees_image:
+            return _OF_PIXELS.apply(call)
+        found = weighted_call(call)
+        if found is None:
+            return NotImplemented
+        shares = FactorisedShares(found.operation, lambda: self.gradients.of_inputs[number])
+        return recorded(found.run, shares, found.values, found.weight)
 
 
 @dataclasses.dataclass(frozen=True)
-class FactorisedRule:
+class FactorisedShares:
     """How a convolution shares out relevance; see :class:`Agf`.
 
     Attributes:
@@ -204,9 +216,11 @@ class FactorisedRule:
 
     def __call__(self, relevance: Tensor, values: Tensor, weight: Tensor) -> tuple[Tensor, None]:
         """Relevance of the input X, (B, C, h, w), from that of the output."""
-        by_contribution = LinearRule(self.operation, "absolute", divide_sign_aware)
-        share, _ = by_contribution(relevance, values, weight)
-        uniform, _ = by_contribution(relevance, torch.ones_like(values), weight)
+        layer = Weighted(values, weight, None, self.operation)
+        share = Absolute().share(relevance, layer)
+        uniform = Absolute().share(
+            relevance, dataclasses.replace(layer, values=torch.ones_like(values))
+        )
         gradient = widened(self.gradient())
         agreement = (values * gradient).mean(dim=1, keepdim=True).clamp(min=0)
         correction = (

@@ -12,10 +12,21 @@ from ttame.errors import ExplainerError
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.posthoc.block_attention import WITHOUT_ATTENTION
-from ttame.explainers.relevance.gradient_pass import GradientPass
+from ttame.explainers.relevance.gradient_rules import (
+    GammaGradient,
+    Gradient,
+    HalfGradients,
+    HeldDivisor,
+    HeldScale,
+    MeanSlope,
+)
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
+from ttame.explainers.relevance.matches import Operation
+from ttame.explainers.relevance.operation_calls import CONSTANT_PRODUCT
+from ttame.explainers.relevance.operation_rules import Constant
 from ttame.explainers.relevance.pixel_relevance import pixel_relevance
 from ttame.explainers.relevance.propagation import check_propagation
+from ttame.explainers.relevance.rule_table import RuleTable
 
 
 class AttnLrp(Explainer):
@@ -83,9 +94,9 @@ class AttnLrp(Explainer):
                 raise ExplainerError(f"{name}={gamma!r} for {self.method}", allowed="at least 0")
         _require_attention(classifier, self.method)
         self.classifier = classifier
-        self.rules = GradientPass(attention_is_constant, gamma_linear, gamma_convolution)
+        self.rules = attn_lrp_rules(attention_is_constant, gamma_linear, gamma_convolution)
         self.bytes_per_image = check_propagation(
-            classifier, self.rules.replacements(), self.method, WITHOUT_ATTENTION
+            classifier, self.rules, self.method, WITHOUT_ATTENTION
         )
         self.options = {
             "attention_is_constant": attention_is_constant,
@@ -95,14 +106,44 @@ class AttnLrp(Explainer):
 
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
         def explain(images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-            propagated = pixel_relevance(
-                self.classifier, self.rules.replacements(), images, choose_classes
-            )
+            propagated = pixel_relevance(self.classifier, self.rules, images, choose_classes)
             pixels = images.to(self.classifier.device).detach()
             maps = [(pixels * gradient).sum(dim=1) for gradient in propagated.by_class]
             return RawMaps(propagated.logits, propagated.classes, torch.stack(maps, dim=1))
 
         return explain_in_chunks(self, images, choose_classes, self.bytes_per_image, explain)
+
+
+def attn_lrp_rules(
+    attention_is_constant: bool = False, gamma_linear: float = 0.0, gamma_convolution: float = 0.0
+) -> RuleTable:
+    """The table of rules of :class:`AttnLrp`; the arguments are its options.
+
+    Example:
+        >>> print(attn_lrp_rules(gamma_convolution=0.25).in_words())
+        Operation('linear'): Gradient()
+        Operation('convolution'): GammaGradient(gamma=0.25)
+        Operation('matrix product', 'multiply'): HalfGradients()
+        Operation('softmax'): Gradient()
+        Operation('normalisation'): HeldScale()
+        Operation('activation'): MeanSlope()
+        Operation('divide'): HeldDivisor()
+        Operation('add', 'subtract', 'average', 'batch norm', 'matrix product with a constant'): \
+Gradient()
+    """
+    return RuleTable(
+        (Operation("linear"), GammaGradient(gamma_linear) if gamma_linear else Gradient()),
+        (
+            Operation("convolution"),
+            GammaGradient(gamma_convolution) if gamma_convolution else Gradient(),
+        ),
+        (Operation("matrix product", "multiply"), HalfGradients()),
+        (Operation("softmax"), Constant() if attention_is_constant else Gradient()),
+        (Operation("normalisation"), HeldScale()),
+        (Operation("activation"), MeanSlope()),
+        (Operation("divide"), HeldDivisor()),
+        (Operation("add", "subtract", "average", "batch norm", CONSTANT_PRODUCT), Gradient()),
+    )
 
 
 def _require_attention(classifier: Classifier, method: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Literal
 
 import torch
@@ -12,11 +11,19 @@ from ttame.classifiers.classifier import Classifier
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.posthoc.option_checks import check_choice
-from ttame.explainers.relevance.conserving_pass import conserving_pass
+from ttame.explainers.posthoc.transformer_attribution import attribution_rules
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
-from ttame.explainers.relevance.pixel_relevance import image_limits, pixel_relevance, valid_limits
+from ttame.explainers.relevance.matches import WEIGHTED, SeesImage
+from ttame.explainers.relevance.pixel_relevance import (
+    black_of,
+    highest_of_image,
+    lowest_of_image,
+    pixel_relevance,
+    white_of,
+)
 from ttame.explainers.relevance.propagation import check_propagation
 from ttame.explainers.relevance.stabilisers import Stabiliser
+from ttame.explainers.relevance.weighted_rules import ZBox
 
 WITHOUT_RELEVANCE = "grad_cam, integrated_gradients, smooth_grad, occlusion or rise"
 """Methods that ask for no rules."""
@@ -88,14 +95,21 @@ class FullLrp(Explainer):
         pixel_limits: Literal["image", "valid"] = "image",
     ) -> None:
         check_choice(self.method, "pixel_limits", pixel_limits, ("image", "valid"))
-        limits = image_limits if pixel_limits == "image" else valid_limits(classifier)
-        self.classifier = classifier
-        self.rules = dataclasses.replace(
-            conserving_pass(self.method, linear, additions, matrix_products, stabiliser),
-            limits=limits,
+        low, high = (
+            (lowest_of_image, highest_of_image)
+            if pixel_limits == "image"
+            else (black_of(classifier), white_of(classifier))
         )
+        self.classifier = classifier
+        self.rules = attribution_rules(
+            self.method,
+            linear=linear,
+            additions=additions,
+            matrix_products=matrix_products,
+            stabiliser=stabiliser,
+        ).with_first((WEIGHTED & SeesImage(), ZBox(low, high, stabiliser)))
         self.bytes_per_image = check_propagation(
-            classifier, self.rules.replacements(), self.method, WITHOUT_RELEVANCE
+            classifier, self.rules, self.method, WITHOUT_RELEVANCE
         )
         self.options = {
             "linear": linear,
@@ -107,8 +121,7 @@ class FullLrp(Explainer):
 
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
         def explain(images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-            rules = dataclasses.replace(self.rules, images=len(images)).replacements()
-            propagated = pixel_relevance(self.classifier, rules, images, choose_classes)
+            propagated = pixel_relevance(self.classifier, self.rules, images, choose_classes)
             maps = [relevance.sum(dim=1) for relevance in propagated.by_class]
             return RawMaps(propagated.logits, propagated.classes, torch.stack(maps, dim=1))
 

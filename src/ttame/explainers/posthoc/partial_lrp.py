@@ -16,8 +16,8 @@ from ttame.explainers.posthoc.block_attention import (
     head_mean,
     layout_for,
 )
+from ttame.explainers.posthoc.transformer_attribution import attribution_rules
 from ttame.explainers.relevance.attention_relevance import attention_relevance
-from ttame.explainers.relevance.conserving_pass import conserving_pass
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
 from ttame.explainers.relevance.propagation import check_propagation
 from ttame.explainers.relevance.stabilisers import Stabiliser
@@ -79,11 +79,17 @@ class PartialLrp(Explainer):
         matrix_products: Literal["normalised", "halved"] = "normalised",
         stabiliser: Stabiliser = "sign-aware",
     ) -> None:
-        self.rules = conserving_pass(self.method, linear, additions, matrix_products, stabiliser)
+        self.rules = attribution_rules(
+            self.method,
+            linear=linear,
+            additions=additions,
+            matrix_products=matrix_products,
+            stabiliser=stabiliser,
+        )
         self.classifier = classifier
         self.layout = attending_layout(classifier, self.method)
         self.bytes_per_image = check_propagation(
-            classifier, self.rules.replacements(), self.method, WITHOUT_ATTENTION
+            classifier, self.rules, self.method, WITHOUT_ATTENTION
         )
         self.options = {
             "linear": linear,

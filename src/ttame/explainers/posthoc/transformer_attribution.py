@@ -20,11 +20,15 @@ from ttame.explainers.posthoc.block_attention import (
     layout_for,
     read_block_attention,
 )
+from ttame.explainers.posthoc.option_checks import check_choice
 from ttame.explainers.relevance.attention_relevance import attention_relevance
-from ttame.explainers.relevance.conserving_pass import conserving_pass
+from ttame.explainers.relevance.conserving_table import conserving_table
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
+from ttame.explainers.relevance.operation_rules import Product, Sum
 from ttame.explainers.relevance.propagation import check_propagation
-from ttame.explainers.relevance.stabilisers import Stabiliser
+from ttame.explainers.relevance.rule_table import RuleTable
+from ttame.explainers.relevance.stabilisers import DIVISIONS, Stabiliser
+from ttame.explainers.relevance.weighted_rules import ZPlus
 
 
 class TransformerAttribution(Explainer):
@@ -101,8 +105,8 @@ class TransformerAttribution(Explainer):
         matrix_products: Literal["normalised", "halved"] = "normalised",
         stabiliser: Stabiliser = "sign-aware",
     ) -> None:
-        self.rules = conserving_pass(
-            self.method, "joint", "normalised", matrix_products, stabiliser
+        self.rules = attribution_rules(
+            self.method, matrix_products=matrix_products, stabiliser=stabiliser
         )
         self.classifier = classifier
         self.layout = attending_layout(classifier, self.method)
@@ -110,7 +114,7 @@ class TransformerAttribution(Explainer):
             start_block = min(1, len(self.layout.blocks) - 1)
         self.start = block_number(start_block, self.layout, self.method, "start_block")
         self.bytes_per_image = check_propagation(
-            classifier, self.rules.replacements(), self.method, WITHOUT_ATTENTION
+            classifier, self.rules, self.method, WITHOUT_ATTENTION
         )
         self.options = {
             "start_block": start_block,
@@ -141,6 +145,48 @@ class TransformerAttribution(Explainer):
             for of_class, relevance in zip(gradients, propagated.by_class, strict=True)
         ]
         return RawMaps(logits, classes, torch.stack(maps, dim=1))
+
+
+def attribution_rules(
+    method: str,
+    *,
+    linear: Literal["joint", "separate"] = "joint",
+    additions: Literal["normalised", "plain"] = "normalised",
+    matrix_products: Literal["normalised", "halved"] = "normalised",
+    stabiliser: Stabiliser = "sign-aware",
+) -> RuleTable:
+    """The table of rules that :class:`TransformerAttribution` and its baselines share.
+
+    Args:
+        method: for the error message.
+        linear: see :class:`.PartialLrp`.
+        additions: likewise.
+        matrix_products: likewise.
+        stabiliser: likewise.
+
+    Raises:
+        ExplainerError: an option has another value.
+
+    Example:
+        >>> print(attribution_rules("full_lrp", additions="plain").in_words())
+        Operation('linear', 'convolution', 'matrix product with a constant'): \
+ZPlus(parts='joint', stabiliser='sign-aware')
+        Operation('add', 'subtract'): Sum(shares='plain', stabiliser='sign-aware')
+        Operation('matrix product', 'multiply'): \
+Product(shares='normalised', stabiliser='sign-aware')
+        Operation('average'): SameSign(stabiliser='sign-aware')
+        Operation('softmax', 'normalisation', 'activation', 'batch norm', 'divide'): Pass()
+    """
+    check_choice(method, "linear", linear, ("joint", "separate"))
+    check_choice(method, "additions", additions, ("normalised", "plain"))
+    check_choice(method, "matrix_products", matrix_products, ("normalised", "halved"))
+    check_choice(method, "stabiliser", stabiliser, tuple(DIVISIONS))
+    return conserving_table(
+        ZPlus(linear, stabiliser),
+        Sum(additions, stabiliser),
+        Product(matrix_products, stabiliser),
+        stabiliser,
+    )
 
 
 def _positive_product(gradient: Tensor, relevance: Tensor) -> Tensor:

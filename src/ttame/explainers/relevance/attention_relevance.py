@@ -20,8 +20,9 @@ from ttame.explainers.posthoc.block_attention import (
     block_modules,
     gradients_by_class,
 )
-from ttame.explainers.relevance.conserving_pass import ConservingPass
-from ttame.explainers.relevance.propagation import propagating, widened
+from ttame.explainers.relevance.propagation import propagating
+from ttame.explainers.relevance.recording import widened
+from ttame.explainers.relevance.rule_table import RuleTable
 
 Relevance = TypeVar("Relevance")
 
@@ -45,7 +46,7 @@ class Propagated(Generic[Relevance]):
 def attention_relevance(
     classifier: Classifier,
     layout: TransformerLayout,
-    rules: ConservingPass,
+    table: RuleTable,
     images: Tensor,
     choose_classes: ChooseClasses,
     first_block: int,
@@ -55,7 +56,7 @@ def attention_relevance(
     Args:
         classifier: the network.
         layout: from :func:`ttame.explainers.posthoc.block_attention.attending_layout`.
-        rules: of the pass; the batch is filled in here.
+        table: the rules.
         images: (B, 3, H, W).
         choose_classes: called once.
         first_block: the first whose attention is asked for; the pass ends there.
@@ -65,11 +66,16 @@ def attention_relevance(
         that start as 1 at the logit.
     """
     blocks = block_modules(classifier, layout)[first_block:]
-    rules = dataclasses.replace(rules, images=len(images))
     with (
         torch.enable_grad(),
         _graph_from_input_of(blocks[0]),
-        propagating(rules.replacements(), "relevance propagation", classifier.name),
+        propagating(
+            table,
+            "relevance propagation",
+            classifier.name,
+            images=len(images),
+            network=classifier.network,
+        ),
         attention_graph(blocks) as probabilities,
         scoring_in_the_last_layer(classifier),
     ):

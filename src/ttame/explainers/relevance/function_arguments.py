@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -89,3 +90,42 @@ def first_by_place(
     if args or not named:
         return args, kwargs
     return (kwargs.pop(named[0]),), kwargs
+
+
+def batch_norm_scale(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    fixed: bool = False,
+) -> tuple[Tensor | None, Tensor | None]:
+    """What batch norm multiplies channels by and adds to them: (C,) and (C,).
+
+    Without running statistics it depends on the batch: then the factor is the weight alone, and
+    nothing is added; with ``fixed`` both are ``None``, as they are where there is no weight.
+    """
+    # torch's own order is another one than that of torch.nn.functional.
+    places = _BATCH_NORM_OF_TORCH if function is torch.batch_norm else _BATCH_NORM
+    given = {name: args[place] for name, place in places.items() if len(args) > place} | kwargs
+    mean, variance = given.get("running_mean"), given.get("running_var")
+    weight, bias = given.get("weight"), given.get("bias")
+    if mean is None or variance is None or given.get("training"):
+        return (None, None) if fixed else (weight, None)
+    deviation = (variance + given.get("eps", 1e-5)).sqrt()
+    factor = 1 / deviation if weight is None else weight / deviation
+    shift = -mean * factor
+    return factor, shift if bias is None else shift + bias
+
+
+_BATCH_NORM = {
+    name: place
+    for place, name in enumerate(
+        ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+    )
+}
+_BATCH_NORM_OF_TORCH = {
+    name: place
+    for place, name in enumerate(
+        ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
+    )
+}

@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.function_replacement import Operation, Replacement
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.explainers.explainer import ChooseClasses
 from ttame.explainers.posthoc.block_attention import gradients_by_class
 from ttame.explainers.relevance.attention_relevance import Propagated, half_precision_scale
-from ttame.explainers.relevance.propagation import propagating, widened
-from ttame.explainers.relevance.sharing_rules import Limits
+from ttame.explainers.relevance.propagation import propagating
+from ttame.explainers.relevance.recording import widened
+from ttame.explainers.relevance.rule_table import RuleTable
 
 
 def pixel_relevance(
     classifier: Classifier,
-    rules: Mapping[Operation, Replacement],
+    table: RuleTable,
     images: Tensor,
     choose_classes: ChooseClasses,
+    start: Literal["one", "logit"] = "one",
 ) -> Propagated[Tensor]:
     """Propagate the relevance of classes to the pixels.
 
     Args:
         classifier: the network.
-        rules: what runs instead of the network's operations.
+        table: the rules.
         images: (B, 3, H, W).
         choose_classes: called once.
+        start: what relevance, or the gradient, is at the class's logit: 1, or the logit itself.
 
     Returns:
-        For each class an image, (B, 3, H, W) relevances.
+        For each class an image, (B, 3, H, W) relevances, or modified gradients if the table carries
+        those.
     """
     leaf = images.detach().clone().requires_grad_()
     with torch.enable_grad():
         with (
-            propagating(rules, "relevance propagation", classifier.name),
+            propagating(
+                table,
+                "relevance propagation",
+                classifier.name,
+                images=len(images),
+                network=classifier.network,
+            ),
             scoring_in_the_last_layer(classifier),
         ):
             logits = classifier.logits(leaf)
         classes = choose_classes(logits.detach())
         scale = half_precision_scale(logits)
         scores = logits.gather(1, classes) * scale
+        if start == "logit":
+            scores = scores * scores.detach() / scale
 
     def by_class() -> Iterator[Tensor]:
         for (relevance,) in gradients_by_class(scores, [leaf]):
@@ -52,18 +64,26 @@ def pixel_relevance(
     return Propagated(logits.detach(), classes, by_class())
 
 
-def image_limits(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The smallest and largest value of each image, (B, 1, …)."""
-    dimensions = tuple(range(1, values.ndim))
-    return values.amin(dim=dimensions, keepdim=True), values.amax(dim=dimensions, keepdim=True)
+def lowest_of_image(values: Tensor) -> Tensor:
+    """The smallest value of each image, (B, 1, …): l of the z^B rule, as published."""
+    return values.amin(dim=tuple(range(1, values.ndim)), keepdim=True)
 
 
-def valid_limits(classifier: Classifier) -> Limits:
-    """What black and white become by a classifier's preprocessing, by colour."""
+def highest_of_image(values: Tensor) -> Tensor:
+    """The largest value of each image, (B, 1, …): h of the z^B rule, as published."""
+    return values.amax(dim=tuple(range(1, values.ndim)), keepdim=True)
+
+
+def black_of(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+    """What black becomes by a classifier's preprocessing, by colour: the lowest valid pixel."""
+    return classifier.preprocessing.black
+
+
+def white_of(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+    """What white becomes by a classifier's preprocessing, by colour: the highest valid pixel."""
     preprocessing = classifier.preprocessing
 
-    def limits(values: Tensor) -> tuple[Tensor, Tensor]:
-        black = preprocessing.black(values)
-        return black, preprocessing.normalise(torch.ones_like(black))
+    def white(values: Tensor) -> Tensor:
+        return preprocessing.normalise(torch.ones_like(preprocessing.black(values)))
 
-    return limits
+    return white

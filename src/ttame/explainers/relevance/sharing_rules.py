@@ -1,6 +1,6 @@
-"""How one operation shares out relevance: the rules of layer-wise relevance propagation.
+"""How one operation shares out relevance: the backward passes of rules, without a network.
 
-A rule is called with the relevance of the operation's output and with the operation's inputs, and
+Each is called with the relevance of the operation's output and with the operation's inputs, and
 returns the relevances of the inputs.
 """
 
@@ -8,97 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ttame.errors import ExplainerError
+from ttame.explainers.relevance.operation_calls import LinearMap
 from ttame.explainers.relevance.stabilisers import Divide
-
-LinearMap = Callable[[Tensor, Tensor], Tensor]
-"""(input, weight) to output, linear in both, without a bias."""
-
-LinearKind = Literal["joint", "separate", "absolute"]
-
-Limits = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Gives the lowest and highest pixel values for an input, broadcastable to it."""
 
 Bilinear = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearRule:
-    """Linear layers and convolutions.
-
-    Attributes:
-        operation: (input, weight) to output; the bias is ignored.
-        kind: ``"joint"`` is the α = 1 rule of Transformer Attribution,
-            ``R_in = z⁺ ⊙ W⁺ᵀ(R/Z) + z⁻ ⊙ W⁻ᵀ(R/Z)`` with ``Z = W⁺z⁺ + W⁻z⁻``; ``"separate"``
-            divides its two parts by their own sums, which doubles the relevance where both exist;
-            ``"absolute"`` takes ``|z|`` and ``|W|``.
-        divide: the stabilised division.
-        channels: the dimension of the output that the first dimension of the weight makes.
-    """
-
-    operation: LinearMap
-    kind: LinearKind
-    divide: Divide
-    channels: int | None = None
-
-    def __call__(
-        self, relevance: Tensor, values: Tensor, weight: Tensor, signs: Tensor | None = None
-    ) -> tuple[Tensor, None]:
-        """Relevance of the input from that of the output."""
-        weight = _with_signs(weight, signs)
-        if self.kind == "absolute":
-            return self._by_contribution(relevance, (values.abs(), weight.abs())), None
-        positive = values.clamp(min=0), weight.clamp(min=0)
-        negative = values.clamp(max=0), weight.clamp(max=0)
-        if self.kind == "joint":
-            return self._by_contribution(relevance, positive, negative), None
-        return self._by_contribution(relevance, positive).add_(
-            self._by_contribution(relevance, negative)
-        ), None
-
-    def _by_contribution(self, relevance: Tensor, *parts: tuple[Tensor, Tensor]) -> Tensor:
-        return by_contribution(self.operation, self.divide, relevance, *parts)
-
-
-@dataclasses.dataclass(frozen=True)
-class PixelRule:
-    """The z^B rule for a layer that sees pixels between a lowest and a highest value.
-
-    ``R_in = x ⊙ Wᵀ S − l ⊙ W⁺ᵀ S − h ⊙ W⁻ᵀ S`` with ``S = R / (W x − W⁺ l − W⁻ h)``.
-
-    Attributes:
-        operation: (input, weight) to output.
-        limits: gives l and h for the input.
-        divide: the stabilised division.
-        channels: the dimension of the output that the first dimension of the weight makes.
-    """
-
-    operation: LinearMap
-    limits: Limits
-    divide: Divide
-    channels: int | None = None
-
-    def __call__(
-        self, relevance: Tensor, values: Tensor, weight: Tensor, signs: Tensor | None = None
-    ) -> tuple[Tensor, None]:
-        """Relevance of the input from that of the output."""
-        weight = _with_signs(weight, signs)
-        lowest, highest = (limit.expand_as(values) for limit in self.limits(values))
-        parts = (
-            (values, weight),
-            (lowest, -weight.clamp(min=0)),
-            (highest, -weight.clamp(max=0)),
-        )
-        return by_contribution(self.operation, self.divide, relevance, *parts), None
-
-
-@dataclasses.dataclass(frozen=True)
-class AverageRule:
+class AverageShares:
     """Means, sums and average pooling: to the inputs that have the output's sign.
 
     ``R_in = z⁺ ⊙ ∂Σz⁺/∂z⁺ (R/Σz⁺)`` where the output is positive, and the same with z⁻ where it is
@@ -128,7 +50,7 @@ class AverageRule:
 
 
 @dataclasses.dataclass(frozen=True)
-class ProductRule:
+class ProductShares:
     """Matrix products and products of two tensors that both depend on the image.
 
     ``R_a = a ⊙ ∂Z/∂a (R/Z)`` and the same for b: each is the whole relevance, so the two are
@@ -158,7 +80,7 @@ class ProductRule:
 
 
 @dataclasses.dataclass(frozen=True)
-class SumRule:
+class SumShares:
     """Residual additions ``u + v``: ``R_u = u R/(u+v)``, ``R_v = v R/(u+v)``.
 
     Attributes:
@@ -184,33 +106,40 @@ class SumRule:
 
 
 def by_contribution(
-    operation: LinearMap, divide: Divide, relevance: Tensor, *parts: tuple[Tensor, Tensor]
+    operation: LinearMap,
+    divide: Divide,
+    relevance: Tensor,
+    *parts: tuple[Tensor, Tensor],
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """``Σ_parts v ⊙ Wᵀ(R/Z)`` with ``Z = Σ_parts W v``.
+    """``Σ_parts v ⊙ Wᵀ(R/Z)`` with ``Z = Σ_parts W v + b``.
 
     Args:
         operation: (values, weight) to output.
         divide: the stabilised division.
         relevance: R, of the output.
         *parts: pairs of values v and weight W: a share of the input meets a share of the weight.
+        bias: b, broadcastable to the output; what falls to it, no input gets.
+
+    Example:
+        >>> from ttame.explainers.relevance.stabilisers import divide_sign_aware
+        >>> values, weight = torch.tensor([[2.0, 1.0]]), torch.tensor([[3.0, -2.0]])
+        >>> by_contribution(torch.nn.functional.linear, divide_sign_aware, torch.ones(1, 1),
+        ...                 (values, weight))
+        tensor([[ 1.5000, -0.5000]])
     """
     leaves = [values.detach().requires_grad_() for values, _ in parts]
     with torch.enable_grad():
         total = operation(leaves[0], parts[0][1])
         for leaf, (_, weight) in zip(leaves[1:], parts[1:], strict=True):
             total = total + operation(leaf, weight)
-    quotient = divide(relevance, total.detach())
+    outputs = total.detach() if bias is None else total.detach() + bias
+    quotient = divide(relevance, outputs)
     gradients = torch.autograd.grad(total, leaves, quotient)
     result = gradients[0] * parts[0][0]
     for gradient, (values, _) in zip(gradients[1:], parts[1:], strict=True):
         result.addcmul_(gradient, values)
     return result
-
-
-def _with_signs(weight: Tensor, signs: Tensor | None) -> Tensor:
-    if signs is None:
-        return weight
-    return weight * signs.to(weight).reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def normalised(

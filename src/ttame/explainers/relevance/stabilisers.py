@@ -15,14 +15,14 @@ Divide = Callable[[Tensor, Tensor], Tensor]
 EPSILON = 1e-9
 
 
-def divide_sign_aware(relevance: Tensor, total: Tensor) -> Tensor:
+def divide_sign_aware(relevance: Tensor, total: Tensor, epsilon: float = EPSILON) -> Tensor:
     """``a / (b + sign(b)·ε)``, and 0 where b = 0: a division never grows by its stabiliser.
 
     Example:
         >>> divide_sign_aware(torch.ones(3), torch.tensor([2.0, 0.0, -2.0])).tolist()
         [0.5, 0.0, -0.5]
     """
-    stabilised = total + EPSILON * total.sign()
+    stabilised = total + epsilon * total.sign()
     return _quotient(relevance, stabilised, total)
 
 
