@@ -41,8 +41,8 @@ _PHOTO_FORMATS = (
     *("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF"),
     *("PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO"),
 )
-"""What a file may be, whatever its name. Pillow would hand others, such as EPS, to programs that run
-what stands in them."""
+"""What a file may be, whatever its name. Pillow would hand others, such as EPS, to programs that
+run what stands in them."""
 
 _STRIP_PIXELS = 4_000_000
 """Pixels that are converted at a time: what a conversion needs besides is never the photo's size.
