@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ttame.atomic_writing import write_json
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.errors import EvaluationError
 from ttame.evaluation.evaluation_run import (
     Listener,
@@ -22,6 +23,7 @@ from ttame.explainers.explainer import Explainer
 from ttame.results.evaluation import RandomisationScore
 
 
+@gives_everything_back
 def check_sanity(
     measuring: Measuring, methods: Mapping[str, Explainer], images: int, listener: Listener
 ) -> None:
