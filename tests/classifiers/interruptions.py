@@ -15,9 +15,8 @@ from typing import Any
 
 from ttame.errors import TtameError
 
-_CALL, _JUMP_BACKWARD = (
-    frozenset(code for name, code in dis.opmap.items() if name.startswith(begin))
-    for begin in ("CALL", "JUMP_BACKWARD")
+_JUMP_BACKWARD = frozenset(
+    code for name, code in dis.opmap.items() if name.startswith("JUMP_BACKWARD")
 )
 
 
@@ -66,8 +65,7 @@ class Striker:
         if event == "call":
             return True
         code = frame.f_code.co_code[frame.f_lasti]
-        # Before a call, in place of after it: the same handlers, and still less done.
-        return event == "opcode" and (code in _CALL or code in _JUMP_BACKWARD)
+        return event == "opcode" and code in _JUMP_BACKWARD
 
     def _strike(self) -> None:
         self.struck += 1
