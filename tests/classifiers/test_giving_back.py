@@ -208,6 +208,7 @@ def test_the_users_own_mode_is_never_undone_later() -> None:
         assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_interrupted_threads_leave_everything_as_found() -> None:
     network = small_cnn().train()
     explainer = make_explainer("grad_cam", Classifier(network, preprocessing=SMALL))
@@ -215,8 +216,11 @@ def test_interrupted_threads_leave_everything_as_found() -> None:
     before = everything(network)
     interrupted = []
 
+    ready = threading.Semaphore(0)
+
     def explain() -> None:
         try:
+            ready.release()
             while True:
                 explainer(IMAGE, 0)
         except KeyboardInterrupt:
@@ -226,6 +230,8 @@ def test_interrupted_threads_leave_everything_as_found() -> None:
         threads = [threading.Thread(target=explain) for _ in range(2)]
         for thread in threads:
             thread.start()
+        for _ in threads:
+            ready.acquire()
         time.sleep(0.005)
         for thread in threads:
             for _ in range(20):  # again, where a destructor swallowed it
