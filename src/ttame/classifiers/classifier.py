@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ttame.classifiers.batch_norm_folding import folded
 from ttame.classifiers.fast_attention import one_product_attention
 from ttame.classifiers.feature_taps import FeatureTap
 from ttame.classifiers.frozen_network import frozen
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.classifiers.layer_outputs import uncompiled
 from ttame.classifiers.network_trace import blank_image, run_network, trace_network
 from ttame.classifiers.pass_counter import note_pass
@@ -111,6 +112,7 @@ class Classifier:
         torch.Size([2, 5])
     """
 
+    @gives_everything_back
     def __init__(
         self,
         network: nn.Module,
@@ -183,6 +185,7 @@ class Classifier:
         """The floating dtype of the network's parameters."""
         return blank_image(self.network, (1, 1)).dtype
 
+    @gives_everything_back
     def with_taps(self, taps: Sequence[str | FeatureTap]) -> Classifier:
         """The same classifier, sharing the network, with features read elsewhere.
 
@@ -193,6 +196,7 @@ class Classifier:
         other.tap_choice = self._choose_taps(taps)
         return other
 
+    @gives_everything_back
     def for_many_passes(self) -> Classifier:
         """The same classifier on a faster copy of its network, for logits of many images.
 
@@ -209,11 +213,9 @@ class Classifier:
         other.network = network
         return other
 
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[nn.Module]:
+    def frozen(self) -> contextlib.AbstractContextManager[nn.Module]:
         """Hold the network in eval mode with its parameters frozen; see ``frozen_network``."""
-        with frozen(self.network) as network:
-            yield network
+        return frozen(self.network)
 
     def prepare(self, photos: Photo | Sequence[Photo]) -> Tensor:
         """Turn one or several photos into a batch for the network.
@@ -248,6 +250,7 @@ class Classifier:
             ]
             return torch.stack(prepared).to(self.device)
 
+    @gives_everything_back
     def logits(self, images: Tensor, *, rows: int | None = None) -> Tensor:
         """Run the network, and turn its outputs into class scores.
 
@@ -274,6 +277,7 @@ class Classifier:
         """The probabilities of all classes, (B, C) float32 in [0, 1]."""
         return self.outputs.probabilities(self.logits(images))
 
+    @gives_everything_back
     def read_features(self, images: Tensor) -> FeatureReading:
         """Run the network once and read logits and features.
 

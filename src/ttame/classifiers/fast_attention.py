@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 from ttame.classifiers.layer_outputs import watching_inputs
 
 
-@contextlib.contextmanager
-def one_product_attention(network: nn.Module) -> Iterator[None]:
+def one_product_attention(network: nn.Module) -> contextlib.AbstractContextManager[None]:
     """Lay out the input of batch-first self-attention so that it is projected in one product.
 
     ``nn.MultiheadAttention(batch_first=True)`` works on a transposed view of its input. With
@@ -26,8 +24,7 @@ def one_product_attention(network: nn.Module) -> Iterator[None]:
         for module in network.modules()
         if isinstance(module, nn.MultiheadAttention) and module.batch_first
     ]
-    with watching_inputs([(layer, _sequence_first_in_memory) for layer in layers]):
-        yield
+    return watching_inputs([(layer, _sequence_first_in_memory) for layer in layers])
 
 
 def _sequence_first_in_memory(

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from ttame.classifiers.giving_back import InFunctionMode, Lent
 
 Operation = Literal[
     "linear",
@@ -138,10 +140,9 @@ _OPERATION_OF: dict[Callable[..., Any], Operation] = {
 }
 
 
-@contextlib.contextmanager
 def replacing_functions(
     replacements: Mapping[Operation, Replacement], otherwise: Replacement | None = None
-) -> Iterator[None]:
+) -> contextlib.AbstractContextManager[None]:
     """Run some operations by other means while the block lasts, in this thread only.
 
     Fused attention is taken apart first: ``scaled_dot_product_attention`` into matrix products and
@@ -163,8 +164,7 @@ def replacing_functions(
         >>> torch.equal(doubled, 2 * network(torch.ones(1, 2)))
         True
     """
-    with _Replacing(replacements, otherwise):
-        yield
+    return Lent(InFunctionMode(_Replacing(replacements, otherwise)))
 
 
 class _Replacing(TorchFunctionMode):

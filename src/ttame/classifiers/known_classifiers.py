@@ -13,6 +13,7 @@ from torch import nn
 
 from ttame.classifiers.classifier import Classifier, ClassifierRecipe
 from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.classifiers.network_sources import (
     bundled,
     timm_models,
@@ -34,6 +35,7 @@ SOURCES: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {
 """What stands before the slash of a classifier's name, and who builds the network."""
 
 
+@gives_everything_back
 def load_classifier(
     name: str,
     weights: Literal["default", "none"] | str | Path = "default",
@@ -113,6 +115,7 @@ def load_classifier(
     )
 
 
+@gives_everything_back
 def load_described_classifier(
     recipe: ClassifierRecipe,
     *,

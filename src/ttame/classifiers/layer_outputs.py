@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-_active: ContextVar[frozenset[int]] = ContextVar("ttame_active_readers", default=frozenset())
+from ttame.classifiers.giving_back import Joining, Lent, Loan, lock
+
+_active: ContextVar[tuple[object, ...]] = ContextVar("ttame_active_readers", default=())
 """Which readers the running call opened. A hook that fires in another thread finds its reader
 missing here and does nothing, so that concurrent calls never see each other's features."""
-
-_registration_lock = threading.Lock()
-"""torch numbers its hooks with a counter that two threads could read at once."""
 
 OutputAction = Callable[[nn.Module, Any], Any]
 
 
-@contextlib.contextmanager
-def watching(layers: Iterable[tuple[nn.Module, OutputAction]]) -> Iterator[None]:
+def watching(
+    layers: Iterable[tuple[nn.Module, OutputAction]],
+) -> contextlib.AbstractContextManager[None]:
     """Call an action with the output of each layer while the block runs in this thread.
 
     Args:
@@ -33,17 +31,13 @@ def watching(layers: Iterable[tuple[nn.Module, OutputAction]]) -> Iterator[None]
     The hooks are removed when the block ends, also on exceptions; hooks of other people stay.
     """
 
-    def registration(module: nn.Module, action: OutputAction) -> _Registration:
-        def register(in_this_call: Callable[[], bool]) -> RemovableHandle:
-            def hook(module: nn.Module, _inputs: Any, output: Any) -> Any:
-                return action(module, output) if in_this_call() else None
+    def hook_of(action: OutputAction, in_this_call: Callable[[], bool]) -> Callable[..., Any]:
+        def hook(module: nn.Module, _inputs: Any, output: Any) -> Any:
+            return action(module, output) if in_this_call() else None
 
-            return module.register_forward_hook(hook)
+        return hook
 
-        return register
-
-    with _hooked(registration(module, action) for module, action in layers):
-        yield
+    return Lent(_HoldingHooks(layers, hook_of, _register_for_outputs))
 
 
 InputAction = Callable[
@@ -51,8 +45,9 @@ InputAction = Callable[
 ]
 
 
-@contextlib.contextmanager
-def watching_inputs(layers: Iterable[tuple[nn.Module, InputAction]]) -> Iterator[None]:
+def watching_inputs(
+    layers: Iterable[tuple[nn.Module, InputAction]],
+) -> contextlib.AbstractContextManager[None]:
     """Call an action with the input of each layer while the block runs in this thread.
 
     Args:
@@ -62,45 +57,75 @@ def watching_inputs(layers: Iterable[tuple[nn.Module, InputAction]]) -> Iterator
     The hooks are removed when the block ends, also on exceptions; hooks of other people stay.
     """
 
-    def registration(module: nn.Module, action: InputAction) -> _Registration:
-        def register(in_this_call: Callable[[], bool]) -> RemovableHandle:
-            # torch notes apart that a hook takes kwargs; while another thread registers or removes
-            # its hook, this one may see it without the note. Its own hooks are complete.
-            def hook(
-                module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
-            ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-                if kwargs is None or not in_this_call():
-                    return None
-                return action(module, args, kwargs)
+    # torch notes apart that a hook takes kwargs; while another thread registers or removes its
+    # hook, this one may see it without the note. Its own hooks are complete.
+    def hook_of(action: InputAction, in_this_call: Callable[[], bool]) -> Callable[..., Any]:
+        def hook(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+            if kwargs is None or not in_this_call():
+                return None
+            return action(module, args, kwargs)
 
-            return module.register_forward_pre_hook(hook, with_kwargs=True)
+        return hook
 
-        return register
-
-    with _hooked(registration(module, action) for module, action in layers):
-        yield
+    return Lent(_HoldingHooks(layers, hook_of, _register_for_inputs))
 
 
-_Registration = Callable[[Callable[[], bool]], RemovableHandle]
-"""Registers a hook that acts only where the given question is answered with yes."""
+def _register_for_outputs(module: nn.Module, hook: Callable[..., Any]) -> None:
+    module.register_forward_hook(hook)
 
 
-@contextlib.contextmanager
-def _hooked(registrations: Iterable[_Registration]) -> Iterator[None]:
-    """Hold hooks that act in this call only, and remove them at its end, whatever happens."""
-    reader = object()
-    token = _active.set(_active.get() | {id(reader)})
-    handles: list[RemovableHandle] = []
-    try:
-        with _registration_lock:
-            for register in registrations:
-                handles.append(register(lambda: id(reader) in _active.get()))
-        yield
-    finally:
-        with _registration_lock:
-            for handle in handles:
-                handle.remove()
-        _active.reset(token)
+def _register_for_inputs(module: nn.Module, hook: Callable[..., Any]) -> None:
+    module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+_Action = TypeVar("_Action")
+
+
+class _HoldingHooks(Loan[None]):
+    """Hooks that act in this call only."""
+
+    def __init__(
+        self,
+        layers: Iterable[tuple[nn.Module, _Action]],
+        hook_of: Callable[[_Action, Callable[[], bool]], Callable[..., Any]],
+        register: Callable[[nn.Module, Callable[..., Any]], None],
+    ) -> None:
+        super().__init__()
+        reader = object()
+        self.reader = Joining(_active, reader)
+        self.register = register
+        self.hooks = [
+            (module, hook_of(action, lambda: reader in _active.get())) for module, action in layers
+        ]
+
+    def begin(self) -> None:
+        self.reader.begin()
+        # torch numbers its hooks with a counter that two threads could read at once.
+        with lock:
+            for module, hook in self.hooks:
+                self.register(module, hook)
+
+    def undo(self) -> None:
+        with lock:
+            for module, hook in self.hooks:
+                _remove(module, hook)
+        self.reader.undo()
+
+
+def _remove(module: nn.Module, hook: Callable[..., Any]) -> None:
+    """What the handle of a hook does, which registering may have been too interrupted to return."""
+    hooks: Any
+    for hooks, notes in (
+        (module._forward_hooks, ("_forward_hooks_with_kwargs", "_forward_hooks_always_called")),
+        (module._forward_pre_hooks, ("_forward_pre_hooks_with_kwargs",)),
+    ):
+        for key in [key for key, registered in hooks.copy().items() if registered is hook]:
+            # The hook last: it is how the notes are found, should this be interrupted.
+            for note in notes:
+                getattr(module, note).pop(key, None)
+            hooks.pop(key, None)
 
 
 @contextlib.contextmanager
@@ -131,11 +156,9 @@ def reading(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
         yield outputs
 
 
-@contextlib.contextmanager
-def hooks_at_rest() -> Iterator[None]:
+def hooks_at_rest() -> contextlib.AbstractContextManager[object]:
     """Keep other threads from adding or removing hooks here, while modules are being copied."""
-    with _registration_lock:
-        yield
+    return lock
 
 
 def uncompiled(network: nn.Module) -> nn.Module:
@@ -143,34 +166,40 @@ def uncompiled(network: nn.Module) -> nn.Module:
     return getattr(network, "_orig_mod", network)
 
 
-_eager_lock = threading.Lock()
-_eager_callers = 0
-_eager_stance = contextlib.ExitStack()
+_eager: set[_RunningEagerly] = set()
+_stance_before: list[Any] = []
+"""The compiler's stance that the first of them found."""
 
 
-@contextlib.contextmanager
-def running_eagerly(network: nn.Module) -> Iterator[None]:
+def running_eagerly(network: nn.Module) -> contextlib.AbstractContextManager[None]:
     """Run compiled parts of ``network`` as plain Python while the block lasts.
 
     The graph of a module that was compiled in place (``module.compile()``), or of a compiled
     module inside the network, would skip the hooks that read features. Any number of threads may
     ask for it at once. Networks without compiled parts cost only a look.
     """
-    global _eager_callers
     if not any(_is_compiled(module) for module in network.modules()):
-        yield
-        return
-    with _eager_lock:
-        if not _eager_callers:
-            _eager_stance.enter_context(torch.compiler.set_stance("force_eager"))
-        _eager_callers += 1
-    try:
-        yield
-    finally:
-        with _eager_lock:
-            _eager_callers -= 1
-            if not _eager_callers:
-                _eager_stance.close()
+        return contextlib.nullcontext()
+    return Lent(_RunningEagerly())
+
+
+class _RunningEagerly(Loan[None]):
+    def begin(self) -> None:
+        from torch._dynamo import eval_frame
+
+        with lock:
+            if not _eager:
+                _stance_before[:] = [eval_frame._stance]
+            _eager.add(self)
+            torch.compiler.set_stance("force_eager")
+
+    def undo(self) -> None:
+        from torch._dynamo import eval_frame
+
+        with lock:
+            if _eager == {self}:
+                eval_frame._set_stance(_stance_before[0])
+            _eager.discard(self)
 
 
 def _is_compiled(module: nn.Module) -> bool:

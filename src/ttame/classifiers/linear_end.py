@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.feature_taps import FeatureTap
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.classifiers.layer_layouts import describe_layer
 from ttame.classifiers.layer_outputs import uncompiled, watching, watching_inputs
 from ttame.classifiers.network_trace import LayerRecord, noise_images
@@ -45,6 +46,7 @@ class LinearEnd:
         return class_weights(classifier, self.layer)
 
 
+@gives_everything_back
 def find_linear_end(classifier: Classifier) -> LinearEnd | None:
     """Find the features that the last linear layer reads after pooling, and check that it is so.
 
@@ -121,6 +123,7 @@ def linear_layer(classifier: Classifier, name: str) -> nn.Linear:
     return layer
 
 
+@gives_everything_back
 def class_weights(classifier: Classifier, name: str) -> Tensor:
     """(C, D) weights of the linear layer of this name, per class, without a graph.
 

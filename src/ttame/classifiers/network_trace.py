@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.frozen_network import frozen
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.classifiers.layer_outputs import first_tensor, running_eagerly, uncompiled, watching
 from ttame.errors import ClassifierError, TtameError
 from ttame.memory_limit import ran_out_of_memory
@@ -60,6 +61,7 @@ class NetworkTrace:
         return {layer.name: layer for layer in self.layers}
 
 
+@gives_everything_back
 def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTrace:
     """Run ``network`` once on a constant image and record the output shape of every layer.
 

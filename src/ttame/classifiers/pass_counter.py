@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from torch import Tensor
+
+from ttame.classifiers.giving_back import Joining, Lent, Loan
 
 
 @dataclasses.dataclass
@@ -28,8 +30,7 @@ class PassCount:
 _counting: ContextVar[tuple[PassCount, ...]] = ContextVar("ttame_pass_counts", default=())
 
 
-@contextlib.contextmanager
-def counting_passes() -> Iterator[PassCount]:
+def counting_passes() -> contextlib.AbstractContextManager[PassCount]:
     """Count the passes of all classifiers while the block runs in this thread.
 
     Example:
@@ -46,12 +47,21 @@ def counting_passes() -> Iterator[PassCount]:
         >>> count
         PassCount(forward=2, backward=0, tail=0)
     """
-    count = PassCount()
-    token = _counting.set((*_counting.get(), count))
-    try:
-        yield count
-    finally:
-        _counting.reset(token)
+    return Lent(_Counting())
+
+
+class _Counting(Loan[PassCount]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = PassCount()
+        self.joining = Joining(_counting, self.count)
+
+    def begin(self) -> PassCount:
+        self.joining.begin()
+        return self.count
+
+    def undo(self) -> None:
+        self.joining.undo()
 
 
 def note_pass(images: int, logits: Tensor) -> None:

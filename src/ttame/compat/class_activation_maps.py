@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.feature_taps import FeatureTap, TapLayout
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.classifiers.layer_outputs import first_tensor, uncompiled
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, TapError, near_matches
 from ttame.explainers.explainer import Explainer
@@ -72,6 +73,7 @@ class ClassActivationMaps:
     method: ClassVar[str]
     options: ClassVar[Mapping[str, Any]] = {}
 
+    @gives_everything_back
     def __init__(
         self,
         model: nn.Module,
@@ -89,6 +91,7 @@ class ClassActivationMaps:
         self.outputs: Tensor | None = None
         self._explainers: dict[tuple[int, int], list[Explainer]] = {}
 
+    @gives_everything_back
     def __call__(
         self,
         input_tensor: Tensor,

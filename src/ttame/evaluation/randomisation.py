@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.classifiers.layer_outputs import hooks_at_rest, uncompiled
 from ttame.errors import ClassifierError, NonFiniteMapError
 from ttame.explainers.explainer import Explainer
@@ -27,6 +28,7 @@ STAGES = 6
 _IMAGES_AT_ONCE = 8
 
 
+@gives_everything_back
 def randomisation_check(
     make_explainer: Callable[[Classifier], Explainer],
     classifier: Classifier,
@@ -185,11 +187,16 @@ def _randomised(classifier: Classifier, names: list[str], seed: int) -> Classifi
         ) from problem
     modules = dict(network.cpu().named_modules())
     # On the CPU, so that the weights are the same for every device.
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for name in names:
-            digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
-            torch.default_generator.manual_seed(int.from_bytes(digest[:7], "big"))
-            _randomise(modules[name])
+    random_state = torch.default_generator.get_state()
+    try:
+        with torch.no_grad():
+            for name in names:
+                digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+                torch.default_generator.manual_seed(int.from_bytes(digest[:7], "big"))
+                _randomise(modules[name])
+    finally:
+        # Here, and not when a context manager that an interruption skipped is collected.
+        torch.default_generator.set_state(random_state)
     other = copy.copy(classifier)
     other.network = network.to(classifier.device)
     other.recipe = None

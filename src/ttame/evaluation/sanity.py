@@ -9,6 +9,7 @@ from typing import Any
 
 from ttame.atomic_writing import write_json
 from ttame.bounded_reading import UnreadableFileError
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.errors import EvaluationError
 from ttame.evaluation.evaluation_run import (
     Listener,
@@ -23,6 +24,7 @@ from ttame.json_files import checked_as, read_json_object
 from ttame.results.evaluation import RandomisationScore
 
 
+@gives_everything_back
 def check_sanity(
     measuring: Measuring, methods: Mapping[str, Explainer], images: int, listener: Listener
 ) -> None:

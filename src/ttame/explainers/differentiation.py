@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from ttame.classifiers.giving_back import Lent, Loan
 from ttame.errors import ExplainerError
 
 
-@contextlib.contextmanager
-def differentiating() -> Iterator[None]:
+def differentiating() -> contextlib.AbstractContextManager[None]:
     """Record gradients while the block lasts, also where the caller has switched them off.
 
     Example:
@@ -20,8 +19,31 @@ def differentiating() -> Iterator[None]:
         ...     (2 * torch.ones(1).requires_grad_()).requires_grad
         True
     """
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
+    return Lent(_Differentiating())
+
+
+class _Differentiating(Loan[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self._inference: torch.inference_mode | None = None
+        self._gradients_before: bool | None = None
+
+    def begin(self) -> None:
+        self._gradients_before = torch.is_grad_enabled()
+        if torch.is_inference_mode_enabled():
+            self._inference = torch.inference_mode(False)
+            self._inference.__enter__()
+        torch.set_grad_enabled(True)
+
+    def undo(self) -> None:
+        if not self.in_its_thread() or self._gradients_before is None:
+            return
+        if self._inference is not None:
+            # Entered or not; left twice is as good as once. Left it must be: its destructor, at
+            # any time later, would bring the modes of today back.
+            with contextlib.suppress(AttributeError):
+                self._inference.__exit__(None, None, None)
+        torch.set_grad_enabled(self._gradients_before)
 
 
 def requiring_gradients(images: Tensor) -> Tensor:

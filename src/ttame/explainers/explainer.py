@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection, select_classes
 from ttame.classifiers.classifier import Classifier, Photo
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.errors import ClassSelectionError, NonFiniteMapError
 from ttame.explainers.differentiation import differentiating
 from ttame.explainers.memory_budget import DEFAULT_BUDGET, Progress
@@ -66,6 +67,12 @@ class Explainer(ABC):
         """The method's name in the registry."""
         return self.card.name
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):  # many methods try the network out when they are made
+            cls.__init__ = gives_everything_back(cls.__init__)  # type: ignore[method-assign]
+
+    @gives_everything_back
     def __call__(
         self, images: Tensor | Photo | Sequence[Photo], classes: ClassSelection = None
     ) -> Explanation:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.errors import ExplainerError, TapError, UnknownNameError
 from ttame.explainers.attention.trained_cards import TRAINED_CARDS
 from ttame.explainers.attention.trained_method import TrainedMethod
@@ -96,6 +97,7 @@ EXPLAINERS: dict[str, Method] = {
 """Name to method. A new method is one file and one line."""
 
 
+@gives_everything_back
 def make_explainer(
     name: str,
     classifier: Classifier,
@@ -160,6 +162,7 @@ def method_options(name: str) -> dict[str, Any]:
     }
 
 
+@gives_everything_back
 def methods_for(
     classifier: Classifier, names: Iterable[str] | None = None
 ) -> tuple[dict[str, Explainer], dict[str, str]]:

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.giving_back import InDispatchMode, Lent, gives_everything_back
 from ttame.errors import MemoryLimitError
 from ttame.explainers.differentiation import require_graph
 
@@ -61,14 +62,10 @@ def parse_memory(text: str | int) -> int:
     return size
 
 
-class ActivationMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class ActivationMeter:
     """Measures the bytes of tensors that are alive together while the block runs in this thread.
 
     Tensors that existed before, such as weights, are not counted.
-
-    Attributes:
-        live: bytes of the tensors that were made in the block and still exist.
-        peak: the largest ``live`` so far.
 
     Example:
         >>> with ActivationMeter() as meter:
@@ -78,14 +75,39 @@ class ActivationMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.live = 0
-        self.peak = 0
-        self._counted: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._counting = _Counting()
+        self._lent = Lent(InDispatchMode(self._counting.__enter__))
+
+    def __enter__(self) -> ActivationMeter:
+        self._lent.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lent.__exit__(*exception)
+
+    @property
+    def live(self) -> int:
+        """Bytes of the tensors that were made in the block and still exist."""
+        return self._counting.count_alive()
+
+    @property
+    def peak(self) -> int:
+        """The largest ``live`` so far."""
+        return self._counting.peak
 
     def restart(self) -> None:
         """Forget the peak so far; what is alive stays counted."""
-        self.peak = self.live
+        self._counting.peak = self.live
+
+
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._live = 0
+        self._counted: dict[int, tuple[weakref.ref[torch.UntypedStorage], int]] = {}
+        self._key_of: dict[int, int] = {}
+        self._gone: list[weakref.ref[torch.UntypedStorage]] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -98,18 +120,23 @@ class ActivationMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._count(leaf.untyped_storage())
         return result
 
+    def count_alive(self) -> int:
+        while self._gone:
+            key = self._key_of.pop(id(self._gone.pop()))
+            self._live -= self._counted.pop(key)[1]
+        return self._live
+
     def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
+        live, key, size = self.count_alive(), storage._cdata, storage.nbytes()
         if key in self._counted:
             return
-
-        def forget(_: object) -> None:
-            self._counted.pop(key, None)
-            self.live -= size
-
-        self._counted[key] = weakref.ref(storage, forget)
-        self.live += size
-        self.peak = max(self.peak, self.live)
+        # Not a function of ours, which would swallow Ctrl-C: nothing that is called by a
+        # destructor can raise.
+        reference = weakref.ref(storage, self._gone.append)
+        self._counted[key] = (reference, size)
+        self._key_of[id(reference)] = key
+        self._live = live + size
+        self.peak = max(self.peak, self._live)
 
 
 def _is_plain(leaf: object) -> bool:
@@ -120,6 +147,7 @@ def _storage_of(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
+@gives_everything_back
 def bytes_needed(run: Callable[[], object]) -> int:
     """The memory that a computation needs, with a margin: run it once on a single item.
 

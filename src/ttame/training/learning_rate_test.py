@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ttame.atomic_writing import whole_file, write_json
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError, TrainingError
 from ttame.memory_limit import naming_the_setting
@@ -64,6 +65,7 @@ class LearningRateTest:
         write_json(path, {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)})
 
 
+@gives_everything_back
 def find_learning_rate(
     classifier: Classifier,
     data: TrainingData,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError, TrainingError
 from ttame.explainers.attention.attention_explainer import AttentionExplainer
@@ -14,6 +15,7 @@ from ttame.explainers.differentiation import differentiating
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.processes import noticing_lost_processes
 from ttame.training.batch_loss import batch_loss
+from ttame.training.mixed_precision import in_mixed_precision
 from ttame.training.run_preparation import TrainingData, prepare_run
 from ttame.training.training_progress import StepClock, TrainingLog, TrainingProgress
 from ttame.training.training_run import TrainingRun
@@ -24,6 +26,7 @@ Watch = Callable[[TrainingProgress], None]
 BATCH_REMEDY = f"{SMALLER_BATCH}, a larger gradient_accumulation, or fewer workers"
 
 
+@gives_everything_back
 def train_explainer(
     classifier: Classifier,
     data: TrainingData,
@@ -138,7 +141,7 @@ def optimise(run: TrainingRun, batches: Sequence[PreparedBatch]) -> dict[str, fl
         images = batch.images.to(run.classifier.device)
         place = run.place(len(images), part)
         with run.accelerator.accumulate(run.head):
-            with run.accelerator.autocast():
+            with in_mixed_precision(run.accelerator):
                 loss = batch_loss(run.classifier, run.bare_head, images, run.settings, place)
             parts.append(run.average(loss.parts))
             _refuse_non_finite(run, run.step + 1, "the loss", parts[-1])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+
+from ttame.classifiers.giving_back import Lent, Loan, lock
 
 PATIENCE_IN_SECONDS = 3.0
 """How long one connection attempt may take."""
@@ -32,12 +32,11 @@ def is_reachable(url: str) -> bool:
     return True
 
 
-_lock = threading.Lock()
-_callers = 0
+_offline: set[_Offline] = set()
+"""Who needs the hub to be offline now; nobody's if the user wants it himself."""
 
 
-@contextlib.contextmanager
-def hub_without_retries() -> Iterator[bool]:
+def hub_without_retries() -> contextlib.AbstractContextManager[bool]:
     """Let the Hugging Face hub answer from its cache while the block runs, if it is unreachable.
 
     The hub's client would otherwise try each file six times, half a minute in all.
@@ -47,20 +46,26 @@ def hub_without_retries() -> Iterator[bool]:
     """
     from huggingface_hub import constants
 
-    global _callers
-    if constants.HF_HUB_OFFLINE and not _callers:
-        yield False
-        return
+    if constants.HF_HUB_OFFLINE and not _offline:
+        return contextlib.nullcontext(False)
     if is_reachable(constants.ENDPOINT):
-        yield True
-        return
-    with _lock:
-        _callers += 1
-        constants.HF_HUB_OFFLINE = True
-    try:
-        yield False
-    finally:
-        with _lock:
-            _callers -= 1
-            if not _callers:
+        return contextlib.nullcontext(True)
+    return Lent(_Offline())
+
+
+class _Offline(Loan[bool]):
+    def begin(self) -> bool:
+        from huggingface_hub import constants
+
+        with lock:
+            _offline.add(self)
+            constants.HF_HUB_OFFLINE = True
+        return False
+
+    def undo(self) -> None:
+        from huggingface_hub import constants
+
+        with lock:
+            if _offline == {self}:
                 constants.HF_HUB_OFFLINE = False
+            _offline.discard(self)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.classifiers.layer_outputs import uncompiled
 from ttame.classifiers.linear_end import class_weights
 from ttame.errors import ExplainerError
@@ -159,6 +160,7 @@ def head_input(reading: FeatureReading, settings: HeadSettings) -> list[Tensor]:
     return gated
 
 
+@gives_everything_back
 def new_attention_explainer(
     classifier: Classifier,
     settings: HeadSettings = HeadSettings(),  # noqa: B008 - frozen

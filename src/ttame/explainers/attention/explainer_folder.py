@@ -10,6 +10,7 @@ import torch
 from ttame.atomic_writing import whole_file, whole_folder, write_json, write_tensors
 from ttame.classifiers.classifier import Classifier, ClassifierRecipe
 from ttame.classifiers.feature_taps import layers_read_by
+from ttame.classifiers.giving_back import gives_everything_back
 from ttame.classifiers.known_classifiers import load_described_classifier
 from ttame.classifiers.network_trace import first_line
 from ttame.classifiers.recipe_rules import ForbiddenRecipeError
@@ -38,6 +39,7 @@ from ttame.outputs import OwnOutputs
 from ttame.preprocessing import Preprocessing
 
 
+@gives_everything_back
 def save_explainer(
     explainer: AttentionExplainer, folder: Path | str, *, overwrite: bool = False
 ) -> None:
@@ -68,6 +70,7 @@ def write_explainer_files(explainer: AttentionExplainer, folder: Path) -> None:
     write_json(folder / CONFIG_FILE, config.model_dump(mode="json"))
 
 
+@gives_everything_back
 def load_explainer(
     place: Path | str,
     *,
@@ -121,6 +124,7 @@ def load_explainer(
     return explainer
 
 
+@gives_everything_back
 def push_to_hub(explainer: AttentionExplainer, repository: str, *, private: bool = False) -> str:
     """Upload an explainer to the Hugging Face hub.
 

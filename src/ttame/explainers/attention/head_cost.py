@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.function_replacement import replacing_functions
+from ttame.classifiers.giving_back import InDispatchMode, Lent, gives_everything_back
 from ttame.classifiers.network_trace import blank_image
 from ttame.explainers.attention.head_plan import TrainedHead, plan_head
 from ttame.explainers.attention.head_settings import HeadSettings
 from ttame.explainers.attention.shared_head import SharedHead
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +43,7 @@ class HeadCost:
     prior_layer: str | None = None
 
 
+@gives_everything_back
 def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -> HeadCost:  # noqa: B008 - frozen
     """Count parameters and multiplications of a head for this classifier.
 
@@ -65,7 +72,7 @@ def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -
 
     def count(run: object) -> int:
         assert callable(run)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with Lent(_CountingFlops(FlopCounterMode(display=False))) as counter, torch.no_grad():
             run()
         return int(counter.get_total_flops())
 
@@ -87,6 +94,20 @@ def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -
         parts=plan.settings.parts,
         prior_layer=plan.prior_layer,
     )
+
+
+class _CountingFlops(InDispatchMode[Any]):
+    def __init__(self, counter: FlopCounterMode) -> None:
+        super().__init__(counter.__enter__)
+        self.tracker = counter.mod_tracker
+
+    def undo(self) -> None:
+        super().undo()
+        # The counter watches all modules of the process.
+        for hooks in (module._global_forward_pre_hooks, module._global_forward_hooks):
+            for key, hook in hooks.copy().items():
+                if getattr(hook, "__self__", None) is self.tracker:
+                    hooks.pop(key, None)
 
 
 def _class_weights(head: TrainedHead) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.differentiation import differentiating
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import MethodCard
 from ttame.explainers.posthoc.block_attention import (
@@ -66,7 +65,6 @@ class GenericAttention(Explainer):
         self.start = block_number(start_block, self.layout, self.method, "start_block")
         self.options = {"start_block": start_block, "pooling": self.layout.pooling}
 
-    @differentiating()
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
         read = read_block_attention(self.classifier, layout, images, self.start)

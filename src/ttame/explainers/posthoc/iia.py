@@ -13,7 +13,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import watching_inputs
 from ttame.classifiers.transformer_layout import TransformerLayout, replace_first_tensor
 from ttame.errors import ExplainerError
-from ttame.explainers.differentiation import differentiating, requiring_gradients
+from ttame.explainers.differentiation import requiring_gradients
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.memory_budget import bytes_per_image, in_chunks, items_at_once
 from ttame.explainers.method_card import MethodCard
@@ -111,7 +111,6 @@ class Iia(Explainer):
                 raise
             return None
 
-    @differentiating()
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
         with torch.no_grad():
             logits = self.classifier.logits(images)

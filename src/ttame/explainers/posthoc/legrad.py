@@ -11,7 +11,6 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.layer_outputs import watching
 from ttame.classifiers.transformer_layout import TransformerLayout, put_first_tensor
 from ttame.errors import ExplainerError
-from ttame.explainers.differentiation import differentiating
 from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.method_card import MethodCard
 from ttame.explainers.posthoc.block_attention import (
@@ -83,7 +82,6 @@ class LeGrad(Explainer):
         self.pooling = pooling
         self.options = {"blocks": blocks, "pooling": pooling}
 
-    @differentiating()
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
         blocks = block_modules(self.classifier, layout)[-self.blocks :]

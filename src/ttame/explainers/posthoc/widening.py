@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ttame.classifiers.giving_back import InFunctionMode, Lent
+
 _OVERWRITES_BY_NAME = frozenset({"__setitem__", "__set__", "__iadd__", "__isub__", "__imul__"})
 
 
-@contextlib.contextmanager
-def widening() -> Iterator[None]:
+def widening() -> contextlib.AbstractContextManager[None]:
     """Let what is float32 stay float32, in this thread, while the block lasts.
 
     Where an operation meets float32 and half precision, as a linear layer of a half-precision
@@ -28,8 +29,7 @@ def widening() -> Iterator[None]:
         >>> narrow.dtype, wide.dtype
         (torch.bfloat16, torch.float32)
     """
-    with _Widening():
-        yield
+    return Lent(InFunctionMode(_Widening()))
 
 
 class _Widening(TorchFunctionMode):
