@@ -14,6 +14,7 @@ from tests.conftest import assert_close
 from tests.explainers.relevance.tables import almost_without_stabilisers
 from tests.explainers.relevance.test_propagation import Squaring, with_layer
 from tests.tiny_networks import TINY
+from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, UnknownNameError
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.posthoc.attn_lrp import AttnLrp, attn_lrp_rules
@@ -26,6 +27,7 @@ from ttame.explainers.relevance.rule_presets import RULE_PRESETS, rule_table
 from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.explainers.relevance.stabilisers import divide_sign_aware
 from ttame.explainers.relevance.weighted_rules import Flat, Weighted, WeightedRule, WSquare
+from ttame.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize("network", ["cnn", "timm resnet"])
@@ -118,6 +120,28 @@ def test_layers_are_told_apart_in_every_thread() -> None:
     for module in classifier.network.modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
+
+
+def test_the_last_layer_of_one_logit_goes_by_its_name() -> None:
+    """The scores -z/2 and z/2 are made of it, and belong to it like the logit."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1),
+    )  # fmt: skip
+    classifier = Classifier(network, preprocessing=Preprocessing.imagenet(8), outputs="binary")
+    preset = rule_table("epsilon_plus", classifier)
+    images = torch.randn(1, 3, 8, 8)
+    by_name, by_operation, otherwise = (
+        Lrp(classifier, rules=rules)(images, "all").maps
+        for rules in (
+            preset.with_first((LayerName("6"), Flat())),
+            preset.with_first((Operation("linear"), Flat())),
+            preset,
+        )
+    )
+    assert torch.equal(by_name, by_operation)
+    assert not torch.allclose(by_name, otherwise)
 
 
 def test_what_the_error_says_to_add_helps() -> None:

@@ -110,8 +110,8 @@ class Agf(Explainer):
         rules = _RULES.with_first((Operation("convolution"), Factorised(gradients)))
         with (
             torch.enable_grad(),
-            propagating(rules, self.method, self.classifier.name),
             scoring_in_the_last_layer(self.classifier),
+            propagating(rules, self.method, self.classifier.name),
         ):
             output = self.classifier.logits(leaf)
         maps = []

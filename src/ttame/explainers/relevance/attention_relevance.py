@@ -69,6 +69,7 @@ def attention_relevance(
     with (
         torch.enable_grad(),
         _graph_from_input_of(blocks[0]),
+        scoring_in_the_last_layer(classifier),
         propagating(
             table,
             "relevance propagation",
@@ -77,7 +78,6 @@ def attention_relevance(
             network=classifier.network,
         ),
         attention_graph(blocks) as probabilities,
-        scoring_in_the_last_layer(classifier),
     ):
         logits = classifier.logits(images.detach())
     classes = choose_classes(logits.detach())

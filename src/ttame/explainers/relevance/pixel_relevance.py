@@ -41,6 +41,8 @@ def pixel_relevance(
     leaf = images.detach().clone().requires_grad_()
     with torch.enable_grad():
         with (
+            # Before the table: its hooks must see the layer still running when it gives scores.
+            scoring_in_the_last_layer(classifier),
             propagating(
                 table,
                 "relevance propagation",
@@ -48,7 +50,6 @@ def pixel_relevance(
                 images=len(images),
                 network=classifier.network,
             ),
-            scoring_in_the_last_layer(classifier),
         ):
             logits = classifier.logits(leaf)
         classes = choose_classes(logits.detach())

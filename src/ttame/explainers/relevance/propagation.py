@@ -186,10 +186,10 @@ def check_propagation(
         with (
             torch.enable_grad(),
             ActivationMeter() as meter,
+            scoring_in_the_last_layer(classifier),
             propagating(
                 table, method, classifier.name, network=classifier.network, naming_layers=True
             ),
-            scoring_in_the_last_layer(classifier),
         ):
             logits = classifier.logits(images.to(expected).requires_grad_())
     except ExplainerError as problem:
