@@ -29,10 +29,10 @@ from benchmarks.transformer_ablations import (
     with_uniform_attention,
     with_uniform_class_attention,
 )
-from ttame.atomic_writing import write_json
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
+from ttame.files.atomic_writing import write_json
 
 HERE = Path(__file__).parent
 DATA = HERE.parent.parent / "shared" / "data"

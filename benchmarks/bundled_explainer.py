@@ -21,8 +21,8 @@ from ttame.classifiers.classifier import Classifier
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
 from ttame.explainers.known_explainers import make_explainer
+from ttame.images.pixel_masking import mask_images
 from ttame.metrics.average_drop import drop_of, increase_of, published_masks
-from ttame.pixel_masking import mask_images
 
 HERE = Path(__file__).parent
 SHARES = (1.0, 0.5, 0.15)

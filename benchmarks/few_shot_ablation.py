@@ -44,15 +44,15 @@ from ttame.datasets.open_photos import open_photos
 from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.evaluation.evaluate_methods import evaluate, machine_in_words
 from ttame.evaluation.row_store import RowStore
-from ttame.explainers.attention.attention_explainer import (
+from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
     head_maps,
     new_attention_explainer,
 )
-from ttame.explainers.attention.explainer_config import CONFIG_FILE
-from ttame.explainers.attention.explainer_places import find_explainer
-from ttame.explainers.attention.map_scale import exponents_for_means
-from ttame.explainers.attention.shared_head import SharedHead
+from ttame.explainers.trained.explainer_config import CONFIG_FILE
+from ttame.explainers.trained.explainer_places import find_explainer
+from ttame.explainers.trained.map_scale import exponents_for_means
+from ttame.explainers.trained.shared_head import SharedHead
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.protocol import Protocol
 from ttame.training.training_settings import TrainingSettings, training_settings

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ttame.atomic_writing import whole_file
+from ttame.files.atomic_writing import whole_file
 
 KEPT = Path(__file__).parent / "few_shot_ablation_values"
 DECIMALS = 3

@@ -15,11 +15,11 @@ import torch
 from benchmarks.few_shot_plans import POINTING
 from benchmarks.few_shot_study import Rows, Study, measure, on_images
 from benchmarks.operating_points import ROOT
-from ttame.atomic_writing import write_json
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.annotations import fingerprint_of, open_annotations
 from ttame.datasets.open_photos import open_photos
 from ttame.evaluation.evaluation_run import spread
+from ttame.files.atomic_writing import write_json
 
 BOXES = ROOT.parent / "shared" / "data" / "tiny-imagenet-boxes"
 

@@ -26,7 +26,7 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.evaluation.evaluate_methods import Silence, evaluate
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.summary import MeasuredMethod
-from ttame.explainers.explainer import Explainer
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer
 
 FOLDER = ROOT / "runs" / "few_shot_report"

@@ -23,12 +23,12 @@ import ttame
 from ttame.cli.methods import short_reasons
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.drawing.pixel_heatmaps import pixel_heatmaps
-from ttame.explainers.attention.explainer_places import bundled_methods
+from ttame.explainers.contract.method_card import MethodFamily
 from ttame.explainers.known_explainers import EXPLAINERS
-from ttame.explainers.method_card import MethodFamily
-from ttame.photos import read_photo
-from ttame.preprocessing import PhotoRegion
-from ttame.saliency_maps import to_unit_range
+from ttame.explainers.trained.explainer_places import bundled_methods
+from ttame.images.photos import read_photo
+from ttame.images.preprocessing import PhotoRegion
+from ttame.images.saliency_maps import to_unit_range
 
 DOCS = Path(__file__).parent.parent / "docs"
 PHOTOS = {

@@ -27,18 +27,18 @@ from torch import Tensor
 import ttame
 from benchmarks.benchmark_page import table, write_section
 from benchmarks.line_chart import Line, line_chart
-from ttame.atomic_writing import write_tensors
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.prepared_images import PreparedImages, collate
-from ttame.explainers.attention.attention_explainer import AttentionExplainer
-from ttame.explainers.attention.map_scale import exponents_for_means
-from ttame.explainers.explainer import Explainer
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.explainers.trained.map_scale import exponents_for_means
+from ttame.files.atomic_writing import write_tensors
+from ttame.images.pixel_masking import mask_images
+from ttame.images.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
 from ttame.metrics.average_drop import drop_of, increase_of
-from ttame.pixel_masking import mask_images
-from ttame.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
+from ttame.networks.weights_files import weight_fingerprint
 
 ROOT = Path(__file__).parent.parent
 REPORT_PHOTOS = Path(__file__).parent / "photo_splits" / "report-200.txt"

@@ -94,7 +94,7 @@ def make_step(classifier: object, images: torch.Tensor) -> Callable[[dict[str, f
     """One step exactly as the training loop takes it, with a clock between its parts."""
     import ttame
     from ttame.classifiers.classifier import Classifier
-    from ttame.explainers.attention.attention_explainer import head_input
+    from ttame.explainers.trained.attention_explainer import head_input
     from ttame.training.attention_objective import objective, own_maps, selected_classes
     from ttame.training.masked_pass import masked_logits
     from ttame.training.optimisation import make_optimiser

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from tests.conftest import Golden
-from ttame.explainers.attention.attention_head import AttentionHead
-from ttame.explainers.attention.head_settings import HeadSettings, HeadVariant
+from ttame.explainers.trained.attention_head import AttentionHead
+from ttame.explainers.trained.head_settings import HeadSettings, HeadVariant
 
 
 def golden_cnn(weights: dict[str, Tensor]) -> nn.Sequential:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tests.conftest import Golden
 from ttame.classifiers.classifier import Classifier
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 HEADS = 3
 BLOCKS = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -15,83 +16,131 @@ from ttame.version import __version__
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "ttame"
 
-LEAVES = {
-    "errors",
-    "version",
-    "atomic_writing",
-    "bounded_reading",
-    "json_files",
-    "folder_exchange",
-    "leftovers",
-    "memory_limit",
-    "photos",
-    "processes",
-    "outputs",
-    "preprocessing",
-    "printable_names",
-    "saliency_maps",
-    "tensor_files",
-    "pixel_masking",
-    "results",
-}
-MAY_IMPORT = {
-    **dict.fromkeys(LEAVES, LEAVES),
-    "classifiers": LEAVES,
-    "metrics": LEAVES,
-    "datasets": LEAVES,
-    "drawing": LEAVES,
-    "explainers": LEAVES | {"classifiers"},
-    "compat": LEAVES | {"classifiers", "explainers"},
-    "training": LEAVES | {"classifiers", "explainers", "datasets", "metrics"},
-    "reporting": LEAVES | {"drawing"},
-    "evaluation": LEAVES | {"classifiers", "explainers", "datasets", "metrics"},
-}
+FLOORS: list[dict[str, set[str]]] = [
+    {"cli": {"everything below"}},
+    {
+        "reporting": {"drawing", "results", "images", "files", "errors"},
+        "compat": {"explainers", "explainers.contract", "classifiers", "features", "networks"}
+        | {"images", "errors"},
+    },
+    {
+        "training": {"explainers.trained", "explainers.contract", "metrics", "classifiers"}
+        | {"features", "networks", "datasets", "images", "files", "memory_limit", "processes"}
+        | {"errors"},
+        "evaluation": {"explainers", "explainers.trained", "explainers.contract", "metrics"}
+        | {"classifiers", "networks", "datasets", "results", "images", "files", "memory_limit"}
+        | {"processes", "errors"},
+    },
+    {
+        "explainers": {"explainers.trained", "explainers.methods", "explainers.contract"}
+        | {"classifiers", "networks", "errors"},
+    },
+    {
+        "explainers.trained": {"explainers.contract", "classifiers", "features", "networks"}
+        | {"images", "files", "outputs", "version", "errors"},
+        "explainers.methods": {"explainers.relevance", "explainers.passes", "explainers.contract"}
+        | {"classifiers", "features", "networks", "images", "outputs", "memory_limit", "errors"},
+    },
+    {
+        "explainers.relevance": {"explainers.passes", "explainers.contract", "classifiers"}
+        | {"networks", "errors"},
+    },
+    {
+        "explainers.passes": {"explainers.contract", "classifiers", "features", "networks"}
+        | {"outputs", "memory_limit", "errors"},
+    },
+    {
+        "explainers.contract": {"classifiers", "networks", "results", "images", "outputs"}
+        | {"memory_limit", "errors"},
+    },
+    {"metrics": {"images", "errors"}},
+    {"classifiers": {"features", "networks", "images", "outputs", "memory_limit", "errors"}},
+    {"features": {"networks", "errors"}},
+    {"networks": {"files", "memory_limit", "errors"}},
+    {
+        "datasets": {"images", "files", "errors"},
+        "drawing": {"images", "errors"},
+        "results": {"images", "files", "outputs", "errors"},
+    },
+    {"images": {"memory_limit", "errors"}},
+    {
+        "files": {"errors"},
+        "outputs": {"errors"},
+        "memory_limit": {"errors"},
+        "processes": {"errors"},
+    },
+    {"errors": set(), "version": set()},
+]
+"""From the highest to the lowest; each room with those that it may import, all of lower floors."""
+
+ROOMS = {room: may for floor in FLOORS for room, may in floor.items()}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "base", "core"}
 
 
+@functools.cache
 def modules() -> list[Path]:
     return sorted(SOURCE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+def module_of(path: Path) -> str:
+    """The dotted name, without ``ttame.`` in front."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def imports_of(path: Path, *, at_top: bool = False) -> set[str]:
-    """Full names of the ttame modules that a file imports; ``at_top`` leaves lazy ones out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if at_top else ast.walk(tree)
+def room_of(module: str) -> str:
+    """The room of a module: the longest one that its name begins with."""
+    parts = module.split(".")
+    names = [".".join(parts[: length + 1]) for length in range(len(parts))]
+    return next((name for name in reversed(names) if name in ROOMS), parts[0])
+
+
+@functools.cache
+def imports_of(path: Path) -> set[str]:
+    """The ttame modules that a file imports, without ``ttame.`` in front; lazy ones too."""
+    known = {module_of(other) for other in modules()}
     found = set()
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            submodules = [name for name in inside if name.removeprefix("ttame.") in known]
+            found |= set(submodules or [node.module])
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-    return {name for name in found if name == "ttame" or name.startswith("ttame.")}
+    return {
+        name.removeprefix("ttame").removeprefix(".")
+        for name in found
+        if name == "ttame" or name.startswith("ttame.")
+    }
+
+
+def test_every_room_has_a_floor_and_rooms_import_lower_ones_only() -> None:
+    height = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
+    for room, may in ROOMS.items():
+        for other in may - {"everything below"}:
+            assert height[other] < height[room], f"{other} is not below {room}"
+    entries = {"__init__", "__main__"}
+    assert {room_of(module_of(path)) for path in modules()} - entries == set(ROOMS)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_rooms_import_only_what_they_may(path: Path) -> None:
-    room = room_of(path)
+    room = room_of(module_of(path))
     if room in ("__init__", "__main__", "cli"):
         return
-    imported = {name.split(".")[1] if "." in name else "" for name in imports_of(path)}
+    imported = imports_of(path)
     assert "" not in imported, "nothing inside imports the package root"
-    assert imported <= MAY_IMPORT[room] | {room}
+    assert {room_of(module) for module in imported} <= ROOMS[room] | {room}
 
 
 def test_nobody_imports_the_command_line() -> None:
     for path in modules():
-        if room_of(path) not in ("__main__", "cli"):
-            assert not any(name.startswith("ttame.cli") for name in imports_of(path)), path
+        if room_of(module_of(path)) not in ("__main__", "cli"):
+            assert not any(name.split(".")[0] == "cli" for name in imports_of(path)), path
 
 
-def test_imports_are_acyclic() -> None:
-    graph: dict[str, set[str]] = {}
-    for path in modules():
-        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        graph[name] = imports_of(path, at_top=True) - {"ttame"}
+def test_imports_are_acyclic_lazy_ones_too() -> None:
+    graph = {module_of(path): imports_of(path) - {""} for path in modules()}
     finished: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:

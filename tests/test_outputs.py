@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from tests.conftest import assert_close
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassifierError, UnknownNameError
+from ttame.images.preprocessing import Preprocessing
 from ttame.outputs import OUTPUTS, OwnOutputs, outputs_of_kind
-from ttame.preprocessing import Preprocessing
 
 GOOD: dict[str, Tensor] = {
     "softmax": torch.tensor([[0.0, math.log(3), -2.0], [1.0, 1.0, 1.0]]),

@@ -11,7 +11,7 @@ from torch import nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 CLASSES = 7
 

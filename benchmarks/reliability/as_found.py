@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules import module as every_module
 from torch.utils import _device, _python_dispatch
 
-from ttame.classifiers import frozen_network, giving_back
+from ttame.networks import frozen_network, giving_back
 
 Found = dict[str, Any]
 

@@ -29,7 +29,6 @@ from benchmarks.reliability.mutations import (
     mutate_tar,
     mutate_xml,
 )
-from ttame.classifiers.weights_files import load_weights, read_weights
 from ttame.datasets.annotated_photo import AnnotationSource
 from ttame.datasets.coco_annotations import CocoAnnotations
 from ttame.datasets.image_list import ImageList
@@ -41,7 +40,8 @@ from ttame.evaluation.evaluation_run import kept_maps
 from ttame.evaluation.row_store import BatchFacts, RowStore
 from ttame.evaluation.run_identity import MethodFacts, check_identity, known_methods, note_methods
 from ttame.evaluation.sanity import sanity_scores
-from ttame.photos import read_photo
+from ttame.images.photos import read_photo
+from ttame.networks.weights_files import load_weights, read_weights
 from ttame.results.evaluation import (
     ColumnFacts,
     CurvePoint,

@@ -30,7 +30,7 @@ IMPORTED_ONCE = [
     "ttame.evaluation.evaluate_methods",
     "ttame.evaluation.gallery",
     "ttame.explainers.known_explainers",
-    "ttame.explainers.attention.explainer_folder",
+    "ttame.explainers.trained.explainer_folder",
     "ttame.reporting.evaluation_report",
     "ttame.reporting.explanation_report",
     "ttame.training.train_explainer",

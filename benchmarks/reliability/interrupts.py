@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from benchmarks.reliability.as_found import changes, everything
 from benchmarks.reliability.attempts import Attempted
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.giving_back import gives_everything_back
 from ttame.errors import TtameError
-from ttame.explainers.explainer import Explainer
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
+from ttame.networks.giving_back import gives_everything_back
 
 QUICK_IN_SECONDS = 0.25
 """A method that takes longer a call is left out."""

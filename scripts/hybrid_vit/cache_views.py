@@ -31,10 +31,10 @@ from scripts.hybrid_vit.command_line import (
     whole_number,
 )
 from scripts.hybrid_vit.noted_options import note_or_compare
-from ttame.atomic_writing import write_tensors
-from ttame.classifiers.layer_outputs import reading
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
+from ttame.files.atomic_writing import write_tensors
+from ttame.networks.layer_outputs import reading
 
 STEM = "blocks.4"
 """The last layer at stride 16: 112 channels on a 14x14 grid at 224x224."""

@@ -31,8 +31,8 @@ from scripts.hybrid_vit.command_line import (
 )
 from scripts.hybrid_vit.noted_options import note_or_compare
 from scripts.hybrid_vit.readable_files import opened_tensors, read_all_tensors
-from ttame.atomic_writing import write_tensors
-from ttame.classifiers.hybrid_vit import STEM_STAGES, build_hybrid_vit
+from ttame.classifiers.sources.hybrid_vit import STEM_STAGES, build_hybrid_vit
+from ttame.files.atomic_writing import write_tensors
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.hybrid_vit.readable_files import read_json_object
-from ttame.atomic_writing import write_json
+from ttame.files.atomic_writing import write_json
 
 
 def note_or_compare(path: Path, description: Mapping[str, Mapping[str, Any]]) -> None:

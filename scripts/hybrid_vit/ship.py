@@ -23,8 +23,8 @@ from scripts.hybrid_vit.card import ShippedTransformer, Stage, card_of, read_log
 from scripts.hybrid_vit.command_line import OneLineParser, problems_in_one_line
 from scripts.hybrid_vit.distil import described, read_options, read_trained
 from scripts.hybrid_vit.readable_files import read_json_object
-from ttame.atomic_writing import whole_file, write_tensors
-from ttame.classifiers.hybrid_vit import STEM
+from ttame.classifiers.sources.hybrid_vit import STEM
+from ttame.files.atomic_writing import whole_file, write_tensors
 
 PACKAGE = Path("src/ttame/classifiers/hybrid_vit_lite0")
 MOST_BYTES = 12_000_000

@@ -23,55 +23,55 @@ from ttame.version import __version__
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
-    from ttame.classifiers.feature_taps import FeatureTap
     from ttame.classifiers.known_classifiers import load_classifier
     from ttame.errors import TtameError
     from ttame.evaluation.evaluate_methods import evaluate
-    from ttame.explainers.attention.attention_explainer import (
+    from ttame.explainers.contract.explainer import Explainer
+    from ttame.explainers.contract.method_card import MethodCard
+    from ttame.explainers.known_explainers import EXPLAINERS, make_explainer, methods_for
+    from ttame.explainers.trained.attention_explainer import (
         AttentionExplainer,
         new_attention_explainer,
     )
-    from ttame.explainers.attention.attention_head import AttentionHead
-    from ttame.explainers.attention.explainer_folder import (
+    from ttame.explainers.trained.attention_head import AttentionHead
+    from ttame.explainers.trained.explainer_folder import (
         load_explainer,
         push_to_hub,
         save_explainer,
     )
-    from ttame.explainers.attention.head_settings import HeadSettings
-    from ttame.explainers.explainer import Explainer
-    from ttame.explainers.known_explainers import EXPLAINERS, make_explainer, methods_for
-    from ttame.explainers.method_card import MethodCard
+    from ttame.explainers.trained.head_settings import HeadSettings
+    from ttame.features.feature_taps import FeatureTap
+    from ttame.images.preprocessing import Preprocessing
     from ttame.outputs import Outputs, OwnOutputs
-    from ttame.preprocessing import Preprocessing
     from ttame.results.evaluation import Evaluation
     from ttame.results.explanation import Explanation
     from ttame.training.train_explainer import train_explainer
     from ttame.training.training_settings import TrainingSettings, training_settings
 
 _HOMES = {
-    "AttentionExplainer": "ttame.explainers.attention.attention_explainer",
-    "AttentionHead": "ttame.explainers.attention.attention_head",
+    "AttentionExplainer": "ttame.explainers.trained.attention_explainer",
+    "AttentionHead": "ttame.explainers.trained.attention_head",
     "Classifier": "ttame.classifiers.classifier",
     "EXPLAINERS": "ttame.explainers.known_explainers",
     "Evaluation": "ttame.results.evaluation",
-    "Explainer": "ttame.explainers.explainer",
+    "Explainer": "ttame.explainers.contract.explainer",
     "Explanation": "ttame.results.explanation",
-    "FeatureTap": "ttame.classifiers.feature_taps",
-    "HeadSettings": "ttame.explainers.attention.head_settings",
-    "MethodCard": "ttame.explainers.method_card",
+    "FeatureTap": "ttame.features.feature_taps",
+    "HeadSettings": "ttame.explainers.trained.head_settings",
+    "MethodCard": "ttame.explainers.contract.method_card",
     "Outputs": "ttame.outputs",
     "OwnOutputs": "ttame.outputs",
-    "Preprocessing": "ttame.preprocessing",
+    "Preprocessing": "ttame.images.preprocessing",
     "TrainingSettings": "ttame.training.training_settings",
     "TtameError": "ttame.errors",
     "evaluate": "ttame.evaluation.evaluate_methods",
     "load_classifier": "ttame.classifiers.known_classifiers",
-    "load_explainer": "ttame.explainers.attention.explainer_folder",
+    "load_explainer": "ttame.explainers.trained.explainer_folder",
     "make_explainer": "ttame.explainers.known_explainers",
     "methods_for": "ttame.explainers.known_explainers",
-    "new_attention_explainer": "ttame.explainers.attention.attention_explainer",
-    "push_to_hub": "ttame.explainers.attention.explainer_folder",
-    "save_explainer": "ttame.explainers.attention.explainer_folder",
+    "new_attention_explainer": "ttame.explainers.trained.attention_explainer",
+    "push_to_hub": "ttame.explainers.trained.explainer_folder",
+    "save_explainer": "ttame.explainers.trained.explainer_folder",
     "train_explainer": "ttame.training.train_explainer",
     "training_settings": "ttame.training.training_settings",
 }

@@ -14,10 +14,10 @@ from tests.evaluation.evaluated import photo_folder
 from tests.tiny_networks import tiny_cnn
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.prepared_images import PreparedImages
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.explainers.attention.explainer_folder import save_explainer
-from ttame.explainers.attention.head_settings import HeadSettings
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.explainer_folder import save_explainer
+from ttame.explainers.trained.head_settings import HeadSettings
 
 
 def test_trained_explainers_are_kept_under_their_weights(tmp_path: Path) -> None:

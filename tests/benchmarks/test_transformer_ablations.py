@@ -14,7 +14,7 @@ from benchmarks.transformer_ablations import (
     with_uniform_class_attention,
 )
 from tests.conftest import assert_close
-from ttame.classifiers.attention_reading import reading_attention
+from ttame.networks.attention_reading import reading_attention
 
 ABLATIONS = [with_uniform_attention, with_uniform_class_attention, with_permuted_positions]
 

@@ -11,11 +11,11 @@ from benchmarks.few_shot_study import Study
 from tests.datasets.noise_photos import save_photo
 from ttame.classifiers.classifier import Classifier
 from ttame.evaluation.evaluate_methods import evaluate
-from ttame.explainers.attention.attention_explainer import (
+from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
     new_attention_explainer,
 )
-from ttame.explainers.attention.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import HeadSettings
 
 PHOTOS = 10
 PLAN = Plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 SMALL = Preprocessing.imagenet(32)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ttame.classifiers.class_selection import ClassSelection, class_index, select_classes
-from ttame.classifiers.network_sources.network_source import imagenet_class_names
+from ttame.classifiers.sources.network_source import imagenet_class_names
 from ttame.errors import ClassSelectionError
 
 LOGITS = torch.tensor([[0.1, 0.9, 0.5], [0.7, 0.2, 0.3]])

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from tests.classifiers.small_networks import SMALL, Answering, Flattening, small_cnn
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassifierError, ImageError
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.preprocessing import Preprocessing
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.images.preprocessing import Preprocessing
 
 
 def everything_of(network: nn.Module) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tests.classifiers.compatibility_table import (
 )
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import TapError
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
@@ -121,7 +121,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_a_network_without_feature_maps_says_what_would_work() -> None:
-    from ttame.preprocessing import Preprocessing
+    from ttame.images.preprocessing import Preprocessing
 
     flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 4))
     with pytest.raises(TapError, match="feature maps or patch tokens"):

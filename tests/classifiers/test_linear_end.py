@@ -18,7 +18,7 @@ from ttame.classifiers.linear_end import (
     find_linear_end,
     linear_layer,
 )
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 
 def tiny_convnext() -> Classifier:

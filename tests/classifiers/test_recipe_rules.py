@@ -1,4 +1,4 @@
-"""What a recipe from a file may say; refusals are in tests/explainers/test_folder_recipes.py."""
+"""What a recipe from a file may say; tests/explainers/trained/test_folder_recipes.py refuses it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.cli import main as command_line
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
 
 TINY_NETWORK = [
     "--model",
@@ -200,7 +200,7 @@ def test_unknown_classes_are_found_before_anything_is_written(
     classifier = tiny_cnn()
     new_attention_explainer(classifier).save(tmp_path / "saved")
     monkeypatch.setattr(
-        "ttame.explainers.attention.explainer_folder.load_described_classifier",
+        "ttame.explainers.trained.explainer_folder.load_described_classifier",
         lambda *a, **o: classifier,
     )
     config_path = tmp_path / "saved" / "config.json"

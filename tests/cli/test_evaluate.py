@@ -17,7 +17,7 @@ from tests.tiny_networks import TINY as NETWORKS
 from ttame.cli.evaluate import choose_methods
 from ttame.cli.evaluation_display import print_evaluation
 from ttame.errors import ExplainerError, UnknownNameError
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.metrics.known_metrics import METRICS
 from ttame.results.evaluation import Evaluation
 

@@ -16,8 +16,8 @@ from ttame.cli.chosen_explainers import parse_method_options, parse_methods
 from ttame.cli.explanation_display import ExplanationProgress
 from ttame.cli.network_options import load_named_classifier
 from ttame.errors import ExplainerError, UnknownNameError
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
 from ttame.explainers.known_explainers import EXPLAINERS
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.results.explanation import Explanation
 
 TINY = ["--model", "timm/resnet10t", "--weights", "none", "--image-size", "64", "--device", "cpu",
@@ -39,7 +39,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "trained"
     new_attention_explainer(classifier).save(folder)
     monkeypatch.setattr(
-        "ttame.explainers.attention.explainer_folder.load_classifier", lambda *a, **o: classifier
+        "ttame.explainers.trained.explainer_folder.load_classifier", lambda *a, **o: classifier
     )
     config = json.loads((folder / "config.json").read_text())
     config["classifier"]["recipe"] = {
@@ -202,7 +202,7 @@ def test_no_evidence_is_said_by_photo_and_method(
 def test_the_memory_budget_and_options_reach_the_method(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ttame.explainers.posthoc.cam import Cam
+    from ttame.explainers.methods.activation.cam import Cam
 
     seen = []
 

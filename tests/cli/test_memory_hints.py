@@ -21,8 +21,8 @@ from ttame.cli.train import train
 RANDOM = [*TINY_NETWORK, "--weights", "none"]
 
 FAILURES = {
-    "ttame.photos._decoded": MemoryError(),
-    "ttame.preprocessing.Preprocessing.prepare": MemoryError("Unable to allocate 3. GiB"),
+    "ttame.images.photos._decoded": MemoryError(),
+    "ttame.images.preprocessing.Preprocessing.prepare": MemoryError("Unable to allocate 3. GiB"),
     "torch.nn.functional.conv2d": RuntimeError(
         "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
     ),
@@ -97,7 +97,7 @@ def test_a_process_that_reads_photos_may_be_what_finds_no_memory(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    fail_with("ttame.preprocessing.Preprocessing.prepare", MemoryError(), monkeypatch)
+    fail_with("ttame.images.preprocessing.Preprocessing.prepare", MemoryError(), monkeypatch)
     options = ["--batch-size", "2", "--workers", "1", "--out", str(tmp_path / "out")]
     assert run(["train", *RANDOM, "--data", str(photos), *options], monkeypatch) == 2
     printed = capfd.readouterr().err
@@ -163,7 +163,7 @@ def test_a_photo_that_is_refused_does_not_end_a_folder(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     Image.new("1", (300, 300)).save(photos / "huge.png")
-    monkeypatch.setattr("ttame.photos.MOST_PIXELS", 50_000)
+    monkeypatch.setattr("ttame.images.photos.MOST_PIXELS", 50_000)
     out = ["--out", str(tmp_path / "out"), "--method", "random"]
     assert run(["explain", str(photos), *RANDOM, *out], monkeypatch) == 0
     assert "huge.png is too large (0.09 megapixels); allowed: 0.05 meg" in capsys.readouterr().err

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.cli.test_commands import TINY_NETWORK, run, weights
-from ttame.explainers.attention.explainer_folder import load_explainer
-from ttame.printable_names import printable
+from ttame.explainers.trained.explainer_folder import load_explainer
+from ttame.files.printable_names import printable
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux takes any bytes as a file's name"

@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from tests.cli.test_commands import run
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.cli.training_display import TrainingDisplay
-from ttame.explainers.attention.attention_explainer import (
+from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
     new_attention_explainer,
 )
-from ttame.explainers.attention.head_settings import HeadVariant, MapScale
-from ttame.explainers.attention.trained_cards import trained_card
+from ttame.explainers.trained.head_settings import HeadVariant, MapScale
+from ttame.explainers.trained.trained_cards import trained_card
 from ttame.training.training_progress import TrainingProgress
 from ttame.training.training_settings import (
     PRESETS,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import assert_close
-from tests.explainers.posthoc.test_activation_gradients import LAYERS, golden_case
+from tests.explainers.methods.activation.test_activation_gradients import LAYERS, golden_case
 from tests.explainers.test_every_explainer import assert_unchanged, state_of
 from tests.tiny_networks import TINY, tiny_cnn
 from ttame import compat

@@ -16,7 +16,7 @@ from ttame.datasets.annotations import Annotations, open_annotations
 from ttame.datasets.coco_annotations import CocoAnnotations, decode_runs
 from ttame.datasets.mask_images import MaskImages
 from ttame.errors import DatasetError
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 SAME = Preprocessing(input_size=(4, 6), resize=(4, 6))
 """Photos of 6x4 pixels go in as they are."""

@@ -23,7 +23,7 @@ from ttame.datasets.prepared_images import (
 )
 from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.errors import DatasetError, ImageError
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(input_size=(8, 10), resize=16)
 CROPS: Augmentation = "random crop and flip"

@@ -13,7 +13,7 @@ from ttame.drawing.explanation_panel import (
 )
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.errors import ImageError
-from ttame.preprocessing import PhotoRegion, Preprocessing
+from ttame.images.preprocessing import PhotoRegion, Preprocessing
 
 LABELS = ["tabby", "Löwe", "tench, " * 40, "猫", "<script>"]
 

@@ -7,8 +7,8 @@ from ttame.drawing import heatmap_overlay
 from ttame.drawing.colour_scales import apply_colours, colour_scale
 from ttame.drawing.heatmap_overlay import covers_photo, mark_unseen, opacity_scale, overlay_heatmap
 from ttame.errors import ImageError, UnknownNameError
-from ttame.preprocessing import PhotoRegion, Preprocessing
-from ttame.saliency_maps import resize_maps
+from ttame.images.preprocessing import PhotoRegion, Preprocessing
+from ttame.images.saliency_maps import resize_maps
 
 GREY = (120, 120, 120)
 HOTTEST = tuple(int(value) for value in colour_scale()[255])

@@ -4,8 +4,8 @@ from PIL import Image
 
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.drawing.pixel_heatmaps import FINEST_SIDE, pixel_heatmaps
-from ttame.preprocessing import PhotoRegion
-from ttame.saliency_maps import to_unit_range
+from ttame.images.preprocessing import PhotoRegion
+from ttame.images.saliency_maps import to_unit_range
 
 
 def noisy(*shape):

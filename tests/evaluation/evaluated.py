@@ -13,9 +13,9 @@ from tests.datasets.noise_photos import save_photo
 from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.classifier import Classifier
 from ttame.evaluation.evaluate_methods import evaluate
-from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.known_explainers import make_explainer
-from ttame.explainers.method_card import MethodCard
 from ttame.results.evaluation import Evaluation
 
 METHODS = ("grad_cam", "random", "centre_gaussian")

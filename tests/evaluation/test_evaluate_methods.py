@@ -31,10 +31,10 @@ from ttame.errors import (
 from ttame.evaluation.evaluate_methods import Silence
 from ttame.evaluation.evaluation_run import spread
 from ttame.evaluation.row_store import RowStore
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.explainers.attention.head_settings import HeadSettings
-from ttame.explainers.explainer import ChooseClasses, RawMaps
+from ttame.explainers.contract.explainer import ChooseClasses, RawMaps
 from ttame.explainers.known_explainers import make_explainer
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.head_settings import HeadSettings
 from ttame.metrics.average_drop import average_drop, increase_in_confidence
 from ttame.metrics.known_metrics import METRICS
 from ttame.metrics.known_protocols import PROTOCOLS

@@ -19,14 +19,14 @@ from ttame.evaluation.randomisation import (
     randomised_copies,
     stages_of,
 )
-from ttame.explainers.attention.attention_explainer import (
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.known_explainers import make_explainer
+from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
     new_attention_explainer,
 )
-from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.known_explainers import make_explainer
-from ttame.explainers.method_card import MethodCard
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 
 def blobs(count: int = 12) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import get_args
 
+from ttame.explainers.contract.method_card import MethodCard, MethodFamily
 from ttame.explainers.known_explainers import EXPLAINERS
-from ttame.explainers.method_card import MethodCard, MethodFamily
 from ttame.explainers.method_description import MethodDescription, describe_method
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"

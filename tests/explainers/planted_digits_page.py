@@ -32,8 +32,8 @@ from ttame.drawing.captions import writable_caption
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.explainers.known_explainers import EXPLAINERS
-from ttame.preprocessing import PhotoRegion
-from ttame.saliency_maps import to_unit_range
+from ttame.images.preprocessing import PhotoRegion
+from ttame.images.saliency_maps import to_unit_range
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "planted-digits.md"

@@ -12,7 +12,7 @@ from tests.planted_digits.digit_classifier import PREPROCESSING
 from tests.planted_digits.planted_images import plant_digits, plant_two_digits
 from ttame.classifiers.classifier import Classifier
 from ttame.evaluation.paired_statistics import bootstrap_interval
-from ttame.explainers.explainer import Explainer
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer, methods_for
 from ttame.metrics.energy_inside import energy_inside
 from ttame.metrics.pointing_game import pointing_game

@@ -15,7 +15,7 @@ from tests.tiny_networks import TINY, tiny_cnn
 from ttame.compat import quantus_explain_func
 from ttame.errors import ClassSelectionError, ImageError
 from ttame.explainers.known_explainers import make_explainer
-from ttame.saliency_maps import resize_maps
+from ttame.images.saliency_maps import resize_maps
 
 METHODS = ["grad_cam", "input_x_gradient", "eigen_cam"]
 

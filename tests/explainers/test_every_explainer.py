@@ -17,11 +17,11 @@ from tests.conftest import assert_close
 from tests.tiny_networks import CLASSES, TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, NonFiniteMapError
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.explainers.attention.head_settings import HeadSettings, HeadVariant
-from ttame.explainers.attention.trained_cards import TRAINED_CARDS
-from ttame.explainers.explainer import Explainer
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.head_settings import HeadSettings, HeadVariant
+from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 
 
 def untrained(method: str) -> Callable[[Classifier], Explainer]:

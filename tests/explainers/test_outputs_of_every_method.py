@@ -20,11 +20,11 @@ from tests.explainers.test_every_explainer import METHODS, ROUNDING
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.errors import ExplainerError, OtherClassifierError
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.explainers.attention.explainer_folder import load_explainer
-from ttame.explainers.attention.head_settings import HeadSettings
 from ttame.explainers.known_explainers import EXPLAINERS
-from ttame.preprocessing import Preprocessing
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.explainer_folder import load_explainer
+from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.images.preprocessing import Preprocessing
 
 
 def cnn(last: nn.Linear) -> nn.Module:

@@ -18,15 +18,15 @@ from tests.explainers.test_every_explainer import (
 from tests.tiny_networks import TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, MemoryLimitError, UnknownNameError
-from ttame.explainers.attention.trained_cards import TRAINED_CARDS
+from ttame.explainers.contract.method_card import LRP_LICENCE_NOTE
 from ttame.explainers.known_explainers import (
     EXPLAINERS,
     make_explainer,
     method_options,
     methods_for,
 )
-from ttame.explainers.method_card import LRP_LICENCE_NOTE
 from ttame.explainers.method_description import describe_method
+from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 
 COMPUTED = [name for name in EXPLAINERS if name not in TRAINED_CARDS]
 

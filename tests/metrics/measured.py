@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.measuring_batch import Explain, MeasuringBatch
-from ttame.preprocessing import Preprocessing
 
 
 def plain(height: int, width: int) -> Preprocessing:

@@ -13,11 +13,11 @@ from tests.conftest import Golden, assert_close
 from tests.golden_networks import golden_cnn
 from tests.metrics.measured import batch_of, brightness, grey, own_picture, plain
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.posthoc.grad_cam import GradCam
+from ttame.explainers.methods.activation.grad_cam import GradCam
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.adcc import ADCC, COHERENCY, COMPLEXITY, adcc, harmonic_mean
 from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.protocol import Protocol
-from ttame.preprocessing import Preprocessing
 
 PUBLISHED = [  # drop, coherency, complexity, ADCC: METHODS 9.3, all rows
     (66.42, 69.20, 15.65, 53.52),

@@ -10,6 +10,9 @@ from tests.conftest import Golden, assert_close
 from tests.golden_networks import golden_cnn
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import TtameError
+from ttame.images.pixel_masking import mask_images
+from ttame.images.preprocessing import Preprocessing
+from ttame.images.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
 from ttame.metrics.average_drop import (
     average_drop,
     drop_of,
@@ -17,9 +20,6 @@ from ttame.metrics.average_drop import (
     increase_of,
     published_masks,
 )
-from ttame.pixel_masking import mask_images
-from ttame.preprocessing import Preprocessing
-from ttame.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
 
 KEPT = {"0": 1.0, "50": 0.5, "85": 0.15}
 

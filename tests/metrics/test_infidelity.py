@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.metrics.measured import batch_of, brightness, grey, own_picture, plain
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.infidelity import (
     INFIDELITY,
     SQUARES,
@@ -17,7 +18,6 @@ from ttame.metrics.infidelity import (
 )
 from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.protocol import Protocol
-from ttame.preprocessing import Preprocessing
 
 
 def test_one_pixel_squares_worked_out_by_hand() -> None:

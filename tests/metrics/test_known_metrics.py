@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tests.metrics.measured import plain
 from ttame.errors import UnknownNameError
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics import known_metrics as known_metrics_module
 from ttame.metrics.adcc import adcc
 from ttame.metrics.average_drop import average_drop
@@ -29,7 +30,6 @@ from ttame.metrics.metric import Metric
 from ttame.metrics.perturbation import perturbation
 from ttame.metrics.protocol import SETTINGS, Protocol, percent
 from ttame.metrics.road import road
-from ttame.preprocessing import Preprocessing
 
 SIZE = (24, 32)
 PROTOCOL = Protocol("quick", removed_shares=(0.1, 0.5, 0.9), step=10_000)

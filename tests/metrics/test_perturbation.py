@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.metrics.measured import batch_of, brightness, grey, plain
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.perturbation import (
     NEGATIVE_PERTURBATION,
     POSITIVE_PERTURBATION,
@@ -18,7 +19,6 @@ from ttame.metrics.perturbation import (
 )
 from ttame.metrics.pixel_ranking import most_relevant_first
 from ttame.metrics.protocol import Protocol
-from ttame.preprocessing import Preprocessing
 
 FIRST = torch.tensor([0])
 QUARTERS = (0.25, 0.5, 0.75)

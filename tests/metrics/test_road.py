@@ -9,6 +9,7 @@ from torch import Tensor
 from tests.conftest import Golden
 from tests.golden_networks import golden_cnn
 from tests.metrics.measured import batch_of, brightness, grey, plain
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.pixel_ranking import most_relevant_first, removed_pixels
 from ttame.metrics.protocol import Protocol
@@ -19,7 +20,6 @@ from ttame.metrics.road import (
     imputed_images,
     road,
 )
-from ttame.preprocessing import Preprocessing
 
 FIRST = torch.tensor([0])
 METRICS = (ROAD_MOST_RELEVANT_FIRST, ROAD_LEAST_RELEVANT_FIRST)

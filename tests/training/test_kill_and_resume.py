@@ -25,8 +25,8 @@ from tests.training.training_material import (
 )
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import OutputError, ResumeError
-from ttame.explainers.attention.explainer_folder import load_explainer
-from ttame.preprocessing import Preprocessing
+from ttame.explainers.trained.explainer_folder import load_explainer
+from ttame.images.preprocessing import Preprocessing
 from ttame.training.training_progress import TrainingProgress
 
 PHOTOS = 26
@@ -69,13 +69,13 @@ def train_until(photos: Path, folder: Path, last_step: int, reached: Any) -> Non
 
 def train_until_finished(photos: Path, folder: Path, _: int, reached: Any) -> None:
     """Train, and wait for death when only the explainer is left to be written."""
-    from ttame.training import training_run
+    from ttame.explainers.trained.attention_explainer import AttentionExplainer
 
     def wait_for_death(*_: Any) -> None:
         reached.set()
         time.sleep(60)
 
-    training_run.write_explainer_files = wait_for_death
+    AttentionExplainer.write_files = wait_for_death  # type: ignore[method-assign]
     train_until(photos, folder, -1, reached)
 
 

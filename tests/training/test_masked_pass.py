@@ -11,7 +11,7 @@ from tests.conftest import assert_close
 from tests.training.training_material import noise_photos, quick, tiny_cnn, tiny_vit
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 from ttame.training.masked_pass import masked_logits
 
 

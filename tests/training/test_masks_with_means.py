@@ -17,7 +17,7 @@ from tests.explainers.slow_masks import (
     slow_hard_mask,
     slow_soft_mask,
 )
-from ttame.saliency_maps import to_unit_range
+from ttame.images.saliency_maps import to_unit_range
 from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
 
 SOFTNESS = 0.3

@@ -5,7 +5,7 @@ from accelerate import Accelerator
 
 from benchmarks.reliability.as_found import changes, everything
 from tests.classifiers.interruptions import Striker
-from ttame.classifiers.giving_back import gives_everything_back
+from ttame.networks.giving_back import gives_everything_back
 from ttame.training.mixed_precision import in_mixed_precision
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.training.training_material import quick
-from ttame.explainers.attention.attention_head import AttentionHead
+from ttame.explainers.trained.attention_head import AttentionHead
 from ttame.training.optimisation import make_optimiser, make_schedule
 
 

@@ -127,12 +127,12 @@ def test_a_full_disk_at_the_end_stops_both(tmp_path: Path) -> None:
 
 
 def train_on_a_full_disk(folder: Path) -> None:
-    from ttame.training import training_run
+    from ttame.explainers.trained.attention_explainer import AttentionExplainer
 
     def write(*_: Any) -> None:
         raise OutputError("the disk is full")
 
-    training_run.write_explainer_files = write
+    AttentionExplainer.write_files = write  # type: ignore[method-assign]
     train_in(folder, quick(epochs=1))
 
 

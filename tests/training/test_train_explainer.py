@@ -33,10 +33,10 @@ from ttame.errors import (
     OutputError,
     TrainingError,
 )
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.explainers.attention.explainer_folder import load_explainer
 from ttame.explainers.known_explainers import make_explainer
-from ttame.preprocessing import Preprocessing
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.explainer_folder import load_explainer
+from ttame.images.preprocessing import Preprocessing
 from ttame.training.masked_pass import masking_space
 from ttame.training.run_preparation import augmentation
 from ttame.training.training_progress import TrainingProgress
@@ -482,7 +482,7 @@ def test_too_little_memory_names_the_setting(
 
 
 def test_a_full_disk_stops_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ttame import atomic_writing
+    from ttame.files import atomic_writing
 
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")

@@ -26,10 +26,10 @@ from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedImages
 from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.errors import NonFiniteLossError, ResumeError
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.explainers.attention.explainer_folder import load_explainer
-from ttame.explainers.attention.shared_head import SharedHead
-from ttame.preprocessing import Preprocessing
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.explainer_folder import load_explainer
+from ttame.explainers.trained.shared_head import SharedHead
+from ttame.images.preprocessing import Preprocessing
 from ttame.training import batch_loss as batch_loss_module
 from ttame.training.checkpoint import RunIdentity
 from ttame.training.learning_rate_test import find_learning_rate

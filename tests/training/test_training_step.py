@@ -8,10 +8,10 @@ import torch
 from tests.conftest import Golden, assert_close
 from tests.golden_networks import golden_cnn, golden_head, our_name
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.attention.attention_explainer import AttentionExplainer, head_input
-from ttame.pixel_masking import mask_images
-from ttame.preprocessing import Preprocessing
-from ttame.saliency_maps import resize_maps
+from ttame.explainers.trained.attention_explainer import AttentionExplainer, head_input
+from ttame.images.pixel_masking import mask_images
+from ttame.images.preprocessing import Preprocessing
+from ttame.images.saliency_maps import resize_maps
 from ttame.training.attention_objective import objective, own_maps, selected_classes
 from ttame.training.masked_pass import masked_logits
 from ttame.training.training_settings import training_settings

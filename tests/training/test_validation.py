@@ -15,8 +15,8 @@ from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedImages
 from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.errors import ImageError
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.explainers.attention.attention_head import AttentionHead
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.attention_head import AttentionHead
 from ttame.training.training_settings import MapSelection, TrainingSettings
 from ttame.training.validation import mean_figures, measure_batches
 

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 from ttame.training import learning_rate_test, train_explainer
 from ttame.training.training_settings import TrainingSettings, training_settings
 

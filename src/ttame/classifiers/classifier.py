@@ -13,22 +13,22 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ttame.classifiers.batch_norm_folding import folded
-from ttame.classifiers.fast_attention import one_product_attention
-from ttame.classifiers.feature_taps import FeatureTap
-from ttame.classifiers.frozen_network import frozen
-from ttame.classifiers.giving_back import gives_everything_back
-from ttame.classifiers.layer_outputs import uncompiled
-from ttame.classifiers.network_trace import blank_image, run_network, trace_network
-from ttame.classifiers.pass_counter import note_pass
-from ttame.classifiers.tap_choice import Family, TapChoice, choose_taps, named_taps
-from ttame.classifiers.tap_reading import described_tap, reading_taps
-from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.errors import ClassifierError, ImageError
+from ttame.features.feature_taps import FeatureTap
+from ttame.features.tap_choice import Family, TapChoice, choose_taps, named_taps
+from ttame.features.tap_reading import described_tap, reading_taps
+from ttame.images.photos import read_photo, to_rgb
+from ttame.images.preprocessing import Preprocessing
 from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
+from ttame.networks.batch_norm_folding import folded
+from ttame.networks.fast_attention import one_product_attention
+from ttame.networks.frozen_network import frozen
+from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.layer_outputs import uncompiled
+from ttame.networks.network_trace import blank_image, run_network, trace_network
+from ttame.networks.pass_counter import note_pass
+from ttame.networks.weights_files import weight_fingerprint
 from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
-from ttame.photos import read_photo, to_rgb
-from ttame.preprocessing import Preprocessing
 
 Photo = Image.Image | Path | str
 """A photo that is open already, or the path of one."""
@@ -201,7 +201,7 @@ class Classifier:
         """The same classifier on a faster copy of its network, for logits of many images.
 
         Batch norms are folded into convolutions where that changes nothing but rounding; see
-        :func:`ttame.classifiers.batch_norm_folding.folded`. Weights are those of this moment.
+        :func:`ttame.networks.batch_norm_folding.folded`. Weights are those of this moment.
 
         Returns:
             A classifier to drop after use; this one, where nothing can be made faster.

@@ -12,19 +12,19 @@ import torch
 from torch import nn
 
 from ttame.classifiers.classifier import Classifier, ClassifierRecipe
-from ttame.classifiers.feature_taps import FeatureTap
-from ttame.classifiers.giving_back import gives_everything_back
-from ttame.classifiers.network_sources import (
+from ttame.classifiers.recipe_rules import refuse_forbidden
+from ttame.classifiers.sources import (
     bundled,
     timm_models,
     torchvision_models,
     transformers_models,
 )
-from ttame.classifiers.network_sources.network_source import LoadedNetwork
-from ttame.classifiers.network_trace import first_line
-from ttame.classifiers.recipe_rules import refuse_forbidden
-from ttame.classifiers.weights_files import load_weights, read_weights
+from ttame.classifiers.sources.network_source import LoadedNetwork
 from ttame.errors import ClassifierError, UnknownNameError, near_matches
+from ttame.features.feature_taps import FeatureTap
+from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.network_trace import first_line
+from ttame.networks.weights_files import load_weights, read_weights
 from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
 
 SOURCES: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {

@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.feature_taps import FeatureTap
-from ttame.classifiers.giving_back import gives_everything_back
-from ttame.classifiers.layer_layouts import describe_layer
-from ttame.classifiers.layer_outputs import uncompiled, watching, watching_inputs
-from ttame.classifiers.network_trace import LayerRecord, noise_images
-from ttame.classifiers.normalised_average import normalised_averages
-from ttame.classifiers.tap_reading import reading_taps
-from ttame.classifiers.token_contributions import contributions_tap
 from ttame.errors import TapError
+from ttame.features.feature_taps import FeatureTap
+from ttame.features.layer_layouts import describe_layer
+from ttame.features.normalised_average import normalised_averages
+from ttame.features.tap_reading import reading_taps
+from ttame.features.token_contributions import contributions_tap
+from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.layer_outputs import uncompiled, watching, watching_inputs
+from ttame.networks.network_trace import LayerRecord, noise_images
 
 Pooling = Literal["average", "class token"]
 
@@ -52,7 +52,7 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
 
     The linear layer applied to a single place of these features is the classifier's own evidence
     for a class there: CAM where places are averaged (also if their average is normalised, see
-    :mod:`ttame.classifiers.normalised_average`); the class-embedding projection where a class
+    :mod:`ttame.features.normalised_average`); the class-embedding projection where a class
     token is read, which lives in the same space as the patches after the final norm.
 
     Nothing is assumed from names: a run on noise shows which layer's average, or class token, is
@@ -62,7 +62,7 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
         The end, or ``None`` where the logits are not one linear layer on such features.
 
     Example:
-        >>> from ttame.preprocessing import Preprocessing
+        >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
         ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.feature_taps import FeatureTap
-from ttame.classifiers.layer_layouts import describe_layer, token_blocks
-from ttame.classifiers.layer_outputs import first_tensor, uncompiled, watching
-from ttame.classifiers.network_trace import LayerRecord
 from ttame.errors import TapError
+from ttame.features.feature_taps import FeatureTap
+from ttame.features.layer_layouts import describe_layer, token_blocks
+from ttame.networks.layer_outputs import first_tensor, uncompiled, watching
+from ttame.networks.network_trace import LayerRecord
 
 Pooling = Literal["class token", "prefix tokens", "patch tokens", "all tokens"]
 
@@ -112,7 +112,7 @@ def transformer_layout(classifier: Classifier) -> TransformerLayout | None:
 
     Example:
         >>> import timm
-        >>> from ttame.preprocessing import Preprocessing
+        >>> from ttame.images.preprocessing import Preprocessing
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
         >>> layout = transformer_layout(
         ...     Classifier(network, preprocessing=Preprocessing.imagenet(32)))

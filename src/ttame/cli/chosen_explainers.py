@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import ClassifierError, ExplainerError, UnknownNameError
-from ttame.json_files import parse_json
+from ttame.files.bounded_reading import UnreadableFileError
+from ttame.files.json_files import parse_json
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
-    from ttame.explainers.attention.attention_explainer import AttentionExplainer
-    from ttame.explainers.explainer import Explainer
+    from ttame.explainers.contract.explainer import Explainer
+    from ttame.explainers.trained.attention_explainer import AttentionExplainer
 
 DEFAULT_MODEL = "efficientnet_lite0"
 """The classifier, and the explainer, that ship with ttame."""
@@ -133,8 +133,8 @@ def _make(
     options: dict[str, Any],
     any_will_do: bool,
 ) -> Explainer:
-    from ttame.explainers.attention.trained_cards import TRAINED_CARDS
     from ttame.explainers.known_explainers import make_explainer
+    from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 
     if trained is not None and trained.method == name and not options:
         return trained
@@ -147,8 +147,8 @@ def _make(
 def _load_trained(
     explainer: str | None, named: NamedClassifier, *, allow_other_weights: bool
 ) -> AttentionExplainer:
-    from ttame.explainers.attention.explainer_folder import load_explainer
-    from ttame.explainers.attention.explainer_places import bundled_explainers
+    from ttame.explainers.trained.explainer_folder import load_explainer
+    from ttame.explainers.trained.explainer_places import bundled_explainers
 
     if named.model is None:
         place = explainer or DEFAULT_MODEL

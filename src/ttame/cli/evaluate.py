@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ttame.datasets.photo_source import PhotoSource
     from ttame.evaluation.evaluation_run import Targets
     from ttame.evaluation.reproductions import Reproduction
-    from ttame.explainers.explainer import Explainer
+    from ttame.explainers.contract.explainer import Explainer
     from ttame.metrics.protocol import Protocol
     from ttame.results.evaluation import Evaluation
 
@@ -145,7 +145,7 @@ def evaluate(
     if reproduce == "list":
         print_reproductions()
         return
-    from ttame.explainers.memory_budget import parse_memory
+    from ttame.explainers.contract.memory_budget import parse_memory
 
     asked = _asked(reproduce, data, methods, metrics, protocol, model)
     budget = parse_memory(memory_budget)
@@ -247,7 +247,7 @@ def _evaluate(
     from ttame.datasets.annotations import fingerprint_of
     from ttame.evaluation.evaluate_methods import evaluate as evaluate_methods
     from ttame.evaluation.gallery import gallery_of
-    from ttame.printable_names import printable
+    from ttame.files.printable_names import printable
     from ttame.processes import is_first_process
     from ttame.reporting.evaluation_report import write_evaluation_report
 
@@ -300,11 +300,11 @@ def choose_methods(
     """
     from ttame.cli.chosen_explainers import parse_method_options
     from ttame.errors import ExplainerError, UnknownNameError
-    from ttame.explainers.attention.explainer_folder import load_explainer
-    from ttame.explainers.attention.explainer_places import bundled_explainers, bundled_methods
     from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
-    from ttame.leftovers import put_back
-    from ttame.printable_names import printable
+    from ttame.explainers.trained.explainer_folder import load_explainer
+    from ttame.explainers.trained.explainer_places import bundled_explainers, bundled_methods
+    from ttame.files.leftovers import put_back
+    from ttame.files.printable_names import printable
 
     wanted = list(names) or [
         *_QUICK_METHODS.split(","),

@@ -20,7 +20,7 @@ from ttame.cli.network_options import (
     Weights,
     choose_device,
 )
-from ttame.printable_names import printable
+from ttame.files.printable_names import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -123,7 +123,6 @@ def explain(
 
     Example: ttame explain photo.jpg --method grad_cam,t_tame --classes "tabby,Egyptian cat"
     """
-    from ttame.atomic_writing import refuse_existing
     from ttame.cli.chosen_explainers import (
         NamedClassifier,
         choose_explainers,
@@ -132,7 +131,8 @@ def explain(
     )
     from ttame.cli.explanation_display import ExplanationProgress, summarise
     from ttame.cli.methods import short_reasons
-    from ttame.explainers.memory_budget import parse_memory
+    from ttame.explainers.contract.memory_budget import parse_memory
+    from ttame.files.atomic_writing import refuse_existing
 
     refuse_existing(out, overwrite=overwrite)
     named, found = _photo_paths(images or _sample_photos())
@@ -315,7 +315,7 @@ def _batches(
     Unreadable ones are named in the report, unless the user typed their names: that is an error.
     """
     from ttame.errors import ImageError
-    from ttame.photos import read_photo
+    from ttame.images.photos import read_photo
 
     opened: _Opened = []
     pixels = skipped = 0
@@ -357,7 +357,7 @@ def _photo_paths(places: list[Path]) -> tuple[list[Path], list[Path]]:
 
 def _refuse_unreadable(paths: list[Path]) -> None:
     """A photo that was typed by name must be readable; nothing is written otherwise."""
-    from ttame.photos import check_photo
+    from ttame.images.photos import check_photo
 
     for path in paths:
         check_photo(path, name=printable(str(path)))

@@ -19,7 +19,7 @@ from ttame.cli.network_options import (
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
-    from ttame.explainers.attention.head_settings import HeadSettings
+    from ttame.explainers.trained.head_settings import HeadSettings
 
 
 def inspect(
@@ -57,7 +57,7 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ttame.explainers.attention.head_settings import HeadSettings
+    from ttame.explainers.trained.head_settings import HeadSettings
 
     console = Console()
     facts = Table(box=None, show_header=False, pad_edge=False)
@@ -98,8 +98,8 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
 
 def _cost_in_words(classifier: Classifier, settings: HeadSettings) -> str:
     """How large a head would be, and what explaining with it would add to a forward pass."""
-    from ttame.explainers.attention.head_cost import head_cost
-    from ttame.explainers.attention.head_plan import evidence_in_words
+    from ttame.explainers.trained.head_cost import head_cost
+    from ttame.explainers.trained.head_plan import evidence_in_words
 
     cost = head_cost(classifier, settings)
     words = (

@@ -19,7 +19,7 @@ from ttame.cli.memory_hints import naming_memory_options
 from ttame.cli.methods import methods
 from ttame.cli.train import train
 from ttame.errors import TtameError
-from ttame.printable_names import printable
+from ttame.files.printable_names import printable
 from ttame.version import __version__
 
 _INTERRUPTED = 130

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ttame.explainers.method_card import MethodCard
+    from ttame.explainers.contract.method_card import MethodCard
 
 NARROWEST = 80
 """Columns that the tables are made for."""
@@ -126,7 +126,7 @@ def wide_console() -> Console:
 
 def _print_cards(console: Console, cards: Sequence[MethodCard], *, options: bool) -> None:
     """One table a family; remarks about rights stand below, numbered."""
-    from ttame.explainers.method_card import MethodFamily
+    from ttame.explainers.contract.method_card import MethodFamily
 
     families = get_args(MethodFamily)
     ordered = sorted(cards, key=lambda card: families.index(card.family))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ttame.bounded_reading import UnreadableFileError, read_text
 from ttame.errors import ClassifierError, ImageError
-from ttame.json_files import parse_json
+from ttame.files.bounded_reading import UnreadableFileError, read_text
+from ttame.files.json_files import parse_json
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier

@@ -20,7 +20,7 @@ from ttame.cli.network_options import (
     Weights,
     load_named_classifier,
 )
-from ttame.explainers.attention.head_settings import HeadVariant, MapScale
+from ttame.explainers.trained.head_settings import HeadVariant, MapScale
 from ttame.training.training_settings import DEFAULT_PRESET, PRESETS, HeadPart, Objective, Optimiser
 
 if TYPE_CHECKING:
@@ -191,9 +191,9 @@ def _find_learning_rate(
     *,
     overwrite: bool,
 ) -> None:
-    from ttame.atomic_writing import whole_folder
     from ttame.cli.training_display import RangeTestDisplay
     from ttame.errors import TrainingError
+    from ttame.files.atomic_writing import whole_folder
     from ttame.processes import launched_processes
     from ttame.training.learning_rate_test import find_learning_rate, write_learning_rate_plot
 

@@ -183,7 +183,7 @@ def _joined() -> list[str]:
 
 def _lacks_a_prior(classifier: Classifier, settings: TrainingSettings) -> bool:
     """Whether a head is to have a prior that this classifier cannot give."""
-    from ttame.explainers.attention.head_plan import plan_head
+    from ttame.explainers.trained.head_plan import plan_head
 
     asked = settings.head_settings
     return "prior" in asked.parts and not plan_head(classifier, asked).settings.prior

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.feature_taps import FeatureTap, TapLayout
-from ttame.classifiers.giving_back import gives_everything_back
-from ttame.classifiers.layer_outputs import first_tensor, uncompiled
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, TapError, near_matches
-from ttame.explainers.explainer import Explainer
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer
-from ttame.preprocessing import Preprocessing
-from ttame.saliency_maps import resize_maps
+from ttame.features.feature_taps import FeatureTap, TapLayout
+from ttame.images.preprocessing import Preprocessing
+from ttame.images.saliency_maps import resize_maps
+from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.layer_outputs import first_tensor, uncompiled
 
 SMALLEST_RANGE = 1e-7
 """What pytorch-grad-cam adds to the maximum before it divides by it."""

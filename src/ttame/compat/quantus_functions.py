@@ -13,7 +13,7 @@ from torch import nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.explainers.known_explainers import make_explainer
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 ExplainFunction = Callable[..., NDArray[np.float32]]
 """``(model, inputs, targets, **anything) -> (B, 3, H, W)``."""

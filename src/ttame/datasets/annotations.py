@@ -17,8 +17,8 @@ from ttame.datasets.coco_annotations import CocoAnnotations
 from ttame.datasets.mask_images import MaskImages
 from ttame.datasets.voc_annotations import VocAnnotations
 from ttame.errors import DatasetError
-from ttame.photos import PHOTO_SUFFIXES
-from ttame.preprocessing import Preprocessing
+from ttame.images.photos import PHOTO_SUFFIXES
+from ttame.images.preprocessing import Preprocessing
 
 KINDS_OF_ANNOTATIONS = (
     "a COCO .json file, a folder of Pascal VOC .xml files, or a folder of mask images"

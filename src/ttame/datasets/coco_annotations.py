@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ttame.bounded_reading import UnopenedFileError, UnreadableFileError
 from ttame.datasets.annotated_photo import (
     AnnotatedObject,
     AnnotatedPhoto,
@@ -22,7 +21,8 @@ from ttame.datasets.annotated_photo import (
     photo_size,
 )
 from ttame.errors import DatasetError
-from ttame.json_files import read_json
+from ttame.files.bounded_reading import UnopenedFileError, UnreadableFileError
+from ttame.files.json_files import read_json
 
 _SECTIONS = ("images", "annotations", "categories")
 _LARGEST_FILE = 4 * 2**30  # The largest published one, of Objects365, has 2.5 GB.

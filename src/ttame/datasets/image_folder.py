@@ -11,8 +11,8 @@ from PIL import Image
 from ttame.datasets.name_list import NameList
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError
-from ttame.photos import PHOTO_SUFFIXES, read_photo
-from ttame.printable_names import printable
+from ttame.files.printable_names import printable
+from ttame.images.photos import PHOTO_SUFFIXES, read_photo
 
 
 class ImageFolder(PhotoSource):

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ttame.bounded_reading import UnopenedFileError, UnreadableFileError, read_bounded
 from ttame.datasets.name_list import NameList
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError
-from ttame.photos import read_photo
-from ttame.printable_names import printable
+from ttame.files.bounded_reading import UnopenedFileError, UnreadableFileError, read_bounded
+from ttame.files.printable_names import printable
+from ttame.images.photos import read_photo
 
 _LARGEST_FILE = 2 * 2**30
 _NO_LABEL = -1

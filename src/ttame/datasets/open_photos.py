@@ -17,7 +17,7 @@ from ttame.datasets.shard_patterns import files_of, is_pattern
 from ttame.datasets.tar_shards import TarShards
 from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.errors import DatasetError, near_matches
-from ttame.photos import PHOTO_SUFFIXES
+from ttame.images.photos import PHOTO_SUFFIXES
 
 KINDS_OF_DATA = (
     "a folder of photos, a list file of 'path' or 'path label' lines, local .tar shards "

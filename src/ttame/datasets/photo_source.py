@@ -46,7 +46,8 @@ class PhotoSource(abc.ABC):
         """Read photo ``index``.
 
         Returns:
-            An upright RGB image of 8 bits a channel, as :func:`ttame.photos.read_photo` gives it.
+            An upright RGB image of 8 bits per channel; see
+            :func:`ttame.images.photos.read_photo`.
 
         Raises:
             ImageError: the photo is unreadable; others may be fine.

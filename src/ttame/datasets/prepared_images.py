@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError, ImageError
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 Augmentation = Literal["none", "random crop and flip", "random zoom and flip"]
 

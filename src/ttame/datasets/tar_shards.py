@@ -21,8 +21,8 @@ from PIL import Image
 from ttame.datasets.name_list import NameList
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError, ImageError
-from ttame.photos import PHOTO_SUFFIXES, read_photo
-from ttame.printable_names import printable
+from ttame.files.printable_names import printable
+from ttame.images.photos import PHOTO_SUFFIXES, read_photo
 
 IMAGE_EXTENSIONS = (*sorted(suffix[1:] for suffix in PHOTO_SUFFIXES - {".png"}), "ppm", "png")
 """Member extensions taken for photos. Of several in a sample the first in this order is the

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ttame.bounded_reading import UnopenedFileError, read_bounded
 from ttame.datasets.annotated_photo import (
     AnnotatedObject,
     AnnotatedPhoto,
@@ -17,6 +16,7 @@ from ttame.datasets.annotated_photo import (
     photo_size,
 )
 from ttame.errors import DatasetError
+from ttame.files.bounded_reading import UnopenedFileError, read_bounded
 
 _LARGEST_FILE = 16 * 2**20
 

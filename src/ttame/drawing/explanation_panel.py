@@ -21,8 +21,8 @@ from ttame.drawing.heatmap_overlay import (
     overlay_heatmap,
 )
 from ttame.errors import ImageError
-from ttame.preprocessing import PhotoRegion
-from ttame.saliency_maps import has_evidence
+from ttame.images.preprocessing import PhotoRegion
+from ttame.images.saliency_maps import has_evidence
 
 LARGEST_TILE = 640
 """Pixels of a tile's longer side; larger photos are scaled down."""

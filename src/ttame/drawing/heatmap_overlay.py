@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ttame.drawing.colour_scales import DEFAULT_SCALE, N_COLOURS, colour_indices, colour_scale
 from ttame.errors import ImageError
-from ttame.preprocessing import PhotoRegion
-from ttame.saliency_maps import has_evidence
+from ttame.images.preprocessing import PhotoRegion
+from ttame.images.saliency_maps import has_evidence
 
 DEFAULT_OPACITY = 0.8
 """Opacity of the highest value: the photo still shines through where the evidence peaks."""
@@ -44,17 +44,17 @@ def overlay_heatmap(
     """Lay a heatmap on the part of a photo that the network saw.
 
     The heatmap is stretched over ``region`` bilinearly with half-pixel centres, the convention
-    of :func:`ttame.saliency_maps.resize_maps`, but to fractions of a pixel of the photo. Colour
-    grows in with the value, so that a place without relevance shows the photo. What lies outside
-    the region is drawn as :func:`mark_unseen` does: nobody shall read "no evidence" where the
-    network never looked. A constant heatmap lays no colour on the photo.
+    of :func:`ttame.images.saliency_maps.resize_maps`, but to fractions of a pixel of the photo.
+    Colour grows in with the value, so that a place without relevance shows the photo. What lies
+    outside the region is drawn as :func:`mark_unseen` does: nobody shall read "no evidence" where
+    the network never looked. A constant heatmap lays no colour on the photo.
 
     Args:
         photo: RGB of any size and aspect; not changed.
         heatmap: (h, w) floating in [0, 1] on the frame of the network's input, on the input's own
             grid or any coarser one; any device; not changed.
         region: the part of the photo that this frame shows
-            (:meth:`ttame.preprocessing.Preprocessing.region`).
+            (:meth:`ttame.images.preprocessing.Preprocessing.region`).
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
         opacity: opacity of the highest value, in [0, 1].
 

@@ -11,10 +11,7 @@ from typing import Any
 
 import torch
 
-from ttame.atomic_writing import whole_file
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.giving_back import gives_everything_back
-from ttame.classifiers.weights_files import weight_fingerprint
 from ttame.datasets.open_photos import open_photos
 from ttame.errors import EvaluationError, UnknownNameError
 from ttame.evaluation.evaluation_run import (
@@ -35,15 +32,18 @@ from ttame.evaluation.run_identity import (
 )
 from ttame.evaluation.sanity import check_sanity, sanity_scores
 from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
-from ttame.explainers.attention.attention_explainer import AttentionExplainer
-from ttame.explainers.explainer import Explainer
-from ttame.leftovers import remove_leftovers_below
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.files.atomic_writing import whole_file
+from ttame.files.leftovers import remove_leftovers_below
+from ttame.files.printable_names import printable
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
-from ttame.printable_names import printable
+from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.weights_files import weight_fingerprint
 from ttame.processes import (
     LONGEST_WAIT,
     check_joined,
@@ -133,7 +133,7 @@ def evaluate(
         >>> import torch
         >>> from torch import nn
         >>> from ttame.explainers.known_explainers import make_explainer
-        >>> from ttame.preprocessing import Preprocessing
+        >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
         ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))

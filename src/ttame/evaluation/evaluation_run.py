@@ -14,22 +14,22 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ttame.atomic_writing import write_tensors
-from ttame.bounded_reading import UnreadableFileError
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.pass_counter import counting_passes
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import EvaluationError, ImageError
 from ttame.evaluation.row_store import BatchFacts, RowStore, folder_name
-from ttame.explainers.explainer import Explainer
-from ttame.explainers.memory_budget import ActivationMeter, in_chunks, most_at_once
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.memory_budget import ActivationMeter, in_chunks, most_at_once
+from ttame.files.atomic_writing import write_tensors
+from ttame.files.bounded_reading import UnreadableFileError
+from ttame.files.printable_names import printable
+from ttame.files.tensor_files import read_tensors
+from ttame.images.saliency_maps import has_evidence, to_unit_range
 from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol
 from ttame.metrics.shared_results import SharedResults
-from ttame.printable_names import printable
-from ttame.saliency_maps import has_evidence, to_unit_range
-from ttame.tensor_files import read_tensors
+from ttame.networks.pass_counter import counting_passes
 
 HAS_EVIDENCE = "has_evidence"
 """Key of the rows that say whether a map is more than a constant."""

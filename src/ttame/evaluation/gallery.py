@@ -14,7 +14,7 @@ from ttame.errors import ImageError
 from ttame.evaluation.evaluation_run import kept_maps
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.summary import MeasuredMethod
-from ttame.printable_names import printable
+from ttame.files.printable_names import printable
 from ttame.results.evaluation import ColumnFacts, Evaluation
 from ttame.results.gallery_photo import GalleryPhoto
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.giving_back import gives_everything_back
-from ttame.classifiers.layer_outputs import hooks_at_rest, uncompiled
 from ttame.errors import ClassifierError, NonFiniteMapError
-from ttame.explainers.explainer import Explainer
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer, method_options
+from ttame.images.saliency_maps import has_evidence
 from ttame.metrics.map_correlation import rank_correlation
+from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.layer_outputs import hooks_at_rest, uncompiled
 from ttame.results.evaluation import RandomisationScore
-from ttame.saliency_maps import has_evidence
 
 THRESHOLD = 0.5
 """A map of which so much survives shows the image or the method rather than the network: rank
@@ -61,8 +61,8 @@ def randomisation_check(
         Similarities of all stages, and whether the check is passed.
 
     Example:
-        >>> from ttame.explainers.posthoc.centre_gaussian import CentreGaussian
-        >>> from ttame.preprocessing import Preprocessing
+        >>> from ttame.explainers.methods.baseline.centre_gaussian import CentreGaussian
+        >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
         ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
@@ -104,7 +104,7 @@ def randomised_copies(classifier: Classifier, seed: int = 0) -> Iterator[tuple[i
         ClassifierError: the network has no layers, or cannot be copied.
 
     Example:
-        >>> from ttame.preprocessing import Preprocessing
+        >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
         ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))

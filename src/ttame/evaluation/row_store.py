@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ttame.atomic_writing import whole_file
-from ttame.bounded_reading import UnreadableFileError, decode
 from ttame.errors import EvaluationError, MissingExtraError
-from ttame.json_files import checked_as, parse_json
+from ttame.files.atomic_writing import whole_file
+from ttame.files.bounded_reading import UnreadableFileError, decode
+from ttame.files.json_files import checked_as, parse_json
 
 _MOST_ROWS = 10_000_000  # of one batch
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ttame.atomic_writing import refuse_unreadable_name, write_json
-from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import EvaluationError, OutputError
-from ttame.json_files import checked_as, read_json_object
-from ttame.leftovers import is_temporary
+from ttame.files.atomic_writing import refuse_unreadable_name, write_json
+from ttame.files.bounded_reading import UnreadableFileError
+from ttame.files.json_files import checked_as, read_json_object
+from ttame.files.leftovers import is_temporary
 
 _WORDS = {
     "classifier": "classifier",

@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ttame.atomic_writing import write_json
-from ttame.bounded_reading import UnreadableFileError
-from ttame.classifiers.giving_back import gives_everything_back
 from ttame.errors import EvaluationError
 from ttame.evaluation.evaluation_run import (
     Listener,
@@ -19,8 +16,11 @@ from ttame.evaluation.evaluation_run import (
     spread,
 )
 from ttame.evaluation.randomisation import another_classifier, randomisation_check
-from ttame.explainers.explainer import Explainer
-from ttame.json_files import checked_as, read_json_object
+from ttame.explainers.contract.explainer import Explainer
+from ttame.files.atomic_writing import write_json
+from ttame.files.bounded_reading import UnreadableFileError
+from ttame.files.json_files import checked_as, read_json_object
+from ttame.networks.giving_back import gives_everything_back
 from ttame.results.evaluation import RandomisationScore
 
 

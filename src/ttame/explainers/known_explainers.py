@@ -7,45 +7,45 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.giving_back import gives_everything_back
 from ttame.errors import ExplainerError, TapError, UnknownNameError
-from ttame.explainers.attention.trained_cards import TRAINED_CARDS
-from ttame.explainers.attention.trained_method import TrainedMethod
-from ttame.explainers.explainer import Explainer
-from ttame.explainers.memory_budget import DEFAULT_BUDGET, Progress, parse_memory
-from ttame.explainers.method_card import MethodCard
-from ttame.explainers.posthoc.ablation_cam import AblationCam
-from ttame.explainers.posthoc.agf import Agf
-from ttame.explainers.posthoc.attention_rollout import AttentionRollout
-from ttame.explainers.posthoc.attn_lrp import AttnLrp
-from ttame.explainers.posthoc.cam import Cam
-from ttame.explainers.posthoc.centre_gaussian import CentreGaussian
-from ttame.explainers.posthoc.class_embedding import ClassEmbedding
-from ttame.explainers.posthoc.class_evidence import ClassEvidence
-from ttame.explainers.posthoc.eigen_cam import EigenCam
-from ttame.explainers.posthoc.full_lrp import FullLrp
-from ttame.explainers.posthoc.generic_attention import GenericAttention
-from ttame.explainers.posthoc.grad_cam import GradCam
-from ttame.explainers.posthoc.grad_cam_plus_plus import GradCamPlusPlus
-from ttame.explainers.posthoc.hires_cam import HiResCam
-from ttame.explainers.posthoc.iia import Iia
-from ttame.explainers.posthoc.input_x_gradient import InputXGradient
-from ttame.explainers.posthoc.integrated_gradients import IntegratedGradients
-from ttame.explainers.posthoc.layer_cam import LayerCam
-from ttame.explainers.posthoc.legrad import LeGrad
-from ttame.explainers.posthoc.lrp import Lrp
-from ttame.explainers.posthoc.occlusion import Occlusion
-from ttame.explainers.posthoc.partial_lrp import PartialLrp
-from ttame.explainers.posthoc.random_map import RandomMap
-from ttame.explainers.posthoc.raw_attention import RawAttention
-from ttame.explainers.posthoc.recipro_cam import ReciproCam
-from ttame.explainers.posthoc.rise import Rise
-from ttame.explainers.posthoc.score_cam import ScoreCam
-from ttame.explainers.posthoc.smooth_grad import SmoothGrad
-from ttame.explainers.posthoc.transformer_attribution import TransformerAttribution
-from ttame.explainers.posthoc.vit_cx import VitCx
-from ttame.explainers.posthoc.vit_recipro_cam import ViTReciproCam
-from ttame.explainers.posthoc.xgrad_cam import XGradCam
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress, parse_memory
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.methods.activation.ablation_cam import AblationCam
+from ttame.explainers.methods.activation.cam import Cam
+from ttame.explainers.methods.activation.class_evidence import ClassEvidence
+from ttame.explainers.methods.activation.eigen_cam import EigenCam
+from ttame.explainers.methods.activation.grad_cam import GradCam
+from ttame.explainers.methods.activation.grad_cam_plus_plus import GradCamPlusPlus
+from ttame.explainers.methods.activation.hires_cam import HiResCam
+from ttame.explainers.methods.activation.layer_cam import LayerCam
+from ttame.explainers.methods.activation.recipro_cam import ReciproCam
+from ttame.explainers.methods.activation.score_cam import ScoreCam
+from ttame.explainers.methods.activation.xgrad_cam import XGradCam
+from ttame.explainers.methods.attention.attention_rollout import AttentionRollout
+from ttame.explainers.methods.attention.class_embedding import ClassEmbedding
+from ttame.explainers.methods.attention.generic_attention import GenericAttention
+from ttame.explainers.methods.attention.iia import Iia
+from ttame.explainers.methods.attention.legrad import LeGrad
+from ttame.explainers.methods.attention.raw_attention import RawAttention
+from ttame.explainers.methods.baseline.centre_gaussian import CentreGaussian
+from ttame.explainers.methods.baseline.random_map import RandomMap
+from ttame.explainers.methods.gradient.input_x_gradient import InputXGradient
+from ttame.explainers.methods.gradient.integrated_gradients import IntegratedGradients
+from ttame.explainers.methods.gradient.smooth_grad import SmoothGrad
+from ttame.explainers.methods.perturbation.occlusion import Occlusion
+from ttame.explainers.methods.perturbation.rise import Rise
+from ttame.explainers.methods.perturbation.vit_cx import VitCx
+from ttame.explainers.methods.perturbation.vit_recipro_cam import ViTReciproCam
+from ttame.explainers.methods.relevance.agf import Agf
+from ttame.explainers.methods.relevance.attn_lrp import AttnLrp
+from ttame.explainers.methods.relevance.full_lrp import FullLrp
+from ttame.explainers.methods.relevance.lrp import Lrp
+from ttame.explainers.methods.relevance.partial_lrp import PartialLrp
+from ttame.explainers.methods.relevance.transformer_attribution import TransformerAttribution
+from ttame.explainers.trained.trained_cards import TRAINED_CARDS
+from ttame.explainers.trained.trained_method import TrainedMethod
+from ttame.networks.giving_back import gives_everything_back
 
 
 class Method(Protocol):
@@ -123,7 +123,7 @@ def make_explainer(
 
     Example:
         >>> from torch import nn
-        >>> from ttame.preprocessing import Preprocessing
+        >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
         ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
@@ -177,7 +177,7 @@ def methods_for(
 
     Example:
         >>> from torch import nn
-        >>> from ttame.preprocessing import Preprocessing
+        >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
         ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))

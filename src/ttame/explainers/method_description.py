@@ -7,9 +7,9 @@ import inspect
 import re
 from typing import Any
 
-from ttame.explainers.attention.trained_cards import TRAINED_CARDS
+from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.known_explainers import EXPLAINERS, method_options
-from ttame.explainers.method_card import MethodCard
+from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
+from ttame.images.pixel_masking import MaskingSpace
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.average_drop import average_drop, mean_map
 from ttame.metrics.map_correlation import pearson_correlation
 from ttame.metrics.map_masks import map_values, masked_images
@@ -14,8 +16,6 @@ from ttame.metrics.measuring_batch import Explain, Probabilities
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
 from ttame.metrics.shared_results import SharedResults
-from ttame.pixel_masking import MaskingSpace
-from ttame.preprocessing import Preprocessing
 
 Numbers = TypeVar("Numbers", Tensor, np.ndarray)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ttame.images.pixel_masking import MaskingSpace
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.map_masks import masked_confidence, share_masks
 from ttame.metrics.measuring_batch import Probabilities, of_classes
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import MapScaling, MaskKind, Protocol, Ties, Upsampling
 from ttame.metrics.shared_results import SharedResults
-from ttame.pixel_masking import MaskingSpace
-from ttame.preprocessing import Preprocessing
 
 
 def average_drop(

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ttame.images.pixel_masking import MaskingSpace, mask_images
+from ttame.images.preprocessing import Preprocessing
+from ttame.images.saliency_maps import resize_maps
 from ttame.metrics.image_generator import image_generator
 from ttame.metrics.measuring_batch import Probabilities, of_classes
 from ttame.metrics.metric import Metric
 from ttame.metrics.shared_results import SharedResults
-from ttame.pixel_masking import MaskingSpace, mask_images
-from ttame.preprocessing import Preprocessing
-from ttame.saliency_maps import resize_maps
 
 SQUARES = 32
 """How many squares are removed from an image, one at a time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ttame.saliency_maps import has_evidence
+from ttame.images.saliency_maps import has_evidence
 
 
 def pearson_correlation(first: Tensor, second: Tensor) -> Tensor:

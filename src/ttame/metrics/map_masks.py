@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from ttame.images.pixel_masking import mask_images
+from ttame.images.preprocessing import Preprocessing
+from ttame.images.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
 from ttame.metrics.measuring_batch import Probabilities, of_classes
 from ttame.metrics.pixel_ranking import most_relevant_first, removed_pixels
 from ttame.metrics.protocol import Protocol
-from ttame.pixel_masking import mask_images
-from ttame.preprocessing import Preprocessing
-from ttame.saliency_maps import keep_above_quantile, resize_maps, to_unit_range
 
 
 def map_values(maps: Tensor, size: tuple[int, int], protocol: Protocol) -> Tensor:

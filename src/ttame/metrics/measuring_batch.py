@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.shared_results import SharedResults
-from ttame.preprocessing import Preprocessing
 
 Probabilities = Callable[[Tensor], Tensor]
 """(B, 3, H, W) normalised images to (B, C) probabilities in [0, 1], the classifier's own: whether

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ttame.images.pixel_masking import MaskingSpace, mask_images
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.changed_images import scores_of_versions, still_top_1
 from ttame.metrics.map_masks import ranking_of
 from ttame.metrics.measuring_batch import Probabilities
@@ -14,8 +16,6 @@ from ttame.metrics.metric import Metric
 from ttame.metrics.pixel_ranking import PixelOrder, in_order, removed_pixels
 from ttame.metrics.protocol import MapScaling, Protocol, Upsampling
 from ttame.metrics.shared_results import SharedResults
-from ttame.pixel_masking import MaskingSpace, mask_images
-from ttame.preprocessing import Preprocessing
 
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

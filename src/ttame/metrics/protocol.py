@@ -8,7 +8,7 @@ import json
 from typing import Any, Literal
 
 from ttame.errors import TtameError
-from ttame.pixel_masking import MaskingSpace
+from ttame.images.pixel_masking import MaskingSpace
 
 MapScaling = Literal["grid", "pixels"]
 Upsampling = Literal["bilinear", "bicubic"]

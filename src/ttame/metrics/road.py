@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.changed_images import probability_of_class, scores_of_versions, still_top_1
 from ttame.metrics.image_generator import image_generator
 from ttame.metrics.linear_imputation import impute_linearly
@@ -16,7 +17,6 @@ from ttame.metrics.metric import Metric
 from ttame.metrics.pixel_ranking import PixelOrder, in_order, removed_pixels
 from ttame.metrics.protocol import MapScaling, Protocol, RoadScore, Upsampling
 from ttame.metrics.shared_results import SharedResults
-from ttame.preprocessing import Preprocessing
 
 _SHARES = Protocol("road").removed_shares
 

@@ -16,7 +16,8 @@ THUMBNAIL_SIDE = 512
 
 HEAT_SIDE = 160
 """Pixels of the longer side of a heatmap in the page. The browser stretches it as smoothly as
-:func:`ttame.saliency_maps.resize_maps` would, and heatmaps come from grids much coarser still."""
+:func:`ttame.images.saliency_maps.resize_maps` would, and heatmaps come from grids that are much
+coarser still."""
 
 
 def photo_address(photo: Image.Image, largest: int = THUMBNAIL_SIDE) -> str:

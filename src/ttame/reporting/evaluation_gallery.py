@@ -11,13 +11,13 @@ from PIL import Image
 
 from ttame.drawing.captions import percent
 from ttame.drawing.heatmap_overlay import checked_heatmap
+from ttame.images.saliency_maps import has_evidence, resize_maps
 from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
 from ttame.reporting.evaluation_standing import method_titles
 from ttame.reporting.explained_image import last_part
 from ttame.reporting.written_values import WriteNumber, number_writer
 from ttame.results.evaluation import Evaluation
 from ttame.results.gallery_photo import GalleryPhoto
-from ttame.saliency_maps import has_evidence, resize_maps
 
 PHOTO_SIDE = 320
 """Pixels of the longer side: a page holds many photos, and networks saw them small."""

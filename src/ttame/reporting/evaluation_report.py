@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ttame.atomic_writing import whole_file
 from ttame.drawing.colour_scales import DEFAULT_SCALE
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, UNSEEN_BRIGHTNESS
+from ttame.files.atomic_writing import whole_file
 from ttame.reporting.embedded_pictures import legend_gradient
 from ttame.reporting.evaluation_answer import evaluation_answer
 from ttame.reporting.evaluation_charts import (

@@ -16,13 +16,13 @@ from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap, scaled_
 from ttame.drawing.heatmap_overlay import covers_photo
 from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.errors import ClassSelectionError, ImageError, NonFiniteMapError
-from ttame.photos import full_size
-from ttame.preprocessing import PhotoRegion
-from ttame.printable_names import printable
+from ttame.files.printable_names import printable
+from ttame.images.photos import full_size
+from ttame.images.preprocessing import PhotoRegion
+from ttame.images.saliency_maps import resize_maps, to_unit_range
 from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
 from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import Explanation
-from ttame.saliency_maps import resize_maps, to_unit_range
 
 MOST_DRAWN_CLASSES = 12
 """Of more explained classes only so many are drawn, the most probable ones."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from ttame.drawing.heatmap_overlay import UNSEEN_BRIGHTNESS
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 from ttame.reporting.embedded_pictures import legend_gradient
 from ttame.reporting.page_template import page_template
 from ttame.reporting.record_spool import RecordSpool

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
 
-from ttame.atomic_writing import whole_folder
 from ttame.drawing.colour_scales import DEFAULT_SCALE, colour_scale
 from ttame.drawing.explanation_panel import (
     ClassHeatmap,
@@ -24,8 +23,9 @@ from ttame.drawing.explanation_panel import (
 )
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, opacity_scale, overlay_heatmap
 from ttame.errors import ExplainerError
-from ttame.photos import MOST_PIXELS_AT_FULL_SIZE, MOST_PIXELS_REDUCED
-from ttame.preprocessing import PhotoRegion, Preprocessing
+from ttame.files.atomic_writing import whole_folder
+from ttame.images.photos import MOST_PIXELS_AT_FULL_SIZE, MOST_PIXELS_REDUCED
+from ttame.images.preprocessing import PhotoRegion, Preprocessing
 from ttame.reporting.explained_image import ExplainedImage, last_part, of_one_image
 from ttame.reporting.explanation_page import write_page
 from ttame.reporting.file_names import UniqueStems, safe_label
@@ -55,7 +55,7 @@ class ExplanationReportWriter:
         maps/NAME/METHOD.safetensors       the raw maps, for Explanation.load
 
     Of a photo of more than 26 megapixels, overlays have the size at which it was read
-    (:func:`ttame.photos.read_photo`), and at most so many pixels. ``width``, ``height`` and
+    (:func:`ttame.images.photos.read_photo`), and at most so many pixels. ``width``, ``height`` and
     ``region`` in ``explanations.json`` are those of the photo's file.
 
     Memory does not grow with the number of images, but for their file names.

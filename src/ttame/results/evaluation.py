@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ttame.bounded_reading import UnreadableFileError, read_text
 from ttame.errors import TtameError
-from ttame.json_files import LARGEST, checked_as, parse_json
+from ttame.files.bounded_reading import UnreadableFileError, read_text
+from ttame.files.json_files import LARGEST, checked_as, parse_json
 
 SCHEMA_VERSION = 1
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ttame.atomic_writing import write_tensors
-from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import ExplainerError
-from ttame.json_files import checked_as, parse_json
+from ttame.files.atomic_writing import write_tensors
+from ttame.files.bounded_reading import UnreadableFileError
+from ttame.files.json_files import checked_as, parse_json
+from ttame.files.tensor_files import read_tensors
+from ttame.images.saliency_maps import has_evidence, resize_maps, to_unit_range
 from ttame.outputs import SOFTMAX
-from ttame.saliency_maps import has_evidence, resize_maps, to_unit_range
-from ttame.tensor_files import read_tensors
 
 SCHEMA_VERSION = 2
 """Files of version 1 have no probabilities, which then are the softmax of the logits."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier, FeatureReading
-from ttame.explainers.attention.attention_explainer import head_maps
-from ttame.explainers.attention.head_plan import TrainedHead
+from ttame.explainers.trained.attention_explainer import head_maps
+from ttame.explainers.trained.head_plan import TrainedHead
 from ttame.training.attention_objective import objective, own_maps, selected_classes
 from ttame.training.kept_share_objective import kept_share_loss, random_masks
 from ttame.training.loss_parts import LossParts

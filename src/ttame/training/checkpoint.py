@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ttame.atomic_writing import write_tensors
-from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import ResumeError
-from ttame.json_files import checked_as, parse_json
-from ttame.tensor_files import read_tensors
+from ttame.files.atomic_writing import write_tensors
+from ttame.files.bounded_reading import UnreadableFileError
+from ttame.files.json_files import checked_as, parse_json
+from ttame.files.tensor_files import read_tensors
 from ttame.training.training_settings import TrainingSettings
 
 SCHEMA_VERSION = 1

@@ -21,7 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ttame.saliency_maps import to_unit_range
+from ttame.images.saliency_maps import to_unit_range
 from ttame.training.loss_parts import LossParts
 from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
 

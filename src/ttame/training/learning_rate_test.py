@@ -9,12 +9,12 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ttame.atomic_writing import whole_file, write_json
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.giving_back import gives_everything_back
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError, TrainingError
+from ttame.files.atomic_writing import whole_file, write_json
 from ttame.memory_limit import naming_the_setting
+from ttame.networks.giving_back import gives_everything_back
 from ttame.training.learning_rate_plot import learning_rate_svg
 from ttame.training.run_preparation import TrainingData, make_accelerator, new_run
 from ttame.training.train_explainer import BATCH_REMEDY, optimise

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.layer_outputs import uncompiled, watching
 from ttame.errors import ExplainerError
-from ttame.pixel_masking import MaskingSpace, mask_images
-from ttame.saliency_maps import resize_maps
+from ttame.images.pixel_masking import MaskingSpace, mask_images
+from ttame.images.saliency_maps import resize_maps
+from ttame.networks.layer_outputs import uncompiled, watching
 from ttame.training.training_settings import TrainingSettings
 
 

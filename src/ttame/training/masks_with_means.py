@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ttame.explainers.attention.map_scale import exponents_for_means
+from ttame.explainers.trained.map_scale import exponents_for_means
 
 _SMALLEST_RANGE = 1e-6
 _SMALLEST_VALUE = 1e-4

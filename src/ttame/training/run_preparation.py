@@ -12,14 +12,14 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from torch.utils.data import Dataset
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.tap_choice import NAMED
 from ttame.datasets.held_out_split import split_held_out
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import Augmentation, PreparedImages
 from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
-from ttame.explainers.attention.attention_explainer import new_attention_explainer
-from ttame.printable_names import printable
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.features.tap_choice import NAMED
+from ttame.files.printable_names import printable
 from ttame.processes import (
     LONGEST_WAIT,
     check_joined,

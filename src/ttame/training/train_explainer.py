@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.giving_back import gives_everything_back
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError, TrainingError
-from ttame.explainers.attention.attention_explainer import AttentionExplainer
-from ttame.explainers.differentiation import differentiating
+from ttame.explainers.contract.differentiation import differentiating
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
+from ttame.networks.giving_back import gives_everything_back
 from ttame.processes import noticing_lost_processes
 from ttame.training.batch_loss import batch_loss
 from ttame.training.mixed_precision import in_mixed_precision
@@ -74,7 +74,7 @@ def train_explainer(
         >>> import torch
         >>> from torch import nn
         >>> from torch.utils.data import TensorDataset
-        >>> from ttame.preprocessing import Preprocessing
+        >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
         ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ttame.atomic_writing import refuse_existing, refuse_unreadable_name
 from ttame.errors import OutputError
-from ttame.explainers.attention.explainer_config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
-from ttame.leftovers import leftovers_of, remove_leftovers
+from ttame.explainers.trained.explainer_config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from ttame.files.atomic_writing import refuse_existing, refuse_unreadable_name
+from ttame.files.leftovers import leftovers_of, remove_leftovers
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "training.jsonl"

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from ttame.atomic_writing import whole_file
-from ttame.bounded_reading import UnreadableFileError
 from ttame.errors import OutputError
-from ttame.json_files import parse_json
+from ttame.files.atomic_writing import whole_file
+from ttame.files.bounded_reading import UnreadableFileError
+from ttame.files.json_files import parse_json
 
 
 @dataclasses.dataclass(frozen=True)

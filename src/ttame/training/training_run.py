@@ -19,11 +19,10 @@ from torch.utils.data import DataLoader
 
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
-from ttame.explainers.attention.attention_explainer import AttentionExplainer
-from ttame.explainers.attention.explainer_folder import write_explainer_files
-from ttame.explainers.attention.head_plan import TrainedHead
-from ttame.explainers.attention.map_scale import exponents_for_means
-from ttame.explainers.attention.shared_head import SharedHead
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.explainers.trained.head_plan import TrainedHead
+from ttame.explainers.trained.map_scale import exponents_for_means
+from ttame.explainers.trained.shared_head import SharedHead
 from ttame.processes import on_main_process
 from ttame.training.batch_loss import BatchPlace
 from ttame.training.batch_order import BatchOrder
@@ -246,7 +245,7 @@ class TrainingRun:
         )
 
         def write() -> None:
-            write_explainer_files(explainer, self.folder.path)
+            explainer.write_files(self.folder.path)
             self.folder.checkpoint_file.unlink(missing_ok=True)
 
         on_main_process(self.accelerator, write)

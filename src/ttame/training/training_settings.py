@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ttame.errors import TrainingError, UnknownNameError
-from ttame.explainers.attention.head_settings import (
+from ttame.explainers.trained.head_settings import (
     ClassTokenUse,
     HeadSettings,
     HeadVariant,
     MapScale,
 )
-from ttame.explainers.attention.idle_settings import idle_settings
+from ttame.explainers.trained.idle_settings import idle_settings
 
 MapSelection = Literal["random", "diagonal", "max"]
 MixedPrecision = Literal["no", "fp16", "bf16"]

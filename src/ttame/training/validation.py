@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
-from ttame.explainers.attention.head_plan import TrainedHead
+from ttame.explainers.trained.head_plan import TrainedHead
+from ttame.images.pixel_masking import mask_images
 from ttame.metrics.average_drop import drop_of, increase_of, published_masks
-from ttame.pixel_masking import mask_images
 from ttame.training.batch_loss import BatchPlace, batch_loss
 from ttame.training.training_settings import TrainingSettings
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tests.conftest import Golden
 from tests.golden_networks import golden_cnn
 from ttame.classifiers.classifier import Classifier
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 SIZE = (12, 8)
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.posthoc.attn_lrp import attn_lrp_rules
+from ttame.explainers.methods.relevance.attn_lrp import attn_lrp_rules
 from ttame.explainers.relevance.conserving_table import conserving_table
 from ttame.explainers.relevance.matches import WEIGHTED, Operation, SeesImage
 from ttame.explainers.relevance.operation_rules import Norm, Product, Sum

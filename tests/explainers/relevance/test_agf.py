@@ -21,7 +21,7 @@ from tests.explainers.relevance.slow_vit_relevance import image_extremes
 from tests.plain_vit import golden_vit
 from tests.tiny_networks import TINY
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.agf import Agf, factorised, relevance_of_classes, to_largest
+from ttame.explainers.methods.relevance.agf import Agf, factorised, relevance_of_classes, to_largest
 
 
 def test_replica() -> None:

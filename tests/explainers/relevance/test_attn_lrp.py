@@ -16,10 +16,10 @@ from tests.plain_vit import BLOCKS, HEADS, PlainVit, golden_vit, plain_vit, two_
 from tests.tiny_networks import TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.attn_lrp import AttnLrp, attn_lrp_rules
-from ttame.explainers.posthoc.input_x_gradient import InputXGradient
+from ttame.explainers.methods.gradient.input_x_gradient import InputXGradient
+from ttame.explainers.methods.relevance.attn_lrp import AttnLrp, attn_lrp_rules
 from ttame.explainers.relevance.pixel_relevance import pixel_relevance
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 
 def halved(left: Tensor, right: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ from tests.plain_vit import golden_vit, two_images
 from tests.tiny_networks import TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.full_lrp import FullLrp
-from ttame.preprocessing import Preprocessing
+from ttame.explainers.methods.relevance.full_lrp import FullLrp
+from ttame.images.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize(

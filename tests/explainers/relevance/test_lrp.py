@@ -17,17 +17,17 @@ from tests.tiny_networks import TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, UnknownNameError
 from ttame.explainers.known_explainers import make_explainer
-from ttame.explainers.posthoc.attn_lrp import AttnLrp, attn_lrp_rules
-from ttame.explainers.posthoc.full_lrp import FullLrp
-from ttame.explainers.posthoc.input_x_gradient import InputXGradient
-from ttame.explainers.posthoc.lrp import Lrp
+from ttame.explainers.methods.gradient.input_x_gradient import InputXGradient
+from ttame.explainers.methods.relevance.attn_lrp import AttnLrp, attn_lrp_rules
+from ttame.explainers.methods.relevance.full_lrp import FullLrp
+from ttame.explainers.methods.relevance.lrp import Lrp
 from ttame.explainers.relevance.matches import LayerName, LayerType, Operation
 from ttame.explainers.relevance.operation_rules import Constant, Pass
 from ttame.explainers.relevance.rule_presets import RULE_PRESETS, rule_table
 from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.explainers.relevance.stabilisers import divide_sign_aware
 from ttame.explainers.relevance.weighted_rules import Flat, Weighted, WeightedRule, WSquare
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize("network", ["cnn", "timm resnet"])

@@ -12,8 +12,8 @@ from tests.explainers.relevance.slow_vit_relevance import SlowRules, slow_releva
 from tests.plain_vit import golden_vit, two_images
 from tests.tiny_networks import TINY
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.block_attention import head_mean
-from ttame.explainers.posthoc.partial_lrp import PartialLrp
+from ttame.explainers.methods.relevance.partial_lrp import PartialLrp
+from ttame.explainers.passes.block_attention import head_mean
 from ttame.explainers.relevance.attention_relevance import attention_relevance
 
 BASELINE: dict[str, Any] = {

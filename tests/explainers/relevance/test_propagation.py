@@ -16,9 +16,9 @@ from tests.plain_vit import golden_vit, two_images
 from tests.tiny_networks import CLASSES, TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.explainer import ChooseClasses, RawMaps
+from ttame.explainers.contract.explainer import ChooseClasses, RawMaps
 from ttame.explainers.known_explainers import make_explainer
-from ttame.explainers.posthoc.full_lrp import FullLrp
+from ttame.explainers.methods.relevance.full_lrp import FullLrp
 from ttame.explainers.relevance import attention_relevance, pixel_relevance
 from ttame.explainers.relevance.attention_relevance import half_precision_scale
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
@@ -31,7 +31,7 @@ from ttame.explainers.relevance.recording import (
     has_moved_only,
 )
 from ttame.explainers.relevance.rule_table import RuleTable
-from ttame.preprocessing import Preprocessing
+from ttame.images.preprocessing import Preprocessing
 
 PASSES = [conserving(), gradients()]
 

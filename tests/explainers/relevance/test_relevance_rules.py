@@ -13,9 +13,8 @@ from torch.nn import functional as F
 
 from tests.conftest import assert_close
 from tests.explainers.relevance.tables import conserving, gradients
-from ttame.classifiers.function_replacement import attention_in_parts
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.transformer_attribution import attribution_rules
+from ttame.explainers.methods.relevance.transformer_attribution import attribution_rules
 from ttame.explainers.relevance.pixel_relevance import highest_of_image, lowest_of_image
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.rule_table import RuleTable
@@ -31,6 +30,7 @@ from ttame.explainers.relevance.stabilisers import (
     divide_sign_aware,
 )
 from ttame.explainers.relevance.weighted_rules import Absolute, Weighted, ZBox, ZPlus
+from ttame.networks.function_replacement import attention_in_parts
 
 CLOSE = 1e-6
 """Between rules with a stabiliser of 1e-9 and loops without one."""

@@ -18,8 +18,8 @@ from tests.explainers.relevance.tables import almost_without_stabilisers
 from tests.explainers.relevance.test_full_lrp import black_and_white
 from tests.tiny_networks import TINY
 from ttame.errors import UnknownNameError
-from ttame.explainers.posthoc.attn_lrp import AttnLrp
-from ttame.explainers.posthoc.lrp import Lrp
+from ttame.explainers.methods.relevance.attn_lrp import AttnLrp
+from ttame.explainers.methods.relevance.lrp import Lrp
 from ttame.explainers.relevance.rule_presets import RULE_PRESETS, rule_table
 
 

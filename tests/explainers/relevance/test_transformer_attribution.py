@@ -15,8 +15,11 @@ from tests.plain_vit import BLOCKS, golden_vit, plain_vit, two_images
 from tests.tiny_networks import TINY, tiny_timm
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.posthoc.block_attention import gradients_by_class, read_block_attention
-from ttame.explainers.posthoc.transformer_attribution import TransformerAttribution
+from ttame.explainers.methods.relevance.transformer_attribution import TransformerAttribution
+from ttame.explainers.passes.block_attention import (
+    gradients_by_class,
+    read_block_attention,
+)
 from ttame.explainers.relevance.attention_relevance import attention_relevance
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.rule_table import RuleTable

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.layer_outputs import watching_inputs
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.classifiers.transformer_layout import TransformerLayout
-from ttame.explainers.explainer import ChooseClasses
-from ttame.explainers.posthoc.block_attention import (
+from ttame.explainers.contract.explainer import ChooseClasses
+from ttame.explainers.passes.block_attention import (
     attention_graph,
     block_modules,
     gradients_by_class,
@@ -23,6 +22,7 @@ from ttame.explainers.posthoc.block_attention import (
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.recording import widened
 from ttame.explainers.relevance.rule_table import RuleTable
+from ttame.networks.layer_outputs import watching_inputs
 
 Relevance = TypeVar("Relevance")
 
@@ -55,7 +55,7 @@ def attention_relevance(
 
     Args:
         classifier: the network.
-        layout: from :func:`ttame.explainers.posthoc.block_attention.attending_layout`.
+        layout: from :func:`ttame.explainers.passes.block_attention.attending_layout`.
         table: the rules.
         images: (B, 3, H, W).
         choose_classes: called once.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ttame.explainers.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.memory_budget import in_chunks, items_at_once, most_at_once
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.memory_budget import in_chunks, items_at_once, most_at_once
 
 
 def explain_in_chunks(

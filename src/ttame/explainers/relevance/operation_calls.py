@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.function_replacement import Operation
 from ttame.explainers.relevance.function_arguments import (
     convolution_arguments,
     linear_arguments,
     two_operands,
 )
 from ttame.explainers.relevance.recording import has_moved_only
+from ttame.networks.function_replacement import Operation
 
 CONSTANT_PRODUCT = "matrix product with a constant"
 """A matrix product with one factor that does not depend on the image."""

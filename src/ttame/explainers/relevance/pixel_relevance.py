@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
-from ttame.explainers.explainer import ChooseClasses
-from ttame.explainers.posthoc.block_attention import gradients_by_class
+from ttame.explainers.contract.explainer import ChooseClasses
+from ttame.explainers.passes.block_attention import gradients_by_class
 from ttame.explainers.relevance.attention_relevance import Propagated, half_precision_scale
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.recording import widened

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.function_replacement import Operation, replacing_functions
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.errors import ExplainerError
-from ttame.explainers.memory_budget import MARGIN, ActivationMeter
+from ttame.explainers.contract.memory_budget import MARGIN, ActivationMeter
 from ttame.explainers.relevance.function_arguments import first_by_place
 from ttame.explainers.relevance.operation_calls import (
     Layer,
@@ -31,6 +30,7 @@ from ttame.explainers.relevance.operation_calls import (
 from ttame.explainers.relevance.recording import mark_as_computed, widened
 from ttame.explainers.relevance.rule_table import RuleTable, no_rule
 from ttame.explainers.relevance.running_layers import running_layers
+from ttame.networks.function_replacement import Operation, replacing_functions
 
 _ROUTING_NAMES = """
     __getitem__ adaptive_max_pool2d adaptive_max_pool2d_with_indices amax as_strided bfloat16

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from ttame.classifiers.layer_outputs import uncompiled, watching, watching_inputs
 from ttame.explainers.relevance.operation_calls import Layer
+from ttame.networks.layer_outputs import uncompiled, watching, watching_inputs
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""What every method fulfils and may rely on."""

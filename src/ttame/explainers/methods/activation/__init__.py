@@ -1,0 +1,1 @@
+"""Class activation mapping and its kin."""

@@ -1,0 +1,117 @@
+"""What the class activation methods share: features of one layer, and their gradients."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.transformer_layout import put_first_tensor
+from ttame.errors import TapError
+from ttame.explainers.contract.class_gradients import class_gradients
+from ttame.explainers.contract.differentiation import differentiating
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.networks.layer_outputs import uncompiled, watching
+
+ACTIVATION_NETWORKS = "any with feature maps or patch tokens"
+ACTIVATION_COST = "1 forward, 1 backward of the layers after the tap a class"
+
+
+class ActivationGradientMethod(Explainer):
+    """The methods that weigh the features ``A`` of one layer by the gradients ``g = ∂f_c/∂A``.
+
+    One forward pass of the batch, and for each class an image one backward pass through the
+    layers after the tapped one. A method fills one hole, ``evidence``.
+
+    Args:
+        classifier: the network to explain.
+        layer: dotted name of the layer to read instead of the classifier's last tap: the last
+            feature map of a CNN, the first norm of a Vision Transformer's last block. (After that
+            block only the class token is read, so there the gradient of the patches is zero.)
+        rectified: whether the map's negative values become 0, as in the paper. Without, it says
+            also what speaks against the class.
+
+    Raises:
+        TapError: there is no such layer, or its output is no feature map.
+    """
+
+    def __init__(
+        self, classifier: Classifier, *, layer: str | None = None, rectified: bool = True
+    ) -> None:
+        self.classifier = on_one_layer(classifier, layer)
+        self.rectified = rectified
+        self.options = {"layer": self.classifier.taps[0].layer, "rectified": rectified}
+
+    @abstractmethod
+    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """Weigh features by gradients.
+
+        Args:
+            features: A, (B, C, h, w) float32.
+            gradients: g, (B, C, h, w) float32.
+
+        Returns:
+            (B, h, w) signed.
+        """
+
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        tap = self.classifier.taps[0]
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        with differentiating():
+            logits, output = read_from_layer(self.classifier, images)
+            features = tap.feature_map(output, size).detach().float()
+            classes = choose_classes(logits.detach())
+            maps = [
+                self.evidence(features, tap.feature_map(gradient, size).float())
+                for gradient in class_gradients(logits, classes, output)
+            ]
+        stacked = torch.stack(maps, dim=1)
+        return RawMaps(logits, classes, stacked.relu() if self.rectified else stacked)
+
+
+def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:
+    """The classifier with one tap: the named layer, or its own last tap of a layer's output.
+
+    Raises:
+        TapError: there is no such layer, or its output is no feature map; or what tokens add to
+            the class token was asked for, on which no logit depends.
+    """
+    taps = classifier.taps if layer is None else classifier.with_taps([layer]).taps
+    outputs = [tap for tap in taps if tap.is_output]
+    if not outputs:
+        raise TapError(
+            f"{taps[-1].layer}, which is read beside the network, as the layer of a method",
+            allowed="a layer whose output the logits depend on",
+            remedy="a classifier that also taps the output of a layer"
+            if layer is None
+            else f"layer={taps[-1].read_at!r}, or no layer for the method's own choice",
+        )
+    return classifier.with_taps(outputs[-1:])
+
+
+def read_from_layer(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the network with a graph that begins at the output of the classifier's only tap.
+
+    Args:
+        classifier: has one tap.
+        images: (B, 3, H, W), normalised.
+
+    Returns:
+        Logits (B, C), and the layer's output, which they can be differentiated by.
+    """
+    tap = classifier.taps[0]
+    outputs: list[Tensor] = []
+
+    def begin_graph(_layer: nn.Module, output: Any) -> Any:
+        leaf = tap.tensor(output).detach().requires_grad_()
+        outputs[:] = [leaf]
+        # The copy is for the layers behind that work in place, which a leaf does not allow.
+        return put_first_tensor(output, leaf.clone())
+
+    layer = uncompiled(classifier.network).get_submodule(tap.layer)
+    with watching([(layer, begin_graph)]):
+        logits = classifier.logits(images.detach().clone())
+    return logits, outputs[0]

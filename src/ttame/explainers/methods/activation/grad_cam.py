@@ -1,0 +1,48 @@
+"""Grad-CAM: Selvaraju et al., arXiv 1610.02391."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.methods.activation.activation_gradients import (
+    ACTIVATION_COST,
+    ACTIVATION_NETWORKS,
+    ActivationGradientMethod,
+)
+
+
+class GradCam(ActivationGradientMethod):
+    """Gradient-weighted class activation mapping: ``S = (Σ_k w_k A_k)⁺``, ``w_k = mean_xy g_k``.
+
+    ``A_k`` is channel k of the tapped layer, (h, w); ``g_k = ∂f_c/∂A_k`` the gradient of the
+    class's logit. On a Vision Transformer the channels are those of the patch tokens. Maps are
+    (B, K, h, w) on the layer's grid, at least 0 if ``rectified``. Parameters and errors:
+    :class:`ActivationGradientMethod`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from ttame.classifiers.classifier import Classifier
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> grad_cam = GradCam(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> grad_cam(torch.zeros(2, 3, 16, 16), "top2").maps.shape
+        torch.Size([2, 2, 4, 4])
+    """
+
+    card = MethodCard(
+        name="grad_cam",
+        title="Grad-CAM",
+        family="class activation",
+        networks=ACTIVATION_NETWORKS,
+        cost=ACTIVATION_COST,
+        paper="Selvaraju et al., arXiv 1610.02391",
+    )
+
+    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """``Σ_k mean_xy(g_k) A_k``, (B, h, w)."""
+        weights = gradients.mean(dim=(2, 3), keepdim=True)
+        return (weights * features).sum(dim=1)

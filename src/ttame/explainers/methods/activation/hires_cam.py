@@ -1,0 +1,47 @@
+"""HiResCAM: Draelos and Carin, arXiv 2011.08891."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.methods.activation.activation_gradients import (
+    ACTIVATION_COST,
+    ACTIVATION_NETWORKS,
+    ActivationGradientMethod,
+)
+
+
+class HiResCam(ActivationGradientMethod):
+    """Features times gradients, place by place: ``S = (Σ_k g_k ⊙ A_k)⁺``.
+
+    ``A_k`` is channel k of the tapped layer, (h, w), and ``g_k = ∂f_c/∂A_k``, which is not
+    averaged over the places as in Grad-CAM: a place counts only if it does raise the logit. Maps
+    are (B, K, h, w) on the layer's grid, at least 0 if ``rectified``. Parameters and errors:
+    :class:`ActivationGradientMethod`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from ttame.classifiers.classifier import Classifier
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> hires_cam = HiResCam(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> hires_cam(torch.zeros(2, 3, 16, 16), "top2").maps.shape
+        torch.Size([2, 2, 4, 4])
+    """
+
+    card = MethodCard(
+        name="hires_cam",
+        title="HiResCAM",
+        family="class activation",
+        networks=ACTIVATION_NETWORKS,
+        cost=ACTIVATION_COST,
+        paper="Draelos and Carin, arXiv 2011.08891",
+    )
+
+    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """``Σ_k g_k ⊙ A_k``, (B, h, w)."""
+        return (gradients * features).sum(dim=1)

@@ -1,0 +1,47 @@
+"""LayerCAM: Jiang et al., IEEE Transactions on Image Processing 2021, document 9462463."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.methods.activation.activation_gradients import (
+    ACTIVATION_COST,
+    ACTIVATION_NETWORKS,
+    ActivationGradientMethod,
+)
+
+
+class LayerCam(ActivationGradientMethod):
+    """Features weighted by their positive gradients: ``S = (Σ_k g_k⁺ ⊙ A_k)⁺``.
+
+    ``A_k`` is channel k of the tapped layer, (h, w), and ``g_k = ∂f_c/∂A_k``. Because every place
+    has its own weight, the method also works on early layers with fine grids; name one with
+    ``layer``. Maps are (B, K, h, w) on the layer's grid, at least 0 if ``rectified``. Parameters
+    and errors: :class:`ActivationGradientMethod`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from ttame.classifiers.classifier import Classifier
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> LayerCam(classifier, layer="1")(torch.zeros(2, 3, 16, 16), "top2").maps.shape
+        torch.Size([2, 2, 8, 8])
+    """
+
+    card = MethodCard(
+        name="layer_cam",
+        title="LayerCAM",
+        family="class activation",
+        networks=ACTIVATION_NETWORKS,
+        cost=ACTIVATION_COST,
+        paper="Jiang et al., IEEE Transactions on Image Processing 2021",
+    )
+
+    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """``Σ_k g_k⁺ ⊙ A_k``, (B, h, w)."""
+        return (gradients.relu() * features).sum(dim=1)

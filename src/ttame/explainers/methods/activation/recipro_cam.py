@@ -1,0 +1,143 @@
+"""Recipro-CAM: Byun and Lee, arXiv 2209.14074."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ttame.classifiers.classifier import Classifier
+from ttame.explainers.contract.class_scores import ScoreKind, checked_score, class_scores
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.methods.activation.activation_gradients import on_one_layer
+from ttame.explainers.passes.tail_pass import TailPass
+from ttame.features.feature_taps import FeatureTap
+
+
+class ReciproCam(Explainer):
+    """Recipro-CAM: ``S_c(i,j) = p_c(A ⊙ e_ij)``, what the classifier says of one place alone.
+
+    ``A`` (C, h, w) is the last feature map, ``e_ij`` a spatial mask that is 1 at (i,j) and 0
+    elsewhere, ``p_c`` the probability of class c after the rest of the network. Only that rest runs
+    for the h·w masked copies; the network before it runs once for the batch and once more for each
+    chunk of copies. One run serves all classes.
+
+    On tokens the prefix tokens are kept and the other patch tokens set to 0, also where the
+    residual goes round the tapped layer unmasked; ``vit_recipro_cam`` has the choices that its
+    papers make.
+
+    Args:
+        classifier: its last tap is used.
+        layer: read features here instead, e.g. ``"layer3"``.
+        score: ``"probability"`` is the paper's; ``"logit"`` is what OpenVINO's implementation
+            returns, and keeps its scale where one class takes all the probability.
+        gaussian: spread ``e_ij`` over the 3×3 neighbourhood with weights [1 2 1; 2 4 2; 1 2 1]/16;
+            neighbours keep their own features. Off in the published code.
+
+    Raises:
+        ExplainerError: an unknown score.
+        TapError: the layer does not exist or gives no features.
+
+    Example:
+        >>> from torch import nn
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> recipro = ReciproCam(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> recipro(torch.zeros(2, 3, 16, 16), "all").maps.shape
+        torch.Size([2, 5, 4, 4])
+    """
+
+    card = MethodCard(
+        name="recipro_cam",
+        title="Recipro-CAM",
+        family="class activation",
+        networks="any with feature maps or patch tokens",
+        cost="2 forwards and N runs of the layers after the tap, all classes",
+        paper="Byun and Lee, arXiv 2209.14074",
+    )
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        layer: str | None = None,
+        score: ScoreKind = "probability",
+        gaussian: bool = False,
+    ) -> None:
+        self.classifier = on_one_layer(classifier, layer)
+        self.score = checked_score(score)
+        self.gaussian = gaussian
+        self.tail = TailPass(self.classifier)
+        self.options = {"layer": self.tail.tap.layer, "score": score, "gaussian": gaussian}
+
+    @torch.no_grad()
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        reading, variant_bytes = self.tail.read(images)
+        classes = choose_classes(reading.logits)
+        height, width = reading.feature_maps[0].shape[2:]
+        maps = torch.empty(*classes.shape, height * width, device=classes.device)
+
+        def change(outputs: Tensor, places: Tensor) -> Tensor:
+            masks = place_masks(places, (height, width), gaussian=self.gaussian)
+            return mask_places(outputs, masks.to(outputs.dtype), self.tail.tap)
+
+        for chunk in self.tail.run(
+            images,
+            reading,
+            height * width,
+            change,
+            at_once=self.tail.at_once(variant_bytes, self.memory_budget),
+            progress=self.progress,
+        ):
+            scores = class_scores(
+                chunk.logits, classes[chunk.images], self.score, self.classifier.outputs
+            )
+            maps[chunk.images, :, chunk.variants] = scores
+        return RawMaps(reading.logits, classes, maps.reshape(*classes.shape, height, width))
+
+
+def place_masks(places: Tensor, grid: tuple[int, int], *, gaussian: bool) -> Tensor:
+    """Masks that keep one place of a grid, or its neighbourhood.
+
+    Args:
+        places: (n,) int64, numbered row by row.
+        grid: (h, w).
+        gaussian: keep the 3×3 neighbourhood with weights [1 2 1; 2 4 2; 1 2 1]/16.
+
+    Returns:
+        (n, h, w) float32.
+
+    Example:
+        >>> place_masks(torch.tensor([4]), (3, 3), gaussian=True)[0] * 16
+        tensor([[1., 2., 1.],
+                [2., 4., 2.],
+                [1., 2., 1.]])
+    """
+    rows = torch.arange(grid[0], device=places.device) - (places // grid[1])[:, None]
+    columns = torch.arange(grid[1], device=places.device) - (places % grid[1])[:, None]
+    if gaussian:
+        down, across = ((2 - offset.abs()).clamp(min=0) / 4 for offset in (rows, columns))
+    else:
+        down, across = ((offset == 0).float() for offset in (rows, columns))
+    return down[:, :, None] * across[:, None, :]
+
+
+def mask_places(outputs: Tensor, masks: Tensor, tap: FeatureTap) -> Tensor:
+    """Multiply every channel of a layer's output by a spatial mask; prefix tokens are kept.
+
+    Args:
+        outputs: (n, ...) as the layer returned it.
+        masks: (n, h, w), same dtype.
+        tap: says how the output is laid out.
+
+    Returns:
+        Same shape as ``outputs``.
+    """
+    if tap.layout == "channels first":
+        return outputs * masks[:, None]
+    if tap.layout == "channels last":
+        return outputs * masks[..., None]
+    kept = torch.ones(len(masks), tap.prefix_tokens, dtype=masks.dtype, device=masks.device)
+    return outputs * torch.cat([kept, masks.flatten(1)], dim=1)[..., None]

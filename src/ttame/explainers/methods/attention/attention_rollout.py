@@ -1,0 +1,73 @@
+"""Attention rollout: Abnar and Zuidema, Quantifying Attention Flow in Transformers, ACL 2020."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ttame.classifiers.classifier import Classifier
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.passes.block_attention import (
+    attending_layout,
+    block_number,
+    layout_for,
+    read_head_means,
+    roll_out,
+)
+
+
+class AttentionRollout(Explainer):
+    """Attention followed through all blocks: ``Â^b = rownorm(I + E_h A^b)``, ``S = R[cls]``.
+
+    ``A^b`` are the attention probabilities of block b of L, ``E_h`` the mean over its heads, ``I``
+    stands for the residual connection, ``rownorm`` makes the rows sum to 1, and
+    ``R = Â^L ⋯ Â^1``. The row of the class token is read without the columns of prefix tokens;
+    for a network that pools otherwise, the rows of all tokens that its head reads are averaged.
+    Values lie in [0, 1]; one map serves all classes.
+
+    Args:
+        classifier: a Vision Transformer whose blocks attend from every token to every token.
+        start_block: the first block of the product; negative numbers count from the last.
+
+    Raises:
+        ExplainerError: the network has no such blocks, or not so many.
+
+    Example:
+        >>> import timm
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
+        >>> rollout = AttentionRollout(
+        ...     Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        >>> rollout(torch.zeros(3, 3, 32, 32), "top2").maps.shape
+        torch.Size([3, 2, 2, 2])
+    """
+
+    card = MethodCard(
+        name="attention_rollout",
+        title="Attention rollout",
+        family="attention",
+        networks="Vision Transformers of one resolution",
+        cost="1 forward",
+        paper="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
+        class_specific=False,
+    )
+
+    def __init__(self, classifier: Classifier, *, start_block: int = 0) -> None:
+        self.classifier = classifier
+        self.layout = attending_layout(classifier, self.method)
+        self.start = block_number(start_block, self.layout, self.method, "start_block")
+        self.options = {"start_block": start_block, "pooling": self.layout.pooling}
+
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        layout = layout_for(self.classifier, self.layout, images)
+        logits, means = read_head_means(self.classifier, layout, images, self.start)
+        classes = choose_classes(logits)
+        maps = roll_out([with_residual(mean) for mean in means], layout)
+        return RawMaps(logits, classes, maps[:, None].expand(-1, classes.shape[1], -1, -1))
+
+
+def with_residual(matrix: Tensor) -> Tensor:
+    """``rownorm(I + M)`` for (..., T, T) with entries that are not negative."""
+    sum_with_identity = matrix + torch.eye(matrix.shape[-1], device=matrix.device)
+    return sum_with_identity / sum_with_identity.sum(dim=-1, keepdim=True)

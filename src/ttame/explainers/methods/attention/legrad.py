@@ -1,0 +1,115 @@
+"""LeGrad: Bousselham et al., arXiv 2404.03214."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.transformer_layout import TransformerLayout, put_first_tensor
+from ttame.errors import ExplainerError
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.option_checks import check_choice, check_count
+from ttame.explainers.passes.block_attention import (
+    attending_layout,
+    attention_graph,
+    block_modules,
+    gradients_by_class,
+    head_mean,
+    layout_for,
+)
+from ttame.explainers.passes.token_variants import read_variants
+from ttame.networks.layer_outputs import watching
+
+TokenPooling = Literal["all tokens", "classifier"]
+
+
+class LeGrad(Explainer):
+    """How a class score grows with each block's attention: ``S = Σ_b E_h mean_i (∂s_b/∂A^b_i)⁺``.
+
+    The sum runs over the last blocks; ``A^b_i`` is row i of the attention probabilities of block
+    b, ``E_h`` the mean over heads, ``mean_i`` that over all T queries, ``(·)⁺`` keeps what is
+    positive; attention itself is no factor. ``s_b`` is the class score of the block's *own* output
+    tokens: pooled, through the network's final normalisation and classifier. Its gradient goes
+    through block b alone, so the backward passes are short. Columns of prefix tokens are dropped.
+    Maps are not negative.
+
+    The paper pools by the mean over all T tokens, the class token among them, also for networks
+    whose head reads the class token only; ``pooling="classifier"`` lets the head read the block's
+    tokens as it reads the last block's.
+
+    Args:
+        classifier: a Vision Transformer whose blocks attend from every token to every token.
+        blocks: how many blocks, the last one among them; two in the paper.
+        pooling: ``"all tokens"`` as in the paper and its code, or ``"classifier"``.
+
+    Raises:
+        ExplainerError: the network has no such blocks, or not so many.
+
+    Example:
+        >>> import timm
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
+        >>> legrad = LeGrad(Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        >>> legrad(torch.zeros(3, 3, 32, 32), "top2").maps.shape
+        torch.Size([3, 2, 2, 2])
+    """
+
+    card = MethodCard(
+        name="legrad",
+        title="LeGrad",
+        family="attention",
+        networks="Vision Transformers of one resolution",
+        cost="1 forward, 1 backward of the last blocks a class",
+        paper="Bousselham et al., arXiv 2404.03214",
+    )
+
+    def __init__(
+        self, classifier: Classifier, *, blocks: int = 2, pooling: TokenPooling = "all tokens"
+    ) -> None:
+        check_choice(self.method, "pooling", pooling, get_args(TokenPooling))
+        check_count(self.method, "blocks", blocks)
+        self.classifier = classifier
+        self.layout = attending_layout(classifier, self.method)
+        if blocks > len(self.layout.blocks):
+            raise ExplainerError(
+                f"blocks={blocks} for {self.method}", allowed=f"1 to {len(self.layout.blocks)}"
+            )
+        self.blocks = blocks
+        self.pooling = pooling
+        self.options = {"blocks": blocks, "pooling": pooling}
+
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        layout = layout_for(self.classifier, self.layout, images)
+        blocks = block_modules(self.classifier, layout)[-self.blocks :]
+        outputs: list[Tensor] = []
+
+        def keep_and_cut(_module: nn.Module, output: Any) -> Any:
+            outputs.append(layout.tokens.tensor(output))
+            return put_first_tensor(output, outputs[-1].detach())
+
+        def pooled_tokens(_last: Tensor) -> Tensor:
+            return torch.stack([self._pooled(tokens, layout) for tokens in outputs], 1).flatten(
+                0, 1
+            )
+
+        with attention_graph(blocks) as attention, watching((b, keep_and_cut) for b in blocks):
+            logits, of_blocks = read_variants(
+                self.classifier, layout, images.detach().clone(), pooled_tokens, len(blocks)
+            )
+        classes = choose_classes(logits.detach())
+        scores = of_blocks.sum(dim=1).gather(1, classes)
+        maps = []
+        for gradients in gradients_by_class(scores, attention):
+            means = [head_mean(gradient.relu(), len(images)) for gradient in gradients]
+            maps.append(layout.patch_map(torch.stack(means).sum(dim=0).mean(dim=1)))
+        return RawMaps(logits, classes, torch.stack(maps, dim=1))
+
+    def _pooled(self, tokens: Tensor, layout: TransformerLayout) -> Tensor:
+        """The rows of one block's tokens that the head is to read, (B, rows, D)."""
+        if self.pooling == "classifier":
+            return tokens[:, : layout.rows_for_head]
+        return tokens.mean(dim=1, keepdim=True).expand(-1, layout.rows_for_head, -1)

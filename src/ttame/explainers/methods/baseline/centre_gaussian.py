@@ -1,0 +1,69 @@
+"""A blob in the middle: photographers put the object there, and every method must beat that."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ttame.classifiers.classifier import Classifier
+from ttame.errors import ExplainerError
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import MethodCard
+
+
+class CentreGaussian(Explainer):
+    """The same Gaussian for every image: ``S = exp(−(u² + v²) / 2σ²)``.
+
+    ``u`` and ``v`` are the distances of a cell's middle from the image's middle, as shares of the
+    image's height and width, so that the blob has the image's aspect ratio. The baseline of a fair
+    table: datasets show their objects in the middle. Maps are (B, K, h, w) on the grid of the
+    classifier's last tap, in (0, 1], the same for all images and classes.
+
+    Args:
+        classifier: gives the grid and the prediction.
+        width: σ, as a share of the image's sides.
+
+    Raises:
+        ExplainerError: a width that is not positive.
+
+    Example:
+        >>> from torch import nn
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> blob = CentreGaussian(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> blob(torch.zeros(2, 3, 16, 16), "top2").maps.shape
+        torch.Size([2, 2, 4, 4])
+    """
+
+    card = MethodCard(
+        name="centre_gaussian",
+        title="Centre Gaussian",
+        family="baseline",
+        networks="any",
+        cost="1 forward, for the prediction only",
+        paper="none; a baseline",
+        class_specific=False,
+    )
+
+    def __init__(self, classifier: Classifier, *, width: float = 0.25) -> None:
+        if not width > 0:
+            raise ExplainerError(f"width {width}", allowed="a positive share of the image's sides")
+        self.classifier = classifier
+        self.width = width
+        self.options = {"width": width}
+
+    @torch.no_grad()
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        read = self.classifier.read_features(images)
+        classes = choose_classes(read.logits)
+        rows, columns = read.feature_maps[-1].shape[2:]
+        blob = self._profile(rows)[:, None] * self._profile(columns)
+        return RawMaps(
+            read.logits, classes, blob.to(read.logits.device).expand(*classes.shape, -1, -1)
+        )
+
+    def _profile(self, cells: int) -> Tensor:
+        distance = (torch.arange(cells) + 0.5) / cells - 0.5
+        return torch.exp(-(distance**2) / (2 * self.width**2))

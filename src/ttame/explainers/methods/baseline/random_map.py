@@ -1,0 +1,66 @@
+"""A map that knows nothing: what every method must beat."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from ttame.classifiers.classifier import Classifier
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import MethodCard
+
+
+class RandomMap(Explainer):
+    """Uniform noise in [0, 1) on the grid of the classifier's last tap.
+
+    The baseline of a fair table: it has the grain of the methods that it stands beside, and no
+    knowledge of image, network or class. Different images get different maps, so that the score
+    of a dataset is that of many draws; the same image gets the same map in every batch, because
+    the generator is seeded by ``seed`` and by the image's values. One map serves all classes.
+
+    Args:
+        classifier: gives the grid and the prediction.
+        seed: of the noise.
+
+    Example:
+        >>> from torch import nn
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> random_map = RandomMap(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> random_map(torch.zeros(2, 3, 16, 16), "top2").maps.shape
+        torch.Size([2, 2, 4, 4])
+    """
+
+    card = MethodCard(
+        name="random",
+        title="Random map",
+        family="baseline",
+        networks="any",
+        cost="1 forward, for the prediction only",
+        paper="none; a baseline",
+        class_specific=False,
+        random=True,
+    )
+
+    def __init__(self, classifier: Classifier, *, seed: int = 0) -> None:
+        self.classifier = classifier
+        self.seed = seed
+        self.options = {"seed": seed}
+
+    @torch.no_grad()
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        read = self.classifier.read_features(images)
+        classes = choose_classes(read.logits)
+        grid = read.feature_maps[-1].shape[2:]
+        maps = torch.stack([self._noise(image, grid) for image in images]).to(read.logits.device)
+        return RawMaps(read.logits, classes, maps[:, None].expand(-1, classes.shape[1], -1, -1))
+
+    def _noise(self, image: Tensor, grid: torch.Size) -> Tensor:
+        values = image.detach().float().cpu().contiguous().numpy().tobytes()
+        digest = hashlib.sha256(str(self.seed).encode() + b":" + values).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        return torch.rand(grid, generator=generator)

@@ -1,0 +1,59 @@
+"""Input x gradient: Shrikumar et al., Not Just a Black Box, arXiv 1605.01713."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ttame.classifiers.classifier import Classifier
+from ttame.explainers.contract.class_gradients import class_gradients
+from ttame.explainers.contract.differentiation import differentiating, requiring_gradients
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import MethodCard
+
+
+class InputXGradient(Explainer):
+    """Pixels times their gradients: ``S = Σ_rgb x ⊙ ∂f_c/∂x``.
+
+    ``x`` is the normalised image, ``f_c`` the class's logit. Maps are (B, K, H, W) on the pixels,
+    signed. A pixel of the dataset's mean colour has ``x = 0`` and gets none; for a network that is
+    linear in the normalised image the map sums to the logit without its bias.
+
+    Args:
+        classifier: the network to explain; any will do.
+
+    Example:
+        >>> from torch import nn
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> InputXGradient(classifier)(torch.zeros(2, 3, 16, 16), "top2").maps.shape
+        torch.Size([2, 2, 16, 16])
+    """
+
+    card = MethodCard(
+        name="input_x_gradient",
+        title="Input × gradient",
+        family="gradient",
+        networks="any",
+        cost="1 forward, 1 backward a class",
+        paper="Shrikumar et al., arXiv 1605.01713",
+        map_is="pixels",
+    )
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        with differentiating():
+            images = requiring_gradients(images)
+            logits = self.classifier.logits(images)
+            classes = choose_classes(logits.detach())
+            pixels = images.detach().float()
+            maps = [
+                (pixels * gradient.float()).sum(dim=1)
+                for gradient in class_gradients(logits, classes, images)
+            ]
+        return RawMaps(logits, classes, torch.stack(maps, dim=1))

@@ -1,0 +1,174 @@
+"""Occlusion: Zeiler and Fergus, ECCV 2014."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ttame.classifiers.classifier import Classifier
+from ttame.errors import ExplainerError
+from ttame.explainers.contract.class_scores import ScoreKind, checked_score, class_scores
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.memory_budget import (
+    bytes_needed,
+    in_chunks,
+    items_at_once,
+    most_at_once,
+)
+from ttame.explainers.contract.method_card import MethodCard
+
+Fill = Literal["mean colour", "black"]
+
+PixelSize = int | tuple[int, int]
+"""Height and width in pixels; one number for both."""
+
+
+class Occlusion(Explainer):
+    """Occlusion: how much of a class's score is lost when a window of the image is covered.
+
+    ``d_v = s_c(x) − s_c(x with window v covered)``; a pixel's value is the mean of ``d_v`` over the
+    windows that cover it. Windows slide from the top left by the stride; the last ones of a row or
+    column are cut at the image's edge, so that every pixel is covered. One forward pass a window,
+    shared by all classes. Signed: negative where covering helps the class.
+
+    Args:
+        classifier: any network.
+        window: (height, width) in pixels; a seventh of the image if not given (32×32 of 224×224).
+        stride: (down, across) in pixels, at most the window; half the window if not given.
+        fill: what covers: the data set's ``"mean colour"`` (0 after normalising) or ``"black"``.
+        score: ``"logit"`` by default. The paper plots the ``"probability"``, which hardly moves
+            where a class has all of it.
+
+    Raises:
+        ExplainerError: an option out of range; when called, a window larger than the image.
+
+    Example:
+        >>> from torch import nn
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> Occlusion(classifier, window=8, stride=4)(torch.zeros(2, 3, 16, 16), 1).maps.shape
+        torch.Size([2, 1, 16, 16])
+    """
+
+    card = MethodCard(
+        name="occlusion",
+        title="Occlusion",
+        family="perturbation",
+        networks="any",
+        cost="1 + windows forwards (196 at 224x224), all classes",
+        paper="Zeiler and Fergus, ECCV 2014",
+        map_is="pixels",
+    )
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        window: PixelSize | None = None,
+        stride: PixelSize | None = None,
+        fill: Fill = "mean colour",
+        score: ScoreKind = "logit",
+    ) -> None:
+        if fill not in get_args(Fill):
+            raise ExplainerError(f"fill {fill!r}", allowed=" or ".join(get_args(Fill)))
+        self.classifier = classifier
+        self.window = _pair("window", window)
+        self.stride = _pair("stride", stride)
+        if self.window and self.stride:
+            _check_stride(self.window, self.stride)
+        self.fill = fill
+        self.score = checked_score(score)
+        self.options = {"window": window, "stride": stride, "fill": fill, "score": score}
+
+    @torch.no_grad()
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        logits = self.classifier.logits(images)
+        classes = choose_classes(logits)
+        images = images.to(logits.device)
+        rows, columns = (spans.to(images.device) for spans in self._windows(images.shape[2:]))
+        drops = self._drops(images, logits, classes, rows, columns)
+        # The windows that cover a pixel are those of its row times those of its column.
+        total = torch.einsum("vh,bkvu,uw->bkhw", rows, drops, columns)
+        covering = rows.sum(dim=0)[:, None] * columns.sum(dim=0)
+        return RawMaps(logits, classes, total / covering)
+
+    def _windows(self, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Which pixel rows and which pixel columns the windows cover."""
+        window = self.window or (max(1, size[0] // 7), max(1, size[1] // 7))
+        stride = self.stride or (max(1, window[0] // 2), max(1, window[1] // 2))
+        _check_stride(window, stride)
+        if window[0] > size[0] or window[1] > size[1]:
+            raise ExplainerError(
+                f"a window of {window[0]}x{window[1]} pixels on images of {size[0]}x{size[1]}",
+                allowed="a window that fits into the image",
+            )
+        return spans(size[0], window[0], stride[0]), spans(size[1], window[1], stride[1])
+
+    def _drops(
+        self, images: Tensor, logits: Tensor, classes: Tensor, rows: Tensor, columns: Tensor
+    ) -> Tensor:
+        """What every window's covering costs: (B, K, windows down, windows across) float32."""
+        classifier = self.classifier.for_many_passes()
+        before = class_scores(logits, classes, self.score, self.classifier.outputs)
+        windows = len(rows) * len(columns)
+        drops = torch.empty(*classes.shape, windows, device=classes.device)
+        cover = (
+            self.classifier.preprocessing.black(images)
+            if self.fill == "black"
+            else torch.zeros((), dtype=images.dtype, device=images.device)
+        )
+
+        def measure(part: slice) -> None:
+            items = torch.arange(part.start, part.stop, device=images.device)
+            of_image, window = items // windows, items % windows
+            row, column = rows[window // len(columns)], columns[window % len(columns)]
+            covered = (row[:, :, None] * column[:, None, :])[:, None].bool()
+            after = classifier.logits(torch.where(covered, cover, images[of_image]))
+            after = class_scores(after, classes[of_image], self.score, self.classifier.outputs)
+            drops[of_image, :, window] = before[of_image] - after
+
+        item = bytes_needed(lambda: measure(slice(0, 1)))
+        size = items_at_once(item, self.memory_budget, most_at_once(images.device))
+        for part in in_chunks(len(images) * windows, size, self.progress):
+            measure(part)
+        return drops.reshape(*classes.shape, len(rows), len(columns))
+
+
+def spans(length: int, window: int, stride: int) -> Tensor:
+    """Which pixels of one axis every window covers, the last one cut at the edge.
+
+    Returns:
+        (windows, length) float32 of 0 and 1.
+
+    Example:
+        >>> spans(5, 2, 2)
+        tensor([[1., 1., 0., 0., 0.],
+                [0., 0., 1., 1., 0.],
+                [0., 0., 0., 0., 1.]])
+    """
+    starts = stride * torch.arange(math.ceil((length - window) / stride) + 1)[:, None]
+    pixels = torch.arange(length)
+    return ((pixels >= starts) & (pixels < starts + window)).float()
+
+
+def _pair(name: str, size: PixelSize | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or min(pair) < 1:
+        raise ExplainerError(f"{name} {size!r}", allowed="pixels, at least 1: 32 or (32, 48)")
+    return pair
+
+
+def _check_stride(window: tuple[int, int], stride: tuple[int, int]) -> None:
+    if stride[0] > window[0] or stride[1] > window[1]:
+        raise ExplainerError(
+            f"stride {stride} for a window of {window}, which leaves pixels uncovered",
+            allowed="a stride of at most the window",
+        )

@@ -1,0 +1,209 @@
+"""RISE: Petsiuk, Das and Saenko, BMVC 2018."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ttame.classifiers.classifier import Classifier
+from ttame.errors import ExplainerError
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.memory_budget import (
+    bytes_needed,
+    in_chunks,
+    items_at_once,
+    most_at_once,
+)
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.images.pixel_masking import MaskingSpace, mask_images
+
+
+class Rise(Explainer):
+    """Randomised input sampling: ``S_c = 1/(n·q) Σ_i p_c(x ⊙ M_i) M_i``.
+
+    ``M_i`` are n random masks: an s×s grid of cells that are 1 with probability q, upsampled
+    bilinearly to s+1 cells of ⌈H/s⌉×⌈W/s⌉ pixels and cropped to H×W at a random place. ``p_c`` is
+    the probability of class c. The network is only asked, never looked into. All classes share the
+    n forward passes, and all images of a batch the masks, which are made chunk by chunk: an
+    image's map depends neither on its batch nor on the memory budget.
+
+    Maps are large where the class is likely whatever is hidden; min–max takes that away.
+
+    Args:
+        classifier: any network.
+        masks: n. The paper takes 4000 to 8000, its published code 2000 to 6000.
+        cells: s, the cells a side of the grid.
+        keep_probability: q.
+        space: what a removed pixel looks like: ``"normalised"`` multiplies the normalised image,
+            so that it has the data set's mean colour, as published; ``"raw"`` makes it black.
+        seed: of the masks.
+
+    Raises:
+        ExplainerError: an option out of range.
+
+    Example:
+        >>> from torch import nn
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> Rise(classifier, masks=10, cells=4)(torch.zeros(2, 3, 16, 16), "top2").maps.shape
+        torch.Size([2, 2, 16, 16])
+    """
+
+    card = MethodCard(
+        name="rise",
+        title="RISE",
+        family="perturbation",
+        networks="any",
+        cost="1 + masks forwards (2000), all classes",
+        paper="Petsiuk et al., BMVC 2018",
+        random=True,
+        map_is="pixels",
+    )
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        masks: int = 2000,
+        cells: int = 8,
+        keep_probability: float = 0.5,
+        space: MaskingSpace = "normalised",
+        seed: int = 0,
+    ) -> None:
+        for name, value in (("masks", masks), ("cells", cells)):
+            if value < 1:
+                raise ExplainerError(f"{name} {value}", allowed="at least 1")
+        if not 0 < keep_probability < 1:
+            raise ExplainerError(f"keep_probability {keep_probability}", allowed="between 0 and 1")
+        if space not in get_args(MaskingSpace):
+            raise ExplainerError(f"space {space!r}", allowed=" or ".join(get_args(MaskingSpace)))
+        self.classifier = classifier
+        self.masks = masks
+        self.cells = cells
+        self.keep_probability = keep_probability
+        self.space: MaskingSpace = space
+        self.seed = seed
+        self.options = {
+            "masks": masks,
+            "cells": cells,
+            "keep_probability": keep_probability,
+            "space": space,
+            "seed": seed,
+        }
+
+    @torch.no_grad()
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        classifier = self.classifier.for_many_passes()
+        logits = self.classifier.logits(images)
+        classes = choose_classes(logits)
+        masks = RandomMasks(
+            self.masks, self.cells, self.keep_probability, images.shape[2:], self.seed
+        )
+
+        def one_masked_image() -> Tensor:
+            mask = masks[0:1].to(images.device)
+            masked = mask_images(images[:1], mask, classifier.preprocessing, self.space)
+            return classifier.logits(masked)
+
+        item = bytes_needed(one_masked_image)
+        size = items_at_once(item, self.memory_budget, most_at_once(logits.device))
+        chunks = (masks[part] for part in in_chunks(self.masks, size, self.progress))
+        maps = rise_maps(
+            classifier,
+            images,
+            classes,
+            chunks,
+            keep_probability=self.keep_probability,
+            space=self.space,
+        )
+        return RawMaps(logits, classes, maps)
+
+
+@torch.no_grad()
+def rise_maps(
+    classifier: Classifier,
+    images: Tensor,
+    classes: Tensor,
+    mask_chunks: Iterable[Tensor],
+    *,
+    keep_probability: float,
+    space: MaskingSpace = "normalised",
+) -> Tensor:
+    """The formula of RISE, for masks from anywhere.
+
+    Args:
+        classifier: asked once for every mask and image.
+        images: (B, 3, H, W), normalised.
+        classes: (B, K) int64.
+        mask_chunks: (n, 1, H, W) float32 in [0, 1] each; one is held at a time.
+        keep_probability: q, the expected value of a mask.
+        space: what a removed pixel looks like.
+
+    Returns:
+        (B, K, H, W) float32, at least 0, on the device of ``classes``.
+    """
+    images = images.to(classes.device)
+    maps = torch.zeros(*classes.shape, *images.shape[2:], device=classes.device)
+    flat_maps = maps.flatten(2)
+    count = 0
+    for masks in mask_chunks:
+        masks = masks.to(classes.device)
+        flat_masks = masks.flatten(1)
+        count += len(masks)
+        for index in range(len(images)):
+            image = images[index : index + 1]
+            masked = mask_images(image, masks, classifier.preprocessing, space)
+            probabilities = classifier.probabilities(masked)[:, classes[index]]
+            flat_maps[index].addmm_(probabilities.T, flat_masks)
+    return maps / (count * keep_probability)
+
+
+class RandomMasks:
+    """Smooth random masks: the same for a seed, whatever part of them is asked for.
+
+    Only the small grids are drawn and kept; pixels are made for the slice that is asked for.
+
+    Args:
+        count: n.
+        cells: s, the cells a side of the grid.
+        keep_probability: q, of a cell to be 1.
+        size: (H, W) in pixels.
+        seed: of the grids and of where they are cropped.
+
+    Example:
+        >>> masks = RandomMasks(100, 4, 0.5, (20, 30), seed=0)
+        >>> masks[10:13].shape, torch.equal(masks[12:13], masks[10:13][2:])
+        (torch.Size([3, 1, 20, 30]), True)
+    """
+
+    def __init__(
+        self, count: int, cells: int, keep_probability: float, size: Sequence[int], seed: int
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.size = (int(size[0]), int(size[1]))
+        self.cell = (math.ceil(size[0] / cells), math.ceil(size[1] / cells))
+        drawn = torch.rand(count, 1, cells, cells, generator=generator)
+        self.grids = (drawn < keep_probability).float()
+        self.offsets = torch.stack(
+            [torch.randint(length, (count,), generator=generator) for length in self.cell], dim=1
+        ).tolist()
+
+    def __getitem__(self, part: slice) -> Tensor:
+        grids = self.grids[part]
+        larger = tuple((grids.shape[-1] + 1) * length for length in self.cell)
+        upsampled = F.interpolate(grids, size=larger, mode="bilinear", align_corners=False)
+        height, width = self.size
+        return torch.stack(
+            [
+                mask[:, top : top + height, left : left + width]
+                for mask, (top, left) in zip(upsampled, self.offsets[part], strict=True)
+            ]
+        )

@@ -1,0 +1,128 @@
+"""Full LRP: layer-wise relevance propagation to the pixels, a baseline of arXiv 2012.09838."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ttame.classifiers.classifier import Classifier
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.contract.option_checks import check_choice
+from ttame.explainers.methods.relevance.transformer_attribution import attribution_rules
+from ttame.explainers.relevance.image_chunks import explain_in_chunks
+from ttame.explainers.relevance.matches import WEIGHTED, SeesImage
+from ttame.explainers.relevance.pixel_relevance import (
+    black_of,
+    highest_of_image,
+    lowest_of_image,
+    pixel_relevance,
+    white_of,
+)
+from ttame.explainers.relevance.propagation import check_propagation
+from ttame.explainers.relevance.stabilisers import Stabiliser
+from ttame.explainers.relevance.weighted_rules import ZBox
+
+WITHOUT_RELEVANCE = "grad_cam, integrated_gradients, smooth_grad, occlusion or rise"
+"""Methods that ask for no rules."""
+
+
+class FullLrp(Explainer):
+    """Layer-wise relevance propagation from the class's logit to the pixels, summed over colours.
+
+    The rules are those of :class:`.TransformerAttribution` for every layer. The layer that sees
+    the image, a patch embedding or a first convolution, follows the z^B rule
+
+    ``R = x ⊙ Wᵀ S − l ⊙ W⁺ᵀ S − h ⊙ W⁻ᵀ S``, ``S = R_out / (W x − W⁺ l − W⁻ h)``
+
+    with the lowest and highest pixel values l and h. Position embeddings and the class token keep
+    the relevance that falls to them, so the map of a transformer does not sum to 1.
+
+    For networks of other kinds: pooling by maximum gives all to the winner, averages give to the
+    inputs that have the average's sign, batch norm belongs to the convolution before it, the
+    products of gates are treated like matrix products, and activations pass relevance on.
+
+    One forward pass and a relevance pass of about four for each class. Maps are signed, in pixels.
+
+    Deviations: see :class:`.PartialLrp` for the published baseline's rules. The published code for
+    convolutions divides the two parts by their own sums and squares the variance of batch norm.
+
+    Args:
+        classifier: any network of operations that have a rule.
+        linear: ``"joint"`` or ``"separate"``, see :class:`.PartialLrp`.
+        additions: ``"normalised"`` by image, or ``"plain"``.
+        matrix_products: ``"normalised"`` by image, or ``"halved"``.
+        stabiliser: ``"sign-aware"`` or ``"published"``, see :class:`.PartialLrp`.
+        pixel_limits: l and h: ``"image"``, the smallest and largest value of each image, as
+            published, which keeps every share positive for any input; or ``"valid"``, for each
+            colour what black and white become by the classifier's preprocessing.
+
+    Raises:
+        ExplainerError: the network has an operation without a rule.
+
+    Example:
+        >>> from torch import nn
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> full_lrp = FullLrp(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> full_lrp(torch.zeros(2, 3, 16, 16), "top2").maps.shape
+        torch.Size([2, 2, 16, 16])
+    """
+
+    card = MethodCard(
+        name="full_lrp",
+        title="Full LRP",
+        family="relevance propagation",
+        networks="any whose operations have a rule",
+        cost="1 forward, 1 relevance pass of about 4 forward a class",
+        paper="baseline in Chefer et al., CVPR 2021, arXiv 2012.09838",
+        map_is="pixels",
+        licence_note=LRP_LICENCE_NOTE,
+    )
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        linear: Literal["joint", "separate"] = "joint",
+        additions: Literal["normalised", "plain"] = "normalised",
+        matrix_products: Literal["normalised", "halved"] = "normalised",
+        stabiliser: Stabiliser = "sign-aware",
+        pixel_limits: Literal["image", "valid"] = "image",
+    ) -> None:
+        check_choice(self.method, "pixel_limits", pixel_limits, ("image", "valid"))
+        low, high = (
+            (lowest_of_image, highest_of_image)
+            if pixel_limits == "image"
+            else (black_of(classifier), white_of(classifier))
+        )
+        self.classifier = classifier
+        self.rules = attribution_rules(
+            self.method,
+            linear=linear,
+            additions=additions,
+            matrix_products=matrix_products,
+            stabiliser=stabiliser,
+        ).with_first((WEIGHTED & SeesImage(), ZBox(low, high, stabiliser)))
+        self.bytes_per_image = check_propagation(
+            classifier, self.rules, self.method, WITHOUT_RELEVANCE
+        )
+        self.options = {
+            "linear": linear,
+            "additions": additions,
+            "matrix_products": matrix_products,
+            "stabiliser": stabiliser,
+            "pixel_limits": pixel_limits,
+        }
+
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        def explain(images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+            propagated = pixel_relevance(self.classifier, self.rules, images, choose_classes)
+            maps = [relevance.sum(dim=1) for relevance in propagated.by_class]
+            return RawMaps(propagated.logits, propagated.classes, torch.stack(maps, dim=1))
+
+        return explain_in_chunks(self, images, choose_classes, self.bytes_per_image, explain)

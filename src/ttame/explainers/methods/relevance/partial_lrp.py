@@ -1,0 +1,116 @@
+"""Partial LRP: relevance of the last block's attention, a baseline of arXiv 2012.09838."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ttame.classifiers.classifier import Classifier
+from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.method_card import LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.methods.relevance.transformer_attribution import attribution_rules
+from ttame.explainers.passes.block_attention import (
+    WITHOUT_ATTENTION,
+    attending_layout,
+    head_mean,
+    layout_for,
+)
+from ttame.explainers.relevance.attention_relevance import attention_relevance
+from ttame.explainers.relevance.image_chunks import explain_in_chunks
+from ttame.explainers.relevance.propagation import check_propagation
+from ttame.explainers.relevance.stabilisers import Stabiliser
+
+
+class PartialLrp(Explainer):
+    """Relevance that reaches the last block's attention: ``S = (E_h (R^L)⁺)[cls]``.
+
+    ``R^L`` is the relevance of the attention probabilities of the last block L, propagated from 1
+    at the class's logit by the rules of :class:`.TransformerAttribution`; ``(·)⁺`` keeps what is
+    positive and ``E_h`` is the mean over heads. The row of the class token is read without the
+    columns of prefix tokens; for a network that pools otherwise, the rows of all tokens that its
+    head reads are averaged. Maps are not negative.
+
+    One forward pass and the relevance pass of one block for each class.
+
+    Deviations: the published baseline leaves residual additions as they are and divides the two
+    parts of a linear layer by their own sums, which can double the relevance in every layer.
+    ``linear="separate", additions="plain", matrix_products="halved", stabiliser="published"`` does
+    so; the defaults conserve relevance.
+
+    Args:
+        classifier: a Vision Transformer whose blocks attend from every token to every token.
+        linear: ``"joint"``: ``z⁺ ⊙ W⁺ᵀ(R/Z) + z⁻ ⊙ W⁻ᵀ(R/Z)`` with ``Z = W⁺z⁺ + W⁻z⁻``; or
+            ``"separate"``: ``z⁺ ⊙ W⁺ᵀ(R/W⁺z⁺) + z⁻ ⊙ W⁻ᵀ(R/W⁻z⁻)``.
+        additions: ``"normalised"`` by image, or ``"plain"``: ``R_u = u R/(u+v)``.
+        matrix_products: ``"normalised"`` by image, or ``"halved"``.
+        stabiliser: ``"sign-aware"``, ``a/(b + sign(b)·1e-9)``, or ``"published"``,
+            ``a/(b + 1e-9)``; both give 0 where b is 0.
+
+    Raises:
+        ExplainerError: the network has no such blocks, or an operation without a rule.
+
+    Example:
+        >>> import timm
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
+        >>> partial_lrp = PartialLrp(Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        >>> partial_lrp(torch.zeros(3, 3, 32, 32), "top2").maps.shape
+        torch.Size([3, 2, 2, 2])
+    """
+
+    card = MethodCard(
+        name="partial_lrp",
+        title="Partial LRP",
+        family="relevance propagation",
+        networks="Vision Transformers of one resolution",
+        cost="1 forward, a relevance pass of the last block a class",
+        paper="baseline in Chefer et al., CVPR 2021, arXiv 2012.09838",
+        licence_note=LRP_LICENCE_NOTE,
+    )
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        linear: Literal["joint", "separate"] = "joint",
+        additions: Literal["normalised", "plain"] = "normalised",
+        matrix_products: Literal["normalised", "halved"] = "normalised",
+        stabiliser: Stabiliser = "sign-aware",
+    ) -> None:
+        self.rules = attribution_rules(
+            self.method,
+            linear=linear,
+            additions=additions,
+            matrix_products=matrix_products,
+            stabiliser=stabiliser,
+        )
+        self.classifier = classifier
+        self.layout = attending_layout(classifier, self.method)
+        self.bytes_per_image = check_propagation(
+            classifier, self.rules, self.method, WITHOUT_ATTENTION
+        )
+        self.options = {
+            "linear": linear,
+            "additions": additions,
+            "matrix_products": matrix_products,
+            "stabiliser": stabiliser,
+            "pooling": self.layout.pooling,
+        }
+
+    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        layout = layout_for(self.classifier, self.layout, images)
+        last = len(layout.blocks) - 1
+
+        def explain(images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+            propagated = attention_relevance(
+                self.classifier, layout, self.rules, images, choose_classes, last
+            )
+            maps = [
+                layout.read_out(head_mean(relevance.clamp(min=0), len(images)))
+                for (relevance,) in propagated.by_class
+            ]
+            return RawMaps(propagated.logits, propagated.classes, torch.stack(maps, dim=1))
+
+        return explain_in_chunks(self, images, choose_classes, self.bytes_per_image, explain)

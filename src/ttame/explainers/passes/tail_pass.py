@@ -1,0 +1,174 @@
+"""Running only the end of a network, for many variants of one layer's output."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.transformer_layout import put_first_tensor
+from ttame.errors import ClassifierError
+from ttame.explainers.contract.memory_budget import (
+    MARGIN,
+    ActivationMeter,
+    Progress,
+    in_chunks,
+    items_at_once,
+    part_of,
+)
+from ttame.features.feature_taps import FeatureTap
+from ttame.networks.layer_outputs import uncompiled, watching
+from ttame.networks.network_trace import blank_image
+
+MOST_TAILS_AT_ONCE = 512
+"""The tail is short, and every chunk of variants costs one run of the body of a single image."""
+
+Change = Callable[[Tensor, Tensor], Tensor]
+"""Given (n, ...) copies of the layer's output and the (n,) numbers of the wanted variants, make
+these variants; in place, if it likes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TailChunk:
+    """Some of the variants, after the tail.
+
+    Attributes:
+        images: (n,) int64, which image of the batch each row belongs to.
+        variants: (n,) int64, which variant it is.
+        logits: (n, C) in the network's dtype.
+    """
+
+    images: Tensor
+    variants: Tensor
+    logits: Tensor
+
+
+class TailPass:
+    """Runs what comes after a classifier's last tap for many variants of the tapped output.
+
+    The variants take the place of the layer's output while the network runs, so that everything
+    before the layer sees one image, and everything after it a batch of variants. Where the tail
+    reads nothing but this output (a stage of a CNN), variants of several images share a chunk.
+    Where something else goes round the layer (the residual of a transformer block), the chunks of
+    each image run with that image, whose single row is added to all variants.
+
+    Args:
+        classifier: with a single tap.
+
+    Attributes:
+        reads_nothing_else: whether the tail reads nothing but the tapped output; found by a run in
+            which the batch would otherwise not fit.
+
+    Example:
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(),
+        ...                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16), taps=["1"])
+        >>> tail, images = TailPass(classifier), torch.zeros(2, 3, 16, 16)
+        >>> reading, size = tail.read(images)
+        >>> def times(features, variants):
+        ...     return features * variants.reshape(-1, 1, 1, 1)
+        >>> [chunk.logits.shape for chunk in tail.run(images, reading, 3, times, at_once=4)]
+        [torch.Size([4, 5]), torch.Size([2, 5])]
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.tap: FeatureTap = classifier.taps[0]
+        self.layer: nn.Module = uncompiled(classifier.network).get_submodule(self.tap.layer)
+        blank = blank_image(classifier.network, classifier.preprocessing.input_size)
+        self._runs = self._count_runs(blank)
+        self.reads_nothing_else = self._takes_another_batch(blank)
+
+    @torch.no_grad()
+    def read(self, images: Tensor) -> tuple[FeatureReading, int]:
+        """Run the network once on the images.
+
+        Returns:
+            Logits and features, and the bytes that a variant needs in the tail, with a margin.
+        """
+        meter = ActivationMeter()
+
+        def restart(_module: nn.Module, _output: Any) -> None:
+            meter.restart()
+
+        with watching([(self.layer, restart)]), meter:
+            reading = self.classifier.read_features(images)
+        return reading, int(MARGIN * meter.peak / len(images))
+
+    @torch.no_grad()
+    def run(
+        self,
+        images: Tensor,
+        reading: FeatureReading,
+        count: int,
+        change: Change,
+        *,
+        at_once: int,
+        progress: Progress | None = None,
+    ) -> Iterator[TailChunk]:
+        """Run the tail for every variant of every image.
+
+        Args:
+            images: (B, 3, H, W), as passed to :meth:`read`.
+            reading: what that gave.
+            count: variants an image, numbered from 0.
+            change: makes the variants.
+            at_once: variants a chunk.
+            progress: told the finished and the total number of variants.
+        """
+        outputs = reading.layer_outputs[0]
+        total = len(images) * count
+        groups = 1 if self.reads_nothing_else else len(images)
+        for group in range(groups):
+            first = group * count
+            steps = total if groups == 1 else count
+            for part in in_chunks(steps, at_once, part_of(progress, first, total)):
+                items = torch.arange(first + part.start, first + part.stop, device=outputs.device)
+                of_image, variants = items // count, items % count
+                changed = change(outputs[of_image], variants)
+                logits = self._logits(images[group : group + 1], changed)
+                yield TailChunk(of_image, variants, logits)
+
+    def at_once(self, bytes_per_variant: int, budget: int) -> int:
+        """How many variants fit into a memory budget together."""
+        return items_at_once(bytes_per_variant, budget, MOST_TAILS_AT_ONCE)
+
+    def _logits(self, images: Tensor, changed: Tensor) -> Tensor:
+        run = 0
+
+        def put(_module: nn.Module, output: Any) -> Any:
+            nonlocal run
+            run += 1
+            # A layer that runs several times is tapped at its last run.
+            return put_first_tensor(output, changed) if run == self._runs else None
+
+        with watching([(self.layer, put)]):
+            return self.classifier.logits(images, rows=len(changed))
+
+    @torch.no_grad()
+    def _count_runs(self, images: Tensor) -> int:
+        runs = 0
+
+        def count(_module: nn.Module, _output: Any) -> None:
+            nonlocal runs
+            runs += 1
+
+        with watching([(self.layer, count)]):
+            self.classifier.logits(images)
+        return runs
+
+    @torch.no_grad()
+    def _takes_another_batch(self, blank: Tensor) -> bool:
+        """Whether five rows after the layer are welcome where two images went in."""
+        images = blank.repeat(2, 1, 1, 1)
+        output = self.classifier.read_features(images).layer_outputs[0]
+        try:
+            self._logits(images, output[[0, 1, 0, 1, 0]])
+        except ClassifierError:
+            return False
+        return True

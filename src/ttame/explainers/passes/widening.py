@@ -1,0 +1,72 @@
+"""Carrying half-precision values on in float32, through a network's own half-precision weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ttame.networks.giving_back import InFunctionMode, Lent
+
+_OVERWRITES_BY_NAME = frozenset({"__setitem__", "__set__", "__iadd__", "__isub__", "__imul__"})
+
+
+def widening() -> contextlib.AbstractContextManager[None]:
+    """Let what is float32 stay float32, in this thread, while the block lasts.
+
+    Where an operation meets float32 and half precision, as a linear layer of a half-precision
+    network that is given float32 tokens, it runs in float32. What is half precision throughout runs
+    as usual, so that a network can be widened from one layer on: by widening that layer's output.
+
+    Example:
+        >>> layer = torch.nn.Linear(2, 2, dtype=torch.bfloat16)
+        >>> with widening():
+        ...     narrow, wide = layer(torch.ones(1, 2).bfloat16()), layer(torch.ones(1, 2))
+        >>> narrow.dtype, wide.dtype
+        (torch.bfloat16, torch.float32)
+    """
+    return Lent(InFunctionMode(_Widening()))
+
+
+class _Widening(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not _overwrites(func) and _holds_float32((args, kwargs)):
+            args, kwargs = as_float32(args), as_float32(kwargs)
+        return func(*args, **kwargs)
+
+
+def as_float32(value: Any) -> Any:
+    """Half-precision tensors as float32, also those in tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+    if type(value) in (tuple, list):
+        return type(value)(as_float32(part) for part in value)
+    if isinstance(value, dict):
+        return {key: as_float32(part) for key, part in value.items()}
+    return value
+
+
+def _holds_float32(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.dtype == torch.float32
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, tuple | list):
+        return False
+    return any(_holds_float32(part) for part in value)
+
+
+def _overwrites(function: Callable[..., Any]) -> bool:
+    name = getattr(function, "__name__", "")
+    return name in _OVERWRITES_BY_NAME or (name.endswith("_") and not name.endswith("__"))

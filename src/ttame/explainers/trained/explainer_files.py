@@ -1,0 +1,30 @@
+"""Writing the files of a saved explainer; what they say is given, whoever holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from ttame.explainers.trained.explainer_card import explainer_card
+from ttame.explainers.trained.explainer_config import (
+    CARD_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    ExplainerConfig,
+)
+from ttame.files.atomic_writing import whole_file, write_json, write_tensors
+
+
+def write_explainer_files(config: ExplainerConfig, head: nn.Module, folder: Path) -> None:
+    """Write the files into an existing folder; ``config.json`` comes last and completes it.
+
+    Raises:
+        OutputError: the disk is full, or the place is not writable.
+    """
+    described = config.model_dump(mode="json")
+    write_tensors(folder / WEIGHTS_FILE, head.state_dict(), {"format": "pt"})
+    with whole_file(folder / CARD_FILE) as temporary:
+        card = explainer_card(described)
+        temporary.write_text(card, encoding="utf-8", errors="backslashreplace")
+    write_json(folder / CONFIG_FILE, described)

@@ -1,0 +1,117 @@
+"""What a trained head costs beside its classifier, before it is trained."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules import module
+
+from ttame.classifiers.classifier import Classifier
+from ttame.explainers.trained.head_plan import TrainedHead, plan_head
+from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.shared_head import SharedHead
+from ttame.networks.function_replacement import replacing_functions
+from ttame.networks.giving_back import InDispatchMode, Lent, gives_everything_back
+from ttame.networks.network_trace import blank_image
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadCost:
+    """The cost of one head.
+
+    Attributes:
+        parameters: trained numbers.
+        file_megabytes: of the saved head, in 10⁶ bytes.
+        top1_share: multiplications for one class, as a share of the classifier's.
+        all_share: for all classes.
+        parts: of a few-shot head, those that this classifier has material for.
+        prior_layer: name of the tap that its prior is made of.
+    """
+
+    parameters: int
+    file_megabytes: float
+    top1_share: float
+    all_share: float
+    parts: tuple[str, ...] = ()
+    prior_layer: str | None = None
+
+
+@gives_everything_back
+def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -> HeadCost:  # noqa: B008 - frozen
+    """Count parameters and multiplications of a head for this classifier.
+
+    A few-shot head is counted without a prior where the classifier has none to give, and with what
+    reading contributions costs where it has one made of them.
+    Multiplications are counted by torch's own flop counter on one image; upsampling and
+    activations are not counted on either side.
+
+    Example:
+        >>> from torch import nn
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> head_cost(Classifier(network, preprocessing=Preprocessing.imagenet(16))).parameters
+        517
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    plan = plan_head(classifier, settings)
+    with torch.device("meta"):
+        head = plan.make().eval()
+        features = [torch.empty(1, tap.channels, *tap.grid) for tap in plan.classifier.taps]
+        one_class = torch.zeros(1, 1, dtype=torch.long)
+        weights = _class_weights(head)
+
+    def count(run: object) -> int:
+        assert callable(run)
+        with Lent(_CountingFlops(FlopCounterMode(display=False))) as counter, torch.no_grad():
+            run()
+        return int(counter.get_total_flops())
+
+    def logits_in_parts() -> Tensor:
+        # Contributions are read with attention in parts, which are counted one by one.
+        with replacing_functions({}) if plan.reads_contributions else contextlib.nullcontext():
+            return classifier.logits(image)
+
+    image = blank_image(classifier.network, classifier.preprocessing.input_size)
+    whole = max(count(lambda: classifier.logits(image)), 1)
+    reading = count(lambda: plan.classifier.read_features(image)) - count(logits_in_parts)
+    parameters = sum(parameter.numel() for parameter in head.parameters())
+    saved = sum(tensor.numel() * tensor.element_size() for tensor in head.state_dict().values())
+    return HeadCost(
+        parameters=parameters,
+        file_megabytes=saved / 1e6,
+        top1_share=(reading + count(lambda: head(features, one_class, **weights))) / whole,
+        all_share=(reading + count(lambda: head(features, **weights))) / whole,
+        parts=plan.settings.parts,
+        prior_layer=plan.prior_layer,
+    )
+
+
+class _CountingFlops(InDispatchMode[Any]):
+    def __init__(self, counter: FlopCounterMode) -> None:
+        super().__init__(counter.__enter__)
+        self.tracker = counter.mod_tracker
+
+    def undo(self) -> None:
+        super().undo()
+        # The counter watches all modules of the process.
+        for hooks in (module._global_forward_pre_hooks, module._global_forward_hooks):
+            for key, hook in hooks.copy().items():
+                if getattr(hook, "__self__", None) is self.tracker:
+                    hooks.pop(key, None)
+
+
+def _class_weights(head: TrainedHead) -> dict[str, Tensor]:
+    """What a few-shot head is given beside the features, without its content."""
+    if not isinstance(head, SharedHead) or not head.inputs.class_layer:
+        return {}
+    return {"class_weights": torch.empty(head.number_of_classes, head.inputs.class_width)}

@@ -1,0 +1,1 @@
+"""Where a network is read, and what is read there."""

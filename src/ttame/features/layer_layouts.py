@@ -1,0 +1,166 @@
+"""What a layer puts out, read off its shape: a feature map, tokens on a grid, or neither."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+
+from torch import nn
+
+from ttame.features.feature_taps import FeatureTap, TapLayout
+from ttame.networks.network_trace import LayerRecord, NetworkTrace
+
+LARGEST_PREFIX = 32
+"""More tokens than this before the patches are not looked for (register tokens are 4 to 8)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenBlocks:
+    """The repeated blocks of an isotropic token network."""
+
+    blocks: tuple[LayerRecord, ...]
+    tokens: int
+    channels: int
+
+
+def describe_layer(
+    network: nn.Module, trace: NetworkTrace, record: LayerRecord
+) -> FeatureTap | None:
+    """Read the layout of a layer's output off its shape; ``None`` if it is no feature map."""
+    if len(record.shape) == 4:
+        return spatial_tap(record, trace.image_size)
+    if len(record.shape) == 3:
+        grid, prefix = _token_grid(network, trace, record)
+        if grid is not None:
+            return FeatureTap(
+                record.name, "tokens", record.shape[2], grid, trace.image_size, prefix
+            )
+    return None
+
+
+def token_blocks(trace: NetworkTrace) -> TokenBlocks | None:
+    """The longest run of like siblings that all put out the same (1, T, D) tokens.
+
+    ``None`` for networks without one, and for those whose token count changes on the way.
+    """
+    siblings: dict[tuple[str, str, tuple[int, ...]], list[LayerRecord]] = defaultdict(list)
+    for layer in trace.layers:
+        if len(layer.shape) == 3 and layer.shape[0] == 1 and layer.shape[1] >= 4:
+            parent = layer.name.rpartition(".")[0]
+            if not layer.is_leaf and parent:
+                siblings[parent, layer.kind, layer.shape].append(layer)
+    runs = [run for run in siblings.values() if len(run) >= 2]
+    if not runs and len(resolutions(trace)) <= 1:
+        # A transformer of a single block has no run, but also nothing except its patch grid.
+        runs = [run for run in siblings.values() if run[0].name.rpartition(".")[2] == "0"]
+    if not runs:
+        return None
+    longest = max(runs, key=len)
+    # Any other layers of blocks at this level or above it count, also a pyramid's single ones.
+    rivals = [
+        shape
+        for (_, kind, shape), run in siblings.items()
+        if run[0].depth < longest[0].depth or (len(run) > 1 or kind == longest[0].kind)
+        if run[0].depth <= longest[0].depth
+    ]
+    _, tokens, channels = longest[0].shape
+    for _, rival_tokens, rival_channels in rivals:
+        # Prefix tokens may join on the way; a pyramid has fewer tokens with more channels.
+        if abs(rival_tokens - tokens) > LARGEST_PREFIX or (
+            rival_tokens != tokens and rival_channels != channels
+        ):
+            return None
+    if _longest_grid_run(trace) > len(longest):
+        # The blocks work on grids, and these are only the class-attention blocks behind them.
+        return None
+    blocks = tuple(sorted(longest, key=lambda layer: layer.order))
+    return TokenBlocks(blocks, blocks[0].shape[1], blocks[0].shape[2])
+
+
+def spatial_tap(record: LayerRecord, image_size: tuple[int, int]) -> FeatureTap | None:
+    """A tap for a 4-D output; (1, C, h, w) is preferred where both readings are possible."""
+    if len(record.shape) != 4 or record.shape[0] != 1:
+        return None
+    _, first, second, third = record.shape
+    readings: list[tuple[TapLayout, int, tuple[int, int]]] = [
+        ("channels first", first, (second, third)),
+        ("channels last", third, (first, second)),
+    ]
+    for layout, channels, grid in readings:
+        if min(grid) >= 2 and _fits(*grid, image_size):
+            return FeatureTap(record.name, layout, channels, grid, image_size)
+    return None
+
+
+def pyramid_tap(layer: LayerRecord, image_size: tuple[int, int]) -> FeatureTap | None:
+    """A tap for the tokens of one stage of a pyramid, with a class token or without."""
+    _, tokens, channels = layer.shape
+    for prefix in (0, 1):
+        grid = _grid_of_aspect(tokens - prefix, image_size)
+        if grid is not None:
+            return FeatureTap(layer.name, "tokens", channels, grid, image_size, prefix)
+    return None
+
+
+def resolutions(trace: NetworkTrace) -> set[tuple[int, int]]:
+    """The grids of all 4-D outputs."""
+    taps = (spatial_tap(layer, trace.image_size) for layer in trace.layers)
+    return {tap.grid for tap in taps if tap is not None}
+
+
+def _longest_grid_run(trace: NetworkTrace) -> int:
+    """The length of the longest run of like sibling blocks with channels-last grids."""
+    runs: dict[tuple[str, str, tuple[int, ...]], int] = defaultdict(int)
+    for layer in trace.layers:
+        tap = spatial_tap(layer, trace.image_size)
+        if tap is not None and tap.layout == "channels last" and not layer.is_leaf:
+            runs[layer.name.rpartition(".")[0], layer.kind, layer.shape] += 1
+    return max(runs.values(), default=0)
+
+
+def _token_grid(
+    network: nn.Module, trace: NetworkTrace, record: LayerRecord
+) -> tuple[tuple[int, int] | None, int]:
+    """The (h, w) grid of a token layer and the number of tokens before the patches."""
+    tokens = record.shape[1]
+    declared = [
+        prefix
+        for module in network.modules()
+        if isinstance(prefix := getattr(module, "num_prefix_tokens", None), int)
+    ]
+    embeddings = [
+        tap.grid
+        for layer in trace.layers
+        if layer.order < record.order and (tap := spatial_tap(layer, trace.image_size))
+        if 0 <= tokens - tap.grid[0] * tap.grid[1] <= LARGEST_PREFIX
+    ]
+    # The finest grid that fits leaves the fewest prefix tokens.
+    embeddings.sort(key=lambda grid: grid[0] * grid[1], reverse=True)
+    for prefix in declared:
+        for grid in [*embeddings, _grid_of_aspect(tokens - prefix, trace.image_size)]:
+            if grid is not None and grid[0] * grid[1] == tokens - prefix:
+                return grid, prefix
+    if embeddings:
+        return embeddings[0], tokens - embeddings[0][0] * embeddings[0][1]
+    for prefix in range(min(LARGEST_PREFIX, tokens - 4) + 1):
+        grid = _grid_of_aspect(tokens - prefix, trace.image_size)
+        if grid is not None:
+            return grid, prefix
+    return None, 0
+
+
+def _grid_of_aspect(patches: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
+    """The (h, w) with ``h·w = patches`` whose cells are square on the image, if there is one."""
+    height = round((patches * image_size[0] / image_size[1]) ** 0.5) if patches > 0 else 0
+    for rows in (height, height - 1, height + 1):
+        if rows >= 2 and patches % rows == 0 and _fits(rows, patches // rows, image_size):
+            return rows, patches // rows
+    return None
+
+
+def _fits(rows: int, columns: int, image_size: tuple[int, int]) -> bool:
+    """Whether a grid has the image's aspect ratio, give or take a rounded row or column."""
+    height, width = image_size
+    if rows > height or columns > width:
+        return False
+    return abs(columns - width * rows / height) < 1 or abs(rows - height * columns / width) < 1

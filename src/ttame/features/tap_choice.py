@@ -1,0 +1,362 @@
+"""Choosing where features are read, from one dry run of the network, and saying why.
+
+No table of architectures: the rules look at the order, shapes and kinds of the layers, so that
+they also hold for networks that nobody has listed. What they choose for well-known networks is
+pinned by tests against the published choices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from ttame.errors import TapError, near_matches
+from ttame.features.feature_taps import FeatureTap
+from ttame.features.layer_layouts import (
+    TokenBlocks,
+    describe_layer,
+    pyramid_tap,
+    resolutions,
+    spatial_tap,
+    token_blocks,
+)
+from ttame.networks.network_trace import LayerRecord, NetworkTrace
+
+Family = Literal["CNN", "Vision Transformer", "token mixer", "hierarchical transformer"]
+
+NUMBER_OF_TAPS = 3
+MOST_TAPS = 4
+
+FEWEST_CHANNELS = 4
+"""Maps of fewer channels are gates, not features."""
+
+STEM_SHARE = 0.05
+"""A layer among this first share of the network's layers belongs to its stem."""
+
+NAMED = "named by the user"
+"""The reason of taps that did not choose themselves."""
+
+MOST_WORK_AFTER = 0.75
+"""A layer with a larger share of its stage's layers behind it is no output of the stage."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TapChoice:
+    """Which taps were chosen, and why.
+
+    Attributes:
+        taps: from the first to the last in the network.
+        family: what kind of network the dry run showed.
+        reason: one sentence for people.
+    """
+
+    taps: tuple[FeatureTap, ...]
+    family: Family
+    reason: str
+
+
+def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
+    """Choose up to three taps.
+
+    * Vision Transformers and other isotropic token networks: the first normalisation of each of
+      the last three blocks, i.e. the input of the attention. (After the last block only the
+      class token is read, so its patch tokens never reach a class-token classifier.)
+    * Networks whose every stage ends with a max-pool (VGG, AlexNet): the last three pools.
+    * All others: the last layer at each of the three coarsest resolutions, at the level of the
+      network's stages.
+
+    Raises:
+        TapError: the network has no spatial features that these rules can see.
+    """
+    family = network_family(trace)
+    blocks = token_blocks(trace)
+    if blocks is not None:
+        return _tap_token_blocks(network, trace, blocks, family)
+    candidates = _spatial_layers(network, trace)
+    pools = _closing_pools(candidates) if family == "CNN" else []
+    if pools:
+        reason = "the last three max-pool outputs, because every stage of this CNN ends with one"
+        return TapChoice(tuple(tap for _, tap in pools), family, reason)
+    return _tap_stages(candidates, trace, family)
+
+
+def named_taps(
+    network: nn.Module, trace: NetworkTrace, given: Sequence[str | FeatureTap]
+) -> TapChoice:
+    """Make taps of the layers that the user named; ready taps are taken as they are.
+
+    Raises:
+        TapError: more than four, a layer that does not exist or was not run, or an output that
+            is no feature map.
+    """
+    names = [tap.layer if isinstance(tap, FeatureTap) else tap for tap in given]
+    if not 1 <= len(names) <= MOST_TAPS or len(set(names)) < len(names):
+        raise TapError(f"taps {names}", allowed="one to four different layer names")
+    records = trace.by_name()
+    taps = tuple(
+        tap
+        if isinstance(tap, FeatureTap) and _record(network, trace, tap.read_at)
+        else _named_tap(network, trace, name)
+        for tap, name in zip(given, names, strict=True)
+    )
+    in_order = sorted(taps, key=lambda tap: records[tap.read_at].order)
+    return TapChoice(tuple(in_order), _family_of_choice(network, trace), NAMED)
+
+
+def _family_of_choice(network: nn.Module, trace: NetworkTrace) -> Family:
+    """The family that the network has when its taps choose themselves."""
+    try:
+        return choose_taps(network, trace).family
+    except TapError:
+        return network_family(trace)
+
+
+def _named_tap(network: nn.Module, trace: NetworkTrace, name: str) -> FeatureTap:
+    record = _record(network, trace, name)
+    tap = describe_layer(network, trace, record)
+    if tap is None:
+        raise TapError(
+            f"the output of layer {name!r} has shape {record.shape}, which is no feature map",
+            allowed="(B, C, h, w), (B, h, w, C) or (B, tokens, C)",
+            remedy=_suggested_layers(trace),
+        )
+    return tap
+
+
+def _record(network: nn.Module, trace: NetworkTrace, name: str) -> LayerRecord:
+    record = trace.by_name().get(name)
+    if record is None:
+        exists = name in dict(network.named_modules())
+        problem = "gives no features" if exists else "does not exist"
+        near = near_matches(name, trace.by_name())
+        remedy = " or ".join(near) if near else _suggested_layers(trace)
+        raise TapError(f"layer {name!r} {problem}", remedy=remedy)
+    return record
+
+
+def network_family(trace: NetworkTrace) -> Family:
+    """Tell the kind of network from its layers."""
+    if token_blocks(trace) is not None:
+        return "Vision Transformer" if _attends(trace) else "token mixer"
+    return "hierarchical transformer" if _attends(trace) else "CNN"
+
+
+def _attends(trace: NetworkTrace) -> bool:
+    """Whether the network has self-attention between places.
+
+    Channel gates and attention pooling carry the word in their names, but no place asks another.
+    """
+    gates = ("channel", "spatial", "pool", "squeeze", "selective", "cbam")
+    return any(
+        ("attention" in kind.lower() or "attn" in kind.lower() or kind.endswith(("SA", "MLA")))
+        and not any(gate in kind.lower() for gate in gates)
+        for kind in {layer.kind for layer in trace.layers}
+    )
+
+
+def _tap_token_blocks(
+    network: nn.Module, trace: NetworkTrace, found: TokenBlocks, family: Family
+) -> TapChoice:
+    taps = []
+    reasons = set()
+    for block in found.blocks[-NUMBER_OF_TAPS:]:
+        inside = [layer for layer in trace.layers if layer.name.startswith(f"{block.name}.")]
+        first = min((layer for layer in inside if layer.is_leaf), key=lambda layer: layer.order)
+        if "norm" in first.kind.lower() and first.shape == block.shape:
+            record, reason = first, "the first normalisation (before attention)"
+        else:
+            record, reason = block, "the output (no normalisation comes first)"
+        tap = describe_layer(network, trace, record)
+        if tap is None:
+            raise TapError(
+                f"the {found.tokens} tokens of {record.name} fill no grid of the aspect ratio of a "
+                f"{trace.image_size[0]}x{trace.image_size[1]} image",
+                remedy="taps=[names of layers with spatial output]",
+            )
+        taps.append(tap)
+        reasons.add(reason)
+    reason = f"{' / '.join(sorted(reasons))} of the last {len(taps)} of {len(found.blocks)} blocks"
+    return TapChoice(tuple(taps), family, reason)
+
+
+def _spatial_layers(
+    network: nn.Module, trace: NetworkTrace
+) -> list[tuple[LayerRecord, FeatureTap]]:
+    """All layers with a feature map of at least 2x2 places, without the maps of the classes."""
+    attends = _attends(trace)
+    grids = resolutions(trace)
+    found: list[tuple[LayerRecord, FeatureTap]] = []
+    for layer in trace.layers:
+        tap = spatial_tap(layer, trace.image_size)
+        if tap is None and len(layer.shape) == 3 and layer.shape[0] == 1:
+            tap = pyramid_tap(layer, trace.image_size)
+            if tap is not None and not attends and tap.grid not in grids:
+                tap = None
+        if tap is None or tap.channels < FEWEST_CHANNELS or layer.kind in ("Identity", "Dropout"):
+            continue
+        found.append((layer, tap))
+    features = [(layer, tap) for layer, tap in found if tap.channels != trace.number_of_outputs]
+    return _without_reordered_tokens(network, features or found)
+
+
+def _without_reordered_tokens(
+    network: nn.Module, found: list[tuple[LayerRecord, FeatureTap]]
+) -> list[tuple[LayerRecord, FeatureTap]]:
+    """Drop stages whose tokens do not stand row by row.
+
+    Hiera keeps the tokens of a window together until its last pooling; only the coarsest grid is
+    in the order of the rows.
+    """
+    reorders = ("hiera", "unroll")
+    if not any(type(m).__name__.lower().startswith(reorders) for m in network.modules()):
+        return found
+    coarsest = min((_places(tap) for _, tap in found), default=0)
+    return [(layer, tap) for layer, tap in found if _places(tap) == coarsest]
+
+
+def _closing_pools(
+    candidates: list[tuple[LayerRecord, FeatureTap]],
+) -> list[tuple[LayerRecord, FeatureTap]]:
+    """The last three max-pools, if no convolution with spatial output follows the last one."""
+    pools = [(layer, tap) for layer, tap in candidates if "maxpool2d" in layer.kind.lower()]
+    if len(pools) < NUMBER_OF_TAPS:
+        return []
+    last = pools[-1][0].order
+    if any(layer.order > last and "conv" in layer.kind.lower() for layer, _ in candidates):
+        return []
+    return pools[-NUMBER_OF_TAPS:]
+
+
+def _tap_stages(
+    candidates: list[tuple[LayerRecord, FeatureTap]], trace: NetworkTrace, family: Family
+) -> TapChoice:
+    if not candidates:
+        raise TapError(
+            "no layer of this network has spatial output that is seen in its shape",
+            remedy=_suggested_layers(trace),
+        )
+    coarsest = min(_places(tap) for _, tap in candidates)
+    by_depth: dict[int, dict[int, FeatureTap]] = defaultdict(dict)
+    for layer, tap in sorted(candidates, key=lambda pair: pair[0].order):
+        # Later layers overwrite earlier ones of the same resolution.
+        by_depth[layer.depth][_places(tap)] = tap
+    reachable = {depth: found for depth, found in by_depth.items() if coarsest in found}
+    wanted = min(NUMBER_OF_TAPS, max(len(found) for found in reachable.values()))
+    levels = {
+        depth: _coarsest_stages(found, candidates)
+        for depth, found in sorted(reachable.items())
+        if len(found) >= wanted
+    }
+    if wanted == 1:
+        return _tap_isotropic(candidates, trace)
+    missed = {depth: _work_after(chosen, candidates, trace) for depth, chosen in levels.items()}
+    least = min(missed, key=lambda depth: missed[depth])
+    # The outermost level whose layers stand at the end of their stages.
+    depth = next((depth for depth in levels if missed[depth] <= MOST_WORK_AFTER), least)
+    chosen = levels[depth]
+    _refuse_early(chosen[0], trace)
+    chosen = chosen[:1] + [tap for tap in chosen[1:] if _place_in_network(tap, trace) > STEM_SHARE]
+    reason = (
+        f"the outputs of the last {len(chosen)} stages: the last layer at each of the coarsest "
+        "resolutions, at the level of the network's stages"
+    )
+    return TapChoice(tuple(reversed(chosen)), family, reason)
+
+
+def _coarsest_stages(
+    found: dict[int, FeatureTap], candidates: list[tuple[LayerRecord, FeatureTap]]
+) -> list[FeatureTap]:
+    """The taps of one level at its coarsest resolutions, the coarsest one first."""
+    chosen = [found[places] for places in sorted(found)[:NUMBER_OF_TAPS]]
+    if len(chosen) > 1:
+        chosen[0] = _sibling(chosen[0], chosen[1], candidates)
+    return chosen
+
+
+def _work_after(
+    chosen: list[FeatureTap],
+    candidates: list[tuple[LayerRecord, FeatureTap]],
+    trace: NetworkTrace,
+) -> float:
+    """The largest share of a stage's layers that run after its tap.
+
+    Near 0 for the output of a stage, near 1 for its patch embedding.
+    """
+    records = trace.by_name()
+    shares = []
+    for tap in chosen:
+        orders = [layer.order for layer, other in candidates if other.grid == tap.grid]
+        later = sum(order > records[tap.layer].order for order in orders)
+        shares.append(later / len(orders))
+    return max(shares)
+
+
+def _sibling(
+    coarsest: FeatureTap, finer: FeatureTap, candidates: list[tuple[LayerRecord, FeatureTap]]
+) -> FeatureTap:
+    """The coarsest stage beside the finer one, rather than a layer of the head after it."""
+    parent = finer.layer.rpartition(".")[0]
+    beside = [
+        tap
+        for layer, tap in candidates
+        if layer.name.rpartition(".")[0] == parent and tap.grid == coarsest.grid
+    ]
+    return beside[-1] if beside else coarsest
+
+
+def _refuse_early(last: FeatureTap, trace: NetworkTrace) -> None:
+    """A network whose spatial layers all come early does its work where no rule can see it."""
+    if _place_in_network(last, trace) < 0.5:
+        raise TapError(
+            f"the last layer with a recognisable grid, {last.layer}, comes before half of this "
+            "network's layers",
+            remedy=_suggested_layers(trace),
+        )
+
+
+def _place_in_network(tap: FeatureTap, trace: NetworkTrace) -> float:
+    """0 for the first layer that finishes, 1 for the last one before the head's vectors."""
+    latest = max(layer.order for layer in trace.layers if len(layer.shape) > 2)
+    return trace.by_name()[tap.layer].order / latest if latest else 1.0
+
+
+def _tap_isotropic(
+    candidates: list[tuple[LayerRecord, FeatureTap]], trace: NetworkTrace
+) -> TapChoice:
+    """Networks of a single resolution: the last of their repeated blocks."""
+    siblings: dict[tuple[str, str, tuple[int, ...]], list[FeatureTap]] = defaultdict(list)
+    for layer, tap in candidates:
+        siblings[layer.name.rpartition(".")[0], layer.kind, layer.shape].append(tap)
+    # Of runs of the same length, the outermost one.
+    longest = max(siblings.values(), key=lambda run: (len(run), -run[0].layer.count(".")))
+    chosen = tuple(longest[-NUMBER_OF_TAPS:])
+    _refuse_early(chosen[-1], trace)
+    family: Family = "Vision Transformer" if _attends(trace) else "CNN"
+    return TapChoice(chosen, family, f"the last {len(chosen)} layers of its only resolution")
+
+
+def _places(tap: FeatureTap) -> int:
+    return tap.grid[0] * tap.grid[1]
+
+
+def _suggested_layers(trace: NetworkTrace) -> str:
+    """What to pass as taps, for an error message: the latest layers that look spatial."""
+    spatial = [
+        layer
+        for layer in trace.layers
+        if spatial_tap(layer, trace.image_size) is not None
+        or (
+            len(layer.shape) == 3
+            and layer.shape[0] == 1
+            and pyramid_tap(layer, trace.image_size) is not None
+        )
+        if layer.kind not in ("Identity", "Dropout")
+    ]
+    latest = sorted(spatial, key=lambda layer: -layer.order)[:8]
+    if not latest:
+        return "a network whose layers are modules with feature maps or patch tokens as output"
+    return f"taps=[one to four of {', '.join(layer.name for layer in latest)}]"

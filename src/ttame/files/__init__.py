@@ -1,0 +1,1 @@
+"""Reading and writing files: whole, bounded, and whatever their names."""

@@ -1,0 +1,1 @@
+"""Photos, their preprocessing, masking them, and maps as arrays."""

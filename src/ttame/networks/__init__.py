@@ -1,0 +1,1 @@
+"""A borrowed network at work: freezing, hooks, tracing, replacing operations, weights."""

@@ -1,0 +1,177 @@
+"""One dry run of a network that notes what every layer puts out, and when."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ttame.errors import ClassifierError, TtameError
+from ttame.memory_limit import ran_out_of_memory
+from ttame.networks.frozen_network import frozen
+from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.layer_outputs import first_tensor, running_eagerly, uncompiled, watching
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerRecord:
+    """The last output of one layer during the dry run.
+
+    Attributes:
+        name: dotted name in the network, as in ``named_modules``.
+        kind: the class name of the module.
+        shape: of the (first) output tensor, batch included.
+        order: how many layers had finished before it.
+        is_leaf: whether the layer has no layers inside.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    order: int
+    is_leaf: bool
+
+    @property
+    def depth(self) -> int:
+        """The number of parts of the dotted name."""
+        return self.name.count(".") + 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NetworkTrace:
+    """What one dry run showed.
+
+    Attributes:
+        layers: in the order in which they finished; inner layers before the ones around them.
+        image_size: (H, W) of the input.
+        number_of_outputs: N of the (B, N) numbers that the network returns.
+        output: (1, N), what it returned for the constant image.
+    """
+
+    layers: tuple[LayerRecord, ...]
+    image_size: tuple[int, int]
+    number_of_outputs: int
+    output: Tensor
+
+    def by_name(self) -> dict[str, LayerRecord]:
+        """Layer name to record."""
+        return {layer.name: layer for layer in self.layers}
+
+
+@gives_everything_back
+def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTrace:
+    """Run ``network`` once on a constant image and record the output shape of every layer.
+
+    Args:
+        network: any module that maps (1, 3, H, W) to (1, N) numbers.
+        image_size: (H, W) in pixels.
+
+    Raises:
+        ClassifierError: the network fails on such an input, or its output is not (B, N).
+    """
+    network = uncompiled(network)
+    records: dict[str, LayerRecord] = {}
+    finished = 0
+
+    def note(name: str, module: nn.Module, output: Any) -> None:
+        nonlocal finished
+        tensor = first_tensor(output)
+        # A layer that runs several times is filed under its last run.
+        records.pop(name, None)
+        if tensor is not None and tensor.ndim >= 2:
+            is_leaf = next(module.children(), None) is None
+            kind = type(module).__name__
+            records[name] = LayerRecord(name, kind, tuple(tensor.shape), finished, is_leaf)
+        finished += 1
+
+    def noter(name: str) -> Any:
+        return lambda module, output: note(name, module, output)
+
+    layers = [(module, noter(name)) for name, module in network.named_modules() if name]
+    with frozen(network), torch.no_grad(), watching(layers):
+        output = run_network(network, blank_image(network, image_size))
+    return NetworkTrace(tuple(records.values()), image_size, int(output.shape[1]), output.detach())
+
+
+def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:
+    """A (1, 3, H, W) zero image on the network's device, in its floating dtype."""
+    parameter = next((p for p in network.parameters() if p.is_floating_point()), None)
+    device = parameter.device if parameter is not None else None
+    dtype = parameter.dtype if parameter is not None else None
+    return torch.zeros(1, 3, *image_size, device=device, dtype=dtype)
+
+
+def noise_images(network: nn.Module, image_size: tuple[int, int], count: int = 1) -> Tensor:
+    """(count, 3, H, W) images of noise, always the same, like :func:`blank_image`.
+
+    Two layers that agree on noise agree for a reason; on a blank image biases alone would do.
+    """
+    blank = blank_image(network, image_size)
+    noise = torch.randn(count, *blank.shape[1:], generator=torch.Generator().manual_seed(0))
+    return noise.to(blank)
+
+
+def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> Tensor:
+    """Run the network and return its (B, C) logits.
+
+    Args:
+        network: maps images to logits.
+        images: (B, 3, H, W).
+        rows: how many rows of logits to expect where a hook multiplies the batch on the way;
+            B if not given.
+
+    Raises:
+        ClassifierError: the network fails on this input, or its output is not (B, C) logits.
+        Exception: that memory ran out, as the network raises it.
+    """
+    try:
+        with running_eagerly(network):
+            output = network(images)
+    except TtameError:
+        raise
+    except Exception as problem:  # the network is the user's code and may raise anything
+        if ran_out_of_memory(problem):
+            raise
+        reason = first_line(problem)
+        raise ClassifierError(
+            f"{type(network).__name__} failed on input of shape {tuple(images.shape)}: {reason}",
+            remedy="another preprocessing.input_size",
+        ) from problem
+    return logits_of(output, len(images) if rows is None else rows, type(network).__name__)
+
+
+def logits_of(output: Any, batch_size: int, network_name: str) -> Tensor:
+    """Find the (B, C) logits in what a network returned.
+
+    A tensor is taken as it is; of an object or mapping with ``logits``, those.
+
+    Raises:
+        ClassifierError: there are no (B, C) logits in it.
+    """
+    logits = output
+    if isinstance(output, Mapping):
+        logits = output.get("logits", output)
+    elif not isinstance(output, Tensor):
+        logits = getattr(output, "logits", output)
+    fits = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == batch_size
+    if not fits or not logits.is_floating_point():
+        if isinstance(logits, Tensor):
+            came = f"a {logits.dtype} tensor of shape {tuple(logits.shape)}"
+        else:
+            came = f"a {type(logits).__name__}"
+        raise ClassifierError(
+            f"{network_name} returned {came} for {batch_size} images",
+            allowed="(B, C) logits, or an output with .logits or ['logits']",
+            remedy="wrap it in a module that returns the class scores only",
+        )
+    found: Tensor = logits
+    return found
+
+
+def first_line(problem: Exception) -> str:
+    """What another library says in its first line; the kind of error if it says nothing."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(problem).__name__

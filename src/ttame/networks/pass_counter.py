@@ -1,0 +1,80 @@
+"""How many passes of a network a method takes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from torch import Tensor
+
+from ttame.networks.giving_back import Joining, Lent, Loan
+
+
+@dataclasses.dataclass
+class PassCount:
+    """Images that went through a classifier.
+
+    Attributes:
+        forward: through the whole network, or its beginning.
+        backward: back from the logits.
+        tail: variants that only went through the end of the network.
+    """
+
+    forward: int = 0
+    backward: int = 0
+    tail: int = 0
+
+
+_counting: ContextVar[tuple[PassCount, ...]] = ContextVar("ttame_pass_counts", default=())
+
+
+def counting_passes() -> contextlib.AbstractContextManager[PassCount]:
+    """Count the passes of all classifiers while the block runs in this thread.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from ttame.classifiers.classifier import Classifier
+        >>> from ttame.images.preprocessing import Preprocessing
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> with counting_passes() as count:
+        ...     _ = classifier.logits(torch.zeros(2, 3, 16, 16))
+        >>> count
+        PassCount(forward=2, backward=0, tail=0)
+    """
+    return Lent(_Counting())
+
+
+class _Counting(Loan[PassCount]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = PassCount()
+        self.joining = Joining(_counting, self.count)
+
+    def begin(self) -> PassCount:
+        self.joining.begin()
+        return self.count
+
+    def undo(self) -> None:
+        self.joining.undo()
+
+
+def note_pass(images: int, logits: Tensor) -> None:
+    """A classifier ran; called by :class:`ttame.classifiers.classifier.Classifier`."""
+    for count in _counting.get():
+        count.forward += images
+        count.tail += max(0, len(logits) - images)
+        if logits.requires_grad:
+            logits.register_hook(_backward_noter(count, len(logits)))  # type: ignore[no-untyped-call]
+
+
+def _backward_noter(count: PassCount, rows: int) -> Callable[[Tensor], None]:
+    def note(_gradient: Tensor) -> None:
+        count.backward += rows
+
+    return note
