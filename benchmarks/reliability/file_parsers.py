@@ -52,7 +52,7 @@ from ttame.results.evaluation import (
     Score,
 )
 from ttame.results.explanation import Explanation
-from ttame.training.checkpoint import RunIdentity, load_checkpoint, save_checkpoint
+from ttame.training.checkpoint import RunIdentity, Workforce, load_checkpoint, save_checkpoint
 from ttame.training.optimisation import make_optimiser, make_schedule
 from ttame.training.training_settings import TrainingSettings
 
@@ -262,6 +262,7 @@ def _checkpoints() -> tuple[bytes, ...]:
             validation=[{"epoch": 1, "loss": 0.5}],
             skipped={"a.png": "torn"},
             scaler={},
+            workforce=Workforce.of(1, torch.device("cpu")),
         )
         files.append(_written(write))
     return tuple(files)

@@ -190,7 +190,7 @@ def test_torchscript_is_refused() -> None:
 def test_what_is_no_network_or_has_wrong_names_is_refused() -> None:
     with pytest.raises(ClassifierError, match="a function as network"):
         Classifier(lambda x: x, preprocessing=SMALL)  # type: ignore[arg-type]
-    with pytest.raises(ClassifierError, match="2 class names for 5 logits"):
+    with pytest.raises(ClassifierError, match="2 class names for 5 classes"):
         Classifier(small_cnn(), preprocessing=SMALL, class_names=["a", "b"])
     with pytest.raises(ClassifierError, match="a list of names"):
         Classifier(small_cnn(), preprocessing=SMALL, class_names="abcde")

@@ -72,7 +72,7 @@ def test_options_taps_and_names_are_passed_on() -> None:
 def test_what_cannot_work_is_one_clear_line() -> None:
     with pytest.raises(TapError, match="layer 'layer5' does not exist; try: layer4"):
         load_classifier("timm/test_resnet", weights="none", taps=["layer5"])
-    with pytest.raises(ClassifierError, match="1 class names for 1000 logits"):
+    with pytest.raises(ClassifierError, match="1 class names for 1000 classes"):
         load_classifier("timm/test_resnet", weights="none", class_names=["a"])
     with pytest.raises(ClassifierError, match="device 'nowhere' cannot be used"):
         load_classifier("timm/test_resnet", weights="none", device="nowhere")

@@ -39,7 +39,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "trained"
     new_attention_explainer(classifier).save(folder)
     monkeypatch.setattr(
-        "ttame.explainers.trained.explainer_folder.load_classifier", lambda *a, **o: classifier
+        "ttame.explainers.trained.explainer_folder.load_described_classifier", lambda *a, **o: classifier
     )
     config = json.loads((folder / "config.json").read_text())
     config["classifier"]["recipe"] = {
@@ -179,7 +179,7 @@ def test_no_evidence_is_said_by_photo_and_method(
     tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     classifier = load_named_classifier(
-        "timm/resnet10t", "none", "64", None, None, ["num_classes=5"], "cpu"
+        "timm/resnet10t", "none", "64", None, None, None, ["num_classes=5"], "cpu"
     )
     # All classes have the logit 0, so that no place speaks for any class.
     linear = classifier.network.get_submodule("fc")

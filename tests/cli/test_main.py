@@ -22,9 +22,16 @@ COMMANDS = {
 WRITING = {"explain", "train", "evaluate"}
 LOADING = {"explain", "train", "evaluate", "methods", "inspect"}
 EXPLAINING = {"explain", "evaluate"}
+ADVISED_IF_TYPED: set[str] = set()
+"""An option that is advised only where the command has it, which its own tests see to."""
 PRINTED_BY = {
-    "atomic_writing.py": WRITING,
-    "atomic_writing.py refuse_existing": {"explain", "train"},
+    "cli/memory_hints.py memory_options": ADVISED_IF_TYPED,
+    "files/": WRITING,
+    "files/atomic_writing.py refuse_existing": {"explain", "train"},
+    "networks/": LOADING,
+    "features/": LOADING,
+    "images/": LOADING,
+    "processes.py": {"train", "evaluate"},
     "classifiers/": LOADING,
     "cli/chosen_explainers.py": {"explain"},
     "cli/evaluate.py": {"evaluate"},
@@ -43,7 +50,7 @@ PRINTED_BY = {
     "training/": {"train"},
 }
 """Beginning of a module's path, and a function in it where that matters: who can print it."""
-OF_OTHERS = {"pip install --force-reinstall"}
+OF_OTHERS = {"pip install --force-reinstall", "torchrun --standalone"}
 """Commands that are not ours."""
 DECLARATIONS = {"cli/network_options.py", "cli/main.py"}
 """What stands here is an option of ours, or is tested below."""

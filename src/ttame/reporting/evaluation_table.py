@@ -157,7 +157,8 @@ def _interval(score: Score, write: WriteNumber) -> str:
 
 
 def _cost_cells(methods: Sequence[MethodScores], attribute: str) -> list[dict[str, str]]:
-    values: list[float] = [getattr(method.cost, attribute) for method in methods]
+    # Counts may be whole numbers, or the same as floats where they were read from JSON.
+    values = [float(getattr(method.cost, attribute)) for method in methods]
     return [
         {"sort": "" if math.isnan(value) else repr(value), "value": _cost(value)}
         for value in values
