@@ -515,7 +515,7 @@ def test_a_network_without_gradients_is_refused_in_words(tmp_path: Path) -> None
         train(classifier, noise_photos(PHOTOS), tmp_path / "out", quick())
     photo = classifier.prepare(noise_photos(1)[0])
     for method in ("grad_cam", "integrated_gradients", "full_lrp", "agf"):
-        with pytest.raises(ExplainerError, match="no gradient"):
+        with pytest.raises(ExplainerError, match="no gradient|no relevance reaches"):
             make_explainer(method, classifier)(photo)
 
 
