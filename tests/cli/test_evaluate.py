@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.cli.test_commands import run
-from tests.cli.test_explain_methods import TINY
+from tests.cli.test_explain import TINY
 from tests.datasets.noise_photos import save_photo
 from tests.reporting.evaluation_material import realistic
 from tests.tiny_networks import TINY as NETWORKS

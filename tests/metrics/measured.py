@@ -49,3 +49,13 @@ def batch_of(
 def grey(*values: float) -> Tensor:
     """One image of one row."""
     return torch.tensor(values).expand(1, 3, 1, len(values)).clone()
+
+
+def one(*rows: list[float]) -> Tensor:
+    """A batch of one map, (1, H, W), from its rows."""
+    return torch.tensor([rows], dtype=torch.float32)
+
+
+def where(*rows: list[int]) -> Tensor:
+    """A batch of one mask, (1, H, W), from rows of zeros and ones."""
+    return torch.tensor([rows], dtype=torch.bool)

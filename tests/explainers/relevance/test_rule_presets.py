@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import assert_close
+from tests.explainers.methods.relevance.test_full_lrp import black_and_white
 from tests.explainers.relevance.slow_cnn_relevance import (
     as_matrix,
     inputs_of,
@@ -15,7 +16,6 @@ from tests.explainers.relevance.slow_cnn_relevance import (
     to_winners,
 )
 from tests.explainers.relevance.tables import almost_without_stabilisers
-from tests.explainers.relevance.test_full_lrp import black_and_white
 from tests.tiny_networks import TINY
 from ttame.errors import UnknownNameError
 from ttame.explainers.methods.relevance.attn_lrp import AttnLrp

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import assert_close
-from tests.explainers.trained.test_few_shot_explainer import PRIOR_ALONE
+from tests.explainers.trained.test_attention_explainer import PRIOR_ALONE
 from tests.tiny_networks import TINY, tiny_cnn, tiny_timm
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError

@@ -1,8 +1,7 @@
 """The architectures that ttame is checked with, and the page that lists them.
 
-``python -m tests.classifiers.compatibility_table > docs/compatibility.md`` writes the page. Every
-network is built with random weights and few, narrow layers, so that the whole table takes less
-than a minute on one core.
+``python -m scripts.docs compatibility`` writes the page. Every network is built with random weights
+and few, narrow layers, so that the whole table takes less than a minute on one core.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from ttame.classifiers.known_classifiers import load_classifier
 from ttame.classifiers.linear_end import evidence_tap, find_linear_end
 from ttame.errors import TapError
 
+PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 NUMBER_OF_CLASSES = 10
 
 
@@ -47,6 +47,7 @@ class Architecture:
 
     @property
     def source(self) -> str:
+        """Which library makes the network."""
         return self.name.partition("/")[0]
 
     def load(self, taps: tuple[str, ...] | None = None) -> Classifier:
@@ -201,6 +202,7 @@ class Row:
     failure: TapError | None
 
     def as_markdown(self) -> str:
+        """One line of the table."""
         architecture = self.architecture
         cells = [architecture.source, architecture.title, architecture.name.partition("/")[2]]
         if self.classifier is None:
@@ -248,6 +250,13 @@ def make_row(architecture: Architecture) -> Row:
         return Row(architecture, None, failure)
 
 
+def write_page() -> None:
+    """Build every network and write the page anew."""
+    torch.set_num_threads(1)
+    page = as_markdown([make_row(architecture) for architecture in ARCHITECTURES])
+    PAGE.write_text(page, encoding="utf-8")
+
+
 def as_markdown(rows: list[Row]) -> str:
     """The page ``docs/compatibility.md``."""
     works = sum(row.classifier is not None for row in rows)
@@ -255,7 +264,7 @@ def as_markdown(rows: list[Row]) -> str:
         [
             "# Compatibility",
             "",
-            "<!-- Written by python -m tests.classifiers.compatibility_table; do not edit. -->",
+            "<!-- Written by python -m scripts.docs compatibility; do not edit. -->",
             "",
             f"{len(rows)} architectures are checked by the tests, {works} of them without help: "
             "the network is",
@@ -294,8 +303,3 @@ def as_markdown(rows: list[Row]) -> str:
             "",
         ]
     )
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(as_markdown([make_row(architecture) for architecture in ARCHITECTURES]), end="")

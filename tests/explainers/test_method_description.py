@@ -1,22 +1,15 @@
-"""The page about all methods, and what it and the terminal read from docstrings."""
+"""What the page about all methods and the terminal read from docstrings."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.explainers.methods_page import PAGE, methods_page
 from ttame.explainers.known_explainers import EXPLAINERS, method_options
 from ttame.explainers.method_description import (
     MethodOption,
     argument_meanings,
     describe_method,
 )
-
-
-def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == methods_page(), (
-        "write it again: python -m tests.explainers.methods_page"
-    )
 
 
 @pytest.mark.parametrize("name", EXPLAINERS)
@@ -27,19 +20,6 @@ def test_every_method_says_what_it_does_and_what_its_options_mean(name: str) -> 
     assert {option.name: option.default for option in described.options} == method_options(name)
     for option in described.options:
         assert option.meaning, f"{name}.{option.name} is not in the docstring's Args"
-
-
-def test_the_gallery_shows_every_method_or_says_why_not() -> None:
-    gallery = (PAGE.parent / "gallery.md").read_text(encoding="utf-8")
-    shown, _, left_out = gallery.partition("## Not shown")
-    for name in EXPLAINERS:
-        pictured = shown.count(f"](images/gallery-{name}-")
-        explained = left_out.count(f"- `{name}`: ")
-        assert pictured + explained == 2, "write it again: python -m benchmarks.gallery"
-    pictures = list((PAGE.parent / "images").glob("gallery-*.jpg"))
-    assert len(pictures) == shown.count("](images/gallery-")
-    assert all(f"](images/{path.name})" in shown for path in pictures)
-    assert sum(path.stat().st_size for path in pictures) < 1_500_000
 
 
 def test_meanings_are_read_entry_by_entry() -> None:

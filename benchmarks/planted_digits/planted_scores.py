@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tests.planted_digits.digit_classifier import PREPROCESSING
-from tests.planted_digits.planted_images import plant_digits, plant_two_digits
+from benchmarks.planted_digits.digit_classifier import PREPROCESSING
+from benchmarks.planted_digits.planted_images import plant_digits, plant_two_digits
 from ttame.classifiers.classifier import Classifier
 from ttame.evaluation.paired_statistics import bootstrap_interval
 from ttame.explainers.contract.explainer import Explainer

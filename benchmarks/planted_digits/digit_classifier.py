@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.planted_digits.planted_images import CLASSES, SIZE, plant_digits
+from benchmarks.planted_digits.planted_images import CLASSES, SIZE, plant_digits
 from ttame.classifiers.classifier import Classifier
 from ttame.images.preprocessing import Preprocessing
 

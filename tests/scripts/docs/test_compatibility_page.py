@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
 
-from tests.classifiers.compatibility_table import (
+from scripts.docs.compatibility_page import (
     ARCHITECTURES,
     NUMBER_OF_CLASSES,
+    PAGE,
     Architecture,
     Row,
     as_markdown,
@@ -19,8 +18,6 @@ from tests.classifiers.compatibility_table import (
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import TapError
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
-
-PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
 # Some libraries warn while they run, about their own deprecated calls.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -116,7 +113,7 @@ def check_places(classifier: Classifier, images: Tensor) -> None:
 def test_the_page_is_up_to_date() -> None:
     page = as_markdown([row_of(architecture) for architecture in ARCHITECTURES])
     assert PAGE.read_text(encoding="utf-8") == page, (
-        "write it again: python -m tests.classifiers.compatibility_table > docs/compatibility.md"
+        "write it again: python -m scripts.docs compatibility"
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from torch.utils.data import TensorDataset
 
-from tests.planted_digits.planted_images import plant_digits
+from benchmarks.planted_digits.planted_images import plant_digits
 from ttame.classifiers.classifier import Classifier
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.training.train_explainer import train_explainer
@@ -39,8 +40,7 @@ def _trained(classifier: Classifier, folder: Path, preset: str) -> AttentionExpl
     settings = training_settings(
         preset, workers=0, augmentation="none", held_out_at_most=50, **PRESETS[preset]
     )
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("ACCELERATE_USE_CPU", "true")
+    with mock.patch.dict(os.environ, ACCELERATE_USE_CPU="true"):
         try:
             return train_explainer(classifier, dataset, folder, settings)
         finally:

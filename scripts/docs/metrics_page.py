@@ -1,4 +1,4 @@
-"""Writes ``docs/metrics.md`` from the registries: python -m tests.metrics.metrics_page"""
+"""Writes ``docs/metrics.md`` from the registries: python -m scripts.docs metrics"""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ _DIRECTIONS = {
 }
 
 
+def write_page() -> None:
+    """Write the page anew."""
+    PAGE.write_text(metrics_page(), encoding="utf-8")
+
+
 def metrics_page() -> str:
     """The whole page: a table of metrics, each in full, protocols, and published comparisons."""
     return (
@@ -28,7 +33,7 @@ def metrics_page() -> str:
             [
                 "# Metrics",
                 "",
-                "<!-- Written by python -m tests.metrics.metrics_page; do not edit. -->",
+                "<!-- Written by python -m scripts.docs metrics; do not edit. -->",
                 "",
                 f"{len(METRICS)} metrics and {len(PROTOCOLS)} protocols. A metric gives every "
                 "image a value; a protocol fixes",
@@ -187,7 +192,3 @@ def _line(cells: Sequence[str]) -> str:
 
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:].rstrip(".") + "."
-
-
-if __name__ == "__main__":
-    PAGE.write_text(metrics_page(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Writes ``docs/methods.md`` from the registry: python -m tests.explainers.methods_page"""
+"""Writes ``docs/methods.md`` from the registry: python -m scripts.docs methods"""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from ttame.explainers.method_description import MethodDescription, describe_meth
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 
 
+def write_page() -> None:
+    """Write the page anew."""
+    PAGE.write_text(methods_page(), encoding="utf-8")
+
+
 def methods_page() -> str:
     """The whole page, a table first and every method in full below."""
     families = get_args(MethodFamily)
@@ -27,7 +32,7 @@ def methods_page() -> str:
             [
                 "# Methods",
                 "",
-                "<!-- Written by python -m tests.explainers.methods_page; do not edit. -->",
+                "<!-- Written by python -m scripts.docs methods; do not edit. -->",
                 "",
                 f"{len(cards)} methods, one call: `ttame.make_explainer(NAME, classifier)` in "
                 "Python, `ttame explain --method NAME`",
@@ -100,7 +105,3 @@ def _inline_code(text: str) -> str:
 
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:].rstrip(".") + "."
-
-
-if __name__ == "__main__":
-    PAGE.write_text(methods_page(), encoding="utf-8")

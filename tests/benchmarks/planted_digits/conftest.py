@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.explainers.planted_scores import FoundDigits
-from tests.planted_digits.digit_classifier import trained_digit_classifier
-from tests.planted_digits.digit_explainer import trained_digit_explainers
+from benchmarks.planted_digits.digit_classifier import trained_digit_classifier
+from benchmarks.planted_digits.digit_explainer import trained_digit_explainers
+from benchmarks.planted_digits.planted_scores import FoundDigits
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.explainers.planted_digits_page import PAGE, PICTURE, listed_scores
-from tests.explainers.planted_scores import BASELINE, FoundDigits
-from tests.planted_digits.digit_classifier import share_recognised, trained_digit_classifier
-from tests.planted_digits.planted_images import (
-    CLASSES,
-    DIGIT,
-    SIZE,
+from benchmarks.planted_digits.digit_classifier import share_recognised
+from benchmarks.planted_digits.planted_images import (
     plant_digits,
-    plant_two_digits,
 )
+from benchmarks.planted_digits.planted_scores import BASELINE, FoundDigits
+from scripts.docs.planted_digits_page import PAGE, PICTURE, listed_scores
 from ttame.explainers.known_explainers import EXPLAINERS
 
 pytestmark = pytest.mark.xdist_group("planted digits")
@@ -86,55 +82,6 @@ TELLS_TWO_APART: dict[str, float] = {
 map for all classes reaches 50."""
 
 
-def test_all_images_of_a_seed_are_the_same_and_balanced() -> None:
-    once, again, other = (
-        plant_digits("training", 20, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
-    )
-    assert torch.equal(once.pixels, again.pixels)
-    assert not torch.equal(once.pixels, other.pixels)
-    assert once.labels.bincount().tolist() == [2] * CLASSES
-    assert once.pixels.min() >= 0 and once.pixels.max() <= 1
-
-
-def test_boxes_say_where_digit_and_decoy_are() -> None:
-    images = plant_digits("held out", 200, torch.Generator().manual_seed(0))
-    for boxes in (images.digits, images.decoys):
-        assert (boxes.flatten(1).sum(dim=1) == DIGIT**2).all()
-        assert boxes.float().mean(dim=0).gt(0).all(), "everywhere in the picture"
-    assert not (images.digits & images.decoys).any()
-    changed = (images.pixels != images.textures).any(dim=1)
-    assert not (changed & ~images.digits & ~images.decoys).any()
-    assert (changed & images.digits).flatten(1).any(dim=1).all()
-
-
-def test_two_digits_differ_and_both_are_whole() -> None:
-    pairs = plant_two_digits("held out", 200, torch.Generator().manual_seed(0))
-    assert (pairs.labels != pairs.decoy_labels).all()
-    assert not (pairs.digits & pairs.decoys).any()
-
-
-def test_a_decoy_says_nothing_about_the_digit() -> None:
-    """It is made of the same digit as often as chance has it."""
-    images = plant_digits("held out", 2000, torch.Generator().manual_seed(0))
-    assert 0.07 < (images.labels == images.decoy_labels).float().mean() < 0.13
-
-
-def test_the_centre_is_a_weak_guess() -> None:
-    images = plant_digits("held out", 2000, torch.Generator().manual_seed(0))
-    middle = slice(SIZE // 2 - 1, SIZE // 2 + 1)
-    assert images.digits[:, middle, middle].float().mean() < 0.12
-
-
-def test_training_depends_on_nothing_but_the_seed() -> None:
-    torch.manual_seed(1)
-    once = trained_digit_classifier(seed=5, steps=2).network.state_dict()
-    torch.manual_seed(2)
-    again = trained_digit_classifier(seed=5, steps=2).network.state_dict()
-    other = trained_digit_classifier(seed=6, steps=2).network.state_dict()
-    assert all(torch.equal(once[name], again[name]) for name in once)
-    assert not torch.equal(once["head.weight"], other["head.weight"])
-
-
 def test_the_digit_decides_and_nothing_else(found_digits: FoundDigits) -> None:
     images = plant_digits("held out", 500, torch.Generator().manual_seed(77))
     classifier, labels = found_digits.classifier, images.labels
@@ -177,7 +124,7 @@ def test_baselines_score_what_chance_gives(found_digits: FoundDigits) -> None:
 def test_the_page_lists_every_method_that_applies(found_digits: FoundDigits) -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert set(listed_scores(page)) == set(found_digits.explainers), (
-        "write it again: python -m tests.explainers.planted_digits_page"
+        "write it again: python -m scripts.docs planted-digits"
     )
     _, _, left_out = page.partition("## Not measured")
     for name in found_digits.reasons:

@@ -1,4 +1,4 @@
-"""Writes ``docs/planted-digits.md`` and its picture: python -m tests.explainers.planted_digits_page
+"""Writes ``docs/planted-digits.md`` and its picture: python -m scripts.docs planted-digits
 
 Trains two small networks and heads for them, and explains 200 images with every method: about four
 minutes on one core.
@@ -16,8 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from tests.explainers.planted_scores import BASELINE, OPTIONS, FoundDigits, Mean
-from tests.planted_digits.digit_classifier import (
+from benchmarks.planted_digits.digit_classifier import (
     BATCH,
     CONVOLUTIONAL_STEPS,
     STEPS,
@@ -25,8 +24,9 @@ from tests.planted_digits.digit_classifier import (
     trained_convolutional_classifier,
     trained_digit_classifier,
 )
-from tests.planted_digits.digit_explainer import IMAGES, trained_digit_explainers
-from tests.planted_digits.planted_images import CLASSES, plant_digits
+from benchmarks.planted_digits.digit_explainer import IMAGES, trained_digit_explainers
+from benchmarks.planted_digits.planted_images import CLASSES, plant_digits
+from benchmarks.planted_digits.planted_scores import BASELINE, OPTIONS, FoundDigits, Mean
 from ttame.cli.methods import short_reasons
 from ttame.drawing.captions import writable_caption
 from ttame.drawing.heatmap_overlay import overlay_heatmap
@@ -74,7 +74,8 @@ def listed_scores(page: str, *, convolutional: bool = False) -> dict[str, tuple[
     }
 
 
-def main() -> None:
+def write_page() -> None:
+    """Train the networks and heads, measure every method, and write page and picture anew."""
     torch.set_num_threads(1)
     classifier = trained_digit_classifier()
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +104,7 @@ def planted_digits_page(found: FoundDigits, convolutional: FoundDigits) -> str:
         [
             "# Do the methods find what decides?",
             "",
-            "<!-- Written by python -m tests.explainers.planted_digits_page; do not edit. -->",
+            "<!-- Written by python -m scripts.docs planted-digits; do not edit. -->",
             "",
             "Nobody knows which pixels of a photo a network really used. Here it is known, because",
             "the images are made for it: a handwritten digit of scikit-learn's set is planted on a",
@@ -357,7 +358,3 @@ def _overlays(found: FoundDigits, name: str) -> list[Image.Image]:
         overlay_heatmap(tile, heatmap, whole)
         for tile, heatmap in zip(_tiles(found), heatmaps, strict=True)
     ]
-
-
-if __name__ == "__main__":
-    main()

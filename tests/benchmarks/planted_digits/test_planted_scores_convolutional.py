@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.explainers.planted_digits_page import PAGE, listed_scores
-from tests.explainers.planted_scores import FoundDigits
-from tests.planted_digits.digit_classifier import (
+from benchmarks.planted_digits.digit_classifier import (
     share_recognised,
     trained_convolutional_classifier,
 )
-from tests.planted_digits.planted_images import plant_digits
+from benchmarks.planted_digits.planted_images import plant_digits
+from benchmarks.planted_digits.planted_scores import FoundDigits
+from scripts.docs.planted_digits_page import PAGE, listed_scores
 from ttame.classifiers.linear_end import find_linear_end
 
 pytestmark = pytest.mark.xdist_group("planted digits, convolutional")

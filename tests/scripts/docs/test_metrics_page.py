@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.metrics.metrics_page import PAGE, metrics_page
+from scripts.docs.metrics_page import PAGE, metrics_page
 from ttame.evaluation.reproductions import REPRODUCTIONS
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import PROTOCOLS
@@ -12,7 +12,7 @@ from ttame.metrics.known_protocols import PROTOCOLS
 
 def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == metrics_page(), (
-        "write it again: python -m tests.metrics.metrics_page"
+        "write it again: python -m scripts.docs metrics"
     )
 
 
