@@ -9,8 +9,9 @@ import pytest
 from PIL import ExifTags, Image, ImageFile
 
 from ttame.errors import ImageError
-from ttame.images import photos
-from ttame.images.photos import check_photo, full_size, read_photo, to_rgb
+from ttame.images import photos, rgb_conversion
+from ttame.images.photos import check_photo, full_size, read_photo
+from ttame.images.rgb_conversion import to_rgb
 
 RED_BESIDE_BLUE = np.array([[[255, 0, 0]] * 8 + [[0, 0, 255]] * 8] * 12, dtype=np.uint8)
 
@@ -206,7 +207,7 @@ def in_every_mode() -> dict[str, Image.Image]:
 def test_strips_change_nothing(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     image = in_every_mode()[mode]
     whole = colours(to_rgb(image))
-    monkeypatch.setattr(photos, "_STRIP_PIXELS", 150)
+    monkeypatch.setattr(rgb_conversion, "_STRIP_PIXELS", 150)
     np.testing.assert_array_equal(colours(to_rgb(image)), whole)
 
 
@@ -214,7 +215,7 @@ def reduce_from(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photos, "MOST_PIXELS_AT_FULL_SIZE", pixels)
     monkeypatch.setattr(photos, "MOST_PIXELS_REDUCED", pixels // 4)
     monkeypatch.setattr(photos, "LEAST_REDUCED_SIDE", 4)
-    monkeypatch.setattr(photos, "_STRIP_PIXELS", 150)
+    monkeypatch.setattr(rgb_conversion, "_STRIP_PIXELS", 150)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "CMYK", "1"])

@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ttame.classifiers.classifier_checks import checked_names, refuse_other_parts
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.feature_taps import FeatureTap
 from ttame.features.tap_choice import Family, TapChoice, choose_taps, named_taps
 from ttame.features.tap_reading import described_tap, reading_taps
-from ttame.images.photos import read_photo, to_rgb
+from ttame.images.photos import read_photo
 from ttame.images.preprocessing import Preprocessing
+from ttame.images.rgb_conversion import to_rgb
 from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.networks.batch_norm_folding import folded
 from ttame.networks.fast_attention import one_product_attention
@@ -124,26 +126,7 @@ class Classifier:
         name: str | None = None,
         recipe: ClassifierRecipe | None = None,
     ) -> None:
-        if not isinstance(network, nn.Module):
-            raise ClassifierError(
-                f"a {type(network).__name__} as network", allowed="a torch.nn.Module"
-            )
-        if isinstance(network, torch.jit.ScriptModule):
-            raise ClassifierError(
-                "a TorchScript network, whose layers cannot be read",
-                remedy="the torch.nn.Module that it was made from",
-            )
-        if not isinstance(preprocessing, Preprocessing):
-            raise ClassifierError(
-                f"a {type(preprocessing).__name__} as preprocessing",
-                allowed="a ttame.Preprocessing, which says what the network's weights expect",
-                remedy="preprocessing=ttame.Preprocessing.imagenet(224)",
-            )
-        if any(parameter.is_inference() for parameter in network.parameters()):
-            raise ClassifierError(
-                "a network that was made in torch.inference_mode, which has no gradients",
-                remedy="making it outside, or torch.no_grad() instead",
-            )
+        refuse_other_parts(network, preprocessing)
         self.network = network
         self.preprocessing = preprocessing
         self.name = name or type(uncompiled(network)).__name__
@@ -152,7 +135,7 @@ class Classifier:
         with naming_the_setting("smaller images, or a smaller network"):
             self.trace = trace_network(network, preprocessing.input_size)
         self._refuse_other_outputs()
-        self.class_names = self._checked_names(class_names)
+        self.class_names = checked_names(class_names, self.number_of_classes)
         self.tap_choice = self._choose_taps(taps)
         self.memory_format = self._choose_memory_format()
 
@@ -334,24 +317,6 @@ class Classifier:
             raise ClassifierError(
                 f"{self.name}: {problem.problem}", allowed=problem.allowed, remedy=problem.remedy
             )
-
-    def _checked_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
-        if isinstance(names, str):
-            raise ClassifierError(f"class names {names!r}", allowed="a list of names")
-        names = None if names is None else tuple(names)
-        strange = next((name for name in names or () if not isinstance(name, str)), None)
-        if strange is not None:
-            raise ClassifierError(
-                f"class name {strange!r}, a {type(strange).__name__}",
-                allowed="texts",
-                remedy="class_names=[str(name) for name in names]",
-            )
-        if names is not None and len(names) != self.number_of_classes:
-            raise ClassifierError(
-                f"{len(names)} class names for {self.number_of_classes} classes",
-                allowed="one name per class, in the order of the outputs",
-            )
-        return names or ()
 
     def _choose_taps(self, taps: Sequence[str | FeatureTap] | None) -> TapChoice:
         network, trace = uncompiled(self.network), self.trace

@@ -13,7 +13,8 @@ from torch.utils.data import IterableDataset
 
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError, ImageError
-from ttame.images.photos import SMALLEST_SIDE, to_rgb
+from ttame.images.photos import SMALLEST_SIDE
+from ttame.images.rgb_conversion import to_rgb
 
 _ALLOWED = (
     "a PIL image, a uint8 tensor or array (3, H, W), (1, H, W), (H, W, 3) or (H, W), a float one "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol, percent
@@ -17,63 +17,84 @@ def protocol_in_words(protocol: Protocol, metrics: Sequence[Metric]) -> tuple[tu
         ('Class', "each image's top-1 class is explained and scored")
     """
     read = {setting for metric in metrics for setting in metric.reads}
+    return tuple(
+        (what, words(protocol, read)) for what, setting, words in _SAID if setting in (None, *read)
+    )
+
+
+def _class(protocol: Protocol, _: Set[str]) -> str:
+    if protocol.explained_class == "top-1":
+        return "each image's top-1 class is explained and scored"
+    return "the class that the data names is explained and scored"
+
+
+def _map(protocol: Protocol, _: Set[str]) -> str:
+    if protocol.map_scaling == "grid":
+        return (
+            f"scaled to [0, 1] on its own grid, then enlarged to the image ({protocol.upsampling})"
+        )
+    return f"enlarged to the image ({protocol.upsampling}), then scaled to [0, 1]"
+
+
+def _masks(protocol: Protocol, read: Set[str]) -> str:
     removed = "black" if protocol.masked_in == "raw" else "the mean colour of the data set"
+    multiplied = f"multiply {protocol.masked_in} pixels, so that what is removed is {removed}"
+    if "kept_shares" not in read:
+        return multiplied
     kept = ", ".join(percent(share) for share in protocol.kept_shares)
-    shares = ", ".join(percent(share) for share in protocol.removed_shares)
     values = "its values as they are" if protocol.mask == "soft" else "1"
     ties = (
         "pixels that equal the threshold stay"
         if protocol.ties == "kept"
         else "exactly the share stays, equal values in one fixed order"
     )
-    scaling = (
-        f"scaled to [0, 1] on its own grid, then enlarged to the image ({protocol.upsampling})"
-        if protocol.map_scaling == "grid"
-        else f"enlarged to the image ({protocol.upsampling}), then scaled to [0, 1]"
+    return (
+        f"{multiplied}; of the map, the top {kept} % of the pixels keep {values} and the others "
+        f"become 0; {ties}"
     )
-    words = [
-        (
-            "Class",
-            "each image's top-1 class is explained and scored"
-            if protocol.explained_class == "top-1"
-            else "the class that the data names is explained and scored",
-        ),
-        ("Map", scaling),
-        (
-            "Masks",
-            f"multiply {protocol.masked_in} pixels, so that what is removed is {removed}"
-            + (
-                f"; of the map, the top {kept} % of the pixels keep {values} and the others "
-                f"become 0; {ties}"
-                if "kept_shares" in read
-                else ""
-            ),
-        ),
-        ("Removal", f"ROAD and perturbation curves remove {shares} % of the pixels"),
-        (
-            "ROAD",
-            "removed pixels become the weighted mean of their neighbours, with noise of "
-            f"{protocol.road_noise}; "
-            + (
-                "scored is whether the class is still top-1"
-                if protocol.road_score == "accuracy"
-                else "scored is the class's probability"
-            ),
-        ),
-        (
-            "Insertion and deletion",
-            f"{protocol.step} pixels at a time; insertion starts from the image blurred by "
-            f"{protocol.blur[0]}x{protocol.blur[0]} pixels, sigma {protocol.blur[1]:g}",
-        ),
-        ("ADCC", f"averaged over images: {protocol.adcc_average}"),
-        ("Equal values", f"are ordered once for all methods, by seed {protocol.seed}"),
-    ]
-    # Of a setting that no metric reads, nothing is said.
-    said_of = {
-        "Masks": "masked_in",
-        "Removal": "removed_shares",
-        "ROAD": "road_noise",
-        "Insertion and deletion": "step",
-        "ADCC": "adcc_average",
-    }
-    return tuple((what, how) for what, how in words if what not in said_of or said_of[what] in read)
+
+
+def _removal(protocol: Protocol, _: Set[str]) -> str:
+    shares = ", ".join(percent(share) for share in protocol.removed_shares)
+    return f"ROAD and perturbation curves remove {shares} % of the pixels"
+
+
+def _road(protocol: Protocol, _: Set[str]) -> str:
+    scored = (
+        "scored is whether the class is still top-1"
+        if protocol.road_score == "accuracy"
+        else "scored is the class's probability"
+    )
+    return (
+        "removed pixels become the weighted mean of their neighbours, with noise of "
+        f"{protocol.road_noise}; {scored}"
+    )
+
+
+def _insertion_and_deletion(protocol: Protocol, _: Set[str]) -> str:
+    size, sigma = protocol.blur
+    return (
+        f"{protocol.step} pixels at a time; insertion starts from the image blurred by "
+        f"{size}x{size} pixels, sigma {sigma:g}"
+    )
+
+
+def _adcc(protocol: Protocol, _: Set[str]) -> str:
+    return f"averaged over images: {protocol.adcc_average}"
+
+
+def _equal_values(protocol: Protocol, _: Set[str]) -> str:
+    return f"are ordered once for all methods, by seed {protocol.seed}"
+
+
+_SAID: tuple[tuple[str, str | None, Callable[[Protocol, Set[str]], str]], ...] = (
+    ("Class", None, _class),
+    ("Map", None, _map),
+    ("Masks", "masked_in", _masks),
+    ("Removal", "removed_shares", _removal),
+    ("ROAD", "road_noise", _road),
+    ("Insertion and deletion", "step", _insertion_and_deletion),
+    ("ADCC", "adcc_average", _adcc),
+    ("Equal values", None, _equal_values),
+)
+"""Heading, the setting without whose readers nothing is said, and the sentence."""

@@ -7,13 +7,13 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ttame.errors import ImageError
+from ttame.images.rgb_conversion import reduced_rgb, to_rgb
 from ttame.memory_limit import ran_out_of_memory
 
 SMALLEST_SIDE = 2
@@ -44,11 +44,6 @@ _PHOTO_FORMATS = (
 """What a file may be, whatever its name. Pillow would hand others, such as EPS, to programs that
 run what stands in them."""
 
-_STRIP_PIXELS = 4_000_000
-"""Pixels that are converted at a time: what a conversion needs besides is never the photo's size.
-"""
-
-_HIGHEST_16_BIT = 65535
 
 _FULL_SIZE = "ttame_full_size"
 """Where Pillow keeps what it knows about a picture; set only if the picture was reduced."""
@@ -115,20 +110,6 @@ def full_size(photo: Image.Image) -> tuple[int, int]:
     return size
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any PIL mode to RGB of 8 bits a channel.
-
-    Transparency is laid on white. Modes with more than 8 bits are scaled by their format's full
-    range (65535 for 16-bit integers), or to their own minimum and maximum for 32-bit ones, which
-    have no agreed range.
-
-    Example:
-        >>> to_rgb(Image.new("LA", (4, 4), (0, 0))).getpixel((0, 0))
-        (255, 255, 255)
-    """
-    return image.copy() if image.mode == "RGB" else _reduced_rgb(image, 1)
-
-
 _Turn = Image.Transpose | None
 
 
@@ -187,7 +168,7 @@ def _decoded(
             factor = _reduction(opened.size)
         opened.load()
         turn = _turn(opened)
-        photo = to_rgb(opened) if factor == 1 else _reduced_rgb(opened, factor)
+        photo = to_rgb(opened) if factor == 1 else reduced_rgb(opened, factor)
     if photo.size != full:
         photo.info[_FULL_SIZE] = full
     return photo, turn
@@ -280,65 +261,6 @@ def _largest_strip(opened: Image.Image) -> float:
     return min(1.0, tags.get(278, opened.height) / opened.height)
 
 
-def _reduced_rgb(image: Image.Image, factor: int) -> Image.Image:
-    """RGB at ``1 / factor`` of the size, the mean of every square of ``factor`` pixels."""
-    values = _range_of_values(image)
-    rows = _rows_at_a_time(image, factor)
-    if factor == 1 and rows >= image.height:
-        return _strip_to_rgb(image, values)
-    width, height = (math.ceil(side / factor) for side in image.size)
-    picture = Image.new("RGB", (width, height))
-    for top, strip in _strips(image, rows):
-        rgb = _strip_to_rgb(strip, values)
-        picture.paste(rgb.reduce(factor) if factor > 1 else rgb, (0, top // factor))
-    return picture
-
-
-def _rows_at_a_time(image: Image.Image, factor: int = 1) -> int:
-    return max(1, _STRIP_PIXELS // (image.width * factor)) * factor
-
-
-def _strips(image: Image.Image, rows: int) -> Iterator[tuple[int, Image.Image]]:
-    """First row and picture of one strip after the other."""
-    for top in range(0, image.height, rows):
-        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
-
-
-def _range_of_values(image: Image.Image) -> tuple[float, float]:
-    """The values of 32 bits that become black and white; nothing is asked of other modes."""
-    if image.mode not in ("I", "F"):
-        return 0, _HIGHEST_16_BIT
-    lows, highs = [], []
-    for _, strip in _strips(image, _rows_at_a_time(image)):
-        values = _without_nan(strip)
-        lows.append(float(values.min()))
-        highs.append(float(values.max()))
-    low, high = min(lows), max(highs)
-    # Pillow opens 16-bit greyscale PNGs as 32-bit integers in some versions.
-    if image.mode == "I" and low >= 0 and high <= _HIGHEST_16_BIT:
-        return 0, _HIGHEST_16_BIT
-    return low, high
-
-
-def _strip_to_rgb(image: Image.Image, values: tuple[float, float]) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(_bytes_of_16_bits()[np.asarray(image)]).convert("RGB")
-    if image.mode in ("I", "F"):
-        low, high = values
-        grey = (_without_nan(image).astype(np.float64) - low) / (high - low if high > low else 1.0)
-        return Image.fromarray(_bytes(grey)).convert("RGB")
-    if image.has_transparency_data:
-        layered = image.convert("RGBA")
-        if layered.getchannel("A").getextrema() == (255, 255):
-            return layered.convert("RGB")
-        page = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-        page.alpha_composite(layered)
-        return page.convert("RGB")
-    return image.convert("RGB")
-
-
 def _turn(image: Image.Image) -> _Turn:
     """What makes a photo upright by its EXIF block; a damaged one counts as none.
 
@@ -357,20 +279,3 @@ def _reason(problem: Exception) -> str:
     if isinstance(problem, UnidentifiedImageError):
         return "its format is not recognised"
     return str(problem) or type(problem).__name__
-
-
-def _without_nan(image: Image.Image) -> np.ndarray:
-    """The numbers of a picture; what is no number is 0, and what is infinite very large."""
-    values = np.asarray(image)
-    return values if np.isfinite(values).all() else np.nan_to_num(values.astype(np.float64))
-
-
-@functools.cache
-def _bytes_of_16_bits() -> np.ndarray:
-    """What each of the 65536 values becomes."""
-    return _bytes(np.arange(_HIGHEST_16_BIT + 1) / _HIGHEST_16_BIT)
-
-
-def _bytes(values: np.ndarray) -> np.ndarray:
-    """Values in [0, 1] as 0 to 255."""
-    return np.round(values * 255).astype(np.uint8)

@@ -1,0 +1,61 @@
+"""What a classifier can be made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ttame.errors import ClassifierError
+from ttame.images.preprocessing import Preprocessing
+
+
+def refuse_other_parts(network: object, preprocessing: object) -> None:
+    """Raise unless they are a network that can be explained and a preprocessing.
+
+    Raises:
+        ClassifierError: they are not.
+    """
+    if not isinstance(network, nn.Module):
+        raise ClassifierError(f"a {type(network).__name__} as network", allowed="a torch.nn.Module")
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ClassifierError(
+            "a TorchScript network, whose layers cannot be read",
+            remedy="the torch.nn.Module that it was made from",
+        )
+    if not isinstance(preprocessing, Preprocessing):
+        raise ClassifierError(
+            f"a {type(preprocessing).__name__} as preprocessing",
+            allowed="a ttame.Preprocessing, which says what the network's weights expect",
+            remedy="preprocessing=ttame.Preprocessing.imagenet(224)",
+        )
+    if any(parameter.is_inference() for parameter in network.parameters()):
+        raise ClassifierError(
+            "a network that was made in torch.inference_mode, which has no gradients",
+            remedy="making it outside, or torch.no_grad() instead",
+        )
+
+
+def checked_names(names: Sequence[str] | None, number_of_classes: int) -> tuple[str, ...]:
+    """Class names that fit, none if none are given.
+
+    Raises:
+        ClassifierError: they are no texts, or not one per class.
+    """
+    if isinstance(names, str):
+        raise ClassifierError(f"class names {names!r}", allowed="a list of names")
+    names = None if names is None else tuple(names)
+    strange = next((name for name in names or () if not isinstance(name, str)), None)
+    if strange is not None:
+        raise ClassifierError(
+            f"class name {strange!r}, a {type(strange).__name__}",
+            allowed="texts",
+            remedy="class_names=[str(name) for name in names]",
+        )
+    if names is not None and len(names) != number_of_classes:
+        raise ClassifierError(
+            f"{len(names)} class names for {number_of_classes} classes",
+            allowed="one name per class, in the order of the outputs",
+        )
+    return names or ()

@@ -1,0 +1,128 @@
+"""Where tests lie, and how long files and functions are."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import statistics
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests"
+SOURCE = ROOT / "src" / "ttame"
+
+MIRRORED = {"benchmarks": ROOT / "benchmarks", "scripts": ROOT / "scripts"}
+"""Folders of tests that do not mirror ``src/ttame``."""
+
+CROSS_CUTTING = {
+    "cli/test_commands.py": "one command after another, as they are typed",
+    "cli/test_odd_file_names.py": "names of any bytes, in every command",
+    "explainers/test_attribute.py": "other people's metrics run on explainers",
+    "explainers/test_every_explainer.py": "the contract of all methods on all kinds of networks",
+    "explainers/test_outputs_of_every_method.py": "all methods on every meaning of outputs",
+    "explainers/trained/test_bundled_explainers.py": "what ships",
+    "explainers/trained/test_folder_recipes.py": "explainers from strangers, from file to command",
+    "benchmarks/planted_digits/test_planted_scores_convolutional.py": "trains a second network, "
+    "in a process of its own",
+    "metrics/test_localisation.py": "what three metrics have in common",
+    "metrics/test_sparseness_and_complexity.py": "two metrics of the same maps",
+    "reporting/test_evaluation_report_in_browser.py": "the page as a browser shows it",
+    "scripts/test_hybrid_vit_problems.py": "bad input to each of the scripts",
+    "scripts/test_hybrid_vit_scripts.py": "all scripts after one another",
+    "test_architecture.py": "who imports whom",
+    "test_docstring_examples.py": "examples of all modules",
+    "test_documented_processes.py": "the documentation",
+    "test_documented_python.py": "the documentation",
+    "test_layout.py": "this file",
+    "test_readme.py": "the first page",
+    "training/test_kill_and_resume.py": "a whole training",
+    "training/test_several_processes.py": "a whole training",
+    "training/test_train_few_shot.py": "a whole training, with the few-shot head",
+    "training/test_training_step.py": "one step through several modules, against golden tensors",
+}
+"""Tests of more than one module, and why they are."""
+
+MOST_LINES = 400
+LONGEST_FUNCTION = 56
+
+
+def tested_module(test: Path) -> Path:
+    """What the test of that name and place is about, with or without its ``.py``."""
+    first, *others = test.relative_to(TESTS).parent.parts or ("",)
+    folder = MIRRORED[first].joinpath(*others) if first in MIRRORED else SOURCE / first
+    folder = folder if first in MIRRORED else folder.joinpath(*others)
+    return folder / test.stem.removeprefix("test_")
+
+
+def exists(module: Path) -> bool:
+    mains = [module.with_name("__main__.py")] if module.name == "main" else []
+    return any(path.is_file() for path in (module.with_suffix(".py"), *mains))
+
+
+@pytest.mark.parametrize(
+    "test", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS))
+)
+def test_a_test_lies_where_its_module_does_and_has_its_stem(test: Path) -> None:
+    name = test.relative_to(TESTS).as_posix()
+    assert exists(tested_module(test)) != (name in CROSS_CUTTING), (
+        f"{name}: move it to where what it tests lies, or say in CROSS_CUTTING why it is about "
+        "more than one module"
+    )
+
+
+def test_the_table_of_other_tests_is_up_to_date() -> None:
+    assert all((TESTS / name).is_file() for name in CROSS_CUTTING)
+
+
+def test_nothing_among_the_tests_is_a_program() -> None:
+    """What writes pages lies in ``scripts/docs`` and ``benchmarks``."""
+    for path in TESTS.rglob("*.py"):
+        starts = [ast.unparse(node.test) for node in _ifs(path)]
+        assert "__name__ == '__main__'" not in starts, path
+
+
+def _ifs(path: Path) -> list[ast.If]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in tree.body if isinstance(node, ast.If)]
+
+
+@functools.cache
+def functions() -> dict[str, int]:
+    """Place of every function to its number of lines, signature and docstring left out."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                place = f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}"
+                found[place] = _lines(node)
+    return found
+
+
+def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_lines_of_functions_are_counted() -> None:
+    short = ast.parse('def f(\n    a,\n):\n    """Two\n    lines."""\n    b = a\n\n    return b\n')
+    assert _lines(short.body[0]) == 3  # type: ignore[arg-type]
+    assert _lines(ast.parse('def f():\n    """One."""').body[0]) == 0  # type: ignore[arg-type]
+    assert _lines(ast.parse("def f(): return 1").body[0]) == 1  # type: ignore[arg-type]
+
+
+def test_functions_are_short() -> None:
+    lengths = functions()
+    assert len(lengths) > 1500
+    assert statistics.median(lengths.values()) <= 5
+    assert statistics.quantiles(lengths.values(), n=10)[-1] <= 17
+    assert {place: n for place, n in lengths.items() if n > LONGEST_FUNCTION} == {}
+
+
+def test_files_are_short() -> None:
+    lengths = {
+        str(path.relative_to(SOURCE)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in SOURCE.rglob("*.py")
+    }
+    assert {name: n for name, n in lengths.items() if n > MOST_LINES} == {}
