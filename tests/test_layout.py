@@ -48,7 +48,7 @@ MOST_LINES = 400
 LONGEST_FUNCTION = 56
 
 
-def tested_module(test: Path) -> Path:
+def module_about(test: Path) -> Path:
     """What the test of that name and place is about, with or without its ``.py``."""
     first, *others = test.relative_to(TESTS).parent.parts or ("",)
     folder = MIRRORED[first].joinpath(*others) if first in MIRRORED else SOURCE / first
@@ -66,7 +66,7 @@ def exists(module: Path) -> bool:
 )
 def test_a_test_lies_where_its_module_does_and_has_its_stem(test: Path) -> None:
     name = test.relative_to(TESTS).as_posix()
-    assert exists(tested_module(test)) != (name in CROSS_CUTTING), (
+    assert exists(module_about(test)) != (name in CROSS_CUTTING), (
         f"{name}: move it to where what it tests lies, or say in CROSS_CUTTING why it is about "
         "more than one module"
     )
