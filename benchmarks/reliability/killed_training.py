@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from benchmarks.reliability.attempts import Attempted
-from benchmarks.reliability.forked_commands import Command, HangsError, last_line
+from benchmarks.reliability.forked_commands import Command, HangsError, last_line, start_server
 
 PHOTOS = 22
 BATCH_SIZE = 6
@@ -92,7 +92,7 @@ def _killed(place: Path, photos: Path, processes: int, kills: int) -> Attempted:
     own = place / f"{processes}"
     own.mkdir()
     training = Training(own, photos, processes)
-    Command(["--version"], own / "version.txt").wait()  # The server has started after this.
+    start_server(own)
     began = time.perf_counter()
     if any(training.start("undisturbed").wait()):
         raise RuntimeError(f"the undisturbed run failed: {last_line(own / 'undisturbed.txt')}")
