@@ -186,6 +186,8 @@ class _Described:
     validation: list[dict[str, Any]]
     skipped: dict[str, str]
     scaler: dict[str, Any]
+    workforce: Workforce | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,7 +211,7 @@ class Checkpoint:
     def workforce(self) -> Workforce | None:
         """What computed it; ``None`` in checkpoints of the first version."""
         described = self.described.get("workforce")
-        return None if described is None else Workforce(**described)
+        return None if described is None else checked_as(Workforce, described)
 
     @property
     def notes(self) -> list[str]:
