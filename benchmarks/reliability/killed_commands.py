@@ -20,7 +20,7 @@ from benchmarks.reliability.attempts import Attempted
 from benchmarks.reliability.forked_commands import Command, last_line, start_server
 
 TRIES = 100
-_KILLS_PER_EVALUATION = 4
+_KILLS_PER_RUN = 4
 _NETWORK = [
     "--model", "timm/test_resnet",
     "--image-size", "32",
@@ -112,7 +112,7 @@ def kill_evaluations(place: Place, tries: int) -> Tally:
     expected = _rows(place.folder / "whole")
     while tally.tries < tries:
         out = f"{len(list(place.folder.iterdir()))}"
-        for _ in range(min(_KILLS_PER_EVALUATION, tries - tally.tries)):
+        for _ in range(min(_KILLS_PER_RUN, tries - tally.tries)):
             tally.tries += place.kill([*words, out], place.moment(duration))
             tally.harms += _half_written_rows(place.folder / out)
         tally.harms += _failure(lambda out=out: place.run([*words, out]))  # type: ignore[misc]
@@ -130,9 +130,10 @@ def kill_explanations(place: Place, tries: int) -> Tally:
     expected = content_of(place.folder / "whole")
     while tally.tries < tries:
         out = place.folder / f"{len(list(place.folder.iterdir()))}"
-        tally.tries += place.kill([*words, out.name], place.moment(duration))
-        if out.exists() and content_of(out) != expected:
-            tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
+        for _ in range(min(_KILLS_PER_RUN, tries - tally.tries)):
+            tally.tries += place.kill([*words, out.name], place.moment(duration))
+            if out.exists() and content_of(out) != expected:
+                tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
         tally.harms += _failure(lambda out=out: place.run([*words, out.name]))  # type: ignore[misc]
         if content_of(out) != expected:
             tally.harms.append(f"kill {tally.tries}: another result than without a kill")

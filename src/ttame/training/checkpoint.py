@@ -25,6 +25,7 @@ SCHEMA_VERSION = 1
 _MOMENTUM_STATE = {"momentum_buffer"}
 _ADAPTIVE_STATE = {"step", "exp_avg", "exp_avg_sq"}
 """What the optimisers keep for each parameter."""
+_MOST_STEPS = 2**53
 _RATES = {"lr", "momentum"}
 """What the schedule changes."""
 
@@ -334,6 +335,8 @@ def _check_states(entries: Mapping[int, Mapping[str, Any]], optimiser: Optimizer
             tensor = isinstance(value, Tensor) and value.dtype.is_floating_point
             if not tensor or value.shape != shape or not bool(value.isfinite().all()):
                 raise ValueError(f"{name} of parameter {number}")
+            if name == "step" and not 0 <= float(value) <= _MOST_STEPS:
+                raise ValueError(f"{float(value):g} steps of parameter {number}")
 
 
 def _alike(saved: Any, own: Any) -> bool:
