@@ -39,7 +39,8 @@ FLOORS: list[dict[str, set[str]]] = [
         "explainers.trained": {"explainers.contract", "classifiers", "features", "networks"}
         | {"images", "files", "outputs", "version", "errors"},
         "explainers.methods": {"explainers.relevance", "explainers.passes", "explainers.contract"}
-        | {"classifiers", "features", "networks", "images", "outputs", "memory_limit", "errors"},
+        | {"classifiers", "features", "networks", "images", "outputs", "memory_limit"}
+        | {"signal_handlers", "errors"},
     },
     {
         "explainers.relevance": {"explainers.passes", "explainers.contract", "classifiers"}
@@ -54,19 +55,23 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"memory_limit", "errors"},
     },
     {"metrics": {"images", "errors"}},
-    {"classifiers": {"features", "networks", "images", "outputs", "memory_limit", "errors"}},
-    {"features": {"networks", "errors"}},
-    {"networks": {"files", "memory_limit", "errors"}},
     {
-        "datasets": {"images", "files", "errors"},
+        "classifiers": {"features", "networks", "images", "outputs", "memory_limit"}
+        | {"signal_handlers", "errors"}
+    },
+    {"features": {"networks", "errors"}},
+    {"networks": {"files", "memory_limit", "signal_handlers", "errors"}},
+    {
+        "datasets": {"images", "files", "signal_handlers", "errors"},
         "drawing": {"images", "errors"},
         "results": {"images", "files", "outputs", "errors"},
     },
-    {"images": {"memory_limit", "errors"}},
+    {"images": {"memory_limit", "signal_handlers", "errors"}},
     {
         "files": {"errors"},
         "outputs": {"errors"},
         "memory_limit": {"errors"},
+        "signal_handlers": set(),
         "processes": {"errors"},
     },
     {"errors": set(), "version": set()},

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from benchmarks.reliability import explainer_folders
 from benchmarks.reliability.mutations import (
     Mutation,
     mutate_bytes,
@@ -275,6 +276,9 @@ def _identity(optimiser: str) -> RunIdentity:
 
 def _read_checkpoint(path: Path) -> None:
     checkpoint = load_checkpoint(path)
+    workforce = Workforce.of(1, torch.device("cpu"))
+    assert workforce.going_on_for(checkpoint.workforce or workforce).isprintable()
+    assert all(isinstance(note, str) for note in checkpoint.notes)
     name = checkpoint.identity.settings.get("optimiser")
     name = name if name in ("sgd", "adamw") else "sgd"
     _identity(name).refuse_other(checkpoint.identity)
@@ -403,6 +407,18 @@ PARSERS: Mapping[str, FileParser] = {
     "shard": FileParser("a.tar", _shards, _read_shard, mutate_tar),
     "explanation": FileParser(
         "a.safetensors", _explanations, _read_explanation, mutate_safetensors
+    ),
+    "explainer config": FileParser(
+        "explainer/config.json",
+        explainer_folders.configurations,
+        explainer_folders.read_explainer,
+        mutate_json,
+    ),
+    "explainer weights": FileParser(
+        "explainer/explainer.safetensors",
+        explainer_folders.weights,
+        explainer_folders.read_explainer,
+        mutate_safetensors,
     ),
     "weights": FileParser("w.safetensors", _weights, _read_weights, mutate_safetensors),
     "checkpoint": FileParser(

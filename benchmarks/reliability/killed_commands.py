@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reliability.attempts import Attempted
-from benchmarks.reliability.forked_commands import Command, last_line
+from benchmarks.reliability.forked_commands import Command, last_line, start_server
 
 TRIES = 100
-_KILLS_PER_EVALUATION = 4
+_KILLS_PER_RUN = 4
 _NETWORK = [
-    "--model", "timm/resnet10t",
+    "--model", "timm/test_resnet",
     "--image-size", "32",
     "--network-option", "num_classes=5",
     "--device", "cpu",
@@ -49,7 +49,7 @@ class Tally:
 
 
 class Place:
-    """A folder with photos, weights and results, in which commands run and are killed.
+    """A folder with photos and results, in which commands run and are killed.
 
     Args:
         folder: an empty one.
@@ -60,7 +60,7 @@ class Place:
         self.folder = folder
         self.random = random.Random(seed)
         _write_photos(folder / "photos", seed)
-        _write_weights(folder / "weights.safetensors")
+        start_server(folder)
 
     def run(self, words: list[str]) -> float:
         """Run a command to its end; return how many seconds it took.
@@ -85,7 +85,7 @@ class Place:
         return max(0.0, self.random.gauss(duration, duration / 20))
 
     def _command(self, words: list[str]) -> Command:
-        words = [*words, *_NETWORK, "--weights", "weights.safetensors"]
+        words = [*words, *_NETWORK, "--weights", "none"]  # which are the same every time
         return Command(words, self.folder / "output.txt", folder=self.folder)
 
 
@@ -112,7 +112,7 @@ def kill_evaluations(place: Place, tries: int) -> Tally:
     expected = _rows(place.folder / "whole")
     while tally.tries < tries:
         out = f"{len(list(place.folder.iterdir()))}"
-        for _ in range(min(_KILLS_PER_EVALUATION, tries - tally.tries)):
+        for _ in range(min(_KILLS_PER_RUN, tries - tally.tries)):
             tally.tries += place.kill([*words, out], place.moment(duration))
             tally.harms += _half_written_rows(place.folder / out)
         tally.harms += _failure(lambda out=out: place.run([*words, out]))  # type: ignore[misc]
@@ -130,9 +130,10 @@ def kill_explanations(place: Place, tries: int) -> Tally:
     expected = content_of(place.folder / "whole")
     while tally.tries < tries:
         out = place.folder / f"{len(list(place.folder.iterdir()))}"
-        tally.tries += place.kill([*words, out.name], place.moment(duration))
-        if out.exists() and content_of(out) != expected:
-            tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
+        for _ in range(min(_KILLS_PER_RUN, tries - tally.tries)):
+            tally.tries += place.kill([*words, out.name], place.moment(duration))
+            if out.exists() and content_of(out) != expected:
+                tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
         tally.harms += _failure(lambda out=out: place.run([*words, out.name]))  # type: ignore[misc]
         if content_of(out) != expected:
             tally.harms.append(f"kill {tally.tries}: another result than without a kill")
@@ -211,19 +212,6 @@ def _write_photos(folder: Path, seed: int) -> None:
 
     folder.mkdir()
     generator = np.random.default_rng(seed)
-    for index in range(4):
+    for index in range(6):
         pixels = generator.integers(0, 255, (40, 48, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
-
-
-def _write_weights(path: Path) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    from ttame.classifiers.known_classifiers import load_classifier
-
-    torch.manual_seed(0)
-    classifier = load_classifier(
-        "timm/resnet10t", "none", image_size=32, network_options={"num_classes": 5}
-    )
-    save_file(classifier.network.state_dict(), path)

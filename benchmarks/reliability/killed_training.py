@@ -1,8 +1,9 @@
 """``ttame train`` killed with SIGKILL at random moments, and resumed to the end.
 
 ``python -m benchmarks.reliability.killed_training 100`` kills one process a hundred times, as often
-one or all of two, and of three. Every resumed run must end with the weights of an undisturbed one,
-bit for bit.
+one or both of two, and as often one that trains anew over an explainer. Every resumed run must end
+with the weights of an undisturbed one, bit for bit, and under the name of an explainer that is
+being replaced there must always be the old one or the new one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import time
 from pathlib import Path
 
 from benchmarks.reliability.attempts import Attempted
-from benchmarks.reliability.forked_commands import Command, HangsError, last_line
+from benchmarks.reliability.forked_commands import Command, HangsError, last_line, start_server
+from ttame.training.training_folder import UNFINISHED
 
 PHOTOS = 22
 BATCH_SIZE = 6
@@ -24,7 +26,7 @@ MOST_KILLS_OF_A_RUN = 4
 FILES = {"README.md", "config.json", "explainer.safetensors", "training.jsonl"}
 
 
-def attempts(kills: int, processes: tuple[int, ...] = (1, 2, 3)) -> list[Attempted]:
+def attempts(kills: int, processes: tuple[int, ...] = (1, 2)) -> list[Attempted]:
     """Kill trainings.
 
     Args:
@@ -34,7 +36,11 @@ def attempts(kills: int, processes: tuple[int, ...] = (1, 2, 3)) -> list[Attempt
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder, "photos")
         write_noise_photos(photos)
-        return [_killed(Path(folder), photos, number, kills) for number in processes]
+        place = Path(folder)
+        return [
+            *(_killed(place, photos, number, kills) for number in processes),
+            replaced(place, photos, kills),
+        ]
 
 
 def write_noise_photos(folder: Path) -> None:
@@ -58,10 +64,11 @@ class Training:
     processes: int
     epochs: int = 2
 
-    def start(self, out: str) -> Command:
+    def start(self, out: str, *words: str) -> Command:
         arguments = ["train", "--model", "timm/test_resnet", "--weights", "none"]
         arguments += ["--network-option", "num_classes=5", "--image-size", "32"]
-        arguments += ["--data", str(self.photos), "--out", str(self.place / out), "--resume"]
+        arguments += ["--data", str(self.photos), "--out", str(self.place / out)]
+        arguments += words or ["--resume"]
         arguments += [
             "--epochs",
             str(self.epochs),
@@ -92,7 +99,7 @@ def _killed(place: Path, photos: Path, processes: int, kills: int) -> Attempted:
     own = place / f"{processes}"
     own.mkdir()
     training = Training(own, photos, processes)
-    Command(["--version"], own / "version.txt").wait()  # The server has started after this.
+    start_server(own)
     began = time.perf_counter()
     if any(training.start("undisturbed").wait()):
         raise RuntimeError(f"the undisturbed run failed: {last_line(own / 'undisturbed.txt')}")
@@ -110,6 +117,51 @@ def _killed(place: Path, photos: Path, processes: int, kills: int) -> Attempted:
     names = {1: "train, one process killed", 2: "train, one or both of two processes killed"}
     name = names.get(processes, f"train, one or all of {processes} processes killed")
     return Attempted(name, tries, failures, example)
+
+
+def replaced(place: Path, photos: Path, kills: int) -> Attempted:
+    """Kill trainings with ``--overwrite`` that replace an explainer, some of which are resumed."""
+    own = place / "replaced"
+    own.mkdir()
+    trainings = [Training(own, photos, 1, epochs) for epochs in (2, 1)]
+    start_server(own)
+    for training, name in zip(trainings, ("longer", "shorter"), strict=True):
+        began = time.perf_counter()
+        if any(training.start(name).wait()):
+            raise RuntimeError(f"the undisturbed run failed: {last_line(own / f'{name}.txt')}")
+        seconds = time.perf_counter() - began
+    either = [contents(own / name) for name in ("longer", "shorter")]
+    if any(trainings[0].start("out").wait()):
+        raise RuntimeError(f"the undisturbed run failed: {last_line(own / 'out.txt')}")
+    generator = random.Random(0)
+    tries, number, problems = 0, 0, []
+    words: tuple[str, ...] = ("--overwrite",)
+    while tries < kills:
+        # What was trained anew last is replaced by the other one.
+        command = trainings[1 - number % 2].start("out", *words)
+        codes = command.kill_after(generator.uniform(0, 1.2 * seconds))
+        tries += -9 in codes
+        if (found := contents(own / "out")) not in either:
+            problems.append(f"after {tries} kills: neither the old explainer nor the new one")
+            break
+        if -9 not in codes:
+            number += 1
+            if any(codes) or found != either[1 - (number - 1) % 2]:
+                problems.append(f"exit codes {codes}; {last_line(own / 'out.txt')}")
+        unfinished = (own / "out" / UNFINISHED).is_dir()
+        words = ("--resume",) if unfinished and generator.random() < 0.7 else ("--overwrite",)
+    left = [path.name for path in own.iterdir() if path.name.startswith(".")]
+    problems += [f"left over: {name}" for name in left[1:]]  # one of the last kill may be there
+    example = next(iter(problems), "")
+    return Attempted("train --overwrite, killed", tries, len(problems), example)
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What an explainer's folder holds, but for names of folders in it."""
+    files = [folder / name for name in ("explainer.safetensors", "training.jsonl")]
+    record = json.loads((folder / "config.json").read_text())
+    record["training"].pop("command")
+    return {**{file.name: file.read_bytes() for file in files}, "config": record}
 
 
 def _kill_and_finish(

@@ -130,18 +130,35 @@ def test_train_and_use(
     assert [method["name"] for method in results["methods"]] == [printable(str(out))]
 
 
-def test_a_folder_that_could_not_be_read_again_is_refused_at_once(
+def test_results_go_into_such_folders_and_are_read_again(
     photos: Path,
+    weights: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out = tmp_path / os.fsdecode(b"r\xe9sultats")
-    for command in ("evaluate", "train"):
-        options = ["--data", str(photos), "--weights", "none", "--out", str(out)]
-        assert run([command, *TINY_NETWORK, *options], monkeypatch) == 2
-        assert r"r\xe9sultats is not UTF-8" in capsys.readouterr().err
-    assert not out.exists()
+    place = tmp_path / os.fsdecode(b"r\xe9sultats")
+    place.mkdir()
+    moved = place / os.fsdecode(b"w\xe9ights.safetensors")
+    moved.write_bytes(weights.read_bytes())
+    network = [*TINY_NETWORK, "--weights", str(moved)]
+    trained = place / "explainer"
+    command = ["train", *network, "--data", str(photos), "--out", str(trained), "--workers", "0"]
+    command += ["--batch-size", "4", "--epochs", "1", "--checkpoint-every", "1"]
+    assert run(command, monkeypatch) == 0, capsys.readouterr().err
+    assert run([*command, "--overwrite"], monkeypatch) == 0, capsys.readouterr().err
+    assert sorted(file.name for file in trained.iterdir()) == [
+        *("README.md", "config.json", "explainer.safetensors", "training.jsonl")
+    ]
+    measured = place / "evaluation"
+    command = ["evaluate", *network, "--methods", f"{trained},grad_cam", "--data", str(photos)]
+    command += ["--out", str(measured), "--metrics", "average_drop"]
+    assert run(command, monkeypatch) == 0, capsys.readouterr().err
+    assert run([*command, "--resume"], monkeypatch) == 0, capsys.readouterr().err
+    with (measured / "rows.parquet").open("rb") as file:
+        assert set(pyarrow.parquet.read_table(file)["method"].to_pylist()) == {
+            *("grad_cam", printable(str(trained)))
+        }
 
 
 def test_an_error_about_such_a_name_is_one_line(

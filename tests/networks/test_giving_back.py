@@ -107,6 +107,17 @@ def test_no_two_moments_are_bad_for_two_interrupts() -> None:
         assert attack(borrow_all, network, again, step=31) > 300
 
 
+def test_a_mode_that_torch_has_taken_off_for_a_moment_does_not_come_back_later() -> None:
+    network = tiny_cnn()
+
+    @gives_everything_back
+    def replace_functions() -> None:
+        with replacing_functions({}):
+            nn.functional.softmax(torch.ones(1), 0)  # asks the mode in Python, in a generator
+
+    assert attack(replace_functions, network) > 50
+
+
 def test_inference_mode_stays_the_users() -> None:
     network = tiny_cnn()
 

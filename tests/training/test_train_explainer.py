@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -541,3 +542,51 @@ def test_gradients_that_the_caller_has_switched_off(context: Any, tmp_path: Path
 def test_a_network_or_a_dict_instead_of_ours_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="a Sequential as classifier"):
         train(tiny_cnn().network, noise_photos(PHOTOS), tmp_path / "out", quick())  # type: ignore[arg-type]
+
+
+def test_an_explainer_stays_until_the_one_that_replaces_it_is_complete(tmp_path: Path) -> None:
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    train(tiny_cnn(), noise_photos(PHOTOS), out, quick(epochs=1))
+    old = {file.name: file.read_bytes() for file in out.iterdir()}
+    (out / "notes").mkdir()
+    (out / "notes" / "mine.txt").write_text("mine")
+    settings = quick(epochs=1, seed=1, checkpoint_every=1)
+
+    def stop(progress: TrainingProgress) -> None:
+        assert {name: (out / name).read_bytes() for name in old} == old
+        if progress.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_cnn(), noise_photos(PHOTOS), out, settings, overwrite=True, watch=stop)
+    assert {name: (out / name).read_bytes() for name in old} == old
+    with pytest.raises(OutputError, match="unfinished training; try: --resume"):
+        train(tiny_cnn(), noise_photos(PHOTOS), out, settings)
+    train(tiny_cnn(), noise_photos(PHOTOS), out, settings, resume=True)
+    train(tiny_cnn(), noise_photos(PHOTOS), alone, settings)
+    for name in ("explainer.safetensors", "training.jsonl"):
+        assert (out / name).read_bytes() == (alone / name).read_bytes() != old[name]
+    assert {entry.name for entry in out.iterdir()} == {*old, "notes"}
+    assert (out / "notes" / "mine.txt").read_text() == "mine"
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+
+
+def test_a_replacement_that_was_killed_before_its_first_checkpoint_begins_anew(
+    tmp_path: Path,
+) -> None:
+    train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", quick(epochs=1))
+    (tmp_path / "out" / "unfinished").mkdir()
+    settings = quick(epochs=1, seed=1)
+    train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", settings, resume=True)
+    assert not (tmp_path / "out" / "unfinished").exists()
+    with pytest.raises(OutputError, match="is complete"):
+        train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", settings, resume=True)
+
+
+def test_where_nothing_can_be_exchanged_is_said_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", quick(epochs=1))
+    monkeypatch.setattr(os.path, "ismount", lambda path: True)
+    with pytest.raises(OutputError, match="volume begins.*try: a folder inside it as --out"):
+        train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", quick(), overwrite=True)

@@ -6,6 +6,7 @@ Nothing here or in the command modules imports torch before a command runs, so t
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -57,6 +58,8 @@ def main() -> None:
     An error of ours is one line on the error stream and exit code 2, never a traceback.
     """
     _print_anything()
+    # Pillow logs what is odd about a photo, which would be lines besides the one that says it.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:
         app()
     except TtameError as problem:

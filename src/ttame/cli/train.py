@@ -53,7 +53,12 @@ def train(
     learning_rate: Annotated[float | None, _option("Peak of the one-cycle schedule.")] = None,
     seed: Annotated[int | None, _option("Of weights, order, crops and held-out part.")] = None,
     resume: Annotated[bool, _option("Continue from the checkpoint in --out.")] = False,
-    overwrite: Annotated[bool, _option("Train anew even if --out holds something.")] = False,
+    overwrite: Annotated[
+        bool,
+        _option(
+            "Train anew even if --out holds something; an explainer there stays until the end."
+        ),
+    ] = False,
     find_learning_rate: Annotated[
         bool, _option("Run a learning-rate range test instead, and plot it into --out.")
     ] = False,

@@ -119,8 +119,10 @@ class RowStore:
         )
         folder = self._of(method)
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / f"{batch:06d}.parquet") as temporary:
-            self._parquet.write_table(table, temporary, write_page_checksum=True)
+        target = folder / f"{batch:06d}.parquet"
+        # Arrow gets open files everywhere: it takes no name that is not UTF-8.
+        with whole_file(target) as temporary, temporary.open("wb") as file:
+            self._parquet.write_table(table, file, write_page_checksum=True)
 
     def facts(self, method: str) -> list[BatchFacts]:
         """What is known of a method's batches, in their order."""
@@ -176,7 +178,8 @@ class RowStore:
         target = self._folder / "rows.parquet"
         with (
             whole_file(target) as temporary,
-            self._parquet.ParquetWriter(temporary, self._schema) as writer,
+            temporary.open("wb") as file,
+            self._parquet.ParquetWriter(file, self._schema) as writer,
         ):
             for table in self._tables(methods):
                 writer.write_table(table)
@@ -199,11 +202,11 @@ class RowStore:
         return sorted(path for path in files if re.fullmatch(r"[0-9]{1,9}", path.stem))
 
     def _read(self, path: Path, columns: list[str] | None = None) -> Any:
-        with self._naming(path):
+        with self._naming(path), path.open("rb") as file:
             # A few bytes may stand for any number of equal rows.
-            if self._parquet.read_metadata(path).num_rows > _MOST_ROWS:
+            if self._parquet.read_metadata(file).num_rows > _MOST_ROWS:
                 raise ValueError("too many rows")
-            table = self._parquet.read_table(path, page_checksum_verification=True)
+            table = self._parquet.read_table(file, page_checksum_verification=True)
             if not table.schema.equals(self._schema):
                 raise ValueError("its columns are not those of an evaluation")
             table.validate(full=True)
@@ -213,8 +216,8 @@ class RowStore:
             return table
 
     def _metadata(self, path: Path) -> dict[bytes, bytes]:
-        with self._naming(path):
-            return dict(self._parquet.read_schema(path).metadata or {})
+        with self._naming(path), path.open("rb") as file:
+            return dict(self._parquet.read_schema(file).metadata or {})
 
     @contextlib.contextmanager
     def _naming(self, path: Path) -> Iterator[None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ttame.errors import EvaluationError, OutputError
-from ttame.files.atomic_writing import refuse_unreadable_name, write_json
+from ttame.files.atomic_writing import write_json
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import checked_as, read_json_object
 from ttame.files.leftovers import is_temporary
@@ -50,9 +50,8 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
     Raises:
         EvaluationError: the folder holds results and ``resume`` is false, or they are of something
             else. Nothing is changed then.
-        OutputError: it cannot be made, or its name is not UTF-8.
+        OutputError: it cannot be made.
     """
-    refuse_unreadable_name(folder)
     path = folder / "evaluation.json"
     if path.is_file():
         if not resume:

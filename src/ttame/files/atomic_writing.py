@@ -22,10 +22,19 @@ from ttame.files.leftovers import (
     remove_leftovers,
     retired_name,
 )
-from ttame.files.printable_names import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_REMEDIES = {
+    errno.EACCES: "a place you may write to",
+    errno.EPERM: "a place you may write to",
+    errno.EROFS: "a place you may write to",
+    errno.ENOTDIR: "another --out",
+    errno.ENAMETOOLONG: "a shorter --out",
+}
+"""What helps against errors of the system. Where memory is short, for one, another place would not.
+"""
 
 _WRITTEN_BY_US = {
     "checkpoint.safetensors",
@@ -87,6 +96,7 @@ def whole_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]
     """
     path = Path(path)
     refuse_existing(path, overwrite=overwrite)
+    refuse_mount_point(path)
     # Of a link, what it leads to is replaced; so is a folder that is called ".".
     real = Path(os.path.realpath(path))
     claim: Claim | None = None
@@ -157,22 +167,17 @@ def refuse_existing(path: Path | str, *, overwrite: bool) -> None:
         raise OutputError(f"{path} is a file", allowed="a folder", remedy="another --out")
 
 
-def refuse_unreadable_name(path: Path | str) -> None:
-    """Raise unless tensors that are written below ``path`` can be read again.
-
-    The reader of safetensors takes only names that are UTF-8.
+def refuse_mount_point(path: Path | str) -> None:
+    """Raise if a finished folder could not take the name of ``path``.
 
     Raises:
-        OutputError: ``path`` holds other bytes.
+        OutputError: a disk, or a volume of a container, is mounted there.
     """
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError as problem:
+    if os.path.ismount(os.path.realpath(path)):
         raise OutputError(
-            f"the name {printable(str(path))} is not UTF-8, and what is written there could not be "
-            "read again",
-            remedy="another --out",
-        ) from problem
+            f"{path} is where a disk or a container's volume begins, and cannot be replaced",
+            remedy="a folder inside it as --out",
+        )
 
 
 def write_json(path: Path | str, content: Mapping[str, Any]) -> None:
@@ -230,4 +235,5 @@ def _output_error(path: Path, problem: OSError) -> OutputError:
             remedy="free some space, or write to another --out",
         )
     reason = problem.strerror or str(problem)
-    return OutputError(f"cannot write {path} ({reason})", remedy="a place you may write to")
+    remedy = _REMEDIES.get(problem.errno or 0, "")
+    return OutputError(f"cannot write {path} ({reason})", remedy=remedy)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ttame.files.bounded_reading import UnreadableFileError
 
@@ -37,13 +40,13 @@ def read_tensors(
         ({'a': tensor([1., 1.])}, {'by': 'me'})
     """
     import torch
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     path = Path(path)
     try:
         if not path.is_file():
             raise UnreadableFileError("it is a folder" if path.is_dir() else "no such file")
-        with safe_open(str(path), framework="pt", device=str(device)) as file:
+        with opened_tensors(path, device) as file:
             names = file.keys()
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (UnreadableFileError, torch.OutOfMemoryError):
@@ -64,3 +67,21 @@ def read_tensors(
     ) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise UnreadableFileError(reason) from problem
+
+
+@contextlib.contextmanager
+def opened_tensors(path: Path, device: torch.device | str = "cpu") -> Iterator[Any]:
+    """``safetensors.safe_open``, also for names that are not UTF-8, which it does not take itself.
+
+    Raises:
+        SafetensorError, OSError: the file cannot be read.
+    """
+    from safetensors import safe_open
+
+    with contextlib.ExitStack() as stack:
+        place = str(path)
+        if place != place.encode("utf-8", "replace").decode():
+            handle = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            place = f"/dev/fd/{handle}"
+        yield stack.enter_context(safe_open(place, framework="pt", device=str(device)))

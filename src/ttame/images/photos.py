@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from ttame.errors import ImageError
 from ttame.images.rgb_conversion import reduced_rgb, to_rgb
 from ttame.memory_limit import ran_out_of_memory
+from ttame.signal_handlers import raised_by_signal_handler
 
 SMALLEST_SIDE = 2
 """A picture with a side of one pixel has no places that a map could tell apart."""
@@ -133,6 +134,8 @@ def _read(source: Path | str | bytes, name: str, *, large_ones: bool = True) -> 
     except Exception as problem:
         if ran_out_of_memory(problem):
             raise _no_memory(name, size, problem) from problem
+        if raised_by_signal_handler(problem):
+            raise
         raise ImageError(
             f"{name} is no readable image ({_reason(problem)})",
             remedy="a complete JPEG, PNG, WebP, BMP, GIF or TIFF file",
@@ -269,7 +272,7 @@ def _turn(image: Image.Image) -> _Turn:
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as problem:
-        if ran_out_of_memory(problem):
+        if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
             raise
         return None
 

@@ -13,6 +13,7 @@ from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.frozen_network import frozen
 from ttame.networks.layer_outputs import hooks_at_rest, uncompiled, watching, watching_inputs
 from ttame.networks.network_trace import noise_images, run_network
+from ttame.signal_handlers import raised_by_signal_handler
 
 TOLERANCE = 1e-4
 """Largest difference of the logits on noise, relative to the largest logit, with folding."""
@@ -57,7 +58,7 @@ def folded(network: nn.Module, image_size: tuple[int, int]) -> nn.Module | None:
             with hooks_at_rest():
                 copied = _copy_sharing_tensors(network)
         except Exception as problem:  # the user's code, and not everything can be copied
-            if ran_out_of_memory(problem):
+            if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
                 raise
             return None
         pairs = _pairs(copied, noise)

@@ -19,6 +19,7 @@ import contextlib
 import functools
 import os
 import threading
+import traceback
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -41,6 +42,8 @@ from torch.utils import _device, _python_dispatch
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+_TORCH = os.path.dirname(torch.__file__)
 
 lock = threading.RLock()
 """Held for moments by everyone who changes what threads share: modes and flags, hooks, switches of
@@ -167,15 +170,15 @@ def gives_everything_back(function: Callable[P, T]) -> Callable[P, T]:
             if _thread_state() != found:
                 _put_back(found)
             return result
-        except BaseException:
+        except BaseException as problem:
             # Nested, not a loop, which could be interrupted where it jumps back.
             try:
-                _put_back(found)
+                _put_back(found, problem)
             except BaseException:
                 try:
-                    _put_back(found)
+                    _put_back(found, problem)
                 except BaseException:
-                    _insist(lambda: _put_back(found))
+                    _insist(lambda: _put_back(found, problem))
                     raise
                 raise
             raise
@@ -203,8 +206,9 @@ def _thread_state() -> _State:
     )
 
 
-def _put_back(found: _State) -> None:
+def _put_back(found: _State, problem: BaseException | None = None) -> None:
     loans, gradients, function_modes, dispatch_modes, device = found
+    _finish_interrupted(problem)
     _end_all([loan for loan in _this_thread.loans if loan not in loans])
     while _len_torch_function_stack() > function_modes:
         _pop_torch_function_stack()
@@ -212,6 +216,30 @@ def _put_back(found: _State) -> None:
         _pop_torch_dispatch_stack(None)
     _device.CURRENT_DEVICE = device  # type: ignore[assignment]
     torch.set_grad_enabled(gradients)
+
+
+_OF_GENERATORS = {
+    contextlib._GeneratorContextManager.__enter__.__code__,
+    contextlib._GeneratorContextManager.__exit__.__code__,
+}
+
+
+def _finish_interrupted(problem: BaseException | None) -> None:
+    """Let torch's context managers end whose own beginning or end was interrupted.
+
+    torch takes a mode off its stack while that mode is asked, in a generator that puts it back.
+    One that was interrupted would do so when the exception is forgotten: after everything else was
+    put back, and for good.
+    """
+    seen: set[BaseException] = set()
+    while problem is not None and problem not in seen:
+        seen.add(problem)
+        for frame, _ in traceback.walk_tb(problem.__traceback__):
+            if frame.f_code in _OF_GENERATORS:
+                generator = frame.f_locals["self"].gen
+                if generator.gi_code.co_filename.startswith(_TORCH) and not generator.gi_running:
+                    generator.close()
+        problem = problem.__context__
 
 
 def _end_all(loans: list[Loan[Any]]) -> None:

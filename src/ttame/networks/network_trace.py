@@ -14,6 +14,7 @@ from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.frozen_network import frozen
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import first_tensor, running_eagerly, uncompiled, watching
+from ttame.signal_handlers import raised_by_signal_handler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +126,8 @@ def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> 
 
     Raises:
         ClassifierError: the network fails on this input, or its output is not (B, C) logits.
-        Exception: that memory ran out, as the network raises it.
+        Exception: that memory ran out, as the network raises it; or what a signal handler raised
+            meanwhile, such as a time limit.
     """
     try:
         with running_eagerly(network):
@@ -133,7 +135,7 @@ def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> 
     except TtameError:
         raise
     except Exception as problem:  # the network is the user's code and may raise anything
-        if ran_out_of_memory(problem):
+        if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
             raise
         reason = first_line(problem)
         raise ClassifierError(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ttame.errors import WeightsError
 from ttame.files.bounded_reading import UnreadableFileError
-from ttame.files.tensor_files import read_tensors
+from ttame.files.tensor_files import opened_tensors, read_tensors
 
 _PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar"})
 
@@ -63,11 +63,11 @@ def read_shapes(path: Path | str) -> dict[str, tuple[int, ...]]:
     Raises:
         WeightsError: as :func:`read_weights`.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     path = checked_weights_file(path)
     try:
-        with safe_open(str(path), framework="pt") as file:
+        with opened_tensors(path) as file:
             names = list(file.keys())
             return {name: tuple(file.get_slice(name).get_shape()) for name in names}
     except (SafetensorError, OSError) as problem:

@@ -25,6 +25,7 @@ SCHEMA_VERSION = 1
 _MOMENTUM_STATE = {"momentum_buffer"}
 _ADAPTIVE_STATE = {"step", "exp_avg", "exp_avg_sq"}
 """What the optimisers keep for each parameter."""
+_MOST_STEPS = 2**53
 _RATES = {"lr", "momentum"}
 """What the schedule changes."""
 
@@ -186,6 +187,8 @@ class _Described:
     validation: list[dict[str, Any]]
     skipped: dict[str, str]
     scaler: dict[str, Any]
+    workforce: Workforce | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,7 +212,7 @@ class Checkpoint:
     def workforce(self) -> Workforce | None:
         """What computed it; ``None`` in checkpoints of the first version."""
         described = self.described.get("workforce")
-        return None if described is None else Workforce(**described)
+        return None if described is None else checked_as(Workforce, described)
 
     @property
     def notes(self) -> list[str]:
@@ -332,6 +335,8 @@ def _check_states(entries: Mapping[int, Mapping[str, Any]], optimiser: Optimizer
             tensor = isinstance(value, Tensor) and value.dtype.is_floating_point
             if not tensor or value.shape != shape or not bool(value.isfinite().all()):
                 raise ValueError(f"{name} of parameter {number}")
+            if name == "step" and not 0 <= float(value) <= _MOST_STEPS:
+                raise ValueError(f"{float(value):g} steps of parameter {number}")
 
 
 def _alike(saved: Any, own: Any) -> bool:

@@ -51,7 +51,8 @@ def train_explainer(
             explainer at the end.
         settings: see :func:`training_settings` for the presets.
         resume: continue from the checkpoint in ``folder``, if there is one.
-        overwrite: train anew even if ``folder`` holds something.
+        overwrite: train anew even if ``folder`` holds something. An explainer there stays until
+            the new one is complete; the new training is done in its sub-folder ``unfinished``.
         watch: called after every optimiser step.
 
     Returns:
@@ -174,7 +175,7 @@ def _refuse_non_finite(
     broken = [name for name, value in numbers.items() if not math.isfinite(value)]
     if not broken:
         return
-    kept = f"the state after step {run.saved_step} is kept in {run.folder.path}"
+    kept = f"the state after step {run.saved_step} is kept in {run.folder.place}"
     precision = ", or --mixed-precision no" if run.settings.mixed_precision != "no" else ""
     raise NonFiniteLossError(
         f"{what} became {numbers[broken[0]]} at step {step} ({', '.join(broken)}); "

@@ -244,11 +244,7 @@ class TrainingRun:
             training=self._record(),
         )
 
-        def write() -> None:
-            explainer.write_files(self.folder.path)
-            self.folder.checkpoint_file.unlink(missing_ok=True)
-
-        on_main_process(self.accelerator, write)
+        on_main_process(self.accelerator, lambda: self.folder.complete(explainer.write_files))
         return explainer
 
     def _gather(self, items: list[Any]) -> list[Any]:

@@ -22,7 +22,9 @@ from ttame.classifiers.sources.foreign_configuration import (
 from ttame.classifiers.sources.network_source import LoadedNetwork, with_image_size
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
 from ttame.images.preprocessing import Interpolation, Preprocessing
+from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.network_trace import first_line
+from ttame.signal_handlers import raised_by_signal_handler
 
 _PIL_FILTER_NAMES: dict[int, Interpolation] = {
     0: "nearest",
@@ -88,17 +90,23 @@ def _in_our_words(recipe: ClassifierRecipe, connection: str) -> Iterator[None]:
         yield
     except ClassifierError:
         raise
-    except OSError as problem:
-        raise WeightsError(
+    except Exception as problem:  # configurations of other tasks fail in many ways
+        if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
+            raise
+        raise _not_loaded(recipe, connection, problem) from problem
+
+
+def _not_loaded(recipe: ClassifierRecipe, connection: str, problem: Exception) -> ClassifierError:
+    if isinstance(problem, OSError):
+        return WeightsError(
             f"{recipe.name} cannot be loaded ({connection}{first_line(problem)})",
             allowed=f"{_FOLDER}, or a hub repository",
             remedy="a connection, or the path of a downloaded copy",
-        ) from problem
-    except Exception as problem:  # configurations of other tasks fail in many ways
-        raise ClassifierError(
-            f"{recipe.name} is no image classifier ({first_line(problem)})",
-            allowed="what AutoModelForImageClassification accepts",
-        ) from problem
+        )
+    return ClassifierError(
+        f"{recipe.name} is no image classifier ({first_line(problem)})",
+        allowed="what AutoModelForImageClassification accepts",
+    )
 
 
 def _class_names(config: Any) -> tuple[str, ...] | None:
@@ -182,6 +190,8 @@ def _preprocessing(place: str, config: Any, recipe: ClassifierRecipe) -> tuple[P
     except ClassifierError:
         raise
     except Exception as problem:  # no processor, or one for another kind of input
+        if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
+            raise
         if recipe.weights != "none":
             raise _no_normalisation(place, recipe, problem) from problem
         own_size = _configured_size(config)

@@ -40,6 +40,7 @@ from ttame.explainers.passes.token_variants import (
 from ttame.explainers.passes.widening import widening
 from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.layer_outputs import reading, uncompiled
+from ttame.signal_handlers import raised_by_signal_handler
 
 Treatment = Literal["kept", "masked"]
 ClassToken = Literal["kept", "zeroed"]
@@ -254,7 +255,7 @@ def _ways_agree(tail: Tail, rules: MosaicRules) -> bool:
     try:
         short = run_short_mosaics(tail, 0, masks, rules)[:, read]
     except Exception as problem:  # a block for one number of tokens may raise anything for another
-        if ran_out_of_memory(problem):
+        if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
             raise
         return False
     differences = (whole - whole.mean(dim=0)).abs().max()
