@@ -87,7 +87,7 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
         table.add_column(column, justify="left" if column in ("layer", "layout") else "right")
     for tap in classifier.taps:
         table.add_row(
-            tap.layer,
+            str(tap),
             str(tap.channels),
             f"{tap.grid[0]}x{tap.grid[1]}",
             tap.layout,
