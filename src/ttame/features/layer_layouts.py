@@ -124,6 +124,11 @@ def pyramid_tap(layer: LayerRecord, image_size: tuple[int, int]) -> LayerOutput 
     return None
 
 
+def has_tokens_first(record: LayerRecord) -> bool:
+    """Whether a layer puts out (tokens, B, C), as torch's attention does by default."""
+    return len(record.shape) == 3 and record.shape[0] >= 4 and record.shape[1] == 1
+
+
 def resolutions(trace: NetworkTrace) -> set[tuple[int, int]]:
     """The grids of all 4-D outputs."""
     taps = (spatial_tap(layer, trace.image_size) for layer in trace.layers)

@@ -9,9 +9,10 @@ from torch import nn
 
 from ttame.errors import TapError, near_matches
 from ttame.features.feature_taps import LayerOutput, RectifiedOutput
-from ttame.features.layer_layouts import describe_layer
+from ttame.features.layer_layouts import describe_layer, has_tokens_first
 from ttame.features.normalised_average import NormalisedShares, normalised_averages
 from ttame.features.tap_choice import (
+    BATCH_FIRST,
     MOST_TAPS,
     NAMED,
     Family,
@@ -92,9 +93,8 @@ def _layer_output(network: nn.Module, trace: NetworkTrace, name: TapName) -> Lay
         return tap
     shape, remedy = record.shape, suggested_layers(trace)
     problem = f"the output of layer {record.name!r} has shape {shape}, which is no feature map"
-    if len(shape) == 3 and shape[1] == 1 and shape[0] >= 4:
-        problem += ": its tokens come before the batch"
-        remedy = "a network whose tokens are (B, tokens, C), such as with batch_first=True"
+    if has_tokens_first(record):
+        problem, remedy = f"{problem}: its tokens come before the batch", BATCH_FIRST
     raise TapError(problem, allowed="(B, C, h, w), (B, h, w, C) or (B, tokens, C)", remedy=remedy)
 
 

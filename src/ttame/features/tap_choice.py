@@ -18,6 +18,8 @@ from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import (
     TokenBlocks,
     describe_layer,
+    has_tokens_first,
+    oblong_tap,
     pyramid_tap,
     resolutions,
     spatial_tap,
@@ -39,6 +41,9 @@ STEM_SHARE = 0.05
 
 NAMED = "named by the user"
 """The reason of taps that did not choose themselves."""
+
+BATCH_FIRST = "the network built with batch_first=True, as torch's own attention layers offer it"
+"""The remedy where tokens come before the batch."""
 
 MOST_WORK_AFTER = 0.75
 """A layer with a larger share of its stage's layers behind it is no output of the stage."""
@@ -67,7 +72,8 @@ def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
       class token is read, so its patch tokens never reach a class-token classifier.)
     * Networks whose every stage ends with a max-pool (VGG, AlexNet): the last three pools.
     * All others: the last layer at each of the three coarsest resolutions, at the level of the
-      network's stages.
+      network's stages. Grids have the image's aspect ratio, unless the network soon leaves it, as
+      one does that halves rows more often than columns.
 
     Raises:
         TapError: the network has no spatial features that these rules can see.
@@ -77,6 +83,8 @@ def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     if blocks is not None:
         return _tap_token_blocks(network, trace, blocks, family)
     candidates = _spatial_layers(network, trace)
+    if _end_early(candidates, trace):
+        candidates = _oblong_layers(trace) or candidates
     pools = _closing_pools(candidates) if family == "CNN" else []
     if pools:
         reason = "the last three max-pool outputs, because every stage of this CNN ends with one"
@@ -149,6 +157,23 @@ def _spatial_layers(
     return _without_reordered_tokens(network, features or found)
 
 
+def _end_early(candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace) -> bool:
+    return all(_place_in_network(tap, trace) < 0.5 for _, tap in candidates)
+
+
+def _oblong_layers(trace: NetworkTrace) -> list[tuple[LayerRecord, LayerOutput]]:
+    """All layers with a feature map of any aspect ratio, where no layer attends to tokens."""
+    if _attends(trace):
+        return []
+    taps = [(layer, oblong_tap(layer, trace.image_size)) for layer in trace.layers]
+    return [
+        (layer, tap)
+        for layer, tap in taps
+        if tap is not None and tap.channels >= FEWEST_CHANNELS
+        if tap.channels != trace.number_of_outputs and layer.kind not in ("Identity", "Dropout")
+    ]
+
+
 def _without_reordered_tokens(
     network: nn.Module, found: list[tuple[LayerRecord, LayerOutput]]
 ) -> list[tuple[LayerRecord, LayerOutput]]:
@@ -181,10 +206,8 @@ def _tap_stages(
     candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace, family: Family
 ) -> TapChoice:
     if not candidates:
-        raise TapError(
-            "no layer of this network has spatial output that is seen in its shape",
-            remedy=suggested_layers(trace),
-        )
+        problem = "no layer of this network has spatial output that is seen in its shape"
+        raise _nothing_seen(problem, trace)
     coarsest = min(_places(tap) for _, tap in candidates)
     by_depth: dict[int, dict[int, LayerOutput]] = defaultdict(dict)
     for layer, tap in sorted(candidates, key=lambda pair: pair[0].order):
@@ -257,11 +280,24 @@ def _sibling(
 def _refuse_early(last: LayerOutput, trace: NetworkTrace) -> None:
     """A network whose spatial layers all come early does its work where no rule can see it."""
     if _place_in_network(last, trace) < 0.5:
-        raise TapError(
+        raise _nothing_seen(
             f"the last layer with a recognisable grid, {last.layer}, comes before half of this "
             "network's layers",
-            remedy=suggested_layers(trace),
+            trace,
         )
+
+
+def _nothing_seen(problem: str, trace: NetworkTrace) -> TapError:
+    tokens_first = [layer for layer in trace.layers if has_tokens_first(layer)]
+    if not tokens_first:
+        return TapError(problem, remedy=suggested_layers(trace))
+    last = tokens_first[-1]
+    return TapError(
+        f"tokens that come before the batch: the output of layer {last.name!r} has shape "
+        f"{last.shape} for one image",
+        allowed="(B, tokens, C)",
+        remedy=BATCH_FIRST,
+    )
 
 
 def _place_in_network(tap: LayerOutput, trace: NetworkTrace) -> float:
