@@ -19,6 +19,8 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.classifiers.linear_end import evidence_tap, find_linear_end
 from ttame.errors import TapError
+from ttame.features.normalised_average import NormalisedShares
+from ttame.features.token_contributions import TokenContributions
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 NUMBER_OF_CLASSES = 10
@@ -223,7 +225,7 @@ class Row:
             tokens = any(tap.layout == "tokens" for tap in taps)
             cells += [
                 self.classifier.family,
-                "<br>".join(f"`{tap.layer}`" for tap in taps) + f"<br>{channels_and_grids}",
+                "<br>".join(f"`{tap}`" for tap in taps) + f"<br>{channels_and_grids}",
                 prefix if tokens else "",
                 prior_in_words(self.classifier),
                 f"yes ({architecture.note})" if architecture.note else "yes",
@@ -238,8 +240,8 @@ def prior_in_words(classifier: Classifier) -> str:
         return "none"
     tap = evidence_tap(classifier, end)
     if end.pooling == "average":
-        return "normalised average" if tap.normalised_by else "average"
-    return "class token" if tap.holds_contributions else "patch tokens"
+        return "normalised average" if isinstance(tap, NormalisedShares) else "average"
+    return "class token" if isinstance(tap, TokenContributions) else "patch tokens"
 
 
 def make_row(architecture: Architecture) -> Row:

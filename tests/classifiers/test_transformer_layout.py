@@ -8,7 +8,6 @@ import torch
 from tests.tiny_networks import TINY, tiny_timm
 from ttame.classifiers.transformer_layout import (
     TransformerLayout,
-    put_first_tensor,
     replace_first_tensor,
     transformer_layout,
 )
@@ -89,13 +88,8 @@ def test_other_image_sizes() -> None:
         layout.at((48, 96), 19)
 
 
-def test_exchanging_tensors() -> None:
+def test_exchanging_tokens_among_arguments() -> None:
     old, new = torch.zeros(1), torch.ones(1)
-    assert put_first_tensor(old, new) is new
-    assert put_first_tensor((old, "more"), new) == (new, "more")
-    assert put_first_tensor([old, None], new) == [new, None]
-    with pytest.raises(TapError, match="a layer that returns a dict"):
-        put_first_tensor({"hidden": old}, new)
     assert replace_first_tensor((1, old, old), {"mask": old}, new) == ((1, new, old), {"mask": old})
     assert replace_first_tensor((), {"tokens": old}, new) == ((), {"tokens": new})
     with pytest.raises(TapError, match="without tokens"):

@@ -137,6 +137,24 @@ def test_inspect_prints_choice_reason_and_cost(
 
 
 @pytest.mark.parametrize(
+    ("taps", "expected"),
+    [
+        ("layer4.1.relu", "runs 2 times in one pass; the last run is read (--taps layer4.1.relu#0"),
+        ("layer4.1.relu#0", "layer4.1.relu runs 2 times in one pass; run #0 of #0 to #1 is read"),
+        ("layer4.1.bn1", "layer4.1.bn1"),
+    ],
+)
+def test_inspect_says_which_run_of_a_layer_is_read(
+    taps: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["inspect", "torchvision/resnet18", "--weights", "none", "--image-size", "64"]
+    assert run([*arguments, "--taps", taps], monkeypatch) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert expected in printed
+    assert ("times in one pass" in printed) == ("relu" in taps)
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["inspect", "timm/resnet5O"], "resnet50"),

@@ -27,6 +27,8 @@ from ttame.explainers.methods.activation.grad_cam import GradCam
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.features.feature_taps import LayerOutput
+from ttame.features.normalised_average import NormalisedShares
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.layer_outputs import uncompiled
 from ttame.training.train_explainer import train_explainer
@@ -165,16 +167,15 @@ def test_the_shares_are_the_formulas_and_average_to_what_the_last_layer_reads(ki
     assert end is not None and end.pooling == "average"
     assert evidence_tap(classifier, end) == end.features
     tap = end.features
-    assert tap.layer == name
-    assert (tap.read_at, tap.normalised_by) == tuple(name.split(":")[1:])
-    assert not tap.is_output and not tap.holds_contributions
+    assert isinstance(tap, NormalisedShares) and tap.to_config() == name
+    assert (tap.layer, tap.norm) == tuple(name.split(":")[1:])
     images = noise(classifier)
-    both = classifier.with_taps([tap.read_at, tap.layer])
+    both = classifier.with_taps([tap.layer, name])
     reading = both.read_features(images)
-    order = [one.layer for one in both.taps]
-    features = reading.feature_maps[order.index(tap.read_at)]
-    shares = reading.feature_maps[order.index(tap.layer)]
-    norm = uncompiled(classifier.network).get_submodule(tap.normalised_by)
+    order = [str(one) for one in both.taps]
+    features = reading.feature_maps[order.index(tap.layer)]
+    shares = reading.feature_maps[order.index(name)]
+    norm = uncompiled(classifier.network).get_submodule(tap.norm)
     for image in range(2):
         assert_close(shares[image], slow_shares(norm, features[image]), 1e-5)
     layer = linear_layer(classifier, end.layer)
@@ -205,7 +206,7 @@ def test_a_name_finds_the_shares_again_and_other_sizes_are_read() -> None:
     classifier = NETWORKS["timm convnext"][0]()
     name = NETWORKS["timm convnext"][1]
     tapped = classifier.with_taps(["stages.2", name])
-    assert [tap.layer for tap in tapped.taps] == ["stages.2", name]
+    assert [str(tap) for tap in tapped.taps] == ["stages.2", name]
     wide = tapped.read_features(torch.randn(1, 3, 96, 128))
     assert wide.feature_maps[1].shape == (1, 24, 3, 4)
     with pytest.raises(
@@ -236,7 +237,7 @@ def test_a_network_in_train_mode_is_described_as_it_evaluates() -> None:
             module.drop_prob = 0.9
     name = NETWORKS["timm convnext"][1]
     in_train_mode = Classifier(network, preprocessing=classifier.preprocessing, taps=[name])
-    assert in_train_mode.taps[0].layer == name and network.training
+    assert str(in_train_mode.taps[0]) == name and network.training
 
 
 class NormalisedTwice(AveragedThenNormalised):
@@ -302,7 +303,7 @@ def test_a_norm_that_does_something_else_gives_no_end_and_no_error(kind: str) ->
 def test_what_is_not_averaged_and_normalised_is_not_taken_for_it(kind: str) -> None:
     if kind == "plain":
         end = find_linear_end(tiny_cnn())
-        assert end is not None and end.features.is_output
+        assert end is not None and isinstance(end.features, LayerOutput)
         return
     norm = nn.LayerNorm(6) if kind == "maximum" else nn.BatchNorm1d(6)
     classifier = classifier_of(norm, pool="maximum" if kind == "maximum" else "mean")
@@ -386,7 +387,7 @@ def test_a_saved_explainer_reads_the_shares_again(tmp_path: Path) -> None:
     explainer = new_attention_explainer(classifier, HeadSettings("few-shot", maps="min-max"))
     explainer.save(tmp_path / "saved")
     again = load_explainer(tmp_path / "saved", classifier=NETWORKS["timm convnext"][0]())
-    assert again.classifier.taps[-1].layer == NETWORKS["timm convnext"][1]
+    assert str(again.classifier.taps[-1]) == NETWORKS["timm convnext"][1]
     images = noise(classifier)
     assert torch.equal(again(images, "all").maps, explainer(images, "all").maps)
     small = NETWORKS["timm convnext"][0]()

@@ -5,16 +5,17 @@ Large networks are built on the meta device: the dry run there only computes sha
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import timm
 import torch
 import torchvision.models
 from torch import Tensor, nn
 
-from tests.classifiers.small_networks import small_cnn
 from ttame.errors import TapError
-from ttame.features.feature_taps import FeatureTap
-from ttame.features.tap_choice import TapChoice, choose_taps, named_taps
+from ttame.features.named_taps import named_taps
+from ttame.features.tap_choice import TapChoice, choose_taps
 from ttame.networks.network_trace import trace_network
 
 
@@ -163,37 +164,6 @@ def test_an_early_grid_is_no_answer() -> None:
         choice_of(network, 16)
 
 
-def test_named_taps_stand_in_the_order_of_the_network() -> None:
-    network = small_cnn()
-    choice = named_taps(network, trace_network(network, (32, 32)), ["5", "3"])
-    assert layers_of(choice) == ["3", "5"]
-    assert choice.reason == "named by the user"
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        ([], "one to four"),
-        (["0", "1", "3", "4", "6"], "one to four"),
-        (["3", "3"], "one to four different"),
-        (["33"], "layer '33' does not exist; try: 3"),
-        (["8"], r"shape (1, 5), which is no feature map"),
-    ],
-)
-def test_wrong_names_say_what_to_type(names: list[str], message: str) -> None:
-    network = small_cnn()
-    with pytest.raises(TapError) as caught:
-        named_taps(network, trace_network(network, (32, 32)), names)
-    assert message in str(caught.value)
-
-
-def test_a_layer_that_is_not_run_gives_no_features() -> None:
-    network = small_cnn()
-    network[2].spare = nn.Conv2d(3, 3, 1)
-    with pytest.raises(TapError, match=r"'2\.spare' gives no features"):
-        named_taps(network, trace_network(network, (32, 32)), ["2.spare"])
-
-
 def test_the_family_does_not_depend_on_who_names_the_taps() -> None:
     """Blocks that attend on grids of a single resolution, channels last."""
 
@@ -228,32 +198,74 @@ def test_the_family_does_not_depend_on_who_names_the_taps() -> None:
         assert named_taps(network, trace, named).family == chosen.family
 
 
-def test_a_ready_tap_is_taken_as_it_is() -> None:
-    class Oblong(nn.Module):
-        """Tokens on a grid that no rule would guess."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.embed = nn.Conv2d(3, 8, (4, 16), (4, 16))
-            self.mix = nn.Linear(8, 8)
-            self.head = nn.Linear(8, 5)
-
-        def forward(self, images: Tensor) -> Tensor:
-            tokens = self.mix(self.embed(images).flatten(2).transpose(1, 2))
-            logits: Tensor = self.head(tokens.mean(1))
-            return logits
-
-    network = Oblong()
-    trace = trace_network(network, (32, 32))
-    ready = FeatureTap("mix", "tokens", 8, (8, 2), (32, 32))
-    assert named_taps(network, trace, [ready]).taps == (ready,)
-    with pytest.raises(TapError, match="does not exist"):
-        named_taps(network, trace, [FeatureTap("nix", "tokens", 8, (8, 2), (32, 32))])
-
-
 def test_tokens_that_do_not_stand_row_by_row_are_left_out() -> None:
     with torch.device("meta"):
         network = timm.create_model("hiera_tiny_224", num_classes=5)
     taps = choice_of(network).taps
     # Its earlier grids, 28x28 and 14x14, keep the tokens of each window together.
     assert {tap.grid for tap in taps} == {(7, 7)}
+
+
+def test_strides_of_two_kinds_lead_to_stages_of_another_aspect_ratio() -> None:
+    """As of sounds, whose frequencies are pooled more than their times."""
+    widths = (3, 8, 12, 16, 20)
+    stages = [
+        nn.Sequential(nn.Conv2d(a, b, 3, (2, 1), 1), nn.ReLU())
+        for a, b in itertools.pairwise(widths)
+    ]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(20, 6)]
+    choice = choice_of(nn.Sequential(*stages, *head), (32, 48))
+    assert layers_of(choice) == ["1", "2", "3"]
+    assert [tap.grid for tap in choice.taps] == [(8, 48), (4, 48), (2, 48)]
+
+
+@pytest.mark.parametrize("patch", [(16, 4), (4, 16), (8, 8), (8, 2)])
+def test_the_grid_of_patches_is_that_of_the_convolution_that_cuts_them(
+    patch: tuple[int, int],
+) -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(8)
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            normalised = self.norm(tokens)
+            attended: Tensor = self.attention(normalised, normalised, normalised)[0]
+            return tokens + attended
+
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 8, patch, patch)
+            self.token = nn.Parameter(torch.zeros(1, 1, 8))
+            self.blocks = nn.Sequential(Block(), Block())
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.patches(images).flatten(2).transpose(1, 2)
+            tokens = torch.cat([self.token.expand(len(tokens), -1, -1), tokens], dim=1)
+            logits: Tensor = self.head(self.blocks(tokens)[:, 0])
+            return logits
+
+    tap = choice_of(Wide().eval(), (32, 64)).taps[-1]
+    assert tap.grid == (32 // patch[0], 64 // patch[1])
+    assert tap.prefix_tokens == 1
+
+
+def test_tokens_before_the_batch_are_not_chosen() -> None:
+    class TokensFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 8, 8, 8)
+            layer = nn.TransformerEncoderLayer(8, 2, 8, norm_first=True)
+            self.encoder = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.patches(images).flatten(2).permute(2, 0, 1)
+            logits: Tensor = self.head(self.encoder(tokens).mean(0))
+            return logits
+
+    with pytest.raises(TapError, match=r"before the batch.*\(16, 1, 8\).*batch_first=True"):
+        choice_of(TokensFirst().eval(), 32)

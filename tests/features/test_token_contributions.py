@@ -21,8 +21,7 @@ from tests.tiny_networks import CLASSES, TINY, tiny_timm
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.linear_end import find_linear_end
 from ttame.errors import ClassifierError, TapError
-from ttame.features.feature_taps import CONTRIBUTIONS, FeatureTap
-from ttame.features.token_contributions import contributions_tap
+from ttame.features.token_contributions import TokenContributions, contributions_tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.network_trace import trace_network
 
@@ -325,15 +324,16 @@ def test_the_tap_is_that_of_the_final_norm_by_another_name(kind: str) -> None:
     classifier = classifier_of(make())
     (tap,) = classifier.taps
     prefix = 5 if kind == "timm, registers" else 1
-    assert tap == FeatureTap(tap.layer, "tokens", WIDTH, (4, 4), (SIZE, SIZE), prefix)
-    assert tap.layer == CONTRIBUTIONS + tap.read_at and tap.holds_contributions
+    assert tap == TokenContributions(tap.layer, "tokens", WIDTH, (4, 4), (SIZE, SIZE), prefix)
+    assert tap.to_config() == f"contributions:{tap.layer}"
     norm = {"torchvision": "encoder.ln", "transformers": "vit.layernorm"}
-    assert tap.read_at == norm.get(kind.partition(",")[0], "norm")
-    named = classifier.with_taps([tap.layer, tap.read_at])
-    assert {one.layer for one in named.taps} == {tap.layer, tap.read_at}
+    assert tap.layer == norm.get(kind.partition(",")[0], "norm")
+    named = classifier.with_taps([tap.to_config(), tap.layer])
+    assert {str(one) for one in named.taps} == {tap.to_config(), tap.layer}
+    assert tap in named.taps
     images = noise()
     by_name = named.read_features(images)
-    position = [one.layer for one in named.taps].index(tap.layer)
+    position = named.taps.index(tap)
     found = by_name.layer_outputs[position]
     assert torch.equal(found, tokens_of(classifier, images))
     assert not torch.allclose(found, by_name.layer_outputs[1 - position])
@@ -346,9 +346,9 @@ def test_a_layer_that_ends_with_the_norm_stands_for_it() -> None:
     """torchvision's encoder puts out what its final norm does."""
     network = torchvision_vit()
     trace = trace_network(network, (SIZE, SIZE))
-    for features in ("encoder", "encoder.ln", "contributions:encoder.ln", "contributions:encoder"):
+    for features in ("encoder", "encoder.ln"):
         tap = contributions_tap(network, trace, features)
-        assert tap is not None and tap.layer == "contributions:encoder.ln", features
+        assert tap is not None and tap.layer == "encoder.ln", features
     for features in ("encoder.layers", "heads", "conv_proj", "nothing", "", "encoder.l"):
         assert contributions_tap(network, trace, features) is None, features
 
@@ -506,16 +506,16 @@ def test_other_networks_have_none(kind: str) -> None:
     for name in names:
         assert contributions_tap(network, classifier.trace, name) is None
         with pytest.raises(TapError) as caught:
-            classifier.with_taps([CONTRIBUTIONS + name])
+            classifier.with_taps([f"contributions:{name}"])
         assert "\n" not in str(caught.value)
-        assert repr(CONTRIBUTIONS + name) in str(caught.value)
+        assert repr(f"contributions:{name}") in str(caught.value)
         assert "of mine" in str(caught.value) and "class token" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "nothing", "blocks.0", "head", "norms"])
 def test_a_name_that_is_no_final_norm_is_refused(name: str) -> None:
     with pytest.raises(TapError, match=f"tap 'contributions:{name}' of mine"):
-        classifier_of(vit(), CONTRIBUTIONS + name)
+        classifier_of(vit(), f"contributions:{name}")
 
 
 # How it is read
@@ -535,7 +535,7 @@ def test_lower_precision_reads_the_same_roughly(kind: str, dtype: torch.dtype) -
     make, _ = NETWORKS[kind]
     classifier = classifier_of(make())
     expected = tokens_of(classifier, noise())
-    name = classifier.taps[0].layer
+    name = classifier.taps[0].to_config()
     found = tokens_of(classifier_of(make().to(dtype), name), noise())
     assert found.dtype == dtype
     assert_close(found.double(), expected, 1e-5 if dtype == torch.float32 else 0.05)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.classifiers.small_networks import small_cnn
+from ttame.errors import TapError
 from ttame.networks.layer_outputs import (
     first_tensor,
+    put_first_tensor,
     reading,
     running_eagerly,
     uncompiled,
@@ -108,3 +110,12 @@ def test_a_thread_that_meets_a_half_registered_hook_is_not_disturbed() -> None:
         thread.join()
     assert len(results) == 1
     assert not seen
+
+
+def test_the_first_tensor_of_an_output_is_exchanged() -> None:
+    old, new = torch.zeros(1), torch.ones(1)
+    assert put_first_tensor(old, new) is new
+    assert put_first_tensor((old, "more"), new) == (new, "more")
+    assert put_first_tensor([old, None], new) == [new, None]
+    with pytest.raises(TapError, match="a layer that returns a dict"):
+        put_first_tensor({"hidden": old}, new)

@@ -34,7 +34,11 @@ def test_a_reused_layer_is_filed_under_its_last_run() -> None:
 
     trace = trace_network(Twice(), (8, 8))
     assert [layer.name for layer in trace.layers] == ["conv", "act"]
-    assert trace.by_name()["act"].shape == (1, 4, 4, 4)
+    act = trace.by_name()["act"]
+    assert act.shape == act.at(-1).shape == act.at(1).shape == (1, 4, 4, 4)
+    assert [run.shape for run in act.runs] == [(1, 3, 8, 8), (1, 4, 4, 4)]
+    assert act.at(0).shape == (1, 3, 8, 8)
+    assert (act.at(0).order, trace.by_name()["conv"].order, act.order) == (0, 1, 2)
 
 
 def test_tracing_leaves_no_hooks_behind() -> None:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier_checks import checked_names, refuse_other_parts
 from ttame.errors import ClassifierError, ImageError
-from ttame.features.feature_taps import FeatureTap
-from ttame.features.tap_choice import Family, TapChoice, choose_taps, named_taps
-from ttame.features.tap_reading import described_tap, reading_taps
+from ttame.features.named_taps import named_taps
+from ttame.features.tap_choice import Family, TapChoice, choose_taps
+from ttame.features.tap_names import Tap
+from ttame.features.tap_reading import TapReading, reading_taps
 from ttame.images.photos import read_photo
 from ttame.images.preprocessing import Preprocessing
 from ttame.images.rgb_conversion import to_rgb
@@ -68,8 +69,9 @@ class FeatureReading:
         logits: (B, C), the scores of the classes.
         feature_maps: one (B, C_i, h_i, w_i) per tap, prefix tokens dropped.
         class_tokens: one (B, C_i) per tap, or ``None`` where the tap has no prefix tokens.
-        layer_outputs: one tensor per tap as the layer returned it; gradients are taken with
-            respect to these, and ``tap.feature_map`` turns them into maps.
+        layer_outputs: one tensor per tap as the layer put it out, whatever worked on it in place
+            afterwards; gradients are taken with respect to these, and ``tap.feature_map`` turns
+            them into maps.
     """
 
     logits: Tensor
@@ -89,7 +91,8 @@ class Classifier:
             ``.logits``.
         preprocessing: the one that belongs to the network's weights.
         class_names: C names; without them classes are called by index.
-        taps: one to four layer names, or ready taps; chosen automatically if not given.
+        taps: one to four layer names, or ready taps; chosen automatically if not given. Of a layer
+            that the network uses several times, the last run is read; ``"layer#0"`` is the first.
         outputs: what the network's outputs mean: ``"softmax"`` (logits of classes of which one is
             true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
@@ -121,7 +124,7 @@ class Classifier:
         *,
         preprocessing: Preprocessing,
         class_names: Sequence[str] | None = None,
-        taps: Sequence[str | FeatureTap] | None = None,
+        taps: Sequence[str | Tap] | None = None,
         outputs: Outputs | str = SOFTMAX,
         name: str | None = None,
         recipe: ClassifierRecipe | None = None,
@@ -140,11 +143,11 @@ class Classifier:
         self.memory_format = self._choose_memory_format()
 
     def __repr__(self) -> str:
-        taps = ", ".join(tap.layer for tap in self.taps)
+        taps = ", ".join(str(tap) for tap in self.taps)
         return f"<Classifier {self.name}: {self.number_of_classes} classes, taps {taps}>"
 
     @property
-    def taps(self) -> tuple[FeatureTap, ...]:
+    def taps(self) -> tuple[Tap, ...]:
         """Where features are read, from the first to the last in the network."""
         return self.tap_choice.taps
 
@@ -169,7 +172,7 @@ class Classifier:
         return blank_image(self.network, (1, 1)).dtype
 
     @gives_everything_back
-    def with_taps(self, taps: Sequence[str | FeatureTap]) -> Classifier:
+    def with_taps(self, taps: Sequence[str | Tap]) -> Classifier:
         """The same classifier, sharing the network, with features read elsewhere.
 
         Raises:
@@ -277,11 +280,12 @@ class Classifier:
             TapError: a layer's output is not what it was at this classifier's making.
         """
         images = self._checked_images(images)
-        network = uncompiled(self.network)
-        with self.frozen(), reading_taps(network, self.trace, self.taps) as outputs:
-            logits = self._run(images)
+        logits, reading = self._run_and_read(images)
+        if reading.was_changed:
+            # Seldom: something behind a tapped layer works in place, and gradients are wanted.
+            logits, reading = self._run_and_read(images, passing_copies=True)
         image_size = (int(images.shape[2]), int(images.shape[3]))
-        tapped = [(tap, tap.tensor(outputs.get(tap.layer))) for tap in self.taps]
+        tapped = [(tap, tap.tensor(reading.outputs.get(tap))) for tap in self.taps]
         return FeatureReading(
             logits=logits,
             feature_maps=tuple(tap.feature_map(output, image_size) for tap, output in tapped),
@@ -298,6 +302,16 @@ class Classifier:
     def class_label(self, index: int) -> str:
         """The name of class ``index``, or ``"class 7"`` without names."""
         return self.class_names[index] if self.class_names else f"class {index}"
+
+    def _run_and_read(
+        self, images: Tensor, *, passing_copies: bool = False
+    ) -> tuple[Tensor, TapReading]:
+        network = uncompiled(self.network)
+        with (
+            self.frozen(),
+            reading_taps(network, self.trace, self.taps, passing_copies=passing_copies) as reading,
+        ):
+            return self._run(images), reading
 
     def _run(self, images: Tensor, rows: int | None = None) -> Tensor:
         network = uncompiled(self.network)
@@ -318,17 +332,11 @@ class Classifier:
                 f"{self.name}: {problem.problem}", allowed=problem.allowed, remedy=problem.remedy
             )
 
-    def _choose_taps(self, taps: Sequence[str | FeatureTap] | None) -> TapChoice:
+    def _choose_taps(self, taps: Sequence[str | Tap] | None) -> TapChoice:
         network, trace = uncompiled(self.network), self.trace
         if taps is None:
             return choose_taps(network, trace)
-        if isinstance(taps, str):
-            taps = [taps]
-        described = [
-            described_tap(network, trace, tap, self.name) if isinstance(tap, str) else tap
-            for tap in taps
-        ]
-        return named_taps(network, trace, described)
+        return named_taps(network, trace, [taps] if isinstance(taps, str) else taps, self.name)
 
     def _choose_memory_format(self) -> torch.memory_format:
         """Channels-last images make convolutions several times faster, where they are allowed.

@@ -21,7 +21,7 @@ from ttame.classifiers.sources import (
 )
 from ttame.classifiers.sources.network_source import LoadedNetwork
 from ttame.errors import ClassifierError, UnknownNameError, near_matches
-from ttame.features.feature_taps import FeatureTap
+from ttame.features.tap_names import Tap
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import first_line
 from ttame.networks.weights_files import load_weights, read_weights
@@ -41,7 +41,7 @@ def load_classifier(
     weights: Literal["default", "none"] | str | Path = "default",
     *,
     image_size: int | tuple[int, int] | None = None,
-    taps: Sequence[str | FeatureTap] | None = None,
+    taps: Sequence[str | Tap] | None = None,
     class_names: Sequence[str] | None = None,
     network_options: Mapping[str, Any] | None = None,
     outputs: Outputs | str = SOFTMAX,

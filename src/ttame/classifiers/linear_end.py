@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import TapError
-from ttame.features.feature_taps import FeatureTap
+from ttame.features.feature_taps import LayerOutput, RectifiedOutput
 from ttame.features.layer_layouts import describe_layer
-from ttame.features.normalised_average import normalised_averages
+from ttame.features.normalised_average import NormalisedShares, normalised_averages
+from ttame.features.tap_names import Tap
 from ttame.features.tap_reading import reading_taps
 from ttame.features.token_contributions import contributions_tap
 from ttame.networks.giving_back import gives_everything_back
@@ -31,13 +32,14 @@ class LinearEnd:
 
     Attributes:
         features: the features that are pooled, after their last norm: a feature map, channels
-            first or last, or tokens. Where the norm comes behind the average, each place's share
-            in what it puts out.
+            first or last, or tokens. Where the network rectifies a layer's output and averages
+            then, that output rectified. Where the norm comes behind the average, each place's
+            share in what it puts out.
         layer: dotted name of the ``nn.Linear`` that turns the pooled features into logits.
         pooling: ``"average"`` over the places, or the ``"class token"`` alone.
     """
 
-    features: FeatureTap
+    features: Tap
     layer: str
     pooling: Pooling
 
@@ -87,7 +89,7 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
     return _pooled(classifier, normalised, linears[-1].name) if normalised else None
 
 
-def evidence_tap(classifier: Classifier, end: LinearEnd) -> FeatureTap:
+def evidence_tap(classifier: Classifier, end: LinearEnd) -> Tap:
     """Where a place's own part of the logits is read: the linear layer on it is its evidence.
 
     Returns:
@@ -172,7 +174,9 @@ def _linear_layers(classifier: Classifier) -> list[LayerRecord]:
     ]
 
 
-def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -> LinearEnd | None:
+def _pooled(
+    classifier: Classifier, candidates: Sequence[LayerOutput | NormalisedShares], linear: str
+) -> LinearEnd | None:
     """The first candidate whose average or class token is what the linear layer gets.
 
     The input is compared as well as the logits: a head that starts at zero gives the same logits
@@ -188,30 +192,43 @@ def _pooled(classifier: Classifier, candidates: list[FeatureTap], linear: str) -
 
     with (
         torch.no_grad(),
-        reading_taps(network, classifier.trace, candidates) as outputs,
+        reading_taps(network, classifier.trace, candidates) as reading,
         watching_inputs([(layer, keep)]),
     ):
         logits = classifier.logits(images).float()
     bias = None if layer.bias is None else layer.bias.float()
     with classifier.frozen():
         weight = layer.weight.detach().float()
-    for tap in candidates:
-        try:
-            output = outputs.get(tap.layer)
-            pooled: dict[Pooling, Tensor] = {
-                "average": tap.feature_map(output, size).float().mean(dim=(2, 3))
-            }
-            if tap.prefix_tokens and tap.is_output:
-                pooled["class token"] = tap.prefix(output)[:, 0].float()
-        except TapError:
-            continue
-        for pooling, features in pooled.items():
-            again = classifier.outputs.scores(F.linear(features, weight, bias))
-            if _alike(features, given[0], classifier.dtype) and _alike(
-                again, logits, classifier.dtype
-            ):
+
+    def is_read(features: Tensor) -> bool:
+        again = classifier.outputs.scores(F.linear(features, weight, bias))
+        return _alike(features, given[0], classifier.dtype) and _alike(
+            again, logits, classifier.dtype
+        )
+
+    read = [(tap, reading.outputs.get(tap)) for tap in candidates]
+    for tap, output in read:
+        for pooling, features in _ways_to_pool(tap, output, size):
+            if is_read(features):
                 return LinearEnd(tap, linear, pooling)
+    # What a function rectifies between the last layer and the average is no layer's output.
+    for tap, output in read:
+        if isinstance(tap, LayerOutput) and isinstance(output, Tensor):
+            rectified = RectifiedOutput.like(tap)
+            for pooling, features in _ways_to_pool(rectified, output.relu(), size):
+                if is_read(features):
+                    return LinearEnd(rectified, linear, pooling)
     return None
+
+
+def _ways_to_pool(
+    tap: Tap, output: Tensor | None, size: tuple[int, int]
+) -> Iterator[tuple[Pooling, Tensor]]:
+    """Float (1, C) features that a linear layer could get of what was read."""
+    with contextlib.suppress(TapError):
+        yield "average", tap.feature_map(output, size).float().mean(dim=(2, 3))
+        if tap.prefix_tokens and isinstance(tap, LayerOutput):
+            yield "class token", tap.prefix(output)[:, 0].float()
 
 
 def _alike(actual: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -11,9 +11,14 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import TapError
-from ttame.features.feature_taps import FeatureTap
+from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import describe_layer, token_blocks
-from ttame.networks.layer_outputs import first_tensor, uncompiled, watching
+from ttame.networks.layer_outputs import (
+    first_tensor,
+    put_first_tensor,
+    uncompiled,
+    watching,
+)
 from ttame.networks.network_trace import LayerRecord
 
 Pooling = Literal["class token", "prefix tokens", "patch tokens", "all tokens"]
@@ -34,7 +39,7 @@ class TransformerLayout:
 
     blocks: tuple[str, ...]
     first_norms: tuple[str | None, ...]
-    tokens: FeatureTap
+    tokens: LayerOutput
     read_rows: tuple[int, ...]
 
     @property
@@ -183,19 +188,6 @@ def _read_rows(classifier: Classifier, last_block: str) -> tuple[int, ...]:
             logits = logits_and([], spoil_one_each, rows=gradient.shape[1])
         read = logits.isnan().any(dim=1).nonzero().flatten().tolist()
     return tuple(read)
-
-
-def put_first_tensor(output: Any, tensor: Tensor) -> Any:
-    """A layer's output with its first tensor exchanged: the tensor itself, or the tuple's first.
-
-    Raises:
-        TapError: an output of another kind.
-    """
-    if isinstance(output, Tensor):
-        return tensor
-    if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
-        return type(output)([tensor, *output[1:]])  # type: ignore[call-arg]
-    raise TapError(f"a layer that returns a {type(output).__name__}", allowed="tokens, or a tuple")
 
 
 def replace_first_tensor(

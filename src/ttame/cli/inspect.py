@@ -87,13 +87,33 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
         table.add_column(column, justify="left" if column in ("layer", "layout") else "right")
     for tap in classifier.taps:
         table.add_row(
-            tap.layer,
+            str(tap),
             str(tap.channels),
             f"{tap.grid[0]}x{tap.grid[1]}",
             tap.layout,
             str(tap.prefix_tokens),
         )
     console.print(table)
+    for words in _several_runs(classifier):
+        console.print(words, markup=False, soft_wrap=True)
+
+
+def _several_runs(classifier: Classifier) -> list[str]:
+    """Which of the tapped layers run several times, and which of the runs is read."""
+    from ttame.features.feature_taps import LayerOutput
+
+    records = classifier.trace.by_name()
+    counted = [(tap, len(records[tap.layer].runs)) for tap in classifier.taps]
+    return [
+        f"{tap.layer} runs {runs} times in one pass; "
+        + (
+            f"run #{tap.run} of #0 to #{runs - 1} is read"
+            if isinstance(tap, LayerOutput) and tap.run >= 0
+            else f"the last run is read (--taps {tap.layer}#0 reads the first)"
+        )
+        for tap, runs in counted
+        if runs > 1
+    ]
 
 
 def _cost_in_words(classifier: Classifier, settings: HeadSettings) -> str:

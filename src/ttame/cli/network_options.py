@@ -42,7 +42,8 @@ ImageSize = Annotated[
 Taps = Annotated[
     str | None,
     typer.Option(
-        help="Layers to read features from, separated by commas; if not given, chosen for you.",
+        help="Layers to read features from, separated by commas; if not given, chosen for you. "
+        "LAYER#0 is the first run of a layer that is used several times; without, the last.",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -16,7 +16,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, TapError, near_matches
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer
-from ttame.features.feature_taps import FeatureTap, TapLayout
+from ttame.features.feature_taps import LayerOutput, TapLayout
 from ttame.images.preprocessing import Preprocessing
 from ttame.images.saliency_maps import resize_maps
 from ttame.networks.giving_back import gives_everything_back
@@ -148,7 +148,7 @@ class ClassActivationMaps:
         if size not in self._explainers:
             preprocessing = dataclasses.replace(Preprocessing.imagenet(), input_size=size)
             # No taps of its own are looked for: the rules might find none in such a model.
-            first = FeatureTap(self.layer_names[0], "tokens", 1, (1, 1), size)
+            first = LayerOutput(self.layer_names[0], "tokens", 1, (1, 1), size)
             classifier = Classifier(self.model, preprocessing=preprocessing, taps=[first])
             self._explainers[size] = [
                 make_explainer(
@@ -158,14 +158,14 @@ class ClassActivationMaps:
             ]
         return self._explainers[size]
 
-    def _tap(self, classifier: Classifier, name: str) -> str | FeatureTap:
+    def _tap(self, classifier: Classifier, name: str) -> str | LayerOutput:
         if self.reshape_transform is None:
             return name
         return _ReshapedTap.of(classifier, name, self.reshape_transform)
 
 
 @dataclasses.dataclass(frozen=True)
-class _ReshapedTap(FeatureTap):
+class _ReshapedTap(LayerOutput):
     """A tap whose output the user turns into a feature map."""
 
     reshape_transform: Callable[[Tensor], Tensor] = dataclasses.field(kw_only=True)

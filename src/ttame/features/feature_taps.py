@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from typing import Any, Literal
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ttame.errors import TapError
-from ttame.networks.layer_outputs import first_tensor
-
-CONTRIBUTIONS = "contributions:"
-"""Before the name of the final normalisation, in the name of a tap of what the tokens of a Vision
-Transformer add to its class token."""
-
-NORMALISED = "normalised:"
-"""Before the names of a layer and of a normalisation, with a colon between, in the name of a tap of
-what each place gives to the normalised average of the layer's output."""
+from ttame.features.tap_reading import TapReading
+from ttame.networks.layer_outputs import first_tensor, watching
+from ttame.networks.network_trace import NetworkTrace
 
 TapLayout = Literal["channels first", "channels last", "tokens"]
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureTap:
-    """One place where features are read.
+class GridTap(ABC):
+    """What taps of all kinds share: features of one layer, which stand on a grid.
 
     Attributes:
-        layer: dotted name of the module whose output is read. Two kinds of names mean something
-            else: ``contributions:NORM`` is what each token adds to the class token that a module
-            normalises, ``normalised:LAYER:NORM`` what each place gives to the average that it
-            normalises.
+        layer: dotted name of the layer at which features are read.
         layout: ``"channels first"`` (B, C, h, w), ``"channels last"`` (B, h, w, C) or
             ``"tokens"`` (B, P + h·w, C).
         channels: C.
         grid: (h, w) at ``image_size``.
         image_size: (H, W) in pixels of the input that the grid belongs to.
         prefix_tokens: P, tokens before the patches: class, distillation, registers. 0 for maps.
-
-    Example:
-        >>> FeatureTap("layer4", "channels first", 2048, (7, 7), (224, 224)).in_words()
-        'layer4: 2048 channels on a 7x7 grid'
     """
 
     layer: str
@@ -49,31 +40,33 @@ class FeatureTap:
     image_size: tuple[int, int]
     prefix_tokens: int = 0
 
-    @property
-    def read_at(self) -> str:
-        """Dotted name of the layer at which it is read; the first of :func:`layers_read_by`."""
-        return layers_read_by(self.layer)[0]
+    holds: ClassVar[str]
+    """What is read, in words."""
 
-    @property
-    def normalised_by(self) -> str:
-        """Dotted name of the normalisation of an average in which it holds shares, or empty; see
-        :mod:`ttame.features.normalised_average`."""
-        return layers_read_by(self.layer)[1] if self.layer.startswith(NORMALISED) else ""
+    @abstractmethod
+    def read(self, reading: TapReading) -> None:
+        """Say what has to be watched in a forward pass, so that ``reading.outputs[self]`` fills."""
 
-    @property
-    def holds_contributions(self) -> bool:
-        """Whether it holds what tokens add to the class token, instead of a layer's output; see
-        :mod:`ttame.features.token_contributions`."""
-        return self.layer.startswith(CONTRIBUTIONS)
+    @abstractmethod
+    def to_config(self) -> str:
+        """The text that stands for this tap in configurations and on the command line.
 
-    @property
-    def is_output(self) -> bool:
-        """Whether it is a layer's output, on which the logits depend."""
-        return self.layer == self.read_at
+        :func:`ttame.features.tap_names.parse_tap` reads it back; layout and grid are seen in the
+        network again.
+        """
+
+    def __str__(self) -> str:
+        return self.to_config()
+
+    @classmethod
+    def like(cls, other: GridTap, **more: Any) -> Self:
+        """A tap of this kind at the layer of another one, with its layout and grid."""
+        shared = (field.name for field in dataclasses.fields(GridTap))
+        return cls(**{name: getattr(other, name) for name in shared}, **more)
 
     def in_words(self) -> str:
         """Layer, channels, grid and prefix tokens in one line."""
-        words = f"{self.layer}: {self.channels} channels on a {self.grid[0]}x{self.grid[1]} grid"
+        words = f"{self}: {self.channels} channels on a {self.grid[0]}x{self.grid[1]} grid"
         if self.layout == "channels last":
             words += ", channels last"
         if self.layout == "tokens":
@@ -123,7 +116,7 @@ class FeatureTap:
         if len(fitting) == 1:
             return fitting.pop()
         raise TapError(
-            f"layer {self.layer} gave {patches} patch tokens for a {image_size[0]}x{image_size[1]} "
+            f"layer {self} gave {patches} patch tokens for a {image_size[0]}x{image_size[1]} "
             f"image, which is no {candidates[0][0]}x{candidates[0][1]} grid",
             remedy="a Classifier whose preprocessing has this input size",
         )
@@ -140,29 +133,139 @@ class FeatureTap:
         if tensor is None or tensor.ndim != expected or tensor.shape[channel_axis] != self.channels:
             came = "no tensor" if tensor is None else f"shape {tuple(tensor.shape)}"
             raise TapError(
-                f"layer {self.layer} gave {came}, but was tapped as {self.in_words()}",
+                f"layer {self} gave {came}, but was tapped as {self.in_words()}",
                 remedy="name other taps",
             )
         return tensor
 
 
-def layers_read_by(name: str) -> tuple[str, ...]:
-    """The dotted names of the layers that a tap of this name reads.
+@dataclasses.dataclass(frozen=True)
+class LayerOutput(GridTap):
+    """What a layer puts out, on which the logits depend.
+
+    It is read as the layer put it out, also where something behind the layer works on it in
+    place.
+
+    Attributes:
+        layer: dotted name of the module whose output is read.
+        layout: ``"channels first"`` (B, C, h, w), ``"channels last"`` (B, h, w, C) or
+            ``"tokens"`` (B, P + h·w, C).
+        channels: C.
+        grid: (h, w) at ``image_size``.
+        image_size: (H, W) in pixels of the input that the grid belongs to.
+        prefix_tokens: P, tokens before the patches: class, distillation, registers. 0 for maps.
+        run: which call of the layer in one forward pass, where the network uses it several times:
+            -1 the last, 0 the first, 1 the second. ``layer#0`` in configurations and on the
+            command line.
+
+    Raises:
+        TapError: a run below -1.
 
     Example:
-        >>> layers_read_by("contributions:norm"), layers_read_by("normalised:stages.3:head.norm")
-        (('norm',), ('stages.3', 'head.norm'))
+        >>> LayerOutput("layer4", "channels first", 2048, (7, 7), (224, 224)).in_words()
+        'layer4: 2048 channels on a 7x7 grid'
+        >>> str(LayerOutput("pool", "channels first", 8, (7, 7), (28, 28), run=0))
+        'pool#0'
     """
-    if name.startswith(NORMALISED):
-        return tuple(name.removeprefix(NORMALISED).split(":"))
-    return (name.removeprefix(CONTRIBUTIONS),)
+
+    run: int = -1
+
+    holds: ClassVar[str] = "the features of each place"
+
+    def __post_init__(self) -> None:
+        if self.run < -1:
+            raise TapError(
+                f"run {self.run} of layer {self.layer!r}", allowed="-1 for the last, or 0, 1, …"
+            )
+
+    def to_config(self) -> str:
+        """The layer, and the run if it is not the last one."""
+        if self.run == -1 and split_run(self.layer) == (self.layer, -1):
+            return self.layer
+        return f"{self.layer}#{self.run}"
+
+    def read(self, reading: TapReading) -> None:
+        """Keep the output of this run."""
+        ran = 0
+
+        def keep(_layer: nn.Module, output: Any) -> Any:
+            nonlocal ran
+            ran += 1
+            return reading.keep(self, output) if self.run in (-1, ran - 1) else None
+
+        reading.at_output(self.layer, keep)
+
+    @contextlib.contextmanager
+    def exchanging(
+        self, network: nn.Module, trace: NetworkTrace, exchange: Callable[[Any], Any]
+    ) -> Iterator[None]:
+        """Exchange what is read here for something else, in the one pass that the block runs.
+
+        Args:
+            network: not behind ``torch.compile``.
+            trace: of the network; it says which run is the last.
+            exchange: given what the layer put out in this run, returns what the network goes on
+                with; ``None`` for the output itself. Other runs are left alone.
+
+        Raises:
+            TapError: the layer did not run as often as in the trace.
+        """
+        record = trace.by_name().get(self.layer)
+        expected = 1 if record is None else len(record.runs)
+        wanted = expected - 1 if self.run == -1 else self.run
+        ran = 0
+
+        def at_its_run(_layer: nn.Module, output: Any) -> Any:
+            nonlocal ran
+            ran += 1
+            return exchange(output) if ran == wanted + 1 else None
+
+        with watching([(network.get_submodule(self.layer), at_its_run)]):
+            yield
+        if ran <= wanted or (self.run == -1 and ran != expected):
+            raise TapError(
+                f"layer {self.layer!r} ran {ran} times in this pass, and {expected} times when the "
+                "classifier was made",
+                allowed="a network that runs its layers equally often for all images",
+                remedy=f"a layer that runs once, or the first run, {self.layer}#0",
+            )
 
 
-def normalised_name(layer: str, normalisation: str) -> str:
-    """The name of a tap of shares in a normalised average.
+FeatureTap = LayerOutput
+"""The name under which the package offers it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RectifiedOutput(GridTap):
+    """What a layer puts out in its last run, with zeros for negative values.
+
+    For networks that apply ReLU as a function behind their last layer, and average then: what is
+    averaged is no layer's output.
+    """
+
+    holds: ClassVar[str] = "the features of each place, rectified"
+    mark: ClassVar[str] = "rectified"
+
+    def to_config(self) -> str:
+        """``rectified:LAYER``."""
+        return f"{self.mark}:{self.layer}"
+
+    def read(self, reading: TapReading) -> None:
+        """Keep the positive part of the output."""
+
+        def keep(_layer: nn.Module, output: Any) -> None:
+            tensor = first_tensor(output)
+            reading.outputs[self] = None if tensor is None else tensor.relu()
+
+        reading.at_output(self.layer, keep)
+
+
+def split_run(text: str) -> tuple[str, int]:
+    """The layer and the run in ``layer`` or ``layer#run``; -1 where none is named.
 
     Example:
-        >>> normalised_name("stages.3", "head.norm")
-        'normalised:stages.3:head.norm'
+        >>> split_run("features.pool#0"), split_run("layer4")
+        (('features.pool', 0), ('layer4', -1))
     """
-    return f"{NORMALISED}{layer}:{normalisation}"
+    named = re.fullmatch(r"(.+)#(-1|[0-9]+)", text, flags=re.DOTALL)
+    return (named[1], int(named[2])) if named else (text, -1)

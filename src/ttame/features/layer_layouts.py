@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from torch import nn
 
-from ttame.features.feature_taps import FeatureTap, TapLayout
+from ttame.features.feature_taps import LayerOutput, TapLayout
 from ttame.networks.network_trace import LayerRecord, NetworkTrace
 
 LARGEST_PREFIX = 32
@@ -25,16 +25,21 @@ class TokenBlocks:
 
 def describe_layer(
     network: nn.Module, trace: NetworkTrace, record: LayerRecord
-) -> FeatureTap | None:
-    """Read the layout of a layer's output off its shape; ``None`` if it is no feature map."""
+) -> LayerOutput | None:
+    """Read the layout of a layer's output off its shape; ``None`` if it is not a feature map.
+
+    Args:
+        network: not behind ``torch.compile``.
+        trace: of the network.
+        record: of the layer, at the run that is to be read.
+    """
     if len(record.shape) == 4:
-        return spatial_tap(record, trace.image_size)
+        return spatial_tap(record, trace.image_size) or oblong_tap(record, trace.image_size)
     if len(record.shape) == 3:
         grid, prefix = _token_grid(network, trace, record)
         if grid is not None:
-            return FeatureTap(
-                record.name, "tokens", record.shape[2], grid, trace.image_size, prefix
-            )
+            size, channels = trace.image_size, record.shape[2]
+            return LayerOutput(record.name, "tokens", channels, grid, size, prefix, run=record.run)
     return None
 
 
@@ -77,7 +82,7 @@ def token_blocks(trace: NetworkTrace) -> TokenBlocks | None:
     return TokenBlocks(blocks, blocks[0].shape[1], blocks[0].shape[2])
 
 
-def spatial_tap(record: LayerRecord, image_size: tuple[int, int]) -> FeatureTap | None:
+def spatial_tap(record: LayerRecord, image_size: tuple[int, int]) -> LayerOutput | None:
     """A tap for a 4-D output; (1, C, h, w) is preferred where both readings are possible."""
     if len(record.shape) != 4 or record.shape[0] != 1:
         return None
@@ -88,18 +93,40 @@ def spatial_tap(record: LayerRecord, image_size: tuple[int, int]) -> FeatureTap 
     ]
     for layout, channels, grid in readings:
         if min(grid) >= 2 and _fits(*grid, image_size):
-            return FeatureTap(record.name, layout, channels, grid, image_size)
+            return LayerOutput(record.name, layout, channels, grid, image_size, run=record.run)
     return None
 
 
-def pyramid_tap(layer: LayerRecord, image_size: tuple[int, int]) -> FeatureTap | None:
+def oblong_tap(record: LayerRecord, image_size: tuple[int, int]) -> LayerOutput | None:
+    """A tap for a (1, C, h, w) output on a grid of another aspect ratio than the image's.
+
+    As of convolutions with another stride for rows than for columns. Such a shape could be
+    anything, so it is for layers that somebody names, or whose role is checked in another way.
+    """
+    if len(record.shape) != 4 or record.shape[0] != 1:
+        return None
+    _, channels, rows, columns = record.shape
+    if rows * columns < 4 or rows > image_size[0] or columns > image_size[1]:
+        return None
+    grid = (rows, columns)
+    return LayerOutput(record.name, "channels first", channels, grid, image_size, run=record.run)
+
+
+def pyramid_tap(layer: LayerRecord, image_size: tuple[int, int]) -> LayerOutput | None:
     """A tap for the tokens of one stage of a pyramid, with a class token or without."""
     _, tokens, channels = layer.shape
     for prefix in (0, 1):
         grid = _grid_of_aspect(tokens - prefix, image_size)
         if grid is not None:
-            return FeatureTap(layer.name, "tokens", channels, grid, image_size, prefix)
+            return LayerOutput(
+                layer.name, "tokens", channels, grid, image_size, prefix, run=layer.run
+            )
     return None
+
+
+def has_tokens_first(record: LayerRecord) -> bool:
+    """Whether a layer puts out (tokens, B, C), as torch's attention does by default."""
+    return len(record.shape) == 3 and record.shape[0] >= 4 and record.shape[1] == 1
 
 
 def resolutions(trace: NetworkTrace) -> set[tuple[int, int]]:
@@ -136,6 +163,8 @@ def _token_grid(
     ]
     # The finest grid that fits leaves the fewest prefix tokens.
     embeddings.sort(key=lambda grid: grid[0] * grid[1], reverse=True)
+    # Patches that are not square: seen in what cuts them out, before anything is guessed.
+    embeddings = embeddings or _oblong_embeddings(trace, record)
     for prefix in declared:
         for grid in [*embeddings, _grid_of_aspect(tokens - prefix, trace.image_size)]:
             if grid is not None and grid[0] * grid[1] == tokens - prefix:
@@ -147,6 +176,21 @@ def _token_grid(
         if grid is not None:
             return grid, prefix
     return None, 0
+
+
+def _oblong_embeddings(trace: NetworkTrace, record: LayerRecord) -> list[tuple[int, int]]:
+    """The grids of convolutions before a layer whose places, as tokens, it could put out."""
+    taps = (
+        oblong_tap(layer, trace.image_size)
+        for layer in trace.layers
+        if layer.order < record.order and layer.kind == "Conv2d"
+    )
+    return [
+        tap.grid
+        for tap in taps
+        if tap is not None and tap.channels == record.shape[2]
+        if 0 <= record.shape[1] - tap.grid[0] * tap.grid[1] <= LARGEST_PREFIX
+    ]
 
 
 def _grid_of_aspect(patches: int, image_size: tuple[int, int]) -> tuple[int, int] | None:

@@ -13,32 +13,68 @@ out: a place that makes it larger weakens the evidence of every other one.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ttame.errors import TapError
-from ttame.features.feature_taps import FeatureTap, normalised_name
-from ttame.networks.layer_outputs import (
-    InputAction,
-    OutputAction,
-    first_tensor,
-    reading,
-    watching,
-    watching_inputs,
-)
+from ttame.features.feature_taps import GridTap, LayerOutput
+from ttame.features.tap_reading import TapReading, kept_copy
+from ttame.networks.layer_outputs import InputAction, OutputAction, first_tensor
 from ttame.networks.network_trace import NetworkTrace, run_network
 
 Normalisation = nn.LayerNorm | nn.RMSNorm
 
 
+@dataclasses.dataclass(frozen=True)
+class NormalisedShares(GridTap):
+    """What each place gives to the normalised average of a layer's output.
+
+    The run that is read is the layer's last one before the normalisation.
+
+    Attributes:
+        norm: dotted name of the normalisation of the average.
+    """
+
+    norm: str = dataclasses.field(kw_only=True)
+
+    holds: ClassVar[str] = "what each place gives to the normalised average"
+    mark: ClassVar[str] = "normalised"
+
+    def to_config(self) -> str:
+        """``normalised:LAYER:NORM``."""
+        return f"{self.mark}:{self.layer}:{self.norm}"
+
+    def read(self, reading: TapReading) -> None:
+        """Keep the layer's output, and normalise it as its average will be."""
+        latest: list[Tensor | None] = []
+
+        def keep(_layer: nn.Module, output: Any) -> None:
+            latest[:] = [kept_copy(output)]
+
+        def normalise(norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            average = first_tensor((args, kwargs))
+            assert isinstance(norm, Normalisation)
+            if average is None or not latest:
+                return
+            axis = 1 if self.layout == "channels first" else -1
+            features = self.tensor(latest[0]).movedim(axis, -1)
+            if average.numel() == len(features) * features.shape[-1]:
+                between = [1] * (features.ndim - 2)
+                average = average.reshape(len(features), *between, features.shape[-1])
+                shares = normalised_as(norm, features, average, bias=True)
+                reading.outputs[self] = shares.movedim(-1, axis)
+
+        reading.at_output(self.layer, keep)
+        reading.at_input(self.norm, normalise)
+
+
 def normalised_averages(
-    network: nn.Module, trace: NetworkTrace, candidates: Sequence[FeatureTap], images: Tensor
-) -> list[FeatureTap]:
+    network: nn.Module, trace: NetworkTrace, candidates: Sequence[LayerOutput], images: Tensor
+) -> list[NormalisedShares]:
     """Find candidates whose average over the places is what a normalisation gets, by looking.
 
     Their shares must average to what it puts out, so that one with a scale or a hook of its own is
@@ -51,8 +87,7 @@ def normalised_averages(
         images: (1, 3, H, W) of the trace's size, with some noise in them.
 
     Returns:
-        A tap of the shares for each candidate that is, in their order; see
-        :func:`ttame.features.feature_taps.normalised_name`.
+        A tap of the shares for each candidate that is, in their order.
 
     Example:
         >>> import timm
@@ -63,8 +98,8 @@ def normalised_averages(
         >>> last = describe_layer(network, trace, trace.by_name()["stages.3"])
         >>> with torch.no_grad():
         ...     found = normalised_averages(network, trace, [last], torch.randn(1, 3, 64, 64))
-        >>> found[0].layer
-        'normalised:stages.3:head.norm'
+        >>> found[0].layer, found[0].norm
+        ('stages.3', 'head.norm')
     """
     given: dict[str, list[Tensor]] = {}
 
@@ -80,11 +115,21 @@ def normalised_averages(
     norms = _norms(network, trace, {tap.channels for tap in candidates})
     if not norms:
         return []
-    modules = {tap.layer: network.get_submodule(tap.layer) for tap in candidates}
-    with (
-        reading({**modules, **norms}) as outputs,
-        watching_inputs([(norm, keep(name)) for name, norm in norms.items()]),
-    ):
+    reading = TapReading(network, trace)
+    for tap in candidates:
+        tap.read(reading)
+    put_out: dict[str, Tensor | None] = {}
+
+    def keep_output(name: str) -> OutputAction:
+        def action(_norm: nn.Module, output: Any) -> None:
+            put_out[name] = kept_copy(output)
+
+        return action
+
+    for name in norms:
+        reading.at_input(name, keep(name))
+        reading.at_output(name, keep_output(name))
+    with reading.watching():
         run_network(network, images)
     size = (int(images.shape[2]), int(images.shape[3]))
     # Of a norm that runs again it is not known which run is meant.
@@ -92,52 +137,18 @@ def normalised_averages(
     found = []
     for tap in candidates:
         try:
-            features = tap.feature_map(outputs.get(tap.layer), size).movedim(1, -1)
+            features = tap.feature_map(reading.outputs.get(tap), size).movedim(1, -1)
         except TapError:
             continue
         average = features.float().mean(dim=(1, 2)).to(features.dtype)
         for name, tensor in once.items():
-            put_out = first_tensor(outputs.get(name))
-            if put_out is None or not _alike(average, tensor):
+            normalised = put_out.get(name)
+            if normalised is None or not _alike(average, tensor):
                 continue
             shares = normalised_as(norms[name], features, average[:, None, None], bias=True)
-            if _alike(shares.float().mean(dim=(1, 2)).to(features.dtype), put_out):
-                found.append(dataclasses.replace(tap, layer=normalised_name(tap.layer, name)))
+            if _alike(shares.float().mean(dim=(1, 2)).to(features.dtype), normalised):
+                found.append(NormalisedShares.like(tap, norm=name))
     return found
-
-
-@contextlib.contextmanager
-def reading_shares(network: nn.Module, tap: FeatureTap, outputs: dict[str, Any]) -> Iterator[None]:
-    """Put the shares of every place into ``outputs``, under the tap's name, while the block runs.
-
-    Args:
-        network: not behind ``torch.compile``.
-        tap: as :func:`normalised_averages` gives it.
-        outputs: gets what the layer put out, normalised, in the layer's own layout.
-    """
-    latest: list[Tensor] = []
-
-    def keep(_layer: nn.Module, output: Any) -> None:
-        latest[:] = [tap.tensor(output)]
-
-    def normalise(norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        average = first_tensor((args, kwargs))
-        assert isinstance(norm, Normalisation)
-        if average is None or not latest:
-            return
-        axis = 1 if tap.layout == "channels first" else -1
-        features = latest[0].movedim(axis, -1)
-        if average.numel() == len(features) * features.shape[-1]:
-            between = [1] * (features.ndim - 2)
-            average = average.reshape(len(features), *between, features.shape[-1])
-            outputs[tap.layer] = normalised_as(norm, features, average, bias=True).movedim(-1, axis)
-
-    exits: list[tuple[nn.Module, OutputAction]] = [(network.get_submodule(tap.read_at), keep)]
-    entries: list[tuple[nn.Module, InputAction]] = [
-        (network.get_submodule(tap.normalised_by), normalise)
-    ]
-    with watching(exits), watching_inputs(entries):
-        yield
 
 
 def normalised_as(

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 
-from ttame.errors import TapError, near_matches
-from ttame.features.feature_taps import FeatureTap
+from ttame.errors import TapError
+from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import (
     TokenBlocks,
     describe_layer,
+    has_tokens_first,
+    oblong_tap,
     pyramid_tap,
     resolutions,
     spatial_tap,
     token_blocks,
 )
+from ttame.features.tap_names import Tap
 from ttame.networks.network_trace import LayerRecord, NetworkTrace
 
 Family = Literal["CNN", "Vision Transformer", "token mixer", "hierarchical transformer"]
@@ -40,6 +42,9 @@ STEM_SHARE = 0.05
 NAMED = "named by the user"
 """The reason of taps that did not choose themselves."""
 
+BATCH_FIRST = "the network built with batch_first=True, as torch's own attention layers offer it"
+"""The remedy where tokens come before the batch."""
+
 MOST_WORK_AFTER = 0.75
 """A layer with a larger share of its stage's layers behind it is no output of the stage."""
 
@@ -54,7 +59,7 @@ class TapChoice:
         reason: one sentence for people.
     """
 
-    taps: tuple[FeatureTap, ...]
+    taps: tuple[Tap, ...]
     family: Family
     reason: str
 
@@ -67,7 +72,8 @@ def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
       class token is read, so its patch tokens never reach a class-token classifier.)
     * Networks whose every stage ends with a max-pool (VGG, AlexNet): the last three pools.
     * All others: the last layer at each of the three coarsest resolutions, at the level of the
-      network's stages.
+      network's stages. Grids have the image's aspect ratio, unless the network soon leaves it, as
+      one does that halves rows more often than columns.
 
     Raises:
         TapError: the network has no spatial features that these rules can see.
@@ -77,65 +83,13 @@ def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     if blocks is not None:
         return _tap_token_blocks(network, trace, blocks, family)
     candidates = _spatial_layers(network, trace)
+    if _end_early(candidates, trace):
+        candidates = _oblong_layers(trace) or candidates
     pools = _closing_pools(candidates) if family == "CNN" else []
     if pools:
         reason = "the last three max-pool outputs, because every stage of this CNN ends with one"
         return TapChoice(tuple(tap for _, tap in pools), family, reason)
     return _tap_stages(candidates, trace, family)
-
-
-def named_taps(
-    network: nn.Module, trace: NetworkTrace, given: Sequence[str | FeatureTap]
-) -> TapChoice:
-    """Make taps of the layers that the user named; ready taps are taken as they are.
-
-    Raises:
-        TapError: more than four, a layer that does not exist or was not run, or an output that
-            is no feature map.
-    """
-    names = [tap.layer if isinstance(tap, FeatureTap) else tap for tap in given]
-    if not 1 <= len(names) <= MOST_TAPS or len(set(names)) < len(names):
-        raise TapError(f"taps {names}", allowed="one to four different layer names")
-    records = trace.by_name()
-    taps = tuple(
-        tap
-        if isinstance(tap, FeatureTap) and _record(network, trace, tap.read_at)
-        else _named_tap(network, trace, name)
-        for tap, name in zip(given, names, strict=True)
-    )
-    in_order = sorted(taps, key=lambda tap: records[tap.read_at].order)
-    return TapChoice(tuple(in_order), _family_of_choice(network, trace), NAMED)
-
-
-def _family_of_choice(network: nn.Module, trace: NetworkTrace) -> Family:
-    """The family that the network has when its taps choose themselves."""
-    try:
-        return choose_taps(network, trace).family
-    except TapError:
-        return network_family(trace)
-
-
-def _named_tap(network: nn.Module, trace: NetworkTrace, name: str) -> FeatureTap:
-    record = _record(network, trace, name)
-    tap = describe_layer(network, trace, record)
-    if tap is None:
-        raise TapError(
-            f"the output of layer {name!r} has shape {record.shape}, which is no feature map",
-            allowed="(B, C, h, w), (B, h, w, C) or (B, tokens, C)",
-            remedy=_suggested_layers(trace),
-        )
-    return tap
-
-
-def _record(network: nn.Module, trace: NetworkTrace, name: str) -> LayerRecord:
-    record = trace.by_name().get(name)
-    if record is None:
-        exists = name in dict(network.named_modules())
-        problem = "gives no features" if exists else "does not exist"
-        near = near_matches(name, trace.by_name())
-        remedy = " or ".join(near) if near else _suggested_layers(trace)
-        raise TapError(f"layer {name!r} {problem}", remedy=remedy)
-    return record
 
 
 def network_family(trace: NetworkTrace) -> Family:
@@ -185,11 +139,11 @@ def _tap_token_blocks(
 
 def _spatial_layers(
     network: nn.Module, trace: NetworkTrace
-) -> list[tuple[LayerRecord, FeatureTap]]:
+) -> list[tuple[LayerRecord, LayerOutput]]:
     """All layers with a feature map of at least 2x2 places, without the maps of the classes."""
     attends = _attends(trace)
     grids = resolutions(trace)
-    found: list[tuple[LayerRecord, FeatureTap]] = []
+    found: list[tuple[LayerRecord, LayerOutput]] = []
     for layer in trace.layers:
         tap = spatial_tap(layer, trace.image_size)
         if tap is None and len(layer.shape) == 3 and layer.shape[0] == 1:
@@ -203,9 +157,26 @@ def _spatial_layers(
     return _without_reordered_tokens(network, features or found)
 
 
+def _end_early(candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace) -> bool:
+    return all(_place_in_network(tap, trace) < 0.5 for _, tap in candidates)
+
+
+def _oblong_layers(trace: NetworkTrace) -> list[tuple[LayerRecord, LayerOutput]]:
+    """All layers with a feature map of any aspect ratio, where no layer attends to tokens."""
+    if _attends(trace):
+        return []
+    taps = [(layer, oblong_tap(layer, trace.image_size)) for layer in trace.layers]
+    return [
+        (layer, tap)
+        for layer, tap in taps
+        if tap is not None and tap.channels >= FEWEST_CHANNELS
+        if tap.channels != trace.number_of_outputs and layer.kind not in ("Identity", "Dropout")
+    ]
+
+
 def _without_reordered_tokens(
-    network: nn.Module, found: list[tuple[LayerRecord, FeatureTap]]
-) -> list[tuple[LayerRecord, FeatureTap]]:
+    network: nn.Module, found: list[tuple[LayerRecord, LayerOutput]]
+) -> list[tuple[LayerRecord, LayerOutput]]:
     """Drop stages whose tokens do not stand row by row.
 
     Hiera keeps the tokens of a window together until its last pooling; only the coarsest grid is
@@ -219,8 +190,8 @@ def _without_reordered_tokens(
 
 
 def _closing_pools(
-    candidates: list[tuple[LayerRecord, FeatureTap]],
-) -> list[tuple[LayerRecord, FeatureTap]]:
+    candidates: list[tuple[LayerRecord, LayerOutput]],
+) -> list[tuple[LayerRecord, LayerOutput]]:
     """The last three max-pools, if no convolution with spatial output follows the last one."""
     pools = [(layer, tap) for layer, tap in candidates if "maxpool2d" in layer.kind.lower()]
     if len(pools) < NUMBER_OF_TAPS:
@@ -232,15 +203,13 @@ def _closing_pools(
 
 
 def _tap_stages(
-    candidates: list[tuple[LayerRecord, FeatureTap]], trace: NetworkTrace, family: Family
+    candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace, family: Family
 ) -> TapChoice:
     if not candidates:
-        raise TapError(
-            "no layer of this network has spatial output that is seen in its shape",
-            remedy=_suggested_layers(trace),
-        )
+        problem = "no layer of this network has spatial output that is seen in its shape"
+        raise _nothing_seen(problem, trace)
     coarsest = min(_places(tap) for _, tap in candidates)
-    by_depth: dict[int, dict[int, FeatureTap]] = defaultdict(dict)
+    by_depth: dict[int, dict[int, LayerOutput]] = defaultdict(dict)
     for layer, tap in sorted(candidates, key=lambda pair: pair[0].order):
         # Later layers overwrite earlier ones of the same resolution.
         by_depth[layer.depth][_places(tap)] = tap
@@ -268,8 +237,8 @@ def _tap_stages(
 
 
 def _coarsest_stages(
-    found: dict[int, FeatureTap], candidates: list[tuple[LayerRecord, FeatureTap]]
-) -> list[FeatureTap]:
+    found: dict[int, LayerOutput], candidates: list[tuple[LayerRecord, LayerOutput]]
+) -> list[LayerOutput]:
     """The taps of one level at its coarsest resolutions, the coarsest one first."""
     chosen = [found[places] for places in sorted(found)[:NUMBER_OF_TAPS]]
     if len(chosen) > 1:
@@ -278,8 +247,8 @@ def _coarsest_stages(
 
 
 def _work_after(
-    chosen: list[FeatureTap],
-    candidates: list[tuple[LayerRecord, FeatureTap]],
+    chosen: list[LayerOutput],
+    candidates: list[tuple[LayerRecord, LayerOutput]],
     trace: NetworkTrace,
 ) -> float:
     """The largest share of a stage's layers that run after its tap.
@@ -296,8 +265,8 @@ def _work_after(
 
 
 def _sibling(
-    coarsest: FeatureTap, finer: FeatureTap, candidates: list[tuple[LayerRecord, FeatureTap]]
-) -> FeatureTap:
+    coarsest: LayerOutput, finer: LayerOutput, candidates: list[tuple[LayerRecord, LayerOutput]]
+) -> LayerOutput:
     """The coarsest stage beside the finer one, rather than a layer of the head after it."""
     parent = finer.layer.rpartition(".")[0]
     beside = [
@@ -308,27 +277,40 @@ def _sibling(
     return beside[-1] if beside else coarsest
 
 
-def _refuse_early(last: FeatureTap, trace: NetworkTrace) -> None:
+def _refuse_early(last: LayerOutput, trace: NetworkTrace) -> None:
     """A network whose spatial layers all come early does its work where no rule can see it."""
     if _place_in_network(last, trace) < 0.5:
-        raise TapError(
+        raise _nothing_seen(
             f"the last layer with a recognisable grid, {last.layer}, comes before half of this "
             "network's layers",
-            remedy=_suggested_layers(trace),
+            trace,
         )
 
 
-def _place_in_network(tap: FeatureTap, trace: NetworkTrace) -> float:
+def _nothing_seen(problem: str, trace: NetworkTrace) -> TapError:
+    tokens_first = [layer for layer in trace.layers if has_tokens_first(layer)]
+    if not tokens_first:
+        return TapError(problem, remedy=suggested_layers(trace))
+    last = tokens_first[-1]
+    return TapError(
+        f"tokens that come before the batch: the output of layer {last.name!r} has shape "
+        f"{last.shape} for one image",
+        allowed="(B, tokens, C)",
+        remedy=BATCH_FIRST,
+    )
+
+
+def _place_in_network(tap: LayerOutput, trace: NetworkTrace) -> float:
     """0 for the first layer that finishes, 1 for the last one before the head's vectors."""
     latest = max(layer.order for layer in trace.layers if len(layer.shape) > 2)
     return trace.by_name()[tap.layer].order / latest if latest else 1.0
 
 
 def _tap_isotropic(
-    candidates: list[tuple[LayerRecord, FeatureTap]], trace: NetworkTrace
+    candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace
 ) -> TapChoice:
     """Networks of a single resolution: the last of their repeated blocks."""
-    siblings: dict[tuple[str, str, tuple[int, ...]], list[FeatureTap]] = defaultdict(list)
+    siblings: dict[tuple[str, str, tuple[int, ...]], list[LayerOutput]] = defaultdict(list)
     for layer, tap in candidates:
         siblings[layer.name.rpartition(".")[0], layer.kind, layer.shape].append(tap)
     # Of runs of the same length, the outermost one.
@@ -339,11 +321,11 @@ def _tap_isotropic(
     return TapChoice(chosen, family, f"the last {len(chosen)} layers of its only resolution")
 
 
-def _places(tap: FeatureTap) -> int:
+def _places(tap: LayerOutput) -> int:
     return tap.grid[0] * tap.grid[1]
 
 
-def _suggested_layers(trace: NetworkTrace) -> str:
+def suggested_layers(trace: NetworkTrace) -> str:
     """What to pass as taps, for an error message: the latest layers that look spatial."""
     spatial = [
         layer

@@ -1,96 +1,130 @@
-"""Taps by their names, and what they read in a forward pass."""
+"""What taps read in one forward pass."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ttame.errors import TapError, near_matches
-from ttame.features.feature_taps import CONTRIBUTIONS, NORMALISED, FeatureTap, layers_read_by
-from ttame.features.layer_layouts import describe_layer
-from ttame.features.normalised_average import normalised_averages, reading_shares
-from ttame.features.token_contributions import contributions_tap, reading_contributions
-from ttame.networks.frozen_network import frozen
-from ttame.networks.layer_outputs import reading
-from ttame.networks.network_trace import NetworkTrace, noise_images
+from ttame.networks.function_replacement import Operation, Replacement, replacing_functions
+from ttame.networks.layer_outputs import (
+    InputAction,
+    OutputAction,
+    first_tensor,
+    put_first_tensor,
+    watching,
+    watching_inputs,
+)
+from ttame.networks.network_trace import NetworkTrace
+
+
+class TapReading:
+    """Collects what taps read in one forward pass.
+
+    A tap says in its ``read`` what it has to watch; the hooks are there while :meth:`watching`
+    lasts, for this thread only.
+
+    Args:
+        network: not behind ``torch.compile``.
+        trace: of the network.
+        passing_copies: where a layer's output carries a graph, let the network go on with a copy
+            of it, so that layers that work in place behind it leave it alone.
+
+    Attributes:
+        outputs: tap to what it read: a layer's (first) output tensor, or what its kind of tap
+            computes, in the layer's layout. Fills during the pass.
+    """
+
+    def __init__(
+        self, network: nn.Module, trace: NetworkTrace, *, passing_copies: bool = False
+    ) -> None:
+        self.network = network
+        self.trace = trace
+        self.outputs: dict[Any, Any] = {}
+        self._passing_copies = passing_copies
+        self._versions: dict[Hashable, int] = {}
+        self._exits: list[tuple[nn.Module, OutputAction]] = []
+        self._entries: list[tuple[nn.Module, InputAction]] = []
+        self._replacements: list[Mapping[Operation, Replacement]] = []
+
+    def at_output(self, layer: str, action: OutputAction) -> None:
+        """Call ``action(module, output)`` after each run of a layer."""
+        self._exits.append((self.network.get_submodule(layer), action))
+
+    def at_input(self, layer: str, action: InputAction) -> None:
+        """Call ``action(module, args, kwargs)`` before each run of a layer."""
+        self._entries.append((self.network.get_submodule(layer), action))
+
+    def replacing(self, replacements: Mapping[Operation, Replacement]) -> None:
+        """Replace single operations during the pass."""
+        self._replacements.append(replacements)
+
+    def keep(self, tap: Hashable, output: Any) -> Any:
+        """Keep a layer's output as it was put out, whatever works on it in place afterwards.
+
+        Returns:
+            What the network should go on with; ``None`` for the output itself.
+        """
+        tensor = first_tensor(output)
+        if tensor is None or not tensor.requires_grad:
+            self.outputs[tap] = None if tensor is None else tensor.clone()
+            return None
+        # With a graph the tensor itself is kept, since gradients are taken with respect to it.
+        self.outputs[tap] = tensor
+        if self._passing_copies:
+            return put_first_tensor(output, tensor.clone())
+        self._versions[tap] = tensor._version
+        return None
+
+    @property
+    def was_changed(self) -> bool:
+        """Whether something worked in place on an output that was kept; copies prevent it."""
+        return any(self.outputs[tap]._version != was for tap, was in self._versions.items())
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch what the taps asked for while the block runs one forward pass."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(watching(self._exits))
+            stack.enter_context(watching_inputs(self._entries))
+            for replacements in self._replacements:
+                stack.enter_context(replacing_functions(replacements))
+            yield
+
+
+class ReadsItself(Protocol):
+    """A tap, as a reading sees it."""
+
+    def read(self, reading: TapReading) -> None:
+        """Say what has to be watched, so that ``reading.outputs[self]`` fills."""
 
 
 @contextlib.contextmanager
 def reading_taps(
-    network: nn.Module, trace: NetworkTrace, taps: Sequence[FeatureTap]
-) -> Iterator[dict[str, Any]]:
-    """Collect what taps read while the block runs in this thread.
+    network: nn.Module,
+    trace: NetworkTrace,
+    taps: Sequence[ReadsItself],
+    *,
+    passing_copies: bool = False,
+) -> Iterator[TapReading]:
+    """Collect what taps read in the one forward pass that the block runs in this thread.
 
     Args:
         network: not behind ``torch.compile``.
         trace: of the network.
         taps: of any kind.
-
-    Yields:
-        A dict that fills during the forward pass: tap name to a layer's output as it returned it,
-        to (B, T, D) contributions, or to shares in the layout of the layer.
+        passing_copies: see :class:`TapReading`.
     """
-    modules = dict(network.named_modules())
-    plain = {tap.layer: modules[tap.layer] for tap in taps if tap.is_output}
-    with contextlib.ExitStack() as stack:
-        outputs = stack.enter_context(reading(plain))
-        for tap in taps:
-            if tap.holds_contributions:
-                stack.enter_context(reading_contributions(network, trace, tap, outputs))
-            elif tap.normalised_by:
-                stack.enter_context(reading_shares(network, tap, outputs))
-        yield outputs
+    reading = TapReading(network, trace, passing_copies=passing_copies)
+    for tap in taps:
+        tap.read(reading)
+    with reading.watching():
+        yield reading
 
 
-def described_tap(network: nn.Module, trace: NetworkTrace, name: str, of: str) -> FeatureTap | str:
-    """The tap of a name that is no layer's; any other name as it is.
-
-    Args:
-        network: in any mode; not behind ``torch.compile``.
-        trace: of the network.
-        name: as in :attr:`ttame.FeatureTap.layer`.
-        of: what messages call the network.
-
-    Raises:
-        TapError: the network has no such contributions or shares.
-    """
-    if name.startswith(CONTRIBUTIONS):
-        contributions = contributions_tap(network, trace, name)
-        if contributions is None:
-            raise TapError(
-                f"tap {name!r} of {of}, where it is not found what tokens add to a class token",
-                allowed="a Vision Transformer whose logits are linear in its class token",
-            )
-        return contributions
-    if name.startswith(NORMALISED):
-        return _normalised_tap(network, trace, name, of)
-    return name
-
-
-def _normalised_tap(network: nn.Module, trace: NetworkTrace, name: str, of: str) -> FeatureTap:
-    records = trace.by_name()
-    parts = layers_read_by(name)
-    for part in parts:
-        if len(parts) != 2 or part not in records:
-            near = near_matches(part, records)
-            raise TapError(
-                f"tap {name!r} of {of}, where no layer {part!r} runs",
-                allowed=f"{NORMALISED}LAYER:NORM with the names of two layers that run",
-                remedy=f"{near[0]} for {part}" if near else "ttame inspect, which names layers",
-            )
-    layer = describe_layer(network, trace, records[parts[0]])
-    with torch.no_grad(), frozen(network):
-        images = noise_images(network, trace.image_size)
-        found = normalised_averages(network, trace, [layer] if layer else [], images)
-    for tap in found:
-        if tap.layer == name:
-            return tap
-    raise TapError(
-        f"tap {name!r} of {of}, where the average of {parts[0]!r} is not what {parts[1]!r} "
-        "normalises",
-        allowed="a network that averages its features and normalises then",
-    )
+def kept_copy(output: Any) -> Tensor | None:
+    """A copy of the (first) tensor in an output, in its graph if it has one."""
+    tensor = first_tensor(output)
+    return None if tensor is None else tensor.clone()

@@ -15,35 +15,66 @@ evidence for the class at a token, exact for the direct path and silent about th
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttame.errors import TapError
-from ttame.features.feature_taps import CONTRIBUTIONS, FeatureTap
+from ttame.features.feature_taps import GridTap
 from ttame.features.layer_layouts import describe_layer, token_blocks
 from ttame.features.normalised_average import alike, normalised_as
+from ttame.features.tap_reading import TapReading
 from ttame.networks.frozen_network import frozen
-from ttame.networks.function_replacement import Operation, Replacement, replacing_functions
-from ttame.networks.layer_outputs import (
-    InputAction,
-    OutputAction,
-    first_tensor,
-    watching,
-    watching_inputs,
-)
+from ttame.networks.function_replacement import Operation, Replacement
+from ttame.networks.layer_outputs import first_tensor
 from ttame.networks.network_trace import LayerRecord, NetworkTrace, noise_images, run_network
 
 Function = Callable[..., Any]
 Arguments = tuple[Any, ...]
 
 
-def contributions_tap(network: nn.Module, trace: NetworkTrace, features: str) -> FeatureTap | None:
+@dataclasses.dataclass(frozen=True)
+class TokenContributions(GridTap):
+    """What each token adds to the class token; its ``layer`` is the final normalisation.
+
+    ``tap.prefix`` and ``tap.feature_map`` take the (B, T, D) contributions as they take tokens.
+    """
+
+    holds: ClassVar[str] = "what each token adds to the class token"
+    mark: ClassVar[str] = "contributions"
+
+    def to_config(self) -> str:
+        """``contributions:NORM``."""
+        return f"{self.mark}:{self.layer}"
+
+    def read(self, reading: TapReading) -> None:
+        """Watch the blocks, and add up what their tokens give."""
+        self.watched(reading, _Passage)
+
+    def watched(self, reading: TapReading, passage: type[_Passage]) -> _Contributions:
+        """Watch the blocks with one :class:`_Passage` each; what will be seen of them."""
+
+        def keep(contributions: Tensor) -> None:
+            reading.outputs[self] = contributions
+
+        found = token_blocks(reading.trace)
+        assert found is not None
+        contributions = _Contributions(keep, passage)
+        for block in found.blocks:
+            reading.at_input(block.name, contributions.enter)
+            reading.at_output(block.name, contributions.leave)
+        reading.at_input(self.layer, contributions.finish)
+        reading.replacing(contributions.replacements())
+        return contributions
+
+
+def contributions_tap(
+    network: nn.Module, trace: NetworkTrace, features: str
+) -> TokenContributions | None:
     """Describe what the tokens add to the class token, and check on noise that it is so.
 
     In each block the contributions of all tokens, and the biases, must be together what attention
@@ -56,30 +87,30 @@ def contributions_tap(network: nn.Module, trace: NetworkTrace, features: str) ->
         network: in any mode; not behind ``torch.compile``.
         trace: of the network.
         features: name of the layer that gives the class token which the last linear layer reads:
-            the final normalisation or a layer that ends with it; or the name of the tap itself.
+            the final normalisation or a layer that ends with it.
 
     Returns:
-        A tap with tokens, named ``contributions:`` and the name of the normalisation; ``None``
-        where the network has no such blocks, or what they add is not found.
+        A tap with tokens at the normalisation; ``None`` where the network has no such blocks, or
+        what they add is not found.
 
     Example:
         >>> import timm
         >>> from ttame.networks.network_trace import trace_network
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2)
         >>> trace = trace_network(network, (32, 32))
-        >>> contributions_tap(network, trace, "norm").layer
-        'contributions:norm'
+        >>> contributions_tap(network, trace, "norm").in_words()
+        'contributions:norm: 192 channels on a 2x2 grid, tokens with 1 before the patches'
     """
-    norm = _final_norm(network, trace, features.removeprefix(CONTRIBUTIONS))
+    norm = _final_norm(network, trace, features)
     blocks = token_blocks(trace)
     if norm is None or blocks is None or norm.order < blocks.blocks[-1].order:
         return None
-    tap = describe_layer(network, trace, norm)
-    if tap is None or not tap.prefix_tokens:
+    tokens = describe_layer(network, trace, norm)
+    if tokens is None or not tokens.prefix_tokens:
         return None
-    tap = dataclasses.replace(tap, layer=CONTRIBUTIONS + tap.layer)
-    watching_all = reading_contributions(network, trace, tap, {}, _CheckedPassage)
-    with torch.no_grad(), frozen(network), watching_all as found:
+    tap, reading = TokenContributions.like(tokens), TapReading(network, trace)
+    found = tap.watched(reading, _CheckedPassage)
+    with torch.no_grad(), frozen(network), reading.watching():
         run_network(network, noise_images(network, trace.image_size))
     return tap if _is_whole(found, len(blocks.blocks)) else None
 
@@ -288,42 +319,3 @@ class _Contributions:
             "multiply": multiply,
             "add": add,
         }
-
-
-@contextlib.contextmanager
-def reading_contributions(
-    network: nn.Module,
-    trace: NetworkTrace,
-    tap: FeatureTap,
-    outputs: dict[str, Any],
-    passage: type[_Passage] = _Passage,
-) -> Iterator[_Contributions]:
-    """Put contributions into ``outputs``, under the tap's name, while the block runs.
-
-    Args:
-        network: not behind ``torch.compile``.
-        trace: of the network.
-        tap: as :func:`contributions_tap` gives it.
-        outputs: gets (B, T, D).
-        passage: what watches a block at work.
-    """
-
-    def keep(contributions: Tensor) -> None:
-        outputs[tap.layer] = contributions
-
-    norm = network.get_submodule(tap.read_at)
-    found = token_blocks(trace)
-    assert found is not None
-    blocks = [network.get_submodule(block.name) for block in found.blocks]
-    contributions = _Contributions(keep, passage)
-    entries: list[tuple[nn.Module, InputAction]] = [
-        *((block, contributions.enter) for block in blocks),
-        (norm, contributions.finish),
-    ]
-    exits: list[tuple[nn.Module, OutputAction]] = [(block, contributions.leave) for block in blocks]
-    with (
-        watching_inputs(entries),
-        watching(exits),
-        replacing_functions(contributions.replacements()),
-    ):
-        yield contributions

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ttame.errors import TapError
 from ttame.networks.giving_back import Joining, Lent, Loan, lock
 
 _active: ContextVar[tuple[object, ...]] = ContextVar("ttame_active_readers", default=())
@@ -226,3 +227,16 @@ def first_tensor(output: Any) -> Tensor | None:
         if found is not None:
             return found
     return None
+
+
+def put_first_tensor(output: Any, tensor: Tensor) -> Any:
+    """A layer's output with its first tensor exchanged: the tensor itself, or the tuple's first.
+
+    Raises:
+        TapError: an output of another kind.
+    """
+    if isinstance(output, Tensor):
+        return tensor
+    if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
+        return type(output)([tensor, *output[1:]])  # type: ignore[call-arg]
+    raise TapError(f"a layer that returns a {type(output).__name__}", allowed="tokens, or a tuple")

@@ -18,27 +18,58 @@ from ttame.signal_handlers import raised_by_signal_handler
 
 
 @dataclasses.dataclass(frozen=True)
+class LayerRun:
+    """One call of a layer during the dry run.
+
+    Attributes:
+        shape: of the (first) output tensor, batch included; empty where it gave none.
+        order: how many calls of layers had finished before it.
+    """
+
+    shape: tuple[int, ...]
+    order: int
+
+
+@dataclasses.dataclass(frozen=True)
 class LayerRecord:
-    """The last output of one layer during the dry run.
+    """What one layer put out during the dry run: in its last run, unless asked for another.
 
     Attributes:
         name: dotted name in the network, as in ``named_modules``.
         kind: the class name of the module.
-        shape: of the (first) output tensor, batch included.
-        order: how many layers had finished before it.
+        runs: every call of the layer, from the first to the last.
         is_leaf: whether the layer has no layers inside.
+        run: which of the runs the record speaks of; -1 for the last, 0 for the first.
     """
 
     name: str
     kind: str
-    shape: tuple[int, ...]
-    order: int
+    runs: tuple[LayerRun, ...]
     is_leaf: bool
+    run: int = -1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the (first) output tensor of this run, batch included; empty where it gave none."""
+        return self.runs[self.run].shape
+
+    @property
+    def order(self) -> int:
+        """How many calls of layers had finished before this one."""
+        return self.runs[self.run].order
 
     @property
     def depth(self) -> int:
         """The number of parts of the dotted name."""
         return self.name.count(".") + 1
+
+    def at(self, run: int) -> LayerRecord:
+        """The same layer in another of its runs.
+
+        Args:
+            run: -1 for the last, or 0 to the number of runs less one.
+        """
+        return dataclasses.replace(self, run=run)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,7 +77,8 @@ class NetworkTrace:
     """What one dry run showed.
 
     Attributes:
-        layers: in the order in which they finished; inner layers before the ones around them.
+        layers: in the order in which their last runs finished; inner layers before the ones
+            around them. Only those whose last run put out a tensor of two or more dimensions.
         image_size: (H, W) of the input.
         number_of_outputs: N of the (B, N) numbers that the network returns.
         output: (1, N), what it returned for the constant image.
@@ -74,27 +106,32 @@ def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTra
         ClassifierError: the network fails on such an input, or its output is not (B, N).
     """
     network = uncompiled(network)
-    records: dict[str, LayerRecord] = {}
+    runs: dict[str, list[LayerRun]] = {}
     finished = 0
 
-    def note(name: str, module: nn.Module, output: Any) -> None:
+    def note(name: str, output: Any) -> None:
         nonlocal finished
         tensor = first_tensor(output)
-        # A layer that runs several times is filed under its last run.
-        records.pop(name, None)
-        if tensor is not None and tensor.ndim >= 2:
-            is_leaf = next(module.children(), None) is None
-            kind = type(module).__name__
-            records[name] = LayerRecord(name, kind, tuple(tensor.shape), finished, is_leaf)
+        shape = () if tensor is None else tuple(tensor.shape)
+        runs.setdefault(name, []).append(LayerRun(shape, finished))
         finished += 1
 
     def noter(name: str) -> Any:
-        return lambda module, output: note(name, module, output)
+        return lambda _module, output: note(name, output)
 
     layers = [(module, noter(name)) for name, module in network.named_modules() if name]
     with frozen(network), torch.no_grad(), watching(layers):
         output = run_network(network, blank_image(network, image_size))
-    return NetworkTrace(tuple(records.values()), image_size, int(output.shape[1]), output.detach())
+    records = [_record(network, name, seen) for name, seen in runs.items()]
+    in_order = sorted(records, key=lambda record: record.order)
+    spoken_of = tuple(record for record in in_order if len(record.shape) >= 2)
+    return NetworkTrace(spoken_of, image_size, int(output.shape[1]), output.detach())
+
+
+def _record(network: nn.Module, name: str, runs: list[LayerRun]) -> LayerRecord:
+    module = network.get_submodule(name)
+    is_leaf = next(module.children(), None) is None
+    return LayerRecord(name, type(module).__name__, tuple(runs), is_leaf)
 
 
 def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:

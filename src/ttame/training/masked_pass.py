@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
+from ttame.features.feature_taps import LayerOutput
 from ttame.images.pixel_masking import MaskingSpace, mask_images
 from ttame.images.saliency_maps import resize_maps
-from ttame.networks.layer_outputs import uncompiled, watching
+from ttame.networks.layer_outputs import uncompiled
 from ttame.training.training_settings import TrainingSettings
 
 
@@ -57,17 +58,23 @@ def masking_space(classifier: Classifier, settings: TrainingSettings) -> Masking
 
 def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor) -> Tensor:
     tap = classifier.taps[-1]
+    if not isinstance(tap, LayerOutput):
+        raise ExplainerError(
+            f"masking the features of {tap}, which is read beside the network",
+            allowed="a layer whose output the logits depend on",
+            remedy=f"--taps {tap.layer}",
+        )
     if tap.layout == "tokens":
         raise ExplainerError(
-            f"masking the features of {tap.layer}, which are tokens",
+            f"masking the features of {tap}, which are tokens",
             allowed="a CNN",
             remedy="--preset l-cam-img",
         )
 
-    def multiply(_module: nn.Module, output: Any) -> Tensor:
+    def multiply(output: Any) -> Tensor:
         if not isinstance(output, Tensor):
             raise ExplainerError(
-                f"masking the features of {tap.layer}, whose output is a {type(output).__name__}",
+                f"masking the features of {tap}, whose output is a {type(output).__name__}",
                 allowed="a layer that returns a tensor",
                 remedy="--preset l-cam-img",
             )
@@ -75,6 +82,5 @@ def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor)
         mask = mask.to(output.dtype)
         return output * (mask if tap.layout == "channels first" else mask.permute(0, 2, 3, 1))
 
-    layer = uncompiled(classifier.network).get_submodule(tap.layer)
-    with watching([(layer, multiply)]):
+    with tap.exchanging(uncompiled(classifier.network), classifier.trace, multiply):
         return classifier.logits(images)

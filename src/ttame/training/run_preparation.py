@@ -18,6 +18,7 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import Augmentation, PreparedImages
 from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.features.feature_taps import LayerOutput
 from ttame.features.tap_choice import NAMED
 from ttame.files.printable_names import printable
 from ttame.processes import (
@@ -171,7 +172,7 @@ def _new_run(
             settings=settings.as_json(),
             data=photos.fingerprint(),
             classifier=classifier.fingerprint(),
-            taps=tuple(tap.layer for tap in classifier.taps),
+            taps=tuple(tap.to_config() for tap in classifier.taps),
             preprocessing=_as_read_from_json(classifier.preprocessing.as_json()),
         ),
         accelerator=accelerator,
@@ -198,15 +199,15 @@ def _check_method(classifier: Classifier, settings: TrainingSettings) -> None:
     last = classifier.taps[-1]
     if settings.masked == "features" and last.layout == "tokens":
         raise ExplainerError(
-            f"masking the features of {last.layer}, which are tokens",
+            f"masking the features of {last}, which are tokens",
             allowed="a CNN",
             remedy="--preset l-cam-img",
         )
-    if settings.masked == "features" and not last.is_output:
+    if settings.masked == "features" and not isinstance(last, LayerOutput):
         raise ExplainerError(
-            f"masking the features of {last.layer}, which is read beside the network",
+            f"masking the features of {last}, which is read beside the network",
             allowed="a layer whose output the logits depend on",
-            remedy=f"--taps {last.read_at}",
+            remedy=f"--taps {last.layer}",
         )
 
 
@@ -314,7 +315,7 @@ def _command(
     for name, value in recipe.network_options.items():
         words += ["--network-option", f"{name}={json.dumps(value)}"]
     if classifier.tap_choice.reason == NAMED:
-        words += ["--taps", ",".join(tap.layer for tap in classifier.taps)]
+        words += ["--taps", ",".join(str(tap) for tap in classifier.taps)]
     # A name that is no text would make the configuration unreadable.
     shown = [printable(place) for place in places]
     return train_command(settings, words, shown, printable(str(folder.path)))

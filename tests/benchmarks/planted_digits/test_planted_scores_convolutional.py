@@ -36,7 +36,7 @@ def test_the_digit_decides_and_nothing_else(found: FoundDigits) -> None:
 def test_its_average_is_normalised(found: FoundDigits) -> None:
     end = find_linear_end(found.classifier)
     assert end is not None
-    assert (end.features.read_at, end.features.normalised_by) == ("features", "norm")
+    assert end.features.to_config() == "normalised:features:norm"
 
 
 @pytest.mark.parametrize("name", FIND_THE_DIGIT)

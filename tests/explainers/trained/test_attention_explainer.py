@@ -35,6 +35,7 @@ from ttame.explainers.trained.head_cost import head_cost
 from ttame.explainers.trained.head_plan import plan_head
 from ttame.explainers.trained.head_settings import HeadSettings
 from ttame.explainers.trained.shared_head import SharedHead
+from ttame.features.token_contributions import TokenContributions
 from ttame.images.map_details import with_details
 
 FEW_SHOT = HeadSettings("few-shot", maps="sigmoid")
@@ -66,7 +67,7 @@ def noise(classifier: Classifier, images: int = 2) -> Tensor:
 
 
 def layers(explainer: AttentionExplainer) -> list[str]:
-    return [tap.layer for tap in explainer.classifier.taps]
+    return [str(tap) for tap in explainer.classifier.taps]
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -366,7 +367,7 @@ def test_no_method_takes_contributions_for_a_layer(method: str) -> None:
         make_explainer(method, classifier, layer="contributions:norm")
     assert "\n" not in str(caught.value)
     reading = few_shot(classifier).classifier
-    assert reading.taps[-1].holds_contributions
+    assert isinstance(reading.taps[-1], TokenContributions)
     images = noise(classifier, 1)
     expected = make_explainer(method, classifier)(images).maps
     assert torch.equal(make_explainer(method, reading)(images).maps, expected)

@@ -18,7 +18,7 @@ from ttame.explainers.trained.attention_head import (
     map_grid,
 )
 from ttame.explainers.trained.head_settings import HeadSettings
-from ttame.features.feature_taps import FeatureTap
+from ttame.features.feature_taps import LayerOutput
 
 ABLATIONS = {
     "no-skip": "noskip",
@@ -50,7 +50,7 @@ def test_running_statistics_after_a_training_pass_equal_the_published_ones() -> 
 @pytest.mark.parametrize("gate", ["discard", "multiply"])
 def test_vit_head_equals_the_published_one(gate: str, mode: str) -> None:
     golden = Golden("attention_vit")
-    tap = FeatureTap("any", "tokens", 24, (14, 14), (224, 224), prefix_tokens=1)
+    tap = LayerOutput("any", "tokens", 24, (14, 14), (224, 224), prefix_tokens=1)
     features = []
     for i, tokens in enumerate(golden.several("input.tokens{i}")):
         feature_map = tap.feature_map(tokens, (224, 224))

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier, FeatureReading
-from ttame.classifiers.transformer_layout import put_first_tensor
 from ttame.errors import ClassifierError
 from ttame.explainers.contract.memory_budget import (
     MARGIN,
@@ -20,8 +19,8 @@ from ttame.explainers.contract.memory_budget import (
     items_at_once,
     part_of,
 )
-from ttame.features.feature_taps import FeatureTap
-from ttame.networks.layer_outputs import uncompiled, watching
+from ttame.explainers.passes.tapped_output import exchanging_output, tapped_output
+from ttame.networks.layer_outputs import put_first_tensor
 from ttame.networks.network_trace import blank_image
 
 MOST_TAILS_AT_ONCE = 512
@@ -78,10 +77,8 @@ class TailPass:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
-        self.tap: FeatureTap = classifier.taps[0]
-        self.layer: nn.Module = uncompiled(classifier.network).get_submodule(self.tap.layer)
+        self.tap = tapped_output(classifier)
         blank = blank_image(classifier.network, classifier.preprocessing.input_size)
-        self._runs = self._count_runs(blank)
         self.reads_nothing_else = self._takes_another_batch(blank)
 
     @torch.no_grad()
@@ -93,10 +90,10 @@ class TailPass:
         """
         meter = ActivationMeter()
 
-        def restart(_module: nn.Module, _output: Any) -> None:
+        def restart(_output: Any) -> None:
             meter.restart()
 
-        with watching([(self.layer, restart)]), meter:
+        with exchanging_output(self.classifier, restart), meter:
             reading = self.classifier.read_features(images)
         return reading, int(MARGIN * meter.peak / len(images))
 
@@ -139,28 +136,11 @@ class TailPass:
         return items_at_once(bytes_per_variant, budget, MOST_TAILS_AT_ONCE)
 
     def _logits(self, images: Tensor, changed: Tensor) -> Tensor:
-        run = 0
+        def put(output: Any) -> Any:
+            return put_first_tensor(output, changed)
 
-        def put(_module: nn.Module, output: Any) -> Any:
-            nonlocal run
-            run += 1
-            # A layer that runs several times is tapped at its last run.
-            return put_first_tensor(output, changed) if run == self._runs else None
-
-        with watching([(self.layer, put)]):
+        with exchanging_output(self.classifier, put):
             return self.classifier.logits(images, rows=len(changed))
-
-    @torch.no_grad()
-    def _count_runs(self, images: Tensor) -> int:
-        runs = 0
-
-        def count(_module: nn.Module, _output: Any) -> None:
-            nonlocal runs
-            runs += 1
-
-        with watching([(self.layer, count)]):
-            self.classifier.logits(images)
-        return runs
 
     @torch.no_grad()
     def _takes_another_batch(self, blank: Tensor) -> bool:

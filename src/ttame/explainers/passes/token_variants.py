@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.transformer_layout import TransformerLayout, put_first_tensor
+from ttame.classifiers.transformer_layout import TransformerLayout
 from ttame.explainers.contract.class_scores import ScoreKind, class_scores
 from ttame.explainers.contract.memory_budget import in_chunks, items_at_once
-from ttame.networks.layer_outputs import uncompiled, watching
+from ttame.networks.layer_outputs import put_first_tensor, uncompiled, watching
 from ttame.outputs import Outputs
 
 COPIES_OF_A_VARIANT = 4

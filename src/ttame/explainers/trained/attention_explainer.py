@@ -79,7 +79,7 @@ class AttentionExplainer(Explainer):
             "parts": list(self.head.settings.parts),
             "details": self.head.settings.details,
             "maps": self.head.settings.maps,
-            "taps": [tap.layer for tap in self.classifier.taps],
+            "taps": [tap.to_config() for tap in self.classifier.taps],
         }
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> None:

@@ -191,7 +191,7 @@ def config_of(
                 class_names=recipe.class_names,
                 weights_seed=recipe.weights_seed,
             ),
-            taps=tuple(tap.layer for tap in classifier.taps),
+            taps=tuple(tap.to_config() for tap in classifier.taps),
             preprocessing=classifier.preprocessing.as_json(),
             outputs=classifier.outputs.kind,
         ),

@@ -27,7 +27,7 @@ from ttame.explainers.trained.explainer_config import (
 )
 from ttame.explainers.trained.explainer_places import find_explainer
 from ttame.explainers.trained.head_plan import TrainedHead
-from ttame.features.feature_taps import layers_read_by
+from ttame.features.tap_names import parse_tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import first_line
@@ -164,7 +164,7 @@ def _classifier_for(
         except TapError as problem:
             trained_at = tuple(saved.preprocessing["input_size"])
             ran = classifier.trace.by_name()
-            same_layers = all(ran.keys() >= set(layers_read_by(name)) for name in saved.taps)
+            same_layers = all(ran.keys() >= set(parse_tap(text).layers) for text in saved.taps)
             if same_layers and classifier.preprocessing.input_size != trained_at:
                 raise OtherClassifierError(
                     f"{folder.name} on images of {_in_pixels(classifier.preprocessing.input_size)} "

@@ -15,8 +15,9 @@ from ttame.errors import ExplainerError
 from ttame.explainers.trained.attention_head import AttentionHead
 from ttame.explainers.trained.head_settings import HeadSettings
 from ttame.explainers.trained.shared_head import HeadInputs, SharedHead
-from ttame.features.feature_taps import CONTRIBUTIONS, NORMALISED, FeatureTap
 from ttame.features.tap_choice import MOST_TAPS
+from ttame.features.tap_names import Tap, parse_tap
+from ttame.features.token_contributions import TokenContributions
 
 TrainedHead = AttentionHead | SharedHead
 
@@ -41,12 +42,12 @@ class HeadPlan:
         """Name of the tap that a few-shot head's prior is made of; ``None`` without a prior."""
         if self.inputs is None or self.inputs.pooled is None:
             return None
-        return self.classifier.taps[self.inputs.pooled].layer
+        return str(self.classifier.taps[self.inputs.pooled])
 
     @property
     def reads_contributions(self) -> bool:
         """Whether the prior is made of what tokens add to the class token."""
-        return any(tap.holds_contributions for tap in self.classifier.taps)
+        return any(isinstance(tap, TokenContributions) for tap in self.classifier.taps)
 
     def make(self, seed: int = 0) -> TrainedHead:
         """The untrained head, whose initial weights the seed decides."""
@@ -85,16 +86,16 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
     end = find_linear_end(classifier)
     layer = end.layer if end is not None else find_class_layer(classifier)
     width = linear_layer(classifier, layer).in_features if layer else 0
-    branched = [tap.layer for tap in classifier.taps]
+    branched = classifier.taps
     pooled = None
     if end is not None and settings.prior:
         evidence = evidence_tap(classifier, end)
         classifier = _also_reading(classifier, evidence)
-        pooled = evidence.layer
-    read = [tap.layer for tap in classifier.taps]
+        pooled = str(evidence)
+    read = [str(tap) for tap in classifier.taps]
     inputs = HeadInputs(
         channels=tuple(tap.channels for tap in classifier.taps),
-        branched=tuple(read.index(name) for name in branched),
+        branched=tuple(read.index(str(tap)) for tap in branched),
         pooled=None if pooled is None else read.index(pooled),
         class_layer=layer or "",
         class_width=width,
@@ -103,10 +104,10 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
     return HeadPlan(classifier, settings, inputs)
 
 
-def _also_reading(classifier: Classifier, evidence: FeatureTap) -> Classifier:
+def _also_reading(classifier: Classifier, evidence: Tap) -> Classifier:
     """The classifier with this tap among its own."""
     taps = classifier.taps
-    if evidence.layer in (tap.layer for tap in taps):
+    if str(evidence) in map(str, taps):
         return classifier
     if len(taps) == MOST_TAPS:
         raise ExplainerError(
@@ -126,8 +127,4 @@ def evidence_in_words(layer: str) -> str:
         >>> evidence_in_words("layer4")
         'layer4, the features of each place'
     """
-    if layer.startswith(CONTRIBUTIONS):
-        return f"{layer}, what each token adds to the class token"
-    if layer.startswith(NORMALISED):
-        return f"{layer}, what each place gives to the normalised average"
-    return f"{layer}, the features of each place"
+    return f"{layer}, {parse_tap(layer).in_words}"

@@ -17,6 +17,7 @@ from ttame.errors import ExplainerError
 from ttame.explainers.methods.activation.cam import Cam
 from ttame.explainers.methods.activation.class_evidence import ClassEvidence
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.features.token_contributions import TokenContributions
 from ttame.images.preprocessing import Preprocessing
 
 VITS = ["timm vit", "timm vit, registers", "torchvision vit", "transformers vit"]
@@ -81,7 +82,7 @@ def test_on_a_class_token_it_is_what_tokens_add_to_the_logit(network: str) -> No
     images = noise(classifier)
     explainer = ClassEvidence(classifier, details=1)
     (tap,) = explainer.classifier.taps
-    assert tap.holds_contributions
+    assert isinstance(tap, TokenContributions)
     tokens = explainer.classifier.read_features(images).layer_outputs[0]
     weight = explainer.end.weights(classifier)
     found = explainer(images, "all").maps

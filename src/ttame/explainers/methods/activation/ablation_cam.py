@@ -90,7 +90,7 @@ class AblationCam(Explainer):
         self.rectified = rectified
         self.tail = TailPass(self.classifier)
         self.options = {
-            "layer": self.tail.tap.layer,
+            "layer": str(self.tail.tap),
             "replacement": replacement,
             "divisor": divisor,
             "rectified": rectified,

@@ -6,15 +6,16 @@ from abc import abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.transformer_layout import put_first_tensor
 from ttame.errors import TapError
 from ttame.explainers.contract.class_gradients import class_gradients
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.networks.layer_outputs import uncompiled, watching
+from ttame.explainers.passes.tapped_output import exchanging_output, tapped_output
+from ttame.features.feature_taps import LayerOutput
+from ttame.networks.layer_outputs import put_first_tensor
 
 ACTIVATION_NETWORKS = "any with feature maps or patch tokens"
 ACTIVATION_COST = "1 forward, 1 backward of the layers after the tap a class"
@@ -43,7 +44,7 @@ class ActivationGradientMethod(Explainer):
     ) -> None:
         self.classifier = on_one_layer(classifier, layer)
         self.rectified = rectified
-        self.options = {"layer": self.classifier.taps[0].layer, "rectified": rectified}
+        self.options = {"layer": str(self.classifier.taps[0]), "rectified": rectified}
 
     @abstractmethod
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
@@ -75,19 +76,23 @@ class ActivationGradientMethod(Explainer):
 def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:
     """The classifier with one tap: the named layer, or its own last tap of a layer's output.
 
+    Args:
+        classifier: with taps of any kind.
+        layer: dotted name of the layer; ``layer#0`` for the first of its runs instead of the last.
+
     Raises:
         TapError: there is no such layer, or its output is no feature map; or what tokens add to
             the class token was asked for, on which no logit depends.
     """
     taps = classifier.taps if layer is None else classifier.with_taps([layer]).taps
-    outputs = [tap for tap in taps if tap.is_output]
+    outputs = [tap for tap in taps if isinstance(tap, LayerOutput)]
     if not outputs:
         raise TapError(
-            f"{taps[-1].layer}, which is read beside the network, as the layer of a method",
+            f"{taps[-1]}, which is read beside the network, as the layer of a method",
             allowed="a layer whose output the logits depend on",
             remedy="a classifier that also taps the output of a layer"
             if layer is None
-            else f"layer={taps[-1].read_at!r}, or no layer for the method's own choice",
+            else f"layer={taps[-1].layer!r}, or no layer for the method's own choice",
         )
     return classifier.with_taps(outputs[-1:])
 
@@ -102,16 +107,15 @@ def read_from_layer(classifier: Classifier, images: Tensor) -> tuple[Tensor, Ten
     Returns:
         Logits (B, C), and the layer's output, which they can be differentiated by.
     """
-    tap = classifier.taps[0]
+    tap = tapped_output(classifier)
     outputs: list[Tensor] = []
 
-    def begin_graph(_layer: nn.Module, output: Any) -> Any:
+    def begin_graph(output: Any) -> Any:
         leaf = tap.tensor(output).detach().requires_grad_()
         outputs[:] = [leaf]
         # The copy is for the layers behind that work in place, which a leaf does not allow.
         return put_first_tensor(output, leaf.clone())
 
-    layer = uncompiled(classifier.network).get_submodule(tap.layer)
-    with watching([(layer, begin_graph)]):
+    with exchanging_output(classifier, begin_graph):
         logits = classifier.logits(images.detach().clone())
     return logits, outputs[0]

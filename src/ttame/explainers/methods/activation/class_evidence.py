@@ -11,6 +11,7 @@ from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.methods.activation.cam import evidence_maps
+from ttame.features.token_contributions import TokenContributions
 from ttame.images.map_details import with_details
 
 
@@ -62,7 +63,7 @@ class ClassEvidence(Explainer):
         if (
             end is None
             or tap is None
-            or (end.pooling == "class token" and not tap.holds_contributions)
+            or (end.pooling == "class token" and not isinstance(tap, TokenContributions))
         ):
             raise ExplainerError(
                 f"{self.method} is not defined for {classifier.name}: its logits are not one "

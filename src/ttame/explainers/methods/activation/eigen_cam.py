@@ -57,7 +57,7 @@ class EigenCam(Explainer):
 
     def __init__(self, classifier: Classifier, *, layer: str | None = None) -> None:
         self.classifier = on_one_layer(classifier, layer)
-        self.options = {"layer": self.classifier.taps[0].layer}
+        self.options = {"layer": str(self.classifier.taps[0])}
 
     @torch.no_grad()
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:

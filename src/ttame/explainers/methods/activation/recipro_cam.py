@@ -11,7 +11,7 @@ from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMap
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.methods.activation.activation_gradients import on_one_layer
 from ttame.explainers.passes.tail_pass import TailPass
-from ttame.features.feature_taps import FeatureTap
+from ttame.features.feature_taps import LayerOutput
 
 
 class ReciproCam(Explainer):
@@ -70,7 +70,7 @@ class ReciproCam(Explainer):
         self.score = checked_score(score)
         self.gaussian = gaussian
         self.tail = TailPass(self.classifier)
-        self.options = {"layer": self.tail.tap.layer, "score": score, "gaussian": gaussian}
+        self.options = {"layer": str(self.tail.tap), "score": score, "gaussian": gaussian}
 
     @torch.no_grad()
     def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
@@ -124,7 +124,7 @@ def place_masks(places: Tensor, grid: tuple[int, int], *, gaussian: bool) -> Ten
     return down[:, :, None] * across[:, None, :]
 
 
-def mask_places(outputs: Tensor, masks: Tensor, tap: FeatureTap) -> Tensor:
+def mask_places(outputs: Tensor, masks: Tensor, tap: LayerOutput) -> Tensor:
     """Multiply every channel of a layer's output by a spatial mask; prefix tokens are kept.
 
     Args:

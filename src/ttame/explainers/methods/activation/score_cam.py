@@ -82,7 +82,7 @@ class ScoreCam(Explainer):
         self.align_corners = align_corners
         self.rectified = rectified
         self.options = {
-            "layer": self.classifier.taps[0].layer,
+            "layer": str(self.classifier.taps[0]),
             "score": score,
             "align_corners": align_corners,
             "rectified": rectified,

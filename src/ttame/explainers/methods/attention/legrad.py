@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.transformer_layout import TransformerLayout, put_first_tensor
+from ttame.classifiers.transformer_layout import TransformerLayout
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
 from ttame.explainers.contract.method_card import MethodCard
@@ -22,7 +22,7 @@ from ttame.explainers.passes.block_attention import (
     layout_for,
 )
 from ttame.explainers.passes.token_variants import read_variants
-from ttame.networks.layer_outputs import watching
+from ttame.networks.layer_outputs import put_first_tensor, watching
 
 TokenPooling = Literal["all tokens", "classifier"]
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ttame.classifiers.transformer_layout import (
     TransformerLayout,
-    put_first_tensor,
     replace_first_tensor,
 )
 from ttame.explainers.methods.activation.recipro_cam import place_masks
@@ -23,6 +22,7 @@ from ttame.networks.layer_outputs import (
     InputAction,
     first_tensor,
     hooks_at_rest,
+    put_first_tensor,
     watching,
     watching_inputs,
 )

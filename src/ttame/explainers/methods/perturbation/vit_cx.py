@@ -99,7 +99,7 @@ class VitCx(Explainer):
         self.noise = noise
         self.seed = seed
         self.options = {
-            "layer": self.classifier.taps[0].layer,
+            "layer": str(self.classifier.taps[0]),
             "distance": distance,
             "noise": noise,
             "seed": seed,

@@ -1,0 +1,145 @@
+"""The taps that somebody names, looked up in a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ttame.errors import TapError, near_matches
+from ttame.features.feature_taps import LayerOutput, RectifiedOutput
+from ttame.features.layer_layouts import describe_layer, has_tokens_first
+from ttame.features.normalised_average import NormalisedShares, normalised_averages
+from ttame.features.tap_choice import (
+    BATCH_FIRST,
+    MOST_TAPS,
+    NAMED,
+    Family,
+    TapChoice,
+    choose_taps,
+    network_family,
+    suggested_layers,
+)
+from ttame.features.tap_names import Tap, TapName, parse_tap
+from ttame.features.token_contributions import TokenContributions, contributions_tap
+from ttame.networks.frozen_network import frozen
+from ttame.networks.network_trace import LayerRecord, NetworkTrace, noise_images
+
+
+def named_taps(
+    network: nn.Module, trace: NetworkTrace, given: Sequence[str | Tap], of: str = "the network"
+) -> TapChoice:
+    """Look up the taps that the user named; ready taps are taken as they are.
+
+    Args:
+        network: in any mode; not behind ``torch.compile``.
+        trace: of the network.
+        given: as :func:`ttame.features.tap_names.parse_tap` reads them, or ready.
+        of: what messages call the network.
+
+    Raises:
+        TapError: more than four, a layer that does not exist or was not run, an output that is not
+            a feature map, or contributions or shares that the network does not have.
+    """
+    texts = [str(tap) for tap in given]
+    if not 1 <= len(texts) <= MOST_TAPS or len({parse_tap(text) for text in texts}) < len(texts):
+        raise TapError(f"taps {texts}", allowed="one to four different layer names")
+    taps = [
+        _looked_up(network, trace, parse_tap(tap), of) if isinstance(tap, str) else tap
+        for tap in given
+    ]
+    records = {tap: _record_of(network, trace, tap) for tap in taps}
+    in_order = sorted(taps, key=lambda tap: records[tap].order)
+    return TapChoice(tuple(in_order), _family_of_choice(network, trace), NAMED)
+
+
+def _looked_up(network: nn.Module, trace: NetworkTrace, name: TapName, of: str) -> Tap:
+    if name.kind is TokenContributions:
+        return _contributions(network, trace, name, of)
+    if name.kind is NormalisedShares:
+        return _shares(network, trace, name, of)
+    output = _layer_output(network, trace, name)
+    return RectifiedOutput.like(output) if name.kind is RectifiedOutput else output
+
+
+def _record_of(network: nn.Module, trace: NetworkTrace, tap: Tap) -> LayerRecord:
+    run = tap.run if isinstance(tap, LayerOutput) else -1
+    return _record(network, trace, tap.layer, run)
+
+
+def _record(network: nn.Module, trace: NetworkTrace, name: str, run: int) -> LayerRecord:
+    record = trace.by_name().get(name)
+    if record is None:
+        exists = name in dict(network.named_modules())
+        problem = "gives no features" if exists else "does not exist"
+        near = near_matches(name, trace.by_name())
+        remedy = " or ".join(near) if near else suggested_layers(trace)
+        raise TapError(f"layer {name!r} {problem}", remedy=remedy)
+    runs = len(record.runs)
+    if run >= runs:
+        several = f"{name}#0 to {name}#{runs - 1}, or {name} for the last" if runs > 1 else name
+        raise TapError(
+            f"run {run} of layer {name!r}, which runs {runs} time{'s' * (runs > 1)}",
+            allowed=several,
+        )
+    return record.at(run)
+
+
+def _layer_output(network: nn.Module, trace: NetworkTrace, name: TapName) -> LayerOutput:
+    record = _record(network, trace, name.layers[0], name.run)
+    tap = describe_layer(network, trace, record)
+    if tap is not None:
+        return tap
+    shape, remedy = record.shape, suggested_layers(trace)
+    problem = f"the output of layer {record.name!r} has shape {shape}, which is no feature map"
+    if has_tokens_first(record):
+        problem, remedy = f"{problem}: its tokens come before the batch", BATCH_FIRST
+    raise TapError(problem, allowed="(B, C, h, w), (B, h, w, C) or (B, tokens, C)", remedy=remedy)
+
+
+def _contributions(
+    network: nn.Module, trace: NetworkTrace, name: TapName, of: str
+) -> TokenContributions:
+    (norm,) = name.layers
+    tap = contributions_tap(network, trace, norm)
+    if tap is None:
+        called = f"{TokenContributions.mark}:{norm}"
+        raise TapError(
+            f"tap {called!r} of {of}, where it is not found what tokens add to a class token",
+            allowed="a Vision Transformer whose logits are linear in its class token",
+        )
+    return tap
+
+
+def _shares(network: nn.Module, trace: NetworkTrace, name: TapName, of: str) -> NormalisedShares:
+    records, parts = trace.by_name(), name.layers
+    called = ":".join([NormalisedShares.mark, *parts])
+    for part in parts:
+        if len(parts) != 2 or part not in records:
+            near = near_matches(part, records)
+            raise TapError(
+                f"tap {called!r} of {of}, where no layer {part!r} runs",
+                allowed=f"{NormalisedShares.mark}:LAYER:NORM with the names of two layers that run",
+                remedy=f"{near[0]} for {part}" if near else "ttame inspect, which names layers",
+            )
+    layer, norm = parts
+    output = describe_layer(network, trace, records[layer])
+    with torch.no_grad(), frozen(network):
+        images = noise_images(network, trace.image_size)
+        found = normalised_averages(network, trace, [output] if output else [], images)
+    for tap in found:
+        if tap.norm == norm:
+            return tap
+    raise TapError(
+        f"tap {called!r} of {of}, where the average of {layer!r} is not what {norm!r} normalises",
+        allowed="a network that averages its features and normalises then",
+    )
+
+
+def _family_of_choice(network: nn.Module, trace: NetworkTrace) -> Family:
+    """The family that the network has when its taps choose themselves."""
+    try:
+        return choose_taps(network, trace).family
+    except TapError:
+        return network_family(trace)
