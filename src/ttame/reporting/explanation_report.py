@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -168,10 +169,8 @@ class ExplanationReportWriter:
         image = ExplainedImage(name, photo, self.preprocessing.region(photo.size), cut)
         self._remember(given)
         stem = self._stems.take(name)
-        if len(cut) == 1:
-            files, overlays = self._write_one_method(image, stem)
-        else:
-            files, overlays = self._write_several_methods(image, stem)
+        write = self._write_one_method if len(cut) == 1 else self._write_several_methods
+        files, overlays = write(_drawable(image), stem)
         self._records.append(image.record(files, overlays))
         self._page_entries.append(image.page_entry(files, self.scale, self._labels))
 
@@ -276,8 +275,9 @@ class ExplanationReportWriter:
         _save_picture(panel, self._temporary / path)
 
     def _write_overlay(self, image: ExplainedImage, heatmap: Tensor | ArrayLike, path: str) -> None:
-        photo, region = _drawable(image)
-        overlay = overlay_heatmap(photo, heatmap, region, scale=self.scale, opacity=self.opacity)
+        overlay = overlay_heatmap(
+            image.photo, heatmap, image.region, scale=self.scale, opacity=self.opacity
+        )
         _save_picture(overlay, self._temporary / path)
 
     def _finish(self) -> None:
@@ -305,15 +305,17 @@ class ExplanationReportWriter:
             )
 
 
-def _drawable(image: ExplainedImage) -> tuple[Image.Image, PhotoRegion]:
-    """The photo, reduced if it is so long and narrow that it was read at its full size."""
+def _drawable(image: ExplainedImage) -> ExplainedImage:
+    """With the photo reduced if it is so long and narrow that it was read at its full size."""
     photo = image.photo
     if photo.width * photo.height <= MOST_PIXELS_AT_FULL_SIZE:
-        return photo, image.region
+        return image
     excess = photo.width * photo.height / MOST_PIXELS_REDUCED
     width, height = (max(1, int(side / excess**0.5)) for side in photo.size)
-    reduced = photo.resize((width, height), Image.Resampling.BOX)
-    return reduced, scaled_region(image.region, photo.size, reduced.size)
+    # By a whole number first, in one pass, which is several times quicker.
+    reduced = photo.resize((width, height), Image.Resampling.BOX, reducing_gap=1.0)
+    region = scaled_region(image.region, photo.size, reduced.size)
+    return dataclasses.replace(image, photo=reduced, region=region)
 
 
 def _opened(path: Path) -> TextIO:
