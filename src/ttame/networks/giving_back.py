@@ -178,7 +178,7 @@ def gives_everything_back(function: Callable[P, T]) -> Callable[P, T]:
                 try:
                     _put_back(found, problem)
                 except BaseException:
-                    _insist(lambda: _put_back(found, problem))
+                    _insist(functools.partial(_put_back, found, problem))
                     raise
                 raise
             raise

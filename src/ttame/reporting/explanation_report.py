@@ -26,7 +26,7 @@ from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, opacity_scale, overla
 from ttame.errors import ExplainerError
 from ttame.files.atomic_writing import whole_folder
 from ttame.images.photos import MOST_PIXELS_AT_FULL_SIZE, MOST_PIXELS_REDUCED
-from ttame.images.preprocessing import PhotoRegion, Preprocessing
+from ttame.images.preprocessing import Preprocessing
 from ttame.reporting.explained_image import ExplainedImage, last_part, of_one_image
 from ttame.reporting.explanation_page import write_page
 from ttame.reporting.file_names import UniqueStems, safe_label
