@@ -85,8 +85,13 @@ def test_first_page(desk: Path) -> None:
 
 def test_comparing_methods(desk: Path) -> None:
     names: dict[str, Any] = {}
-    changes = {'"rise", classifier,': '"rise", classifier, masks=4,', "progress=print": ""}
-    assert run_page("docs/how-to/compare-methods.md", names, changes) == 1
+    changes = {'"rise", classifier)': '"rise", classifier, masks=4)', ", progress=print": ""}
+    assert run_page("docs/how-to/compare-methods.md", names, changes) == 2
+    assert names["contrast"].target_label(0, 0) == "tabby rather than tiger cat"
+    assert [names[name].target_label(1, 0) for name in ("any_cat", "doubt")] == [
+        "any cat",
+        "entropy",
+    ]
     assert names["same_classes"].classes.equal(names["explanation"].classes)
     assert "cam" in names["explainers"]
     assert "attention_rollout" in names["reasons"]

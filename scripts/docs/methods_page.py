@@ -82,7 +82,8 @@ def _in_full(method: MethodDescription) -> list[str]:
         "",
         _inline_code(method.summary),
         "",
-        f"`{card.name}`: {card.family}; {card.paper}. Maps: {card.maps_in_words}.",
+        f"`{card.name}`: {card.family}; {card.paper}. Maps: {card.maps_in_words}. "
+        f"Targets: {card.targets_in_words}.",
         "",
     ]
     if method.options:

@@ -24,6 +24,7 @@ from ttame.version import __version__
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.classifiers.known_classifiers import load_classifier
+    from ttame.classifiers.targets import Target
     from ttame.errors import TtameError
     from ttame.evaluation.evaluate_methods import evaluate
     from ttame.explainers.contract.explainer import Explainer
@@ -62,6 +63,7 @@ _HOMES = {
     "Outputs": "ttame.outputs",
     "OwnOutputs": "ttame.outputs",
     "Preprocessing": "ttame.images.preprocessing",
+    "Target": "ttame.classifiers.targets",
     "TrainingSettings": "ttame.training.training_settings",
     "TtameError": "ttame.errors",
     "evaluate": "ttame.evaluation.evaluate_methods",
@@ -91,6 +93,7 @@ __all__ = [  # noqa: RUF022
     "Outputs",
     "OwnOutputs",
     "Preprocessing",
+    "Target",
     "TrainingSettings",
     "TtameError",
     "__version__",

@@ -148,18 +148,18 @@ def test_methods_of_every_kind(tmp_path: Path) -> None:
     classifier = NETWORKS["cnn"]()
     folder = tmp_path / "mine"
     new_attention_explainer(classifier).save(folder)
-    made, left_out = choose_methods([str(folder), "cam"], classifier, [], 2**30, False)
+    made, left_out = choose_methods([str(folder), "cam"], classifier, [], False)
     assert list(made) == [str(folder), "cam"]
     assert made[str(folder)].method == "t_tame"
-    made, left_out = choose_methods(["all"], classifier, ["rise.masks=10"], 2**30, False)
+    made, left_out = choose_methods(["all"], classifier, ["rise.masks=10"], False)
     assert "grad_cam" in made and "attention_rollout" in left_out
     assert made["rise"].options["masks"] == 10
     with pytest.raises(ExplainerError):
-        choose_methods(["attention_rollout"], classifier, [], 2**30, False)
-    made, left_out = choose_methods(["attention_rollout", "cam"], classifier, [], 2**30, True)
+        choose_methods(["attention_rollout"], classifier, [], False)
+    made, left_out = choose_methods(["attention_rollout", "cam"], classifier, [], True)
     assert list(made) == ["cam"] and list(left_out) == ["attention_rollout"]
     with pytest.raises(UnknownNameError, match="t_tame"):
-        choose_methods(["t_tam"], classifier, [], 2**30, False)
+        choose_methods(["t_tam"], classifier, [], False)
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from tests.cli.test_commands import run
+from tests.conftest import assert_close
 from tests.tiny_networks import tiny_cnn
 from ttame.cli.chosen_explainers import parse_method_options, parse_methods
 from ttame.cli.explanation_display import ExplanationProgress
@@ -77,6 +79,36 @@ def test_several_methods_explain_the_same_classes_of_a_named_model(
     arguments[arguments.index("cam,grad_cam")] = "cam"
     assert run([*arguments, "--overwrite"], monkeypatch) == 0
     assert len(described(out)["images"][0]["classes"]) == 3
+
+
+def test_classes_are_contrasted_with_another_one(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "why"
+    arguments = ["explain", str(photo), *TINY, "--method", "cam,grad_cam", "-o", str(out)]
+    assert run([*arguments, "-c", "0,3", "--rather-than", "1"], monkeypatch) == 0
+    (image,) = described(out)["images"]
+    labels = ["class 0 rather than class 1", "class 3 rather than class 1"]
+    assert [one["name"] for one in image["classes"]] == labels
+    assert [one["class"] for one in image["classes"]] == ["class 0", "class 3"]
+    loaded = {name: Explanation.load(out / path) for name, path in image["files"]["maps"].items()}
+    assert [one.target_labels for one in loaded.values()] == [(tuple(labels),)] * 2
+    page = (out / "index.html").read_text()
+    assert "<bdi>class 0 rather than class 1</bdi></h3>" in page
+    share = float(loaded["cam"].probabilities[0, 0])
+    assert f'<span class="percent">class 0 {share:.1%}</span>' in page
+    assert labels[0] in " ".join(capsys.readouterr().out.split())
+    # The contrast of CAM is the difference of two class maps.
+    assert run([*arguments, "-c", "0,3,1", "--overwrite"], monkeypatch) == 0
+    (image,) = described(out)["images"]
+    maps = Explanation.load(out / image["files"]["maps"]["cam"]).maps[0]
+    assert_close(loaded["cam"].maps[0], maps[:2] - maps[2], 1e-5)
+
+    assert run([*arguments, "--rather-than", "7", "--overwrite"], monkeypatch) == 2
+    assert "class index 7; allowed: 0 to 4" in capsys.readouterr().err
+    assert run([*arguments, "-c", "1", "--rather-than", "1", "--overwrite"], monkeypatch) == 2
+    assert "class 1 rather than itself" in capsys.readouterr().err
+    assert described(out)["images"] == [image]
 
 
 def test_all_takes_what_is_defined_and_says_what_is_not(
@@ -207,17 +239,16 @@ def test_the_memory_budget_and_options_reach_the_method(
 
     seen = []
 
+    @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
     class Watched(Cam):
-        def __init__(self, classifier, *, power: int = 1):  # type: ignore[no-untyped-def]
-            super().__init__(classifier)
-            self.options = {"power": power}
+        power: int = 1
 
-        def __call__(self, *arguments, **options):  # type: ignore[no-untyped-def]
-            self.progress(1, 4)  # type: ignore[misc]
-            seen.append(self.memory_budget)
+        def __call__(self, *arguments, **asked):  # type: ignore[no-untyped-def]
+            asked["progress"](1, 4)
+            seen.append(asked["memory_budget"])
             # The first method has chosen, so that "top1" is one class for all of them.
-            assert isinstance(arguments[1], torch.Tensor)
-            return super().__call__(*arguments, **options)
+            assert isinstance(asked["target"].classes, torch.Tensor)
+            return super().__call__(*arguments, **asked)
 
     monkeypatch.setitem(EXPLAINERS, "cam", Watched)
     out = tmp_path / "why"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from tests.datasets.noise_photos import save_photo
 from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.classifier import Classifier
 from ttame.evaluation.evaluate_methods import evaluate
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.known_explainers import make_explainer
 from ttame.results.evaluation import Evaluation
 
@@ -46,17 +48,18 @@ def without_times(evaluation: Evaluation) -> Any:
     ]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class FixedPicture(Explainer):
     """An explainer that ignores image, class and network."""
 
+    picture: Tensor | None = None
+
     card = MethodCard("fixed", "Fixed picture", "baseline", "any", "none", "none")
 
-    def __init__(self, classifier: Classifier) -> None:
-        self.classifier = classifier
-        rows, columns = np.mgrid[0:8, 0:8]
-        self.picture = torch.tensor(rows * 3.0 + columns)
-
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         logits = self.classifier.logits(images)
-        classes = choose_classes(logits)
-        return RawMaps(logits, classes, self.picture.expand(*classes.shape, 8, 8).float())
+        targets = request.targets(logits)
+        rows, columns = np.mgrid[0:8, 0:8]
+        slope = torch.tensor(rows * 3.0 + columns)
+        picture = slope if self.picture is None else self.picture
+        return RawMaps(logits, targets, picture.expand(*targets.shape, 8, 8).float())

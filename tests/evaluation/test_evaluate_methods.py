@@ -31,7 +31,7 @@ from ttame.errors import (
 from ttame.evaluation.evaluate_methods import Silence
 from ttame.evaluation.evaluation_run import spread
 from ttame.evaluation.row_store import RowStore
-from ttame.explainers.contract.explainer import ChooseClasses, RawMaps
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.head_settings import HeadSettings
@@ -208,9 +208,9 @@ def test_memory_does_not_depend_on_the_number_of_photos(photos: Path, tmp_path: 
     sizes: list[int] = []
 
     class Counting(FixedPicture):
-        def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
             sizes.append(len(images))
-            return super()._raw_maps(images, choose_classes)
+            return super()._raw_maps(images, request)
 
     classifier = tiny_cnn()
     run(photos, tmp_path / "out", classifier, methods={"x": Counting(classifier)}, metrics=QUICK)
@@ -245,8 +245,7 @@ def test_a_fixed_picture_is_last_in_class_sensitivity(photos: Path, tmp_path: Pa
 
 def test_a_constant_map_is_counted_as_no_evidence(photos: Path, tmp_path: Path) -> None:
     classifier = tiny_cnn()
-    blank = FixedPicture(classifier)
-    blank.picture = torch.ones(8, 8)
+    blank = FixedPicture(classifier, torch.ones(8, 8))
     found = run(photos, tmp_path / "out", classifier, methods={"blank": blank}, metrics=QUICK)
     assert found.methods[0].no_evidence == 10
 
@@ -376,9 +375,9 @@ def test_a_broken_map_keeps_what_was_measured(photos: Path, tmp_path: Path) -> N
     class Breaks(FixedPicture):
         calls = 0
 
-        def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
             self.calls += 1
-            raw = super()._raw_maps(images, choose_classes)
+            raw = super()._raw_maps(images, request)
             return raw._replace(maps=raw.maps * (torch.nan if self.calls == 3 else 1))
 
     classifier = tiny_cnn()
@@ -419,14 +418,18 @@ def test_the_sanity_check_is_of_the_classes_that_the_protocol_explains(
     assert found["label"] != found["top-1"]
 
 
-def test_the_explainers_keep_their_own_progress(photos: Path, tmp_path: Path) -> None:
-    def mine(finished: int, total: int) -> None:
-        """The user's."""
+def test_budget_and_progress_reach_every_call(photos: Path, tmp_path: Path) -> None:
+    asked: list[tuple[int, bool]] = []
+
+    class Asking(FixedPicture):
+        def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+            asked.append((request.memory_budget, request.progress is not None))
+            return super()._raw_maps(images, request)
 
     classifier = tiny_cnn()
-    explainer = make_explainer("grad_cam", classifier, progress=mine)
-    run(photos, tmp_path, classifier, methods={"grad_cam": explainer}, metrics=QUICK)
-    assert explainer.progress is mine
+    methods = {"asking": Asking(classifier)}
+    run(photos, tmp_path, classifier, methods=methods, metrics=QUICK, memory_budget="1MiB")
+    assert asked == [(2**20, True)] * 3
 
 
 def test_heads_that_differ_in_details_are_two_explainers(photos: Path, tmp_path: Path) -> None:

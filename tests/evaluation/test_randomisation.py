@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -19,8 +20,9 @@ from ttame.evaluation.randomisation import (
     randomised_copies,
     stages_of,
 )
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
@@ -51,6 +53,7 @@ def structured_cnn() -> Classifier:
     return classifier
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class FixedPicture(Explainer):
     """The same picture, whatever the network."""
 
@@ -58,14 +61,12 @@ class FixedPicture(Explainer):
         name="fixed", title="Fixed", family="baseline", networks="any", cost="none", paper="none"
     )
 
-    def __init__(self, classifier: Classifier, picture: Tensor) -> None:
-        self.classifier = classifier
-        self.picture = picture
+    picture: Tensor
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         logits = self.classifier.logits(images)
-        classes = choose_classes(logits)
-        return RawMaps(logits, classes, self.picture.expand(*classes.shape, -1, -1))
+        targets = request.targets(logits)
+        return RawMaps(logits, targets, self.picture.expand(*targets.shape, -1, -1))
 
 
 @pytest.mark.parametrize("method", ["random", "centre_gaussian"])

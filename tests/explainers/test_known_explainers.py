@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -140,10 +141,10 @@ def test_the_seed_decides(method: str) -> None:
 def test_a_tiny_memory_budget_gives_the_same_maps(method: str) -> None:
     classifier = TINY[any_network(method)]()
     options = QUICK_OPTIONS.get(method, {})
-    roomy = make_explainer(method, classifier, memory_budget="1GiB", **options)
-    tight = make_explainer(method, classifier, memory_budget=1, **options)
-    images = images_for(roomy, count=2)
-    assert_close(tight(images, "top2").maps, roomy(images, "top2").maps, 1e-4)
+    explainer = make_explainer(method, classifier, **options)
+    images = images_for(explainer, count=2)
+    tight, roomy = (explainer(images, "top2", memory_budget=budget).maps for budget in (1, "1GiB"))
+    assert_close(tight, roomy, 1e-4)
 
 
 @pytest.mark.parametrize("method", EXPLAINERS)
@@ -180,4 +181,22 @@ def test_names_and_options_have_near_matches() -> None:
     with pytest.raises(UnknownNameError, match="option of rise 'mask'.*masks"):
         make_explainer("rise", classifier, mask=5)
     with pytest.raises(MemoryLimitError, match="memory budget '2 cats'.*2GiB"):
-        make_explainer("rise", classifier, memory_budget="2 cats")
+        make_explainer("rise", classifier)(torch.zeros(1, 3, 32, 32), memory_budget="2 cats")
+    with pytest.raises(ExplainerError, match=r"memory_budget= when rise is made.*with each call"):
+        make_explainer("rise", classifier, memory_budget="2GiB")
+
+
+@pytest.mark.parametrize("method", EXPLAINERS)
+def test_an_explainer_is_complete_when_made(method: str) -> None:
+    """Its options are fields: nothing can be set, and another classifier gets the same ones."""
+    explainer = explainer_for(method, any_network(method) if method in COMPUTED else "cnn")
+    for name in ("progress", "memory_budget", "classifier"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(explainer, name, None)
+    if method in COMPUTED:
+        assert method_options(method).keys() <= explainer.options.keys()
+    again = explainer.for_classifier(explainer.classifier)
+    assert again is not explainer
+    assert again.options == explainer.options
+    images = images_for(explainer, count=1)
+    assert torch.equal(again(images, 1).maps, explainer(images, 1).maps)

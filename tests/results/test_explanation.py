@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ttame.errors import ExplainerError
+from ttame.files.tensor_files import read_tensors
 from ttame.results.explanation import Explanation
 
 
@@ -35,6 +39,9 @@ def test_numbers_follow_from_maps_and_logits(explanation: Explanation) -> None:
     )
     assert explanation.class_label(1) == "bee"
     assert dataclasses.replace(explanation, class_names=()).class_label(1) == "class 1"
+    assert [explanation.target_label(0, place) for place in (0, 1)] == ["cat", "ant"]
+    contrast = dataclasses.replace(explanation, target_labels=(("cat rather than bee", "mood"),))
+    assert contrast.target_label(0, 1) == "mood"
 
 
 def test_it_cannot_be_changed(explanation: Explanation) -> None:
@@ -42,7 +49,11 @@ def test_it_cannot_be_changed(explanation: Explanation) -> None:
         explanation.method = "other"  # type: ignore[misc]
 
 
-def test_saving_and_loading_keeps_everything(explanation: Explanation, tmp_path: Path) -> None:
+@pytest.mark.parametrize("labels", [(), (("cat rather than bee", "mood"),)])
+def test_saving_and_loading_keeps_everything(
+    labels: tuple[tuple[str, ...], ...], explanation: Explanation, tmp_path: Path
+) -> None:
+    explanation = dataclasses.replace(explanation, target_labels=labels)
     explanation.save(tmp_path / "one.safetensors")
     again = Explanation.load(tmp_path / "one.safetensors")
     for field in dataclasses.fields(Explanation):
@@ -59,3 +70,31 @@ def test_other_files_are_refused(explanation: Explanation, tmp_path: Path) -> No
         Explanation.load(tmp_path / "text")
     with pytest.raises(ExplainerError, match="no saved explanation"):
         Explanation.load(tmp_path / "missing")
+
+
+def saved_otherwise(path: Path, **changed: Any) -> Path:
+    """The file with other words beside its tensors; ``None`` leaves a word out."""
+    tensors, metadata = read_tensors(path)
+    described = {**json.loads(metadata["ttame_explanation"]), **changed}
+    kept = {name: value for name, value in described.items() if value is not None}
+    save_file(dict(tensors), path, {"ttame_explanation": json.dumps(kept)})
+    return path
+
+
+def test_files_of_the_version_before_have_classes_as_targets(
+    explanation: Explanation, tmp_path: Path
+) -> None:
+    explanation.save(tmp_path / "one.safetensors")
+    old = saved_otherwise(tmp_path / "one.safetensors", schema_version=2, target_labels=None)
+    assert Explanation.load(old).target_labels == ()
+    assert Explanation.load(old).target_label(0, 0) == "cat"
+
+
+@pytest.mark.parametrize("labels", [[["one"]], [["a", "b"], ["c", "d"]], [[1, 2]]])
+def test_labels_that_do_not_fit_the_maps_are_refused(
+    labels: list[list[Any]], explanation: Explanation, tmp_path: Path
+) -> None:
+    explanation.save(tmp_path / "one.safetensors")
+    other = saved_otherwise(tmp_path / "one.safetensors", target_labels=labels)
+    with pytest.raises(ExplainerError, match="no saved explanation"):
+        Explanation.load(other)

@@ -83,7 +83,6 @@ def choose_explainers(
     named: NamedClassifier,
     options: MethodOptions,
     *,
-    memory_budget: int,
     allow_other_weights: bool,
 ) -> ChosenExplainers:
     """Load the classifier and make an explainer for each method.
@@ -93,7 +92,6 @@ def choose_explainers(
         explainer: what ``--explainer`` says, if it was typed.
         named: the classifier that was typed.
         options: as :func:`parse_method_options` returns them.
-        memory_budget: bytes; see :class:`ttame.Explainer`.
         allow_other_weights: of :func:`ttame.load_explainer`.
 
     Raises:
@@ -118,7 +116,6 @@ def choose_explainers(
                 raise
             chosen.left_out[name] = problem.problem
             continue
-        made.memory_budget = memory_budget
         chosen.explainers[name] = made
     if not chosen.explainers:
         raise ExplainerError(f"no method is defined for {classifier.name}")

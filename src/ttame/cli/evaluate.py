@@ -159,7 +159,7 @@ def evaluate(
     }
     classifier = NamedClassifier(asked.model, weights, details, choose_device(device)).load()
     lenient = asked.setup is not None and not methods
-    explainers, left_out = choose_methods(asked.methods, classifier, option or (), budget, lenient)
+    explainers, left_out = choose_methods(asked.methods, classifier, option or (), lenient)
     evaluation = _evaluate(
         asked,
         classifier,
@@ -172,6 +172,7 @@ def evaluate(
         resume=resume,
         left_out=left_out,
         sanity_images=sanity,
+        memory_budget=budget,
     )
     if is_first_process():
         print_evaluation(evaluation, out)
@@ -279,7 +280,6 @@ def choose_methods(
     names: Sequence[str],
     classifier: Classifier,
     options: Sequence[str],
-    memory_budget: int,
     any_will_do: bool,
 ) -> tuple[dict[str, Explainer], dict[str, str]]:
     """Make the explainers that ``--methods`` names.
@@ -288,7 +288,6 @@ def choose_methods(
         names: of methods, folders of trained explainers, or ``all``.
         classifier: the explained network.
         options: as typed behind ``--option``.
-        memory_budget: in bytes.
         any_will_do: whether a method that is not defined for the classifier is left out.
 
     Returns:
@@ -332,7 +331,6 @@ def choose_methods(
             name = name if name in bundled_explainers() else printable(os.path.normpath(name))
         else:
             raise UnknownNameError.of("method or explainer folder", name, [*EXPLAINERS, "all"])
-        explainer.memory_budget = memory_budget
         made[name] = explainer
     return made, left_out
 

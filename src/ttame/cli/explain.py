@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ttame.classifiers.classifier import Classifier
+    from ttame.cli.asked_targets import AskedTargets
     from ttame.cli.chosen_explainers import ChosenExplainers
     from ttame.cli.explanation_display import ExplanationProgress
     from ttame.reporting.explanation_report import ExplanationReportWriter
@@ -79,6 +80,14 @@ def explain(
             show_default=False,
         ),
     ] = None,
+    rather_than: Annotated[
+        str | None,
+        typer.Option(
+            help="A class: what speaks for --classes rather than for it (the difference of the "
+            "scores).",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pictures and page.")] = Path(
         "explanations"
     ),
@@ -123,6 +132,7 @@ def explain(
 
     Example: ttame explain photo.jpg --method grad_cam,t_tame --classes "tabby,Egyptian cat"
     """
+    from ttame.cli.asked_targets import AskedTargets
     from ttame.cli.chosen_explainers import (
         NamedClassifier,
         choose_explainers,
@@ -152,18 +162,20 @@ def explain(
         explainer,
         NamedClassifier(model, weights, details, choose_device(device)),
         options,
-        memory_budget=budget,
         allow_other_weights=allow_other_weights,
     )
     one = len(chosen.explainers) == 1
     wanted = parse_classes(classes or ("top3" if one else "top1"), chosen.classifier)
+    asking = AskedTargets.of(wanted, rather_than, chosen.classifier)
     left_out = short_reasons(chosen.left_out, chosen.classifier.name)
     paths = [*named, *found]
     with (
         _report(out, chosen, left_out, overwrite=overwrite) as report,
         ExplanationProgress(list(chosen.explainers), len(paths)) as progress,
     ):
-        explained = _explain_all(chosen, paths, wanted, batch_size, report, progress, len(named))
+        explained = _explain_all(
+            chosen, paths, asking, budget, batch_size, report, progress, len(named)
+        )
     summarise(explained.rows, explained.no_evidence, left_out, out)
 
 
@@ -221,7 +233,8 @@ def _report(
 def _explain_all(
     chosen: ChosenExplainers,
     paths: list[Path],
-    classes: Any,
+    asking: AskedTargets,
+    memory_budget: int,
     batch_size: int,
     report: ExplanationReportWriter,
     progress: ExplanationProgress,
@@ -244,7 +257,7 @@ def _explain_all(
         if not opened:
             continue
         images: Tensor = torch.stack([preprocessing.prepare(photo) for _, photo in opened])
-        explanations = _explain_batch(chosen, images, classes, start, progress)
+        explanations = _explain_batch(chosen, images, asking, memory_budget, start, progress)
         for index, (path, photo) in enumerate(opened):
             report.add(str(path), photo, explanations, index)
             _remember(explained, path, explanations, index)
@@ -258,19 +271,23 @@ def _explain_all(
 def _explain_batch(
     chosen: ChosenExplainers,
     images: Tensor,
-    classes: Any,
+    asking: AskedTargets,
+    memory_budget: int,
     start: int,
     progress: ExplanationProgress,
 ) -> list[Explanation]:
-    """Explain the same classes of the same images by every method."""
+    """Explain the same targets of the same images by every method."""
     explanations: list[Explanation] = []
     for name, explainer in chosen.explainers.items():
         progress.begin(name, start + 1, len(images))
-        explainer.progress = progress.step
-        # The first method chooses: "top3" must mean the same three classes for all of them.
-        wanted = explanations[0].classes if explanations else classes
+        explanation = explainer(
+            images,
+            target=asking.target(explanations[0] if explanations else None),
+            memory_budget=memory_budget,
+            progress=progress.step,
+        )
         # The maps wait on the CPU, so that many methods need no more of a GPU than one.
-        explanations.append(explainer(images, wanted).to("cpu"))
+        explanations.append(explanation.to("cpu"))
         progress.finish()
     return explanations
 
@@ -285,7 +302,7 @@ def _remember(
     for explanation in explanations:
         # One remark a photo and method, however many classes it is about.
         blank = [
-            explanation.class_label(int(explanation.classes[index, place]))
+            explanation.target_label(index, int(place))
             for place in (~explanation.has_evidence[index]).nonzero().flatten()
         ]
         if blank:
@@ -296,6 +313,9 @@ def _remember(
 def _in_words(explanation: Explanation, index: int, classes: Tensor | None = None) -> str:
     """Names and probabilities of some classes of one image; of the explained ones by default."""
     shown = explanation.classes[index] if classes is None else classes
+    if classes is None and explanation.target_labels:
+        labels = explanation.target_labels[index]
+        return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if labels[5:] else "")
     words = [
         f"{explanation.class_label(int(c))} {float(explanation.probabilities[index, int(c)]):.1%}"
         for c in shown[:5]

@@ -193,6 +193,7 @@ def _print_method(console: Console, name: str) -> None:
     facts.add_row("cost", card.cost)
     facts.add_row("paper", card.paper)
     facts.add_row("maps", card.maps_in_words)
+    facts.add_row("targets", card.targets_in_words)
     if card.licence_note:
         facts.add_row("rights", card.licence_note)
     console.print(facts)

@@ -49,14 +49,16 @@ class ClassHeatmap:
     """What one tile of a panel shows, where the tiles differ in their class.
 
     Attributes:
-        label: the name of the class.
+        label: the name of the class, or what else the map explains.
         probability: what the classifier gives the class, in [0, 1].
         heatmap: (h, w) floating in [0, 1] on the frame of the network's input.
+        probability_of: the class that has this probability, if the label is not its name.
     """
 
     label: str
     probability: float
     heatmap: Tensor | ArrayLike
+    probability_of: str = ""
 
     @property
     def has_evidence(self) -> bool:
@@ -66,7 +68,8 @@ class ClassHeatmap:
     @property
     def figures(self) -> str:
         """What stands below the label."""
-        return percent(self.probability) + ("" if self.has_evidence else " · no evidence")
+        figure = f"{self.probability_of} {percent(self.probability)}".strip()
+        return figure + ("" if self.has_evidence else " · no evidence")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -33,6 +33,7 @@ from ttame.evaluation.run_identity import (
 from ttame.evaluation.sanity import check_sanity, sanity_scores
 from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
 from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.files.atomic_writing import whole_file
 from ttame.files.leftovers import remove_leftovers_below
@@ -92,6 +93,7 @@ def evaluate(
     notes: Sequence[str] = (),
     sanity_images: int = 0,
     data_name: str | None = None,
+    memory_budget: str | int = DEFAULT_BUDGET,
 ) -> Evaluation:
     """Find out which method is most faithful on your network and your images.
 
@@ -120,6 +122,8 @@ def evaluate(
         sanity_images: on how many images to check that maps change when the network's weights are
             randomised; see :mod:`ttame.evaluation.randomisation`.
         data_name: how the results call the data; made from ``data`` if not given.
+        memory_budget: activations that a method with many passes may hold at a time: bytes, or
+            ``"2GiB"``.
 
     Raises:
         UnknownNameError: no such protocol or metric.
@@ -161,6 +165,7 @@ def evaluate(
         batch_size=batch_size,
         folder=out,
         targets=targets,
+        memory_budget=parse_memory(memory_budget),
     )
     identity = {
         "classifier": classifier.name,

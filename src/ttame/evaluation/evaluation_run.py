@@ -19,7 +19,13 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import EvaluationError, ImageError
 from ttame.evaluation.row_store import BatchFacts, RowStore, folder_name
 from ttame.explainers.contract.explainer import Explainer
-from ttame.explainers.contract.memory_budget import ActivationMeter, in_chunks, most_at_once
+from ttame.explainers.contract.memory_budget import (
+    DEFAULT_BUDGET,
+    ActivationMeter,
+    Progress,
+    in_chunks,
+    most_at_once,
+)
 from ttame.files.atomic_writing import write_tensors
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.printable_names import printable
@@ -91,6 +97,7 @@ class Measuring:
         batch_size: images at a time.
         folder: where rows and maps go.
         targets: where the annotated objects are, if the data are annotated.
+        memory_budget: activations that a method with many passes may hold at a time.
     """
 
     classifier: Classifier
@@ -101,6 +108,7 @@ class Measuring:
     batch_size: int
     folder: Path
     targets: Targets | None = None
+    memory_budget: str | int = DEFAULT_BUDGET
 
 
 def measure_methods(
@@ -133,18 +141,34 @@ def measure_methods(
         sizes = [part.stop - part.start for part in chunks]
         before = sum(sizes[i] for i in own if i in finished)
         listener.begin(label, sum(sizes[i] for i in own), before)
-        progress, explainer.progress = explainer.progress, listener.step
-        try:
-            for batch in own:
-                if batch in finished:
-                    continue
-                part = chunks[batch]
-                # The first batch warms up, so it is the one that the memory is measured on.
-                meter = batch == 0
-                _measure(measuring, store, quick, label, explainer, batch, part, meter=meter)
-                listener.measured(part.stop - part.start)
-        finally:
-            explainer.progress = progress
+        explain = _Explaining(explainer, measuring.memory_budget, listener.step)
+        for batch in own:
+            if batch in finished:
+                continue
+            part = chunks[batch]
+            # The first batch warms up, so it is the one that the memory is measured on.
+            meter = batch == 0
+            _measure(measuring, store, quick, label, explain, batch, part, meter=meter)
+            listener.measured(part.stop - part.start)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Explaining:
+    """One method, called as this evaluation calls it."""
+
+    explainer: Explainer
+    memory_budget: str | int
+    progress: Progress
+
+    def __call__(self, images: Tensor, classes: Tensor) -> Tensor:
+        """(B, h, w) raw maps of one class an image."""
+        explanation = self.explainer(
+            images,
+            classes[:, None],
+            memory_budget=self.memory_budget,
+            progress=self.progress,
+        )
+        return explanation.maps[:, 0]
 
 
 def _measure(
@@ -152,7 +176,7 @@ def _measure(
     store: RowStore,
     quick: Classifier,
     label: str,
-    explainer: Explainer,
+    explain: _Explaining,
     batch: int,
     part: slice,
     *,
@@ -168,14 +192,14 @@ def _measure(
     shared = SharedResults()
     before = shared.once(probabilities, images)
     classes = explained_classes(measuring, numbers, before)
-    maps, facts = _explain(explainer, images, classes, skipped, meter=meter)
+    maps, facts = _explain(explain, images, classes, skipped, meter=meter)
     measured = MeasuringBatch(
         probabilities=probabilities,
         images=images,
         maps=maps,
         classes=classes,
         preprocessing=classifier.preprocessing,
-        explain=lambda changed, of: explainer(changed, of[:, None]).maps[:, 0],
+        explain=explain,
         numbers=tuple(numbers),
         targets=_targets(measuring, read, classes),
         shared=shared,
@@ -185,14 +209,14 @@ def _measure(
         for metric in measuring.metrics:
             values |= metric.measure(measured, measuring.protocol)
     keys = [printable(measuring.photos.key(number)) for number in numbers]
-    shown = maps.clamp_min(0) if explainer.card.map_is == "pixels" else maps
+    shown = maps.clamp_min(0) if explain.explainer.card.map_is == "pixels" else maps
     _keep_maps(measuring.folder, label, batch, numbers, shown)
     rows = {name: value.double().cpu().numpy() for name, value in values.items()}
     store.write(label, batch, numbers, keys, classes.tolist(), rows, facts)
 
 
 def _explain(
-    explainer: Explainer,
+    explain: _Explaining,
     images: Tensor,
     classes: Tensor,
     skipped: tuple[tuple[str, str], ...],
@@ -205,10 +229,10 @@ def _explain(
         start = time.perf_counter()
         if meter:
             with ActivationMeter() as memory:
-                maps = explainer(images, classes[:, None]).maps[:, 0]
+                maps = explain(images, classes)
             peak = memory.peak / 1e6
         else:
-            maps = explainer(images, classes[:, None]).maps[:, 0]
+            maps = explain(images, classes)
         if maps.is_cuda:
             torch.cuda.synchronize()
         milliseconds = 1000 * (time.perf_counter() - start) / count

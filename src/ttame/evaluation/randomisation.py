@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassifierError, NonFiniteMapError
 from ttame.explainers.contract.explainer import Explainer
-from ttame.explainers.known_explainers import make_explainer, method_options
+from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET
 from ttame.images.saliency_maps import has_evidence
 from ttame.metrics.map_correlation import rank_correlation
 from ttame.networks.giving_back import gives_everything_back
@@ -37,6 +37,7 @@ def randomisation_check(
     *,
     threshold: float = THRESHOLD,
     seed: int = 0,
+    memory_budget: str | int = DEFAULT_BUDGET,
 ) -> RandomisationScore:
     """Re-initialise the network from its output down and see whether the maps change.
 
@@ -56,6 +57,7 @@ def randomisation_check(
         threshold: the check is passed if the similarity after the last stage lies below it,
             whatever its sign.
         seed: of the random weights.
+        memory_budget: activations that a method with many passes may hold at a time.
 
     Returns:
         Similarities of all stages, and whether the check is passed.
@@ -72,10 +74,10 @@ def randomisation_check(
         >>> score.passed, [layers for layers, _ in score.steps]
         (False, [1, 2, 3])
     """
-    original = _maps(make_explainer(classifier), images, classes)
+    original = _maps(make_explainer(classifier), images, classes, memory_budget)
     steps = []
     for layers, randomised in randomised_copies(classifier, seed):
-        changed = _maps(make_explainer(randomised), images, classes)
+        changed = _maps(make_explainer(randomised), images, classes, memory_budget)
         steps.append((layers, float(map_similarity(original, changed).mean())))
     similarity = steps[-1][1]
     return RandomisationScore(similarity, tuple(steps), abs(similarity) < threshold)
@@ -163,13 +165,16 @@ def map_similarity(original: Tensor, changed: Tensor) -> Tensor:
     return similarity.masked_fill(both_constant, 1).masked_fill(~finite, 0)
 
 
-def _maps(explainer: Explainer, images: Tensor, classes: Tensor) -> Tensor:
+def _maps(
+    explainer: Explainer, images: Tensor, classes: Tensor, memory_budget: str | int
+) -> Tensor:
     """(B, h, w) raw maps, in small batches; NaN for batches whose maps are not finite."""
     parts = []
     for start in range(0, len(images), _IMAGES_AT_ONCE):
         some = images[start : start + _IMAGES_AT_ONCE]
         try:
-            parts.append(explainer(some, classes[start : start + len(some)]).maps[:, 0])
+            wanted = classes[start : start + len(some)]
+            parts.append(explainer(some, wanted, memory_budget=memory_budget).maps[:, 0])
         except NonFiniteMapError:
             parts.append(torch.full((len(some), 1, 1), torch.nan, device=images.device))
     largest = max(parts, key=lambda part: part[0].numel())
@@ -222,24 +227,3 @@ def _statistics_of(module: nn.Module) -> dict[str, Tensor]:
         for name, buffer in module.named_buffers(recurse=False)
         if name in ("running_mean", "running_var")
     }
-
-
-def another_classifier(explainer: Explainer) -> Callable[[Classifier], Explainer]:
-    """How to make the same explainer for a classifier of the same architecture.
-
-    A trained head is kept and given the other classifier; any other method is made anew with the
-    same options.
-    """
-
-    def remake(classifier: Classifier) -> Explainer:
-        if explainer.card.family == "trained":
-            other = copy.copy(explainer)
-            other.classifier = classifier.with_taps(explainer.classifier.taps)
-            return other
-        known = method_options(explainer.method)
-        options = {name: value for name, value in explainer.options.items() if name in known}
-        return make_explainer(
-            explainer.method, classifier, memory_budget=explainer.memory_budget, **options
-        )
-
-    return remake

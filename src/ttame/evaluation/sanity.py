@@ -15,7 +15,7 @@ from ttame.evaluation.evaluation_run import (
     readable_images,
     spread,
 )
-from ttame.evaluation.randomisation import another_classifier, randomisation_check
+from ttame.evaluation.randomisation import randomisation_check
 from ttame.explainers.contract.explainer import Explainer
 from ttame.files.atomic_writing import write_json
 from ttame.files.bounded_reading import UnreadableFileError
@@ -55,8 +55,13 @@ def check_sanity(
     classes = explained_classes(measuring, read.numbers, classifier.probabilities(prepared))
     for label in missing:
         listener.randomising(label)
-        remake = another_classifier(methods[label])
-        score = randomisation_check(remake, classifier, prepared, classes)
+        score = randomisation_check(
+            methods[label].for_classifier,
+            classifier,
+            prepared,
+            classes,
+            memory_budget=measuring.memory_budget,
+        )
         found[label] = {"images": images, **dataclasses.asdict(score)}
         write_json(measuring.folder / "sanity.json", found)
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, TapError, UnknownNameError
 from ttame.explainers.contract.explainer import Explainer
-from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress, parse_memory
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.methods.activation.ablation_cam import AblationCam
 from ttame.explainers.methods.activation.cam import Cam
@@ -98,22 +97,12 @@ EXPLAINERS: dict[str, Method] = {
 
 
 @gives_everything_back
-def make_explainer(
-    name: str,
-    classifier: Classifier,
-    *,
-    memory_budget: str | int = DEFAULT_BUDGET,
-    progress: Progress | None = None,
-    **options: Any,
-) -> Explainer:
+def make_explainer(name: str, classifier: Classifier, **options: Any) -> Explainer:
     """Make an explainer by the name of its method.
 
     Args:
         name: of a method; ``EXPLAINERS`` has them all.
         classifier: the network to explain.
-        memory_budget: activations that a method with many passes may hold at a time: bytes, or
-            ``"2GiB"``.
-        progress: told the finished and the total number of steps of a method with many passes.
         **options: the method's own; see :func:`method_options`.
 
     Raises:
@@ -134,12 +123,16 @@ def make_explainer(
     known = method_options(name)
     for option in options:
         if option not in known:
+            if option in _OF_A_CALL:
+                raise ExplainerError(
+                    f"{option}= when {name} is made",
+                    remedy=f"explainer(images, {option}=...): it goes in with each call",
+                )
             raise UnknownNameError.of(f"option of {name}", option, known)
-    budget = parse_memory(memory_budget)
-    explainer = EXPLAINERS[name](classifier, **options)
-    explainer.memory_budget = budget
-    explainer.progress = progress
-    return explainer
+    return EXPLAINERS[name](classifier, **options)
+
+
+_OF_A_CALL = ("memory_budget", "progress", "target", "classes")
 
 
 def method_options(name: str) -> dict[str, Any]:

@@ -89,7 +89,12 @@ class ExplainedImage:
         heatmaps = _own_heatmaps(self.explanation, label)
         classes = _class_records(self.explanation)
         return [
-            ClassHeatmap(classes[place]["name"], classes[place]["probability"], heatmaps[place])
+            ClassHeatmap(
+                classes[place]["name"],
+                classes[place]["probability"],
+                heatmaps[place],
+                _probability_of(classes[place]),
+            )
             for place in self.drawn()
         ]
 
@@ -110,9 +115,9 @@ class ExplainedImage:
         ]
 
     def class_title(self, place: int) -> str:
-        """Name and probability of an explained class."""
+        """Name and probability of an explained class, or of the one that stands for a target."""
         described = _class_records(self.explanation)[place]
-        return f"{described['name']}, {percent(described['probability'])}"
+        return f"{described['name']}, {_percent(described)}"
 
     def record(
         self, files: Mapping[str, Any], overlays: Sequence[Mapping[str, str]]
@@ -209,6 +214,7 @@ def of_one_image(explanation: Explanation, index: int) -> Explanation:
         classes=explanation.classes[chosen].cpu().clone(),
         logits=explanation.logits[chosen].detach().float().cpu().clone(),
         probabilities=explanation.probabilities[chosen].detach().cpu().clone(),
+        target_labels=explanation.target_labels[chosen],
     )
     if not bool(torch.isfinite(cut.maps).all()):
         raise NonFiniteMapError(
@@ -228,18 +234,28 @@ def last_part(name: str) -> str:
 
 
 def _class_records(explanation: Explanation) -> list[dict[str, Any]]:
-    """One record per explained class of the first image."""
+    """One record per explained class, or other target, of the first image."""
     logits = explanation.logits[0]
     probabilities = explanation.class_probabilities[0].tolist()
     return [
         {
             "index": index,
-            "name": explanation.class_label(index),
+            "name": explanation.target_label(0, place),
+            "class": explanation.class_label(index),
             "probability": probabilities[place],
             "rank": 1 + int((logits > logits[index]).sum()),
         }
         for place, index in enumerate(explanation.classes[0].tolist())
     ]
+
+
+def _probability_of(described: dict[str, Any]) -> str:
+    """The class whose probability is shown, where the name alone does not say it."""
+    return "" if described["class"] == described["name"] else str(described["class"])
+
+
+def _percent(described: dict[str, Any]) -> str:
+    return f"{_probability_of(described)} {percent(described['probability'])}".strip()
 
 
 def _map_records(explanation: Explanation) -> list[dict[str, Any]]:
@@ -259,7 +275,7 @@ def _map_records(explanation: Explanation) -> list[dict[str, Any]]:
 def _page_class(described: dict[str, Any], tiles: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "name": described["name"],
-        "percent": percent(described["probability"]),
+        "percent": _percent(described),
         "width": f"{100 * described['probability']:.2f}%",
         "rank": described["rank"],
         "tiles": tiles,

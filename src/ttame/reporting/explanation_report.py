@@ -246,7 +246,7 @@ class ExplanationReportWriter:
             maps[explanation.method] = path
         for number, place in enumerate(image.drawn(), start=1):
             shown = image.method_heatmaps(place, self._labels)
-            label = image.explanation.class_label(int(image.explanation.classes[0, place]))
+            label = image.explanation.target_label(0, place)
             folder = f"{stem}/{number}-{safe_label(label)}"
             title = f"{image.heading} – {image.class_title(place)}"
             self._write_panel(image, shown, title, f"pictures/{folder}.png")
@@ -325,10 +325,12 @@ def _opened(path: Path) -> TextIO:
 
 def _refuse_different_classes(explanations: Sequence[Explanation]) -> None:
     for explanation in explanations[1:]:
-        if not torch.equal(explanation.classes, explanations[0].classes):
+        first = explanations[0]
+        same_classes = torch.equal(explanation.classes, first.classes)
+        if not same_classes or explanation.target_labels != first.target_labels:
             raise ExplainerError(
-                f"{explanation.method} explains other classes than {explanations[0].method}",
-                allowed="the same classes by every method",
+                f"{explanation.method} explains other classes than {first.method}",
+                allowed="the same classes or other targets by every method",
                 remedy="passing the first explanation's classes to the other explainers",
             )
 

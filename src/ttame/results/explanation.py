@@ -19,8 +19,9 @@ from ttame.files.tensor_files import read_tensors
 from ttame.images.saliency_maps import has_evidence, resize_maps, to_unit_range
 from ttame.outputs import SOFTMAX
 
-SCHEMA_VERSION = 2
-"""Files of version 1 have no probabilities, which then are the softmax of the logits."""
+SCHEMA_VERSION = 3
+"""Files of version 1 have no probabilities, which then are the softmax of the logits; those of
+version 2 no labels of targets, which then are classes."""
 
 _TENSORS = ("maps", "classes", "logits", "probabilities")
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -37,6 +38,7 @@ class _Described:
     method: str
     provenance: dict[str, Any]
     exclusive: bool = True
+    target_labels: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -48,7 +50,8 @@ class Explanation:
             resolution, on the device of the images. Higher means more evidence for the class. They
             keep what drawing throws away: of most methods, a map with little evidence stays small
             (not of few-shot explainers, whose every map goes from 0 to 1).
-        classes: (B, K) int64, the explained classes of every image.
+        classes: (B, K) int64, the explained classes of every image. For targets that are not
+            classes, those that stand for them, see :class:`ttame.Target`.
         logits: (B, C) float32, the classifier's scores of all C classes.
         image_size: (H, W) in pixels of the network's input.
         class_names: C names, or empty if the classifier has none.
@@ -58,6 +61,8 @@ class Explanation:
         probabilities: (B, C) float32 in [0, 1], what the classifier makes of the scores; their
             softmax if not given.
         exclusive: whether exactly one class is true of an image.
+        target_labels: for each image K labels of what is explained, e.g. ``"cat rather than
+            dog"``; empty where it is the classes.
 
     Example:
         >>> explanation = Explanation(
@@ -79,6 +84,7 @@ class Explanation:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     probabilities: Tensor = None  # type: ignore[assignment]  # filled in below
     exclusive: bool = True
+    target_labels: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.probabilities is None:
@@ -124,6 +130,21 @@ class Explanation:
         """The name of class ``index``, or ``"class 7"`` if the classifier has no names."""
         return self.class_names[index] if self.class_names else f"class {index}"
 
+    def target_label(self, image: int, place: int) -> str:
+        """What map ``place`` of an image explains: the name of a class, or a target in words.
+
+        Example:
+            >>> explanation = Explanation(
+            ...     maps=torch.rand(1, 1, 7, 7), classes=torch.tensor([[1]]),
+            ...     logits=torch.tensor([[0.0, 1.0]]), image_size=(224, 224),
+            ...     class_names=("cat", "dog"))
+            >>> explanation.target_label(0, 0)
+            'dog'
+        """
+        if self.target_labels:
+            return self.target_labels[image][place]
+        return self.class_label(int(self.classes[image, place]))
+
     def save(self, path: Path | str) -> None:
         """Write everything into one safetensors file, whole or not at all.
 
@@ -137,6 +158,7 @@ class Explanation:
             "method": self.method,
             "provenance": dict(self.provenance),
             "exclusive": self.exclusive,
+            "target_labels": self.target_labels,
         }
         write_tensors(
             path,
@@ -179,6 +201,7 @@ class Explanation:
             provenance=described.provenance,
             probabilities=tensors.get("probabilities", SOFTMAX.probabilities(tensors["logits"])),
             exclusive=described.exclusive,
+            target_labels=described.target_labels,
         )
 
     def to(self, device: torch.device | str) -> Explanation:
@@ -210,6 +233,11 @@ def _check_fit(tensors: Mapping[str, Tensor], described: _Described) -> None:
         raise UnreadableFileError(
             f"{len(described.class_names)} class names, {logits.shape[1]} logits"
         )
+    if described.target_labels and (
+        len(described.target_labels) != len(maps)
+        or any(len(labels) != maps.shape[1] for labels in described.target_labels)
+    ):
+        raise UnreadableFileError(f"target labels that do not fit {tuple(maps.shape)} maps")
     if not all(1 <= side <= _LARGEST_SIDE for side in described.image_size):
         raise UnreadableFileError(f"an image of {described.image_size} pixels")
     if not bool(maps.isfinite().all()):

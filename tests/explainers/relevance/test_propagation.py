@@ -15,8 +15,9 @@ from tests.explainers.relevance.tables import conserving, gradients
 from tests.plain_vit import golden_vit, two_images
 from tests.tiny_networks import CLASSES, TINY
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedClasses, ExplainedTargets
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, RawMaps
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.methods.relevance.full_lrp import FullLrp
 from ttame.explainers.relevance import attention_relevance, pixel_relevance
@@ -250,20 +251,19 @@ def test_images_in_pieces_give_what_they_give_together(method: str) -> None:
     classes = torch.tensor([[0, 1], [2, 3], [4, 5]])
     expected = explainer(images, classes)
     steps: list[tuple[int, int]] = []
-    explainer.memory_budget = 1
-    explainer.progress = lambda done, total: steps.append((done, total))
     calls: list[Tensor] = []
 
-    def choose(logits: Tensor) -> Tensor:
-        calls.append(logits)
-        return classes
+    def choose(scores: Tensor) -> ExplainedTargets:
+        calls.append(scores)
+        return ExplainedClasses(classes)
 
-    raw = explainer._raw_maps(images, choose)
+    request = Request(choose, 1, lambda done, total: steps.append((done, total)))
+    raw = explainer._raw_maps(images, request)
     assert len(calls) == 1
     assert calls[0].shape == (3, CLASSES)
     assert steps[-1] == (3, 3)
-    assert torch.equal(raw.classes, expected.classes)
-    assert_close(raw.logits, expected.logits, 1e-5)
+    assert torch.equal(raw.targets.classes, expected.classes)
+    assert_close(raw.scores, expected.logits, 1e-5)
     assert_close(raw.maps.float(), expected.maps, 1e-3)
 
 
@@ -273,17 +273,17 @@ def test_images_in_pieces_give_what_they_give_together(method: str) -> None:
 )
 def test_larger_images_go_in_smaller_pieces(side: int, budget: int, sizes: list[int]) -> None:
     """At 100 bytes for an image of 32 pixels."""
-    explainer = FullLrp(TINY["cnn"]())
-    explainer.memory_budget = budget
+    classifier = TINY["cnn"]()
     found: list[int] = []
 
-    def explain(images: Tensor, choose: ChooseClasses) -> RawMaps:
+    def explain(images: Tensor, request: Request) -> RawMaps:
         found.append(len(images))
-        logits = explainer.classifier.logits(images)
-        return RawMaps(logits, choose(logits), images[:, :1])
+        scores = classifier.logits(images)
+        return RawMaps(scores, request.targets(scores), images[:, :1])
 
     images = torch.randn(7, 3, side, side)
-    raw = explain_in_chunks(explainer, images, lambda logits: logits.topk(1).indices, 100, explain)
+    request = Request(lambda scores: ExplainedClasses(scores.topk(1).indices), budget)
+    raw = explain_in_chunks(classifier, images, request, 100, explain)
     assert found == sizes
     assert torch.equal(raw.maps, images[:, :1])
 

@@ -23,7 +23,7 @@ from tests.conftest import assert_close
 from tests.tiny_networks import TINY, VIT, tiny_cnn, tiny_timm
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, ExplainerFolderError, TapError
-from ttame.evaluation.randomisation import another_classifier, randomised_copies
+from ttame.evaluation.randomisation import randomised_copies
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.methods.activation.cam import Cam
 from ttame.explainers.trained.attention_explainer import (
@@ -216,12 +216,11 @@ def test_the_card_names_the_parts_that_the_head_has_and_lacks(tmp_path: Path) ->
 def test_the_class_weights_are_those_of_the_classifier_that_is_explained() -> None:
     """With all of a network random but its features, a head that is kept gives other maps."""
     explainer = few_shot(tiny_cnn(), dataclasses.replace(FEW_SHOT, maps="raw"))
-    remake = another_classifier(explainer)
     images = noise(explainer.classifier)
     original = explainer(images, "all").maps
     layers_random, randomised = next(randomised_copies(explainer.classifier))
     assert layers_random == 1, "only the linear layer"
-    other = remake(randomised)
+    other = explainer.for_classifier(randomised)
     assert isinstance(other, AttentionExplainer)
     assert other.head is explainer.head
     found = other(images, "all").maps
@@ -234,7 +233,7 @@ def test_the_class_weights_are_those_of_the_classifier_that_is_explained() -> No
         linear = swapped.network.get_submodule("10")
         assert isinstance(linear, nn.Linear)
         linear.weight.copy_(linear.weight[order])
-    assert_close(remake(swapped)(images, "all").maps, original[:, order], 1e-5)
+    assert_close(explainer.for_classifier(swapped)(images, "all").maps, original[:, order], 1e-5)
     assert torch.equal(explainer(images, "all").maps, original), "the original is as it was"
 
 

@@ -82,7 +82,7 @@ def test_a_method_finds_its_own_explainer(root: Path) -> None:
 
 def test_evaluate_takes_the_default_one_and_any_that_is_named(root: Path) -> None:
     def chosen(*names: str, classifier: str = "lite") -> dict[str, str]:
-        made, _ = choose_methods(names, named(classifier), (), BUDGET, False)
+        made, _ = choose_methods(names, named(classifier), (), False)
         return {label: explainer.method for label, explainer in made.items()}
 
     assert list(chosen())[-1] == "few_shot"
@@ -100,9 +100,7 @@ def test_explain_takes_the_default_one_and_any_that_is_named(
     lite = NamedClassifier("lite", "default", {}, "cpu")
 
     def chosen(methods: list[str], explainer: str | None = None) -> list[str]:
-        found = choose_explainers(
-            methods, explainer, lite, {}, memory_budget=BUDGET, allow_other_weights=False
-        )
+        found = choose_explainers(methods, explainer, lite, {}, allow_other_weights=False)
         return [made.method for made in found.explainers.values()]
 
     assert chosen([]) == ["few_shot"]

@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NamedTuple, overload
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, overload
 
 import torch
 from torch import Tensor
 
-from ttame.classifiers.class_selection import ClassSelection, select_classes
+from ttame.classifiers.class_selection import ClassSelection
 from ttame.classifiers.classifier import Classifier, Photo
+from ttame.classifiers.explained_targets import ExplainedTargets
+from ttame.classifiers.targets import Target, TargetKind
 from ttame.errors import ClassSelectionError, NonFiniteMapError
 from ttame.explainers.contract.differentiation import differentiating
-from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress
+from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress, parse_memory
 from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.images.saliency_maps import resize_maps
 from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.results.explanation import Explanation
 
-
-class RawMaps(NamedTuple):
-    """What a method computes: logits (B, C), classes (B, K) and raw maps (B, K, h, w)."""
-
-    logits: Tensor
-    classes: Tensor
-    maps: Tensor
-
-
-ChooseClasses = Callable[[Tensor], Tensor]
-"""Given (B, C) logits, say which (B, K) classes of every image are to be explained."""
+TAKING_MORE: dict[TargetKind, str] = {
+    "classes": "grad_cam",
+    "weightings": "grad_cam, integrated_gradients or rise",
+    "functions": "grad_cam, integrated_gradients or rise",
+}
+"""Kind of target to methods that take it, for every network; a test says so."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Explainer(ABC):
     """A method that explains a classifier.
 
-    Calling an explainer checks the input, chooses the classes, runs the method, refuses maps that
+    A method is a frozen dataclass: its keyword-only fields are its options, and it is complete when
+    it is made. Calling it checks the input, chooses the targets, runs the method, refuses maps that
     are not finite, and returns an :class:`Explanation`. A method fills one hole, ``_raw_maps``.
 
     Attributes:
-        card: the method's name, family, paper, cost and rights.
         classifier: the explained network.
-        method: the method's name in the registry.
-        options: what was set for this method, for the provenance of its maps.
-        memory_budget: bytes of activations that a method with many passes may use at a time.
-        progress: told the finished and total steps of a method with many passes.
 
     Example:
         >>> import ttame
@@ -56,25 +51,43 @@ class Explainer(ABC):
         <Explanation by grad_cam: maps 2 x 2 x 7 x 7>
     """
 
-    card: MethodCard
     classifier: Classifier
-    options: Mapping[str, Any] = MappingProxyType({})
-    memory_budget: int = DEFAULT_BUDGET
-    progress: Progress | None = None
+
+    @property
+    @abstractmethod
+    def card(self) -> MethodCard:
+        """The method's name, family, paper, cost and rights; an attribute of its class."""
 
     @property
     def method(self) -> str:
         """The method's name in the registry."""
         return self.card.name
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options with their values, and what the method decided when it was made."""
+        given = {
+            option.name: getattr(self, option.name)
+            for option in dataclasses.fields(self)
+            if option.init and option.kw_only
+        }
+        return {**given, **self._decided()}
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls):  # many methods try the network out when they are made
-            cls.__init__ = gives_everything_back(cls.__init__)  # type: ignore[method-assign]
+        if "__post_init__" in vars(cls):  # many methods try the network out when they are made
+            made = gives_everything_back(cls.__post_init__)  # type: ignore[attr-defined]
+            cls.__post_init__ = made  # type: ignore[attr-defined]
 
     @gives_everything_back
     def __call__(
-        self, images: Tensor | Photo | Sequence[Photo], classes: ClassSelection = None
+        self,
+        images: Tensor | Photo | Sequence[Photo],
+        classes: ClassSelection = None,
+        *,
+        target: Target | None = None,
+        memory_budget: str | int = DEFAULT_BUDGET,
+        progress: Progress | None = None,
     ) -> Explanation:
         """Explain a batch of images.
 
@@ -83,21 +96,28 @@ class Explainer(ABC):
                 (PIL images or paths), which are prepared first.
             classes: ``None`` for each image's top-1 class, an int, (B,), (B, K), ``"all"``,
                 ``"top3"``, a class name or a list of names.
+            target: what to explain instead of classes: a contrast, a weighting, a function.
+            memory_budget: activations that a method with many passes may hold at a time: bytes, or
+                ``"2GiB"``.
+            progress: told the finished and total steps of a method with many passes.
 
         Returns:
             Raw maps (B, K, h, w) float32 on the classifier's device, with the prediction.
 
         Raises:
             ImageError: not a batch of images.
-            ClassSelectionError: a class that does not exist.
+            ClassSelectionError: a class that does not exist, a target that does not fit or that the
+                method does not take.
             NonFiniteMapError: a map with NaN or infinity; it is never drawn as a blank.
             MemoryLimitError: the batch does not fit into memory.
         """
+        wanted = self._accepted(classes, target)
+        budget = parse_memory(memory_budget)
         if not isinstance(images, Tensor):
             images = self.classifier.prepare(images)
 
-        def choose(logits: Tensor) -> Tensor:
-            return select_classes(classes, logits, self.classifier.class_names)
+        def targets(scores: Tensor) -> ExplainedTargets:
+            return wanted.explained(scores.detach(), self.classifier.class_names)
 
         # Methods decide themselves what they differentiate, whatever the caller has switched off.
         with (
@@ -105,29 +125,34 @@ class Explainer(ABC):
             naming_the_setting(FEWER_IMAGES),
         ):
             normal = images.clone() if images.is_inference() else images
-            logits, chosen, maps = self._raw_maps(normal, choose)
-        maps = maps.detach().float()
-        self._refuse_non_finite(maps)
-        return Explanation(
-            maps=maps,
-            classes=chosen,
-            logits=logits.detach().float(),
-            image_size=(int(images.shape[2]), int(images.shape[3])),
-            class_names=self.classifier.class_names,
-            method=self.method,
-            provenance=self.provenance(),
-            probabilities=self.classifier.outputs.probabilities(logits.detach()),
-            exclusive=self.classifier.outputs.exclusive,
-        )
+            raw = self._raw_maps(normal, Request(targets, budget, progress))
+        return self._explanation(raw, (int(images.shape[2]), int(images.shape[3])))
+
+    def for_classifier(self, classifier: Classifier) -> Self:
+        """The same method with the same options for another classifier.
+
+        Raises:
+            ExplainerError: it is not defined for that classifier.
+
+        Example:
+            >>> import ttame
+            >>> classifier = ttame.load_classifier("efficientnet_lite0")
+            >>> grad_cam = ttame.make_explainer("grad_cam", classifier, rectified=False)
+            >>> grad_cam.for_classifier(classifier.with_taps(["blocks.4"])).options
+            {'layer': 'blocks.4', 'rectified': False}
+        """
+        return dataclasses.replace(self, classifier=classifier)
 
     @overload
-    def attribute(self, inputs: Tensor, target: ClassSelection = None) -> Tensor: ...
+    def attribute(self, inputs: Tensor, target: ClassSelection | Target = None) -> Tensor: ...
 
     @overload
-    def attribute(self, inputs: tuple[Tensor], target: ClassSelection = None) -> tuple[Tensor]: ...
+    def attribute(
+        self, inputs: tuple[Tensor], target: ClassSelection | Target = None
+    ) -> tuple[Tensor]: ...
 
     def attribute(
-        self, inputs: Tensor | tuple[Tensor], target: ClassSelection = None
+        self, inputs: Tensor | tuple[Tensor], target: ClassSelection | Target = None
     ) -> Tensor | tuple[Tensor]:
         """Explain a batch of images in the way of Captum, for code and metrics written for it.
 
@@ -135,7 +160,7 @@ class Explainer(ABC):
             inputs: (B, 3, H, W) float, normalised; or a tuple of that one tensor, as Captum's
                 metrics pass it.
             target: one class for all images, (B,) classes, or ``None`` for each image's top-1.
-                A tensor of one element counts for all images.
+                A tensor of one element counts for all images. Or a :class:`ttame.Target`.
 
         Returns:
             Float32 without a graph, on the classifier's device, in the shape of the inputs, as
@@ -161,7 +186,8 @@ class Explainer(ABC):
             return (self.attribute(images, target),)
         if isinstance(target, Tensor) and target.numel() == 1:
             target = int(target)
-        explanation = self(inputs, target)
+        wanted = target if isinstance(target, Target) else Target.of(target)
+        explanation = self(inputs, target=wanted)
         if explanation.maps.shape[1] > 1:
             raise ClassSelectionError(
                 f"{explanation.maps.shape[1]} classes an image to attribute",
@@ -176,13 +202,53 @@ class Explainer(ABC):
         return {"classifier": self.classifier.name, **self.options}
 
     @abstractmethod
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         """Compute raw maps, in any range; higher means more evidence.
 
         Args:
             images: (B, 3, H, W), not checked yet; the classifier's methods do that.
-            choose_classes: call it once, when the logits are known.
+            request: the targets, to be asked for once when the scores are known; memory budget and
+                progress.
         """
+
+    def _decided(self) -> Mapping[str, Any]:
+        """What the method decided when it was made: options left to it, and facts that matter."""
+        return {}
+
+    def _keep(self, **prepared: Any) -> None:
+        """Set fields with ``init=False``, or settle the classifier's taps, in ``__post_init__``."""
+        for name, value in prepared.items():
+            object.__setattr__(self, name, value)
+
+    def _accepted(self, classes: ClassSelection, target: Target | None) -> Target:
+        if target is None:
+            return Target.of(classes)
+        if classes is not None:
+            raise ClassSelectionError("classes and a target", allowed="one of them")
+        if target.kind not in self.card.targets:
+            raise ClassSelectionError(
+                f"{self.method} does not take {target.kind} as targets",
+                allowed=" or ".join(self.card.targets),
+                remedy=TAKING_MORE[target.kind],
+            )
+        return target
+
+    def _explanation(self, raw: RawMaps, image_size: tuple[int, int]) -> Explanation:
+        maps = raw.maps.detach().float()
+        self._refuse_non_finite(maps)
+        scores = raw.scores.detach()
+        return Explanation(
+            maps=maps,
+            classes=raw.targets.classes,
+            logits=scores.float(),
+            image_size=image_size,
+            class_names=self.classifier.class_names,
+            method=self.method,
+            provenance=self.provenance(),
+            probabilities=self.classifier.outputs.probabilities(scores),
+            exclusive=self.classifier.outputs.exclusive,
+            target_labels=raw.targets.labels,
+        )
 
     def _refuse_non_finite(self, maps: Tensor) -> None:
         # One reduction: a sum is finite only if every value is, up to overflow, which is checked.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ttame.classifiers.targets import TargetKind
 
 MethodFamily = Literal[
     "class activation",
@@ -14,6 +17,12 @@ MethodFamily = Literal[
     "baseline",
     "trained",
 ]
+
+LINEAR_TARGETS: tuple[TargetKind, ...] = ("classes", "weightings")
+"""Of methods whose maps are weighted sums over classes."""
+
+EVERY_TARGET: tuple[TargetKind, ...] = ("classes", "weightings", "functions")
+"""Of methods that differentiate or perturb a number, and of those that do not look at it."""
 
 LRP_LICENCE_NOTE = (
     "layer-wise relevance propagation is reported to be patented; its authors allow personal and "
@@ -34,6 +43,7 @@ class MethodCard:
             channels, N of places, K of classes asked for.
         paper: authors, place or arXiv number.
         class_specific: whether maps differ between classes; otherwise one map serves all.
+        targets: the kinds of :class:`ttame.Target` that it takes.
         random: whether a seed matters.
         map_is: where the map's values live: on a tap's ``"grid"`` or on the input's ``"pixels"``.
         licence_note: what a commercial user should know about rights; empty for most.
@@ -52,6 +62,7 @@ class MethodCard:
     cost: str
     paper: str
     class_specific: bool = True
+    targets: tuple[TargetKind, ...] = ("classes",)
     random: bool = False
     map_is: Literal["grid", "pixels"] = "grid"
     licence_note: str = ""
@@ -67,3 +78,16 @@ class MethodCard:
         which = "one for each class" if self.class_specific else "one for all classes"
         where = "of the input's pixels" if self.map_is == "pixels" else "on the features' grid"
         return f"{which}, {where}" + (", random: has a seed" if self.random else "")
+
+    @property
+    def targets_in_words(self) -> str:
+        """What can be explained.
+
+        Example:
+            >>> print(MethodCard("m", "M", "gradient", "any", "1", "A").targets_in_words)
+            classes
+        """
+        if not self.class_specific:
+            return "the same map for every target"
+        *first, last = self.targets
+        return f"{', '.join(first)} and {last}" if first else last

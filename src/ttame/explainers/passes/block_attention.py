@@ -183,7 +183,7 @@ def read_block_attention(
     return BlockAttention(logits, tuple(probabilities))
 
 
-def gradients_by_class(
+def gradients_by_target(
     scores: Tensor, tensors: Sequence[Tensor], *, keep_graph: bool = False
 ) -> Iterator[tuple[Tensor, ...]]:
     """For each column of (B, K) scores, its gradients with respect to the tensors.

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.classifiers.transformer_layout import TransformerLayout
-from ttame.explainers.contract.class_scores import ScoreKind, class_scores
 from ttame.explainers.contract.memory_budget import in_chunks, items_at_once
+from ttame.explainers.contract.target_scores import ScoreKind, target_scores
 from ttame.networks.layer_outputs import put_first_tensor, uncompiled, watching
 from ttame.outputs import Outputs
 
@@ -104,13 +105,14 @@ def read_variant_of_each_patch(
 
 def maps_of_scores(
     logits: Tensor,
-    classes: Tensor,
+    targets: ExplainedTargets,
     layout: TransformerLayout,
     score: ScoreKind,
     outputs: Outputs,
 ) -> Tensor:
-    """Turn (B, N, C) logits of patches into (B, K, h, w) maps of (B, K) classes, in float32."""
-    of_patches = classes.repeat_interleave(logits.shape[1], dim=0)
-    chosen = class_scores(logits.flatten(0, 1), of_patches, score, outputs)
-    by_image = chosen.reshape(len(classes), -1, classes.shape[1])
-    return by_image.transpose(1, 2).reshape(*classes.shape, *layout.tokens.grid)
+    """Turn (B, N, C) logits of patches into (B, K, h, w) maps of K targets, in float32."""
+    images, count = targets.shape
+    of_patches = targets[torch.arange(images).repeat_interleave(logits.shape[1])]
+    chosen = target_scores(logits.flatten(0, 1), of_patches, score, outputs)
+    by_image = chosen.reshape(images, -1, count)
+    return by_image.transpose(1, 2).reshape(images, count, *layout.tokens.grid)

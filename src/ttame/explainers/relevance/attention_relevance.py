@@ -1,23 +1,23 @@
-"""How relevant each block's attention is for a class."""
+"""How relevant each block's attention is for a target."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import LinearTargets
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.classifiers.transformer_layout import TransformerLayout
-from ttame.explainers.contract.explainer import ChooseClasses
 from ttame.explainers.passes.block_attention import (
     attention_graph,
     block_modules,
-    gradients_by_class,
+    gradients_by_target,
 )
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.recording import widened
@@ -32,15 +32,15 @@ class Propagated(Generic[Relevance]):
     """What a relevance pass gives.
 
     Attributes:
-        logits: (B, C).
-        classes: (B, K).
-        by_class: for each of the K classes the relevances of what was asked for; each step walks
+        scores: (B, C).
+        targets: K of each image.
+        by_target: for each of the K targets the relevances of what was asked for; each step walks
             through the graph once.
     """
 
-    logits: Tensor
-    classes: Tensor
-    by_class: Iterator[Relevance]
+    scores: Tensor
+    targets: LinearTargets
+    by_target: Iterator[Relevance]
 
 
 def attention_relevance(
@@ -48,22 +48,22 @@ def attention_relevance(
     layout: TransformerLayout,
     table: RuleTable,
     images: Tensor,
-    choose_classes: ChooseClasses,
+    choose: Callable[[Tensor], LinearTargets],
     first_block: int,
 ) -> Propagated[list[Tensor]]:
-    """Propagate the relevance of classes to the attention of blocks.
+    """Propagate the relevance of targets to the attention of blocks.
 
     Args:
         classifier: the network.
         layout: from :func:`ttame.explainers.passes.block_attention.attending_layout`.
         table: the rules.
         images: (B, 3, H, W).
-        choose_classes: called once.
+        choose: says the targets of the (B, C) scores; called once.
         first_block: the first whose attention is asked for; the pass ends there.
 
     Returns:
-        For each class an image, (B, heads, T, T) for each block from the first on: relevances
-        that start as 1 at the logit.
+        For each target an image, (B, heads, T, T) for each block from the first on: relevances
+        that start as 1 at the score of a class.
     """
     blocks = block_modules(classifier, layout)[first_block:]
     with (
@@ -79,28 +79,28 @@ def attention_relevance(
         ),
         attention_graph(blocks) as probabilities,
     ):
-        logits = classifier.logits(images.detach())
-    classes = choose_classes(logits.detach())
-    scale = half_precision_scale(logits)
+        scores = classifier.logits(images.detach())
+    targets = choose(scores.detach())
+    scale = half_precision_scale(scores)
     with torch.enable_grad():
-        scores = logits.gather(1, classes) * scale
+        values = targets.of(scores) * scale
 
-    def by_class() -> Iterator[list[Tensor]]:
-        for relevances in gradients_by_class(scores, probabilities):
+    def by_target() -> Iterator[list[Tensor]]:
+        for relevances in gradients_by_target(values, probabilities):
             yield [
                 widened(one).reshape(len(images), -1, *one.shape[-2:]) / scale for one in relevances
             ]
 
-    return Propagated(logits.detach(), classes, by_class())
+    return Propagated(scores.detach(), targets, by_target())
 
 
-def half_precision_scale(logits: Tensor) -> float:
+def half_precision_scale(scores: Tensor) -> float:
     """What relevance starts as, to be divided out at the end.
 
     Relevance is spread over so many places that it would underflow in float16. The rules are
     homogeneous, so that another start changes nothing else.
     """
-    return 4096.0 if logits.dtype == torch.float16 else 1.0
+    return 4096.0 if scores.dtype == torch.float16 else 1.0
 
 
 @contextlib.contextmanager

@@ -7,45 +7,41 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.classifiers.classifier import Classifier
 from ttame.explainers.contract.memory_budget import in_chunks, items_at_once, most_at_once
+from ttame.explainers.contract.request import RawMaps, Request
 
 
 def explain_in_chunks(
-    explainer: Explainer,
+    classifier: Classifier,
     images: Tensor,
-    choose_classes: ChooseClasses,
+    request: Request,
     bytes_per_image: int,
-    explain: Callable[[Tensor, ChooseClasses], RawMaps],
+    explain: Callable[[Tensor, Request], RawMaps],
 ) -> RawMaps:
-    """Explain as many images at once as the explainer's memory budget allows.
+    """Explain as many images at once as the memory budget allows.
 
-    Where they are not all, the logits of the whole batch come first, for the choice of classes.
+    Where they are not all, the scores of the whole batch come first, for the choice of targets.
 
     Args:
-        explainer: its classifier, memory budget and progress.
+        classifier: the network.
         images: (B, 3, H, W).
-        choose_classes: called once, with the logits of all images.
+        request: of the method's call.
         bytes_per_image: that ``explain`` needs for an image of the classifier's usual size.
-        explain: from images and a choice of classes to maps.
+        explain: from images and a request to maps.
     """
-    classifier = explainer.classifier
     height, width = classifier.preprocessing.input_size
     bytes_each = bytes_per_image * max(1, images.shape[-1] * images.shape[-2] // (height * width))
-    size = items_at_once(bytes_each, explainer.memory_budget, most_at_once(classifier.device))
+    size = items_at_once(bytes_each, request.memory_budget, most_at_once(classifier.device))
     if images.ndim != 4 or len(images) <= size:
-        return explain(images, choose_classes)
+        return explain(images, request)
     with torch.no_grad():
-        logits = torch.cat(
+        scores = torch.cat(
             [classifier.logits(images[chunk]) for chunk in in_chunks(len(images), size)]
         )
-    classes = choose_classes(logits)
-
-    def chosen(chunk: slice) -> ChooseClasses:
-        return lambda _logits: classes[chunk]
-
+    targets = request.targets(scores)
     maps = [
-        explain(images[chunk], chosen(chunk)).maps.detach()
-        for chunk in in_chunks(len(images), size, explainer.progress)
+        explain(images[chunk], request.of_chosen(targets[chunk])).maps.detach()
+        for chunk in in_chunks(len(images), size, request.progress)
     ]
-    return RawMaps(logits, classes, torch.cat(maps))
+    return RawMaps(scores, targets, torch.cat(maps))

@@ -139,6 +139,11 @@ class Sum(Rule):
     shares: Literal["normalised", "plain", "absolute"] = "normalised"
     stabiliser: Stabiliser = "sign-aware"
 
+    @property
+    def is_linear(self) -> bool:
+        """Not if scaled by sums of the relevance."""
+        return self.shares != "normalised"
+
     def apply(self, call: OperationCall) -> Any:
         """Run the sum and record its shares."""
         if call.operation not in ("add", "subtract"):
@@ -167,6 +172,11 @@ class Product(Rule):
 
     shares: Literal["normalised", "halved"] = "normalised"
     stabiliser: Stabiliser = "sign-aware"
+
+    @property
+    def is_linear(self) -> bool:
+        """Not if scaled by sums of the relevance."""
+        return self.shares != "normalised"
 
     def apply(self, call: OperationCall) -> Any:
         """Run the product and record its shares."""

@@ -1,4 +1,4 @@
-"""How relevant each pixel is for a class."""
+"""How relevant each pixel is for a target."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import LinearTargets
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
-from ttame.explainers.contract.explainer import ChooseClasses
-from ttame.explainers.passes.block_attention import gradients_by_class
+from ttame.explainers.passes.block_attention import gradients_by_target
 from ttame.explainers.relevance.attention_relevance import Propagated, half_precision_scale
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.recording import widened
@@ -22,21 +22,22 @@ def pixel_relevance(
     classifier: Classifier,
     table: RuleTable,
     images: Tensor,
-    choose_classes: ChooseClasses,
+    choose: Callable[[Tensor], LinearTargets],
     start: Literal["one", "logit"] = "one",
 ) -> Propagated[Tensor]:
-    """Propagate the relevance of classes to the pixels.
+    """Propagate the relevance of targets to the pixels.
 
     Args:
         classifier: the network.
         table: the rules.
         images: (B, 3, H, W).
-        choose_classes: called once.
-        start: what relevance, or the gradient, is at the class's logit: 1, or the logit itself.
+        choose: says the targets of the (B, C) scores; called once.
+        start: what relevance, or the gradient, is at the score of a class: 1, or the score itself;
+            times its weight, for a weighting.
 
     Returns:
-        For each class an image, (B, 3, H, W) relevances, or modified gradients if the table carries
-        those.
+        For each target an image, (B, 3, H, W) relevances, or modified gradients if the table
+        carries those.
     """
     leaf = images.detach().clone().requires_grad_()
     with torch.enable_grad():
@@ -51,18 +52,17 @@ def pixel_relevance(
                 network=classifier.network,
             ),
         ):
-            logits = classifier.logits(leaf)
-        classes = choose_classes(logits.detach())
-        scale = half_precision_scale(logits)
-        scores = logits.gather(1, classes) * scale
-        if start == "logit":
-            scores = scores * scores.detach() / scale
+            scores = classifier.logits(leaf)
+        targets = choose(scores.detach())
+        scale = half_precision_scale(scores)
+        begins = scores * scores.detach() if start == "logit" else scores
+        values = targets.of(begins) * scale
 
-    def by_class() -> Iterator[Tensor]:
-        for (relevance,) in gradients_by_class(scores, [leaf]):
+    def by_target() -> Iterator[Tensor]:
+        for (relevance,) in gradients_by_target(values, [leaf]):
             yield widened(relevance) / scale
 
-    return Propagated(logits.detach(), classes, by_class())
+    return Propagated(scores.detach(), targets, by_target())
 
 
 def lowest_of_image(values: Tensor) -> Tensor:

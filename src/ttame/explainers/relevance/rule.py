@@ -24,6 +24,14 @@ class Rule(ABC):
 
     carries: ClassVar[Carried] = "relevance"
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether twice the relevance, or the sum of two, gives twice the shares, or their sum.
+
+        Then relevance may start at several classes at once.
+        """
+        return True
+
     @abstractmethod
     def apply(self, call: OperationCall) -> Any:
         """Run the operation of a call, so that its backward pass is the rule's.

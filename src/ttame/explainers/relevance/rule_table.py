@@ -61,6 +61,11 @@ class RuleTable:
         return self._carries
 
     @property
+    def is_linear(self) -> bool:
+        """Whether all rules are linear in the relevance."""
+        return all(rule.is_linear for _, rule in self._rows)
+
+    @property
     def functions(self) -> frozenset[str]:
         """Names of torch functions that rows ask for although they are no known operation."""
         return self._functions

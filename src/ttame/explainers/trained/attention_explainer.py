@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from ttame.classifiers.classifier import Classifier, FeatureReading
 from ttame.classifiers.linear_end import class_weights
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.trained.attention_head import gate_with_class_token
 from ttame.explainers.trained.explainer_config import config_of
 from ttame.explainers.trained.explainer_files import write_explainer_files
@@ -25,12 +28,14 @@ from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class AttentionExplainer(Explainer):
     """Explains with one forward pass of the classifier and its trained head.
 
     The maps of the published heads are the head's output *before* the sigmoid, as in their test
     protocol. Those of a head whose settings say ``maps="sigmoid"`` are the mask of training;
-    with ``maps="min-max"`` every map goes from 0 to 1. All three rank the grid cells alike.
+    with ``maps="min-max"`` every map goes from 0 to 1. All three rank the grid cells alike. The
+    map of a weighting is the weighted sum of the head's outputs for its classes, scaled then.
 
     Args:
         classifier: the network that the head was trained for.
@@ -49,14 +54,12 @@ class AttentionExplainer(Explainer):
         <Explanation by few_shot: maps 1 x 3 x 28 x 28>
     """
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        head: TrainedHead,
-        *,
-        method: str = "t_tame",
-        training: Mapping[str, Any] | None = None,
-    ) -> None:
+    head: TrainedHead
+    method: str = "t_tame"
+    training: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        classifier, head = self.classifier, self.head
         tapped = tuple(tap.channels for tap in classifier.taps)
         if head.channels != tapped or head.number_of_classes != classifier.number_of_classes:
             raise ExplainerError(
@@ -66,10 +69,26 @@ class AttentionExplainer(Explainer):
             )
         if isinstance(head, SharedHead):
             _check_class_layer(head, classifier)
-        self.classifier = classifier
-        self.head = head.to(classifier.device).eval()
-        self.card = trained_card(method)
-        self.training_record = dict(training or {})
+        trained_card(self.method)
+        head.to(classifier.device).eval()
+
+    @property
+    def card(self) -> MethodCard:
+        """The facts about the method that the head was trained as."""
+        return trained_card(self.method)
+
+    @property
+    def training_record(self) -> dict[str, Any]:
+        """What is known about the training; empty for a fresh head."""
+        return dict(self.training or {})
+
+    def for_classifier(self, classifier: Classifier) -> Self:
+        """The same head next to another classifier, read at the same layers.
+
+        Raises:
+            ExplainerError: the head does not fit it.
+        """
+        return dataclasses.replace(self, classifier=classifier.with_taps(self.classifier.taps))
 
     def provenance(self) -> dict[str, Any]:
         """The classifier, the head's variant and parts, its details, and where it reads."""
@@ -96,15 +115,17 @@ class AttentionExplainer(Explainer):
         write_explainer_files(config, self.head, folder)
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         reading = self.classifier.read_features(images)
-        classes = choose_classes(reading.logits)
+        targets = request.linear_targets(reading.logits)
+        classes = targets.single_classes().classes
         every = torch.arange(self.head.number_of_classes, device=classes.device)
         if classes.shape[1] == len(every) and bool((classes == every).all()):
             maps = head_maps(self.head, self.classifier, reading, None)
         else:
             maps = head_maps(self.head, self.classifier, reading, classes)
-        return RawMaps(reading.logits, classes, self.head.scaled(maps))
+        maps = self.head.scaled(targets.from_class_maps(maps))
+        return RawMaps(reading.logits, targets, maps)
 
 
 def _check_class_layer(head: SharedHead, classifier: Classifier) -> None:

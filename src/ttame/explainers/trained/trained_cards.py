@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ttame.errors import UnknownNameError
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
 
 _PUBLISHED = (
     "our own implementation of the paper's formulas, Apache-2.0; the published code is for "
@@ -20,6 +20,7 @@ def _card(name: str, title: str, paper: str, licence_note: str = _PUBLISHED) -> 
         networks="any with feature maps or patch tokens, after training",
         cost="1 forward and the head, all classes",
         paper=paper,
+        targets=LINEAR_TARGETS,
         licence_note=licence_note,
     )
 

@@ -111,7 +111,7 @@ def test_a_logit_of_zero_gives_a_finite_map() -> None:
 
 
 def test_bad_options() -> None:
-    with pytest.raises(ExplainerError, match="replacement 'mean'.*zero or far below minimum"):
+    with pytest.raises(ExplainerError, match="replacement='mean'.*'zero' or 'far below minimum'"):
         AblationCam(tiny_cnn(), replacement="mean")  # type: ignore[arg-type]
-    with pytest.raises(ExplainerError, match="divisor 'one'.*magnitude or logit"):
+    with pytest.raises(ExplainerError, match="divisor='one'.*'magnitude' or 'logit'"):
         AblationCam(tiny_cnn(), divisor="one")  # type: ignore[arg-type]

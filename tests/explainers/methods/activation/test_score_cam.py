@@ -81,11 +81,10 @@ def test_constant_channels_share_one_pass() -> None:
 def test_masks_are_never_there_all_at_once() -> None:
     classifier = tiny_cnn(64)
     explainer = ScoreCam(classifier)
-    explainer.memory_budget = 1
     images = noise_images(classifier)
-    explainer(images)
+    explainer(images, memory_budget=1)
     with ActivationMeter() as meter:
-        explainer(images)
+        explainer(images, memory_budget=1)
     with ActivationMeter() as one:
         classifier.logits(images)
     # Half of the 32 masks with their images would take more.
@@ -96,8 +95,9 @@ def test_progress_and_layer() -> None:
     classifier = tiny_cnn()
     explainer = ScoreCam(classifier, layer="4")
     steps: list[tuple[int, int]] = []
-    explainer.progress = lambda done, total: steps.append((done, total))
-    assert explainer(noise_images(classifier)).maps.shape == (2, 1, 8, 8)
+    images = noise_images(classifier)
+    explanation = explainer(images, progress=lambda done, total: steps.append((done, total)))
+    assert explanation.maps.shape == (2, 1, 8, 8)
     assert steps[-1][0] == steps[-1][1] > 12
     assert [done for done, _ in steps] == sorted({done for done, _ in steps})
     assert explainer.provenance()["layer"] == "4"

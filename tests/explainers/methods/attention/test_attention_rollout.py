@@ -51,7 +51,7 @@ def test_constant_attention_gives_a_uniform_map(name: str) -> None:
 
 
 def test_options_and_networks() -> None:
-    assert AttentionRollout(golden_vit(), start_block=-1).start == 2
+    assert AttentionRollout(golden_vit(), start_block=-1).first_block == 2
     with pytest.raises(ExplainerError, match=r"start_block=7 for attention_rollout; allowed: 0 to"):
         AttentionRollout(golden_vit(), start_block=7)
     with pytest.raises(ExplainerError, match="not defined for Sequential"):

@@ -10,7 +10,7 @@ from ttame.errors import ExplainerError
 from ttame.explainers.methods.attention.generic_attention import GenericAttention, positive_product
 from ttame.explainers.passes.block_attention import (
     attending_layout,
-    gradients_by_class,
+    gradients_by_target,
     read_block_attention,
 )
 
@@ -27,7 +27,7 @@ def test_golden(dtype: torch.dtype, prefix: str, tolerance: float) -> None:
     assert_close(explanation.logits, golden[f"{prefix}logits"], tolerance)
     layout = attending_layout(classifier, "generic_attention")
     read = read_block_attention(classifier, layout, image)
-    steps = gradients_by_class(read.logits.gather(1, classes), read.probabilities)
+    steps = gradients_by_target(read.logits.gather(1, classes), read.probabilities)
     for index, gradients in enumerate(steps):
         for block in range(BLOCKS):
             expected = golden.under(f"{prefix}class{index}.block{block}.")

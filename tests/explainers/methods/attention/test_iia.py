@@ -75,13 +75,15 @@ def test_feature_form_of_a_transformer_drops_prefix_tokens() -> None:
 def test_published_counts_and_memory_budget() -> None:
     explainer = Iia(golden_vit())
     assert explainer.options == {"form": "attention", "image_steps": 6, "attention_steps": 6}
-    assert Iia(TINY["timm swin"]()).options == {"form": "features", "image_steps": 11}
+    features = Iia(TINY["timm swin"]())
+    assert features.options == {"form": "features", "image_steps": 11, "attention_steps": 6}
     explainer = Iia(golden_vit(), image_steps=2, attention_steps=2)
     expected = explainer(two_images(), "all").maps
     seen: list[tuple[int, int]] = []
-    explainer.progress = lambda *step: seen.append(step)
-    explainer.memory_budget = 1
-    assert_close(explainer(two_images(), "all").maps, expected, 1e-5)
+    found = explainer(
+        two_images(), "all", memory_budget=1, progress=lambda *step: seen.append(step)
+    )
+    assert_close(found.maps, expected, 1e-5)
     assert seen == [(1, 2), (2, 2)]
 
 

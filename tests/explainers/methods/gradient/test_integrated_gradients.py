@@ -123,13 +123,16 @@ def test_the_memory_budget_changes_the_work_and_not_the_maps() -> None:
     batches: dict[str, list[int]] = {"1KiB": [], "1GiB": []}
     maps = []
     for budget, calls in seen.items():
-        explainer = make_explainer(
-            "integrated_gradients", classifier, steps=4, memory_budget=budget,
-            progress=lambda done, total, calls=calls: calls.append((done, total)),
-        )  # fmt: skip
+        explainer = make_explainer("integrated_gradients", classifier, steps=4)
         count = lambda _, args, sizes=batches[budget]: sizes.append(len(args[0]))  # noqa: E731
         handle = classifier.network.register_forward_pre_hook(count)
-        maps.append(explainer(images, "top2").maps)
+        explanation = explainer(
+            images,
+            "top2",
+            memory_budget=budget,
+            progress=lambda done, total, calls=calls: calls.append((done, total)),
+        )
+        maps.append(explanation.maps)
         handle.remove()
     assert_close(maps[0], maps[1], 1e-5)
     assert max(batches["1KiB"][2:]) == 1, "after the prediction and the measurement"
@@ -156,8 +159,8 @@ def test_wrong_options_are_errors() -> None:
     wrong: Any
     for wrong, said in [
         ({"steps": 0}, "0 steps.*at least 1"),
-        ({"quadrature": "simpson"}, "'simpson'.*gauss-legendre or midpoint or right"),
-        ({"baseline": "white"}, "'white'.*black or mean"),
+        ({"quadrature": "simpson"}, "'simpson'.*'gauss-legendre' or 'midpoint' or 'right'"),
+        ({"baseline": "white"}, "'white'.*'black' or 'mean'"),
     ]:
         with pytest.raises(ExplainerError, match=said):
             IntegratedGradients(classifier, **wrong)

@@ -22,8 +22,7 @@ def noisy_copies(classifier: Classifier, explainer: SmoothGrad, image: Tensor) -
     seen: list[Tensor] = []
     network = classifier.network
     handle = network.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
-    explainer.memory_budget = 1
-    explainer(image[None])
+    explainer(image[None], memory_budget=1)
     handle.remove()
     # The prediction and the measurement of memory see the image itself.
     return torch.cat(seen)[2:]
@@ -107,7 +106,7 @@ def test_the_memory_budget_does_not_change_the_maps() -> None:
     classifier.network.double()
     images = torch.randn(3, 3, 32, 32)
     maps = [
-        make_explainer("smooth_grad", classifier, samples=5, memory_budget=budget)(images).maps
+        make_explainer("smooth_grad", classifier, samples=5)(images, memory_budget=budget).maps
         for budget in ("1KiB", "40MiB", "4GiB")
     ]
     assert_close(maps[0], maps[1], 1e-6)

@@ -12,6 +12,7 @@ from tests.conftest import Golden, assert_close
 from tests.explainers.methods.perturbation_material import golden_classifier, noise_images
 from tests.tiny_networks import TINY, tiny_cnn
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedClasses
 from ttame.errors import ExplainerError
 from ttame.explainers.methods.perturbation.rise import RandomMasks, Rise, rise_maps
 from ttame.images.preprocessing import Preprocessing
@@ -24,7 +25,7 @@ def test_golden_tensors(chunk: int) -> None:
     maps = rise_maps(
         classifier,
         golden["input.images"][:1],
-        torch.arange(10)[None],
+        ExplainedClasses(torch.arange(10)[None]),
         golden["input.rise_masks"].split(chunk),
         keep_probability=golden.number("rise_p1"),
     )
@@ -119,8 +120,8 @@ def test_what_is_removed_looks_as_asked() -> None:
 def test_progress_counts_masks() -> None:
     explainer = Rise(tiny_cnn(), masks=20, cells=4)
     steps: list[tuple[int, int]] = []
-    explainer.progress = lambda done, total: steps.append((done, total))
-    explainer(noise_images(explainer.classifier))
+    images = noise_images(explainer.classifier)
+    explainer(images, progress=lambda done, total: steps.append((done, total)))
     assert steps[-1] == (20, 20) and len(steps) > 1
 
 
@@ -131,7 +132,7 @@ def test_progress_counts_masks() -> None:
         ({"cells": 0}, "cells 0.*at least 1"),
         ({"keep_probability": 0.0}, "keep_probability 0.0.*between 0 and 1"),
         ({"keep_probability": 1.0}, "keep_probability 1.0.*between 0 and 1"),
-        ({"space": "black"}, "space 'black'.*raw or normalised"),
+        ({"space": "black"}, "space='black'.*'raw' or 'normalised'"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

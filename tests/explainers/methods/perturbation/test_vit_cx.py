@@ -114,9 +114,9 @@ def test_features_without_any_structure_give_an_empty_mask() -> None:
 def test_progress_goes_through_all_images() -> None:
     explainer = VitCx(TINY["timm vit"]())
     steps: list[tuple[int, int]] = []
-    explainer.progress = lambda done, total: steps.append((done, total))
     sizes = runs_of(explainer.classifier.network)
-    explainer(noise_images(explainer.classifier, count=3))
+    images = noise_images(explainer.classifier, count=3)
+    explainer(images, progress=lambda done, total: steps.append((done, total)))
     total = steps[-1][1]
     assert steps[-1][0] == total and [done for done, _ in steps] == sorted(d for d, _ in steps)
     # The batch, each image, two measured passes for each image, two passes a mask.

@@ -187,9 +187,13 @@ def test_the_memory_budget_changes_nothing(network: str, way: Any) -> None:
     expected = explainer(images, "all").maps
     for budget in (1, 50_000, 200_000):
         seen: list[tuple[int, int]] = []
-        explainer.memory_budget = budget
-        explainer.progress = lambda *step, seen=seen: seen.append(step)
-        assert_close(explainer(images, "all").maps, expected, 1e-5)
+        explanation = explainer(
+            images,
+            "all",
+            memory_budget=budget,
+            progress=lambda *step, seen=seen: seen.append(step),
+        )
+        assert_close(explanation.maps, expected, 1e-5)
         assert seen[-1] == (48, 48)
         assert seen == sorted(seen)
 

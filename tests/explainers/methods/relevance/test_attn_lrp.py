@@ -15,6 +15,7 @@ from tests.explainers.relevance.slow_cnn_relevance import SIZE, small_images
 from tests.plain_vit import BLOCKS, HEADS, PlainVit, golden_vit, plain_vit, two_images
 from tests.tiny_networks import TINY
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedClasses
 from ttame.errors import ExplainerError
 from ttame.explainers.methods.gradient.input_x_gradient import InputXGradient
 from ttame.explainers.methods.relevance.attn_lrp import AttnLrp, attn_lrp_rules
@@ -148,11 +149,11 @@ def rectified_cnn() -> Classifier:
 
 def gradient_pass_maps(classifier: Classifier, images: Tensor, label: int, **rules: Any) -> Tensor:
     """AttnLRP's rules where there is no attention, which the method itself refuses."""
-    classes = torch.full((len(images), 1), label)
+    targets = ExplainedClasses(torch.full((len(images), 1), label))
     propagated = pixel_relevance(
-        classifier, attn_lrp_rules(**rules), images, lambda _logits: classes
+        classifier, attn_lrp_rules(**rules), images, lambda _scores: targets
     )
-    (gradient,) = propagated.by_class
+    (gradient,) = propagated.by_target
     return (images * gradient).sum(dim=1)
 
 

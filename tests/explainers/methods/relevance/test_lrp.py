@@ -63,7 +63,7 @@ def test_tables_of_other_methods_give_their_maps() -> None:
     own = Lrp(classifier, rules=attn_lrp_rules(gamma_linear=0.05))
     assert torch.equal(own(images, "top2").maps, attn_lrp(images, "top2").maps)
     full_lrp = FullLrp(classifier)
-    own = Lrp(classifier, rules=full_lrp.rules, start="one")
+    own = Lrp(classifier, rules=full_lrp.table, start="one")
     assert torch.equal(own(images, "top2").maps, full_lrp(images, "top2").maps)
 
 

@@ -11,6 +11,7 @@ from tests.conftest import Golden, assert_close
 from tests.explainers.relevance.slow_vit_relevance import SlowRules, slow_relevance
 from tests.plain_vit import golden_vit, two_images
 from tests.tiny_networks import TINY
+from ttame.classifiers.explained_targets import ExplainedClasses
 from ttame.errors import ExplainerError
 from ttame.explainers.methods.relevance.partial_lrp import PartialLrp
 from ttame.explainers.passes.block_attention import head_mean
@@ -69,10 +70,11 @@ def test_the_rows_that_the_head_reads_are_averaged(network: str) -> None:
     images = torch.randn(2, 3, *classifier.preprocessing.input_size).double()
     explainer = PartialLrp(classifier)
     classes = torch.tensor([[2], [5]])
+    targets = ExplainedClasses(classes)
     propagated = attention_relevance(
-        classifier, explainer.layout, explainer.rules, images, lambda _logits: classes, 3
+        classifier, explainer.layout, explainer.table, images, lambda _scores: targets, 3
     )
-    ((relevance,),) = propagated.by_class
+    ((relevance,),) = propagated.by_target
     rows = head_mean(relevance.clamp(min=0), 2)[:, list(explainer.layout.read_rows)].mean(dim=1)
     expected = explainer.layout.patch_map(rows)
     assert_close(explainer(images, classes).maps[:, 0], expected, 1e-6)

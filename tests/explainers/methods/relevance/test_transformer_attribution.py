@@ -14,10 +14,11 @@ from tests.explainers.relevance.tables import conserving
 from tests.plain_vit import BLOCKS, golden_vit, plain_vit, two_images
 from tests.tiny_networks import TINY, tiny_timm
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedClasses
 from ttame.errors import ExplainerError
 from ttame.explainers.methods.relevance.transformer_attribution import TransformerAttribution
 from ttame.explainers.passes.block_attention import (
-    gradients_by_class,
+    gradients_by_target,
     read_block_attention,
 )
 from ttame.explainers.relevance.attention_relevance import attention_relevance
@@ -61,11 +62,11 @@ def relevance_of_golden_blocks(chefer: Golden) -> list[list[Tensor]]:
     """By class and block, (1, heads, T, T)."""
     classifier, image = published_vit(), chefer["input.image"].double()
     explainer = TransformerAttribution(classifier)
-    classes = torch.tensor([chefer.number("class_indices")])
+    targets = ExplainedClasses(torch.tensor([chefer.number("class_indices")]))
     propagated = attention_relevance(
-        classifier, explainer.layout, PUBLISHED_RULES, image, lambda _logits: classes, 0
+        classifier, explainer.layout, PUBLISHED_RULES, image, lambda _scores: targets, 0
     )
-    return list(propagated.by_class)
+    return list(propagated.by_target)
 
 
 def test_golden_relevance_of_every_attention(chefer: Golden) -> None:
@@ -93,7 +94,7 @@ def test_golden_products_of_gradient_and_relevance(chefer: Golden) -> None:
     layout = TransformerAttribution(classifier).layout
     read = read_block_attention(classifier, layout, image)
     classes = torch.tensor([chefer.number("class_indices")])
-    gradients = list(gradients_by_class(read.logits.gather(1, classes), read.probabilities))
+    gradients = list(gradients_by_target(read.logits.gather(1, classes), read.probabilities))
     for index, relevances in enumerate(relevance_of_golden_blocks(chefer)):
         expected = chefer.under(f"output.f64.class{index}.")
         for block, gradient in enumerate(gradients[index]):
@@ -179,12 +180,12 @@ def test_the_rows_that_the_head_reads_are_rolled_out(network: str) -> None:
     explainer = TransformerAttribution(classifier, start_block=1)
     layout = explainer.layout
     read = read_block_attention(classifier, layout, images, 1)
-    (gradients,) = gradients_by_class(read.logits[:, [2]], read.probabilities)
-    classes = torch.tensor([[2], [2]])
+    (gradients,) = gradients_by_target(read.logits[:, [2]], read.probabilities)
+    targets = ExplainedClasses(torch.tensor([[2], [2]]))
     propagated = attention_relevance(
-        classifier, layout, explainer.rules, images, lambda _logits: classes, 1
+        classifier, layout, explainer.table, images, lambda _scores: targets, 1
     )
-    (relevances,) = propagated.by_class
+    (relevances,) = propagated.by_target
     identity = torch.eye(layout.number_of_tokens, dtype=torch.float64)
     rolled = identity.expand(2, -1, -1)
     for gradient, relevance in zip(gradients, relevances, strict=True):
@@ -212,10 +213,10 @@ def test_every_image_of_a_batch_keeps_its_relevance(rules: RuleTable) -> None:
 
 
 def test_the_first_block_is_skipped_where_there_is_another() -> None:
-    assert TransformerAttribution(golden_vit()).start == 1
-    assert TransformerAttribution(golden_vit(), start_block=-1).start == 2
+    assert TransformerAttribution(golden_vit()).first_block == 1
+    assert TransformerAttribution(golden_vit(), start_block=-1).first_block == 2
     only_one = tiny_timm("vit_tiny_patch16_224", 32, embed_dim=24, depth=1, num_heads=3)
-    assert TransformerAttribution(only_one).start == 0
+    assert TransformerAttribution(only_one).first_block == 0
 
 
 def test_options_and_networks_that_are_refused() -> None:

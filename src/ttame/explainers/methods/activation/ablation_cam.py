@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import dataclasses
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier, FeatureReading
-from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.classifiers.classifier import FeatureReading
+from ttame.classifiers.explained_targets import ExplainedTargets
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.option_checks import check_choice
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.activation.activation_gradients import on_one_layer
 from ttame.explainers.methods.activation.weighted_channels import weighted_channels
 from ttame.explainers.passes.tail_pass import TailPass
@@ -25,6 +28,7 @@ SMALLEST_DIVISOR = 1e-6
 """Of a logit that is 0 to rounding. A map's scale means nothing there; its shape still does."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class AblationCam(Explainer):
     """Ablation-CAM: ``S = (Σ_k w_k A_k)⁺``, ``w_k = (f_c − f_c|A_k := 0) / |f_c|``.
 
@@ -68,54 +72,49 @@ class AblationCam(Explainer):
         networks="any with feature maps or patch tokens",
         cost="2 forwards and C runs of the layers after the tap, all classes",
         paper="Desai and Ramaswamy, WACV 2020",
+        targets=EVERY_TARGET,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        layer: str | None = None,
-        replacement: Replacement = "zero",
-        divisor: Divisor = "magnitude",
-        rectified: bool = True,
-    ) -> None:
-        if replacement not in get_args(Replacement):
-            allowed = " or ".join(get_args(Replacement))
-            raise ExplainerError(f"replacement {replacement!r}", allowed=allowed)
-        if divisor not in get_args(Divisor):
-            raise ExplainerError(f"divisor {divisor!r}", allowed=" or ".join(get_args(Divisor)))
-        self.classifier = on_one_layer(classifier, layer)
-        self.replacement = replacement
-        self.divisor = divisor
-        self.rectified = rectified
-        self.tail = TailPass(self.classifier)
-        self.options = {
-            "layer": str(self.tail.tap),
-            "replacement": replacement,
-            "divisor": divisor,
-            "rectified": rectified,
-        }
+    layer: str | None = None
+    replacement: Replacement = "zero"
+    divisor: Divisor = "magnitude"
+    rectified: bool = True
+    tail: TailPass = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_choice(self.method, "replacement", self.replacement, get_args(Replacement))
+        check_choice(self.method, "divisor", self.divisor, get_args(Divisor))
+        self._keep(classifier=on_one_layer(self.classifier, self.layer))
+        self._keep(tail=TailPass(self.classifier))
+
+    def _decided(self) -> dict[str, Any]:
+        return {"layer": str(self.tail.tap)}
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         reading, variant_bytes = self.tail.read(images)
-        classes = choose_classes(reading.logits)
-        weights = self._drops(images, reading, classes, variant_bytes)
-        logits = reading.logits.float().gather(1, classes)
-        divisor = logits.abs().clamp(min=SMALLEST_DIVISOR)
+        targets = request.targets(reading.logits)
+        weights = self._drops(images, reading, targets, variant_bytes, request)
+        values = targets.of(reading.logits.float())
+        divisor = values.abs().clamp(min=SMALLEST_DIVISOR)
         if self.divisor == "logit":
-            divisor = divisor.copysign(logits)
+            divisor = divisor.copysign(values)
         weights = weights / divisor[..., None]
         maps = weighted_channels(weights, reading.feature_maps[0])
-        return RawMaps(reading.logits, classes, maps.relu() if self.rectified else maps)
+        return RawMaps(reading.logits, targets, maps.relu() if self.rectified else maps)
 
     def _drops(
-        self, images: Tensor, reading: FeatureReading, classes: Tensor, variant_bytes: int
+        self,
+        images: Tensor,
+        reading: FeatureReading,
+        targets: ExplainedTargets,
+        variant_bytes: int,
+        request: Request,
     ) -> Tensor:
-        """How much each class's logit loses with each channel: (B, K, C) float32."""
+        """How much each target loses with each channel: (B, K, C) float32."""
         tap = self.tail.tap
-        before = reading.logits.float().gather(1, classes)
-        drops = torch.empty(*classes.shape, tap.channels, device=classes.device)
+        before = targets.of(reading.logits.float())
+        drops = torch.empty(*targets.shape, tap.channels, device=targets.device)
 
         def change(outputs: Tensor, channels: Tensor) -> Tensor:
             rows = torch.arange(len(outputs), device=outputs.device)
@@ -124,11 +123,11 @@ class AblationCam(Explainer):
             channels_first[rows, channels] = fill.reshape(-1, *[1] * (outputs.ndim - 2))
             return outputs
 
-        at_once = self.tail.at_once(variant_bytes, self.memory_budget)
+        at_once = self.tail.at_once(variant_bytes, request.memory_budget)
         for chunk in self.tail.run(
-            images, reading, tap.channels, change, at_once=at_once, progress=self.progress
+            images, reading, tap.channels, change, at_once=at_once, progress=request.progress
         ):
-            after = chunk.logits.float().gather(1, classes[chunk.images])
+            after = targets[chunk.images].of(chunk.logits.float())
             drops[chunk.images, :, chunk.variants] = before[chunk.images] - after
         return drops
 

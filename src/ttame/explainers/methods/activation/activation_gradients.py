@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from typing import Any
 
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import TapError
-from ttame.explainers.contract.class_gradients import class_gradients
 from ttame.explainers.contract.differentiation import differentiating
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.target_gradients import target_gradients
 from ttame.explainers.passes.tapped_output import exchanging_output, tapped_output
 from ttame.features.feature_taps import LayerOutput
 from ttame.networks.layer_outputs import put_first_tensor
@@ -21,6 +23,7 @@ ACTIVATION_NETWORKS = "any with feature maps or patch tokens"
 ACTIVATION_COST = "1 forward, 1 backward of the layers after the tap a class"
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ActivationGradientMethod(Explainer):
     """The methods that weigh the features ``A`` of one layer by the gradients ``g = ∂f_c/∂A``.
 
@@ -39,12 +42,14 @@ class ActivationGradientMethod(Explainer):
         TapError: there is no such layer, or its output is no feature map.
     """
 
-    def __init__(
-        self, classifier: Classifier, *, layer: str | None = None, rectified: bool = True
-    ) -> None:
-        self.classifier = on_one_layer(classifier, layer)
-        self.rectified = rectified
-        self.options = {"layer": str(self.classifier.taps[0]), "rectified": rectified}
+    layer: str | None = None
+    rectified: bool = True
+
+    def __post_init__(self) -> None:
+        self._keep(classifier=on_one_layer(self.classifier, self.layer))
+
+    def _decided(self) -> dict[str, Any]:
+        return {"layer": str(self.classifier.taps[0])}
 
     @abstractmethod
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
@@ -58,19 +63,19 @@ class ActivationGradientMethod(Explainer):
             (B, h, w) signed.
         """
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         tap = self.classifier.taps[0]
         size = (int(images.shape[-2]), int(images.shape[-1]))
         with differentiating():
             logits, output = read_from_layer(self.classifier, images)
             features = tap.feature_map(output, size).detach().float()
-            classes = choose_classes(logits.detach())
+            targets = request.targets(logits.detach())
             maps = [
                 self.evidence(features, tap.feature_map(gradient, size).float())
-                for gradient in class_gradients(logits, classes, output)
+                for gradient in target_gradients(logits, targets, output)
             ]
         stacked = torch.stack(maps, dim=1)
-        return RawMaps(logits, classes, stacked.relu() if self.rectified else stacked)
+        return RawMaps(logits, targets, stacked.relu() if self.rectified else stacked)
 
 
 def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.linear_end import LinearEnd, find_linear_end
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Cam(Explainer):
     """Class activation mapping: ``S_c = Σ_k W_ck A_k``.
 
@@ -51,30 +55,32 @@ class Cam(Explainer):
         networks="logits linear in globally averaged features",
         cost="1 forward, all classes",
         paper="Zhou et al., CVPR 2016",
+        targets=LINEAR_TARGETS,
     )
 
-    def __init__(self, classifier: Classifier) -> None:
-        end = find_linear_end(classifier)
+    end: LinearEnd = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        end = find_linear_end(self.classifier)
         if end is None or end.pooling != "average":
             raise ExplainerError(
-                f"cam is not defined for {classifier.name}: its logits are not one linear layer on "
-                "globally averaged features",
+                f"cam is not defined for {self.classifier.name}: its logits are not one linear "
+                "layer on globally averaged features",
                 remedy="grad_cam",
             )
-        self.end = end
-        self.classifier = classifier.with_taps([end.features])
+        self._keep(end=end, classifier=self.classifier.with_taps([end.features]))
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-        return evidence_maps(self.classifier, self.end, images, choose_classes)
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+        return evidence_maps(self.classifier, self.end, images, request)
 
 
 def evidence_maps(
-    classifier: Classifier, end: LinearEnd, images: Tensor, choose_classes: ChooseClasses
+    classifier: Classifier, end: LinearEnd, images: Tensor, request: Request
 ) -> RawMaps:
     """The linear layer, without its bias, on every place of the classifier's only tap."""
     read = classifier.read_features(images)
-    classes = choose_classes(read.logits)
-    weight = end.weights(classifier)[classes]
-    maps = torch.einsum("bkc,bchw->bkhw", weight.float(), read.feature_maps[0].float())
-    return RawMaps(read.logits, classes, maps)
+    targets = request.linear_targets(read.logits)
+    weight = targets.mix(end.weights(classifier).float())
+    maps = torch.einsum("bkc,bchw->bkhw", weight, read.feature_maps[0].float())
+    return RawMaps(read.logits, targets, maps)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.linear_end import evidence_tap, find_linear_end
+from ttame.classifiers.linear_end import LinearEnd, evidence_tap, find_linear_end
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.activation.cam import evidence_maps
 from ttame.features.token_contributions import TokenContributions
 from ttame.images.map_details import with_details
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ClassEvidence(Explainer):
     """The part of the logit that is a place's own, smoothed: ``((1 + B)/2)² (w_c · A)``.
 
@@ -53,30 +56,31 @@ class ClassEvidence(Explainer):
         networks="logits linear in averaged features, or in the class token of residual attention",
         cost="1 forward, all classes",
         paper="none: the few-shot explainer of ttame before training",
+        targets=LINEAR_TARGETS,
     )
 
-    def __init__(self, classifier: Classifier, *, details: float = 0.5) -> None:
-        if not 0 <= details <= 1:
-            raise ExplainerError(f"{self.method} with details {details}", allowed="0 to 1")
-        end = find_linear_end(classifier)
-        tap = None if end is None else evidence_tap(classifier, end)
+    details: float = 0.5
+    end: LinearEnd = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.details <= 1:
+            raise ExplainerError(f"{self.method} with details {self.details}", allowed="0 to 1")
+        end = find_linear_end(self.classifier)
+        tap = None if end is None else evidence_tap(self.classifier, end)
         if (
             end is None
             or tap is None
             or (end.pooling == "class token" and not isinstance(tap, TokenContributions))
         ):
             raise ExplainerError(
-                f"{self.method} is not defined for {classifier.name}: its logits are not one "
+                f"{self.method} is not defined for {self.classifier.name}: its logits are not one "
                 "linear layer on averaged features or on a class token to which tokens are added",
                 remedy="grad_cam",
             )
-        self.end = end
-        self.details = details
-        self.options = {"details": details}
-        self.classifier = classifier.with_taps([tap])
+        self._keep(end=end, classifier=self.classifier.with_taps([tap]))
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-        raw = evidence_maps(self.classifier, self.end, images, choose_classes)
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+        raw = evidence_maps(self.classifier, self.end, images, request)
         maps = with_details(with_details(raw.maps, self.details), self.details)
         return raw._replace(maps=maps)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.activation.activation_gradients import (
     ACTIVATION_NETWORKS,
     on_one_layer,
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class EigenCam(Explainer):
     """The direction in which an image's features vary most: ``S = X v``.
 
@@ -52,19 +56,24 @@ class EigenCam(Explainer):
         networks=ACTIVATION_NETWORKS,
         cost="1 forward, all classes",
         paper="Muhammad and Yeasin, arXiv 2008.00299",
+        targets=EVERY_TARGET,
         class_specific=False,
     )
 
-    def __init__(self, classifier: Classifier, *, layer: str | None = None) -> None:
-        self.classifier = on_one_layer(classifier, layer)
-        self.options = {"layer": str(self.classifier.taps[0])}
+    layer: str | None = None
+
+    def __post_init__(self) -> None:
+        self._keep(classifier=on_one_layer(self.classifier, self.layer))
+
+    def _decided(self) -> dict[str, Any]:
+        return {"layer": str(self.classifier.taps[0])}
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         reading = self.classifier.read_features(images)
-        classes = choose_classes(reading.logits)
+        targets = request.targets(reading.logits)
         maps = principal_component_maps(reading.feature_maps[0])
-        return RawMaps(reading.logits, classes, maps[:, None].expand(-1, classes.shape[1], -1, -1))
+        return RawMaps(reading.logits, targets, maps[:, None].expand(-1, targets.shape[1], -1, -1))
 
 
 def principal_component_maps(features: Tensor) -> Tensor:

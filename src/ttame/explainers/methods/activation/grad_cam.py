@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from torch import Tensor
 
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.methods.activation.activation_gradients import (
     ACTIVATION_COST,
     ACTIVATION_NETWORKS,
@@ -12,6 +14,7 @@ from ttame.explainers.methods.activation.activation_gradients import (
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class GradCam(ActivationGradientMethod):
     """Gradient-weighted class activation mapping: ``S = (Σ_k w_k A_k)⁺``, ``w_k = mean_xy g_k``.
 
@@ -40,6 +43,7 @@ class GradCam(ActivationGradientMethod):
         networks=ACTIVATION_NETWORKS,
         cost=ACTIVATION_COST,
         paper="Selvaraju et al., arXiv 1610.02391",
+        targets=EVERY_TARGET,
     )
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:

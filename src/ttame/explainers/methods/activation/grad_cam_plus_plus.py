@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.methods.activation.activation_gradients import (
     ACTIVATION_COST,
     ACTIVATION_NETWORKS,
@@ -15,6 +16,7 @@ from ttame.explainers.methods.activation.activation_gradients import (
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class GradCamPlusPlus(ActivationGradientMethod):
     """Grad-CAM with weights that count every place of an object alike.
 
@@ -58,21 +60,15 @@ class GradCamPlusPlus(ActivationGradientMethod):
         networks=ACTIVATION_NETWORKS,
         cost=ACTIVATION_COST,
         paper="Chattopadhay et al., arXiv 1710.11063",
+        targets=EVERY_TARGET,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        layer: str | None = None,
-        rectified: bool = True,
-        epsilon: float = 1e-6,
-    ) -> None:
-        if not epsilon >= 0:
-            raise ExplainerError(f"epsilon {epsilon}", allowed="0 or a small positive number")
-        super().__init__(classifier, layer=layer, rectified=rectified)
-        self.epsilon = epsilon
-        self.options = {**self.options, "epsilon": epsilon}
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not self.epsilon >= 0:
+            raise ExplainerError(f"epsilon {self.epsilon}", allowed="0 or a small positive number")
+        super().__post_init__()
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """``Σ_k w_k A_k``, (B, h, w)."""

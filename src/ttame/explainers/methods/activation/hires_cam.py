@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from torch import Tensor
 
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.methods.activation.activation_gradients import (
     ACTIVATION_COST,
     ACTIVATION_NETWORKS,
@@ -12,6 +14,7 @@ from ttame.explainers.methods.activation.activation_gradients import (
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class HiResCam(ActivationGradientMethod):
     """Features times gradients, place by place: ``S = (Σ_k g_k ⊙ A_k)⁺``.
 
@@ -40,6 +43,7 @@ class HiResCam(ActivationGradientMethod):
         networks=ACTIVATION_NETWORKS,
         cost=ACTIVATION_COST,
         paper="Draelos and Carin, arXiv 2011.08891",
+        targets=EVERY_TARGET,
     )
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from torch import Tensor
 
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.methods.activation.activation_gradients import (
     ACTIVATION_COST,
     ACTIVATION_NETWORKS,
@@ -12,6 +14,7 @@ from ttame.explainers.methods.activation.activation_gradients import (
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LayerCam(ActivationGradientMethod):
     """Features weighted by their positive gradients: ``S = (Σ_k g_k⁺ ⊙ A_k)⁺``.
 
@@ -40,6 +43,7 @@ class LayerCam(ActivationGradientMethod):
         networks=ACTIVATION_NETWORKS,
         cost=ACTIVATION_COST,
         paper="Jiang et al., IEEE Transactions on Image Processing 2021",
+        targets=EVERY_TARGET,
     )
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:

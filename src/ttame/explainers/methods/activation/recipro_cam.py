@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.class_scores import ScoreKind, checked_score, class_scores
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.target_scores import ScoreKind, checked_score, target_scores
 from ttame.explainers.methods.activation.activation_gradients import on_one_layer
 from ttame.explainers.passes.tail_pass import TailPass
 from ttame.features.feature_taps import LayerOutput
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ReciproCam(Explainer):
     """Recipro-CAM: ``S_c(i,j) = p_c(A ⊙ e_ij)``, what the classifier says of one place alone.
 
@@ -56,28 +60,28 @@ class ReciproCam(Explainer):
         networks="any with feature maps or patch tokens",
         cost="2 forwards and N runs of the layers after the tap, all classes",
         paper="Byun and Lee, arXiv 2209.14074",
+        targets=EVERY_TARGET,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        layer: str | None = None,
-        score: ScoreKind = "probability",
-        gaussian: bool = False,
-    ) -> None:
-        self.classifier = on_one_layer(classifier, layer)
-        self.score = checked_score(score)
-        self.gaussian = gaussian
-        self.tail = TailPass(self.classifier)
-        self.options = {"layer": str(self.tail.tap), "score": score, "gaussian": gaussian}
+    layer: str | None = None
+    score: ScoreKind = "probability"
+    gaussian: bool = False
+    tail: TailPass = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        checked_score(self.score)
+        self._keep(classifier=on_one_layer(self.classifier, self.layer))
+        self._keep(tail=TailPass(self.classifier))
+
+    def _decided(self) -> dict[str, Any]:
+        return {"layer": str(self.tail.tap)}
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         reading, variant_bytes = self.tail.read(images)
-        classes = choose_classes(reading.logits)
+        targets = request.targets(reading.logits)
         height, width = reading.feature_maps[0].shape[2:]
-        maps = torch.empty(*classes.shape, height * width, device=classes.device)
+        maps = torch.empty(*targets.shape, height * width, device=targets.device)
 
         def change(outputs: Tensor, places: Tensor) -> Tensor:
             masks = place_masks(places, (height, width), gaussian=self.gaussian)
@@ -88,14 +92,14 @@ class ReciproCam(Explainer):
             reading,
             height * width,
             change,
-            at_once=self.tail.at_once(variant_bytes, self.memory_budget),
-            progress=self.progress,
+            at_once=self.tail.at_once(variant_bytes, request.memory_budget),
+            progress=request.progress,
         ):
-            scores = class_scores(
-                chunk.logits, classes[chunk.images], self.score, self.classifier.outputs
+            scores = target_scores(
+                chunk.logits, targets[chunk.images], self.score, self.classifier.outputs
             )
             maps[chunk.images, :, chunk.variants] = scores
-        return RawMaps(reading.logits, classes, maps.reshape(*classes.shape, height, width))
+        return RawMaps(reading.logits, targets, maps.reshape(*targets.shape, height, width))
 
 
 def place_masks(places: Tensor, grid: tuple[int, int], *, gaussian: bool) -> Tensor:

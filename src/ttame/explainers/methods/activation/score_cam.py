@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.class_scores import ScoreKind, checked_score, class_scores
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.classifiers.explained_targets import ExplainedTargets
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import (
     bytes_needed,
     in_chunks,
     items_at_once,
     most_at_once,
 )
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.target_scores import ScoreKind, checked_score, target_scores
 from ttame.explainers.methods.activation.activation_gradients import on_one_layer
 from ttame.explainers.methods.activation.weighted_channels import precise, weighted_channels
 from ttame.images.saliency_maps import to_unit_range
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ScoreCam(Explainer):
     """Score-CAM: ``S = (Σ_k w_k A_k)⁺``, ``w = softmax_k f_c(x ⊙ M_k)``, ``M_k = mm(up(A_k))``.
 
@@ -66,43 +71,38 @@ class ScoreCam(Explainer):
         networks="any with feature maps or patch tokens",
         cost="1 + C forwards, all classes",
         paper="Wang et al., arXiv 1910.01279",
+        targets=EVERY_TARGET,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        layer: str | None = None,
-        score: ScoreKind = "logit",
-        align_corners: bool = False,
-        rectified: bool = True,
-    ) -> None:
-        self.classifier = on_one_layer(classifier, layer)
-        self.score = checked_score(score)
-        self.align_corners = align_corners
-        self.rectified = rectified
-        self.options = {
-            "layer": str(self.classifier.taps[0]),
-            "score": score,
-            "align_corners": align_corners,
-            "rectified": rectified,
-        }
+    layer: str | None = None
+    score: ScoreKind = "logit"
+    align_corners: bool = False
+    rectified: bool = True
+
+    def __post_init__(self) -> None:
+        checked_score(self.score)
+        self._keep(classifier=on_one_layer(self.classifier, self.layer))
+
+    def _decided(self) -> dict[str, Any]:
+        return {"layer": str(self.classifier.taps[0])}
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         reading = self.classifier.read_features(images)
-        classes = choose_classes(reading.logits)
+        targets = request.targets(reading.logits)
         features = reading.feature_maps[0].float()
-        weights = precise(self._scores(images, features, classes)).softmax(dim=2)
+        weights = precise(self._scores(images, features, targets, request)).softmax(dim=2)
         maps = weighted_channels(weights, features)
-        return RawMaps(reading.logits, classes, maps.relu() if self.rectified else maps)
+        return RawMaps(reading.logits, targets, maps.relu() if self.rectified else maps)
 
-    def _scores(self, images: Tensor, features: Tensor, classes: Tensor) -> Tensor:
-        """Of every class and channel: (B, K, C) float32."""
+    def _scores(
+        self, images: Tensor, features: Tensor, targets: ExplainedTargets, request: Request
+    ) -> Tensor:
+        """Of every target and channel: (B, K, C) float32."""
         images = images.to(features.device)
         classifier = self.classifier.for_many_passes()
         empty = classifier.logits(torch.zeros_like(images[:1])).expand(len(images), -1)
-        of_empty = class_scores(empty, classes, self.score, classifier.outputs)
+        of_empty = target_scores(empty, targets, self.score, classifier.outputs)
         scores = of_empty[..., None].repeat(1, 1, features.shape[1])
         varies = features.amax(dim=(2, 3)) > features.amin(dim=(2, 3))
         of_image, channels = varies.nonzero(as_tuple=True)
@@ -111,14 +111,14 @@ class ScoreCam(Explainer):
             rows, channel = of_image[part], channels[part]
             masks = self._masks(features[rows, channel], (images.shape[2], images.shape[3]))
             logits = classifier.logits(images[rows] * masks.to(images.dtype))
-            scores[rows, :, channel] = class_scores(
-                logits, classes[rows], self.score, classifier.outputs
+            scores[rows, :, channel] = target_scores(
+                logits, targets[rows], self.score, classifier.outputs
             )
 
         if len(channels):
             item = bytes_needed(lambda: score(slice(0, 1)))
-            size = items_at_once(item, self.memory_budget, most_at_once(images.device))
-            for part in in_chunks(len(channels), size, self.progress):
+            size = items_at_once(item, request.memory_budget, most_at_once(images.device))
+            for part in in_chunks(len(channels), size, request.progress):
                 score(part)
         return scores
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from torch import Tensor
 
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.methods.activation.activation_gradients import (
     ACTIVATION_COST,
     ACTIVATION_NETWORKS,
@@ -14,6 +16,7 @@ from ttame.explainers.methods.activation.activation_gradients import (
 STABILISER = 1e-7
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class XGradCam(ActivationGradientMethod):
     """Grad-CAM with the gradient averaged by the activation: ``S = (Σ_k w_k A_k)⁺``.
 
@@ -46,6 +49,7 @@ class XGradCam(ActivationGradientMethod):
         networks=ACTIVATION_NETWORKS,
         cost=ACTIVATION_COST,
         paper="Fu et al., arXiv 2008.02312",
+        targets=EVERY_TARGET,
     )
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:

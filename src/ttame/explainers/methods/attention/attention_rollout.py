@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.classifiers.transformer_layout import TransformerLayout
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.passes.block_attention import (
     attending_layout,
     block_number,
@@ -17,6 +21,7 @@ from ttame.explainers.passes.block_attention import (
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class AttentionRollout(Explainer):
     """Attention followed through all blocks: ``Â^b = rownorm(I + E_h A^b)``, ``S = R[cls]``.
 
@@ -50,21 +55,28 @@ class AttentionRollout(Explainer):
         networks="Vision Transformers of one resolution",
         cost="1 forward",
         paper="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
+        targets=EVERY_TARGET,
         class_specific=False,
     )
 
-    def __init__(self, classifier: Classifier, *, start_block: int = 0) -> None:
-        self.classifier = classifier
-        self.layout = attending_layout(classifier, self.method)
-        self.start = block_number(start_block, self.layout, self.method, "start_block")
-        self.options = {"start_block": start_block, "pooling": self.layout.pooling}
+    start_block: int = 0
+    layout: TransformerLayout = dataclasses.field(init=False, repr=False)
+    first_block: int = dataclasses.field(init=False, repr=False)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def __post_init__(self) -> None:
+        layout = attending_layout(self.classifier, self.method)
+        first = block_number(self.start_block, layout, self.method, "start_block")
+        self._keep(layout=layout, first_block=first)
+
+    def _decided(self) -> dict[str, Any]:
+        return {"pooling": self.layout.pooling}
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
-        logits, means = read_head_means(self.classifier, layout, images, self.start)
-        classes = choose_classes(logits)
+        logits, means = read_head_means(self.classifier, layout, images, self.first_block)
+        targets = request.targets(logits)
         maps = roll_out([with_residual(mean) for mean in means], layout)
-        return RawMaps(logits, classes, maps[:, None].expand(-1, classes.shape[1], -1, -1))
+        return RawMaps(logits, targets, maps[:, None].expand(-1, targets.shape[1], -1, -1))
 
 
 def with_residual(matrix: Tensor) -> Tensor:

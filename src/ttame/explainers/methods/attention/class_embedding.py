@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.class_scores import ScoreKind, checked_score
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.classifiers.transformer_layout import TransformerLayout
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.target_scores import ScoreKind, checked_score
 from ttame.explainers.passes.block_attention import (
     block_modules,
     block_number,
@@ -22,6 +26,7 @@ from ttame.explainers.passes.token_variants import (
 from ttame.networks.layer_outputs import reading
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ClassEmbedding(Explainer):
     """What each patch token is, in class space: ``S_i = head_c(LN(z_i))``.
 
@@ -62,26 +67,27 @@ class ClassEmbedding(Explainer):
         networks="Vision Transformers of one resolution",
         cost="1 forward and N heads, all classes",
         paper="Vilas et al., NeurIPS 2023, arXiv 2310.18969",
+        targets=EVERY_TARGET,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        block: int = -1,
-        score: ScoreKind = "logit",
-    ) -> None:
-        self.classifier = classifier
-        self.layout = require_layout(classifier, self.method)
-        self.block = block_number(block, self.layout, self.method)
-        self.score = checked_score(score)
-        self.options = {"block": block, "score": score, "pooling": self.layout.pooling}
+    block: int = -1
+    score: ScoreKind = "logit"
+    layout: TransformerLayout = dataclasses.field(init=False, repr=False)
+    number: int = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        layout = require_layout(self.classifier, self.method)
+        self._keep(layout=layout, number=block_number(self.block, layout, self.method))
+        checked_score(self.score)
+
+    def _decided(self) -> dict[str, Any]:
+        return {"pooling": self.layout.pooling}
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
-        name = layout.blocks[self.block]
-        with reading({name: block_modules(self.classifier, layout)[self.block]}) as outputs:
+        name = layout.blocks[self.number]
+        with reading({name: block_modules(self.classifier, layout)[self.number]}) as outputs:
 
             def each_token_alone(_last: Tensor, patches: slice) -> Tensor:
                 tokens = layout.tokens.tensor(outputs[name])
@@ -89,8 +95,8 @@ class ClassEmbedding(Explainer):
                 return chosen[:, None].expand(-1, layout.rows_for_head, -1)
 
             logits, of_patches = read_variant_of_each_patch(
-                self.classifier, layout, images, each_token_alone, self.memory_budget
+                self.classifier, layout, images, each_token_alone, request.memory_budget
             )
-        classes = choose_classes(logits)
-        maps = maps_of_scores(of_patches, classes, layout, self.score, self.classifier.outputs)
-        return RawMaps(logits, classes, maps)
+        targets = request.targets(logits)
+        maps = maps_of_scores(of_patches, targets, layout, self.score, self.classifier.outputs)
+        return RawMaps(logits, targets, maps)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.classifiers.transformer_layout import TransformerLayout
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.passes.block_attention import (
     attending_layout,
     block_number,
-    gradients_by_class,
+    gradients_by_target,
     head_mean,
     layout_for,
     read_block_attention,
@@ -19,6 +23,7 @@ from ttame.explainers.passes.block_attention import (
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class GenericAttention(Explainer):
     """Attention weighted by its gradient: ``R ← R + E_h[(∇A^b ⊙ A^b)⁺] R``, ``S = R[cls]``.
 
@@ -57,27 +62,34 @@ class GenericAttention(Explainer):
         networks="Vision Transformers of one resolution",
         cost="1 forward, 1 backward a class",
         paper="Chefer et al., ICCV 2021, arXiv 2103.15679",
+        targets=EVERY_TARGET,
     )
 
-    def __init__(self, classifier: Classifier, *, start_block: int = 0) -> None:
-        self.classifier = classifier
-        self.layout = attending_layout(classifier, self.method)
-        self.start = block_number(start_block, self.layout, self.method, "start_block")
-        self.options = {"start_block": start_block, "pooling": self.layout.pooling}
+    start_block: int = 0
+    layout: TransformerLayout = dataclasses.field(init=False, repr=False)
+    first_block: int = dataclasses.field(init=False, repr=False)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def __post_init__(self) -> None:
+        layout = attending_layout(self.classifier, self.method)
+        first = block_number(self.start_block, layout, self.method, "start_block")
+        self._keep(layout=layout, first_block=first)
+
+    def _decided(self) -> dict[str, Any]:
+        return {"pooling": self.layout.pooling}
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
-        read = read_block_attention(self.classifier, layout, images, self.start)
-        classes = choose_classes(read.logits.detach())
-        scores = read.logits.gather(1, classes)
+        read = read_block_attention(self.classifier, layout, images, self.first_block)
+        targets = request.targets(read.logits.detach())
+        values = targets.of(read.logits)
         maps = []
-        for gradients in gradients_by_class(scores, read.probabilities):
+        for gradients in gradients_by_target(values, read.probabilities):
             steps = [
                 positive_product(attention, gradient, len(images))
                 for attention, gradient in zip(read.probabilities, gradients, strict=True)
             ]
             maps.append(roll_out([_plus_identity(step) for step in steps], layout))
-        return RawMaps(read.logits, classes, torch.stack(maps, dim=1))
+        return RawMaps(read.logits, targets, torch.stack(maps, dim=1))
 
 
 def positive_product(attention: Tensor, gradient: Tensor, images: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
@@ -9,20 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.classifiers.transformer_layout import TransformerLayout, replace_first_tensor
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.differentiation import requiring_gradients
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import bytes_per_image, in_chunks, items_at_once
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.option_checks import check_choice, check_count
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.activation.activation_gradients import on_one_layer
 from ttame.explainers.methods.attention.attention_rollout import with_residual
 from ttame.explainers.methods.attention.generic_attention import positive_product
 from ttame.explainers.passes.block_attention import (
     attending_layout,
     block_modules,
-    gradients_by_class,
+    gradients_by_target,
     layout_for,
     roll_out,
 )
@@ -32,6 +35,7 @@ from ttame.networks.layer_outputs import watching_inputs
 Form = Literal["auto", "attention", "features"]
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Iia(Explainer):
     """Iterated integrated attributions, along the image and along what the network makes of it.
 
@@ -78,30 +82,39 @@ class Iia(Explainer):
         networks="Vision Transformers of one resolution; any with feature maps",
         cost="6 forward, 42 backward a class; by features 11 forward, 11 backward a class",
         paper="Barkan et al., ICCV 2023",
+        targets=EVERY_TARGET,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        form: Form = "auto",
-        image_steps: int | None = None,
-        attention_steps: int = 6,
-    ) -> None:
-        check_choice(self.method, "form", form, get_args(Form))
-        check_count(self.method, "attention_steps", attention_steps, least=2)
-        if image_steps is not None:
-            check_count(self.method, "image_steps", image_steps, least=2)
-        self.layout = None if form == "features" else self._layout(classifier, form)
-        features = self.layout is None
-        self.classifier = on_one_layer(classifier, None) if features else classifier
-        self.image_steps = image_steps or (11 if features else 6)
-        self.attention_steps = attention_steps
-        self.options = {
-            "form": "features" if features else "attention",
-            "image_steps": self.image_steps,
-            **({} if features else {"attention_steps": attention_steps}),
+    form: Form = "auto"
+    image_steps: int | None = None
+    attention_steps: int = 6
+    layout: TransformerLayout | None = dataclasses.field(init=False, repr=False)
+    images_on_the_way: int = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_choice(self.method, "form", self.form, get_args(Form))
+        check_count(self.method, "attention_steps", self.attention_steps, least=2)
+        if self.image_steps is not None:
+            check_count(self.method, "image_steps", self.image_steps, least=2)
+        layout = None if self.form == "features" else self._attending_layout()
+        if layout is None:
+            self._keep(classifier=on_one_layer(self.classifier, None))
+        published = 11 if layout is None else 6
+        self._keep(layout=layout, images_on_the_way=self.image_steps or published)
+
+    def _decided(self) -> dict[str, Any]:
+        return {
+            "form": "features" if self.layout is None else "attention",
+            "image_steps": self.images_on_the_way,
         }
+
+    def _attending_layout(self) -> TransformerLayout | None:
+        try:
+            return attending_layout(self.classifier, self.method)
+        except ExplainerError:
+            if self.form == "attention":
+                raise
+            return None
 
     def _layout(self, classifier: Classifier, form: Form) -> TransformerLayout | None:
         try:
@@ -111,78 +124,88 @@ class Iia(Explainer):
                 raise
             return None
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         with torch.no_grad():
             logits = self.classifier.logits(images)
-        classes = choose_classes(logits)
+        targets = request.targets(logits)
         layout = self.layout and layout_for(self.classifier, self.layout, images)
         bytes_each = bytes_per_image(self.classifier, images, gradients=True)
-        size = items_at_once(bytes_each, self.memory_budget)
+        size = items_at_once(bytes_each, request.memory_budget)
         maps = []
-        for some in in_chunks(len(images), size, self.progress):
+        for some in in_chunks(len(images), size, request.progress):
             if layout is None:
-                maps.append(self._feature_maps(images[some], classes[some]))
+                maps.append(self._feature_maps(images[some], targets[some]))
             else:
-                maps.append(self._attention_maps(images[some], classes[some], layout))
-        return RawMaps(logits, classes, torch.cat(maps))
+                maps.append(
+                    self._attention_maps(images[some], targets[some], layout, request.memory_budget)
+                )
+        return RawMaps(logits, targets, torch.cat(maps))
 
     def _interpolated(self, images: Tensor) -> Iterator[Tensor]:
-        for index in range(self.image_steps):
-            yield images.detach() * (index / (self.image_steps - 1))
+        for index in range(self.images_on_the_way):
+            yield images.detach() * (index / (self.images_on_the_way - 1))
 
-    def _feature_maps(self, images: Tensor, classes: Tensor) -> Tensor:
+    def _feature_maps(self, images: Tensor, targets: ExplainedTargets) -> Tensor:
         tap = self.classifier.taps[0]
         size = (int(images.shape[2]), int(images.shape[3]))
         total: Tensor | None = None
         for step in self._interpolated(images):
             read = self.classifier.read_features(requiring_gradients(step))
             positive = read.feature_maps[0].detach().float().relu()
-            scores = read.logits.gather(1, classes)
+            values = targets.of(read.logits)
             products = [
                 (tap.feature_map(gradient, size).float() * positive).sum(dim=1)
-                for (gradient,) in gradients_by_class(scores, read.layer_outputs)
+                for (gradient,) in gradients_by_target(values, read.layer_outputs)
             ]
             maps = torch.stack(products, dim=1)
             total = maps if total is None else total + maps
         assert total is not None
         return total
 
-    def _attention_maps(self, images: Tensor, classes: Tensor, layout: TransformerLayout) -> Tensor:
-        """(B, K, h, w), with the classes in groups whose matrices fit into the memory budget."""
+    def _attention_maps(
+        self,
+        images: Tensor,
+        targets: ExplainedTargets,
+        layout: TransformerLayout,
+        memory_budget: int,
+    ) -> Tensor:
+        """(B, K, h, w), with the targets in groups whose matrices fit into the memory budget."""
         matrix = len(images) * layout.number_of_tokens**2 * 4
-        together = items_at_once(matrix * len(layout.blocks), self.memory_budget)
+        together = items_at_once(matrix * len(layout.blocks), memory_budget)
         maps = []
-        for some in in_chunks(classes.shape[1], together):
-            for matrices in self._mean_products(images, classes[:, some], layout):
+        for some in in_chunks(targets.shape[1], together):
+            for matrices in self._mean_products(images, targets.columns(some), layout):
                 maps.append(roll_out([with_residual(matrix) for matrix in matrices], layout))
         return torch.stack(maps, dim=1)
 
     def _mean_products(
-        self, images: Tensor, classes: Tensor, layout: TransformerLayout
+        self, images: Tensor, targets: ExplainedTargets, layout: TransformerLayout
     ) -> list[list[Tensor]]:
-        """``M^b``, (B, T, T), for each class and each block."""
+        """``M^b``, (B, T, T), for each target and each block."""
         shape = (len(images), layout.number_of_tokens, layout.number_of_tokens)
         sums = [
             [torch.zeros(shape, device=self.classifier.device) for _ in layout.blocks]
-            for _ in range(classes.shape[1])
+            for _ in range(targets.shape[1])
         ]
         runs = 1 + self.attention_steps
         for step in self._interpolated(images):
             logits, attention = self._scaled_runs(step, layout)
             for run, of_run in enumerate(logits.chunk(runs)):
-                scores = of_run.gather(1, classes)
+                values = targets.of(of_run)
                 more = run + 1 < runs
-                for sums_of_class, gradients in zip(
-                    sums, gradients_by_class(scores, attention, keep_graph=more), strict=True
+                for sums_of_target, gradients in zip(
+                    sums, gradients_by_target(values, attention, keep_graph=more), strict=True
                 ):
-                    for block, (values, gradient) in enumerate(
+                    for block, (matrix, gradient) in enumerate(
                         zip(attention, gradients, strict=True)
                     ):
                         # Only the last block ran once for each run; the others serve all.
                         if block == len(attention) - 1:
-                            values, gradient = values.chunk(runs)[run], gradient.chunk(runs)[run]
-                        sums_of_class[block] += positive_product(values, gradient, len(images))
-        return [[total / (runs * self.image_steps) for total in of_class] for of_class in sums]
+                            matrix, gradient = matrix.chunk(runs)[run], gradient.chunk(runs)[run]
+                        sums_of_target[block] += positive_product(matrix, gradient, len(images))
+        return [
+            [total / (runs * self.images_on_the_way) for total in of_target] for of_target in sums
+        ]
 
     def _scaled_runs(
         self, images: Tensor, layout: TransformerLayout

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.transformer_layout import TransformerLayout
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
 from ttame.explainers.contract.option_checks import check_choice, check_count
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.passes.block_attention import (
     attending_layout,
     attention_graph,
     block_modules,
-    gradients_by_class,
+    gradients_by_target,
     head_mean,
     layout_for,
 )
@@ -27,6 +28,7 @@ from ttame.networks.layer_outputs import put_first_tensor, watching
 TokenPooling = Literal["all tokens", "classifier"]
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LeGrad(Explainer):
     """How a class score grows with each block's attention: ``S = Σ_b E_h mean_i (∂s_b/∂A^b_i)⁺``.
 
@@ -65,24 +67,24 @@ class LeGrad(Explainer):
         networks="Vision Transformers of one resolution",
         cost="1 forward, 1 backward of the last blocks a class",
         paper="Bousselham et al., arXiv 2404.03214",
+        targets=LINEAR_TARGETS,
     )
 
-    def __init__(
-        self, classifier: Classifier, *, blocks: int = 2, pooling: TokenPooling = "all tokens"
-    ) -> None:
-        check_choice(self.method, "pooling", pooling, get_args(TokenPooling))
-        check_count(self.method, "blocks", blocks)
-        self.classifier = classifier
-        self.layout = attending_layout(classifier, self.method)
-        if blocks > len(self.layout.blocks):
-            raise ExplainerError(
-                f"blocks={blocks} for {self.method}", allowed=f"1 to {len(self.layout.blocks)}"
-            )
-        self.blocks = blocks
-        self.pooling = pooling
-        self.options = {"blocks": blocks, "pooling": pooling}
+    blocks: int = 2
+    pooling: TokenPooling = "all tokens"
+    layout: TransformerLayout = dataclasses.field(init=False, repr=False)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def __post_init__(self) -> None:
+        check_choice(self.method, "pooling", self.pooling, get_args(TokenPooling))
+        check_count(self.method, "blocks", self.blocks)
+        layout = attending_layout(self.classifier, self.method)
+        if self.blocks > len(layout.blocks):
+            raise ExplainerError(
+                f"blocks={self.blocks} for {self.method}", allowed=f"1 to {len(layout.blocks)}"
+            )
+        self._keep(layout=layout)
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
         blocks = block_modules(self.classifier, layout)[-self.blocks :]
         outputs: list[Tensor] = []
@@ -100,13 +102,13 @@ class LeGrad(Explainer):
             logits, of_blocks = read_variants(
                 self.classifier, layout, images.detach().clone(), pooled_tokens, len(blocks)
             )
-        classes = choose_classes(logits.detach())
-        scores = of_blocks.sum(dim=1).gather(1, classes)
+        targets = request.linear_targets(logits.detach())
+        values = targets.of(of_blocks.sum(dim=1))
         maps = []
-        for gradients in gradients_by_class(scores, attention):
+        for gradients in gradients_by_target(values, attention):
             means = [head_mean(gradient.relu(), len(images)) for gradient in gradients]
             maps.append(layout.patch_map(torch.stack(means).sum(dim=0).mean(dim=1)))
-        return RawMaps(logits, classes, torch.stack(maps, dim=1))
+        return RawMaps(logits, targets, torch.stack(maps, dim=1))
 
     def _pooled(self, tokens: Tensor, layout: TransformerLayout) -> Tensor:
         """The rows of one block's tokens that the head is to read, (B, rows, D)."""

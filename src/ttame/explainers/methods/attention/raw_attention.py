@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.classifiers.transformer_layout import TransformerLayout
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.passes.block_attention import (
     attending_layout,
     block_number,
@@ -15,6 +19,7 @@ from ttame.explainers.passes.block_attention import (
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class RawAttention(Explainer):
     """What the class token attends to: ``S = (E_h A^L)[cls]``.
 
@@ -48,18 +53,24 @@ class RawAttention(Explainer):
         networks="Vision Transformers of one resolution",
         cost="1 forward",
         paper="baseline in Chefer et al., CVPR 2021, arXiv 2012.09838",
+        targets=EVERY_TARGET,
         class_specific=False,
     )
 
-    def __init__(self, classifier: Classifier, *, block: int = -1) -> None:
-        self.classifier = classifier
-        self.layout = attending_layout(classifier, self.method)
-        self.block = block_number(block, self.layout, self.method)
-        self.options = {"block": block, "pooling": self.layout.pooling}
+    block: int = -1
+    layout: TransformerLayout = dataclasses.field(init=False, repr=False)
+    number: int = dataclasses.field(init=False, repr=False)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def __post_init__(self) -> None:
+        layout = attending_layout(self.classifier, self.method)
+        self._keep(layout=layout, number=block_number(self.block, layout, self.method))
+
+    def _decided(self) -> dict[str, Any]:
+        return {"pooling": self.layout.pooling}
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
-        logits, means = read_head_means(self.classifier, layout, images, self.block)
-        classes = choose_classes(logits)
+        logits, means = read_head_means(self.classifier, layout, images, self.number)
+        targets = request.targets(logits)
         maps = layout.read_out(means[0])
-        return RawMaps(logits, classes, maps[:, None].expand(-1, classes.shape[1], -1, -1))
+        return RawMaps(logits, targets, maps[:, None].expand(-1, targets.shape[1], -1, -1))

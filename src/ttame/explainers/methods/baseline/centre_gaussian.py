@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class CentreGaussian(Explainer):
     """The same Gaussian for every image: ``S = exp(−(u² + v²) / 2σ²)``.
 
@@ -44,24 +47,25 @@ class CentreGaussian(Explainer):
         networks="any",
         cost="1 forward, for the prediction only",
         paper="none; a baseline",
+        targets=EVERY_TARGET,
         class_specific=False,
     )
 
-    def __init__(self, classifier: Classifier, *, width: float = 0.25) -> None:
-        if not width > 0:
-            raise ExplainerError(f"width {width}", allowed="a positive share of the image's sides")
-        self.classifier = classifier
-        self.width = width
-        self.options = {"width": width}
+    width: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not self.width > 0:
+            allowed = "a positive share of the image's sides"
+            raise ExplainerError(f"width {self.width}", allowed=allowed)
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         read = self.classifier.read_features(images)
-        classes = choose_classes(read.logits)
+        targets = request.targets(read.logits)
         rows, columns = read.feature_maps[-1].shape[2:]
         blob = self._profile(rows)[:, None] * self._profile(columns)
         return RawMaps(
-            read.logits, classes, blob.to(read.logits.device).expand(*classes.shape, -1, -1)
+            read.logits, targets, blob.to(read.logits.device).expand(*targets.shape, -1, -1)
         )
 
     def _profile(self, cells: int) -> Tensor:

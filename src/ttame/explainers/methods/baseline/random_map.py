@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class RandomMap(Explainer):
     """Uniform noise in [0, 1) on the grid of the classifier's last tap.
 
@@ -42,22 +44,20 @@ class RandomMap(Explainer):
         networks="any",
         cost="1 forward, for the prediction only",
         paper="none; a baseline",
+        targets=EVERY_TARGET,
         class_specific=False,
         random=True,
     )
 
-    def __init__(self, classifier: Classifier, *, seed: int = 0) -> None:
-        self.classifier = classifier
-        self.seed = seed
-        self.options = {"seed": seed}
+    seed: int = 0
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         read = self.classifier.read_features(images)
-        classes = choose_classes(read.logits)
+        targets = request.targets(read.logits)
         grid = read.feature_maps[-1].shape[2:]
         maps = torch.stack([self._noise(image, grid) for image in images]).to(read.logits.device)
-        return RawMaps(read.logits, classes, maps[:, None].expand(-1, classes.shape[1], -1, -1))
+        return RawMaps(read.logits, targets, maps[:, None].expand(-1, targets.shape[1], -1, -1))
 
     def _noise(self, image: Tensor, grid: torch.Size) -> Tensor:
         values = image.detach().float().cpu().contiguous().numpy().tobytes()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.class_gradients import class_gradients
 from ttame.explainers.contract.differentiation import differentiating, requiring_gradients
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.target_gradients import target_gradients
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class InputXGradient(Explainer):
     """Pixels times their gradients: ``S = Σ_rgb x ⊙ ∂f_c/∂x``.
 
@@ -40,20 +43,18 @@ class InputXGradient(Explainer):
         networks="any",
         cost="1 forward, 1 backward a class",
         paper="Shrikumar et al., arXiv 1605.01713",
+        targets=EVERY_TARGET,
         map_is="pixels",
     )
 
-    def __init__(self, classifier: Classifier) -> None:
-        self.classifier = classifier
-
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         with differentiating():
             images = requiring_gradients(images)
             logits = self.classifier.logits(images)
-            classes = choose_classes(logits.detach())
+            targets = request.targets(logits.detach())
             pixels = images.detach().float()
             maps = [
                 (pixels * gradient.float()).sum(dim=1)
-                for gradient in class_gradients(logits, classes, images)
+                for gradient in target_gradients(logits, targets, images)
             ]
-        return RawMaps(logits, classes, torch.stack(maps, dim=1))
+        return RawMaps(logits, targets, torch.stack(maps, dim=1))

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.option_checks import check_choice
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.gradient.averaged_gradients import averaged_gradients
 
 Baseline = Literal["black", "mean"]
 Quadrature = Literal["gauss-legendre", "midpoint", "right"]
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class IntegratedGradients(Explainer):
     """Gradients on the way from a baseline to the image.
 
@@ -60,48 +63,41 @@ class IntegratedGradients(Explainer):
         networks="any",
         cost="1 + 50 forward, 50 backward a class",
         paper="Sundararajan et al., arXiv 1703.01365",
+        targets=EVERY_TARGET,
         map_is="pixels",
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        steps: int = 50,
-        quadrature: Quadrature = "gauss-legendre",
-        baseline: Baseline = "black",
-    ) -> None:
-        if steps < 1:
-            raise ExplainerError(f"{steps} steps", allowed="at least 1")
-        for given, known in ((quadrature, Quadrature), (baseline, Baseline)):
-            if given not in get_args(known):
-                raise ExplainerError(f"{given!r}", allowed=" or ".join(get_args(known)))
-        self.classifier = classifier
-        self.baseline = baseline
-        self.points, self.weights = quadrature_rule(steps, quadrature)
-        self.options = {"steps": steps, "quadrature": quadrature, "baseline": baseline}
+    steps: int = 50
+    quadrature: Quadrature = "gauss-legendre"
+    baseline: Baseline = "black"
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ExplainerError(f"{self.steps} steps", allowed="at least 1")
+        check_choice(self.method, "quadrature", self.quadrature, get_args(Quadrature))
+        check_choice(self.method, "baseline", self.baseline, get_args(Baseline))
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         with torch.no_grad():
             logits = self.classifier.logits(images)
-        classes = choose_classes(logits)
+        targets = request.targets(logits)
+        points, weights = quadrature_rule(self.steps, self.quadrature)
         images = images.detach().to(logits.device)
         baseline = self._baseline(images)
 
         def on_the_way(some: Tensor, number: int) -> Tensor:
-            return baseline + self.points[number] * (some - baseline)
+            return baseline + points[number] * (some - baseline)
 
         gradients = averaged_gradients(
             self.classifier,
             images,
-            classes,
-            weights=self.weights,
+            targets,
+            weights=weights,
             variant=on_the_way,
-            memory_budget=self.memory_budget,
-            progress=self.progress,
+            request=request,
         )
         distance = (images - baseline).float()[:, None]
-        return RawMaps(logits, classes, (distance * gradients).sum(dim=2))
+        return RawMaps(logits, targets, (distance * gradients).sum(dim=2))
 
     def _baseline(self, images: Tensor) -> Tensor:
         """(3, 1, 1), normalised."""

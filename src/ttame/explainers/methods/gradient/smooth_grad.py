@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.gradient.averaged_gradients import averaged_gradients
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class SmoothGrad(Explainer):
     """The gradient of the pixels, averaged over noisy copies of the image.
 
@@ -52,41 +55,35 @@ class SmoothGrad(Explainer):
         networks="any",
         cost="1 + 25 forward, 25 backward a class",
         paper="Smilkov et al., arXiv 1706.03825",
+        targets=EVERY_TARGET,
         random=True,
         map_is="pixels",
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        samples: int = 25,
-        noise: float = 0.15,
-        signed: bool = False,
-        seed: int = 0,
-    ) -> None:
-        if samples < 1:
-            raise ExplainerError(f"{samples} samples", allowed="at least 1")
-        if not noise >= 0:
-            raise ExplainerError(f"noise {noise}", allowed="at least 0; 0.1 to 0.2 is usual")
-        self.classifier = classifier
-        self.samples, self.noise, self.signed, self.seed = samples, noise, signed, seed
-        self.options = {"samples": samples, "noise": noise, "signed": signed, "seed": seed}
+    samples: int = 25
+    noise: float = 0.15
+    signed: bool = False
+    seed: int = 0
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ExplainerError(f"{self.samples} samples", allowed="at least 1")
+        if not self.noise >= 0:
+            raise ExplainerError(f"noise {self.noise}", allowed="at least 0; 0.1 to 0.2 is usual")
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         with torch.no_grad():
             logits = self.classifier.logits(images)
-        classes = choose_classes(logits)
+        targets = request.targets(logits)
         gradients = averaged_gradients(
             self.classifier,
             images.detach().to(logits.device),
-            classes,
+            targets,
             weights=(1 / self.samples,) * self.samples,
             variant=self._noisy,
-            memory_budget=self.memory_budget,
-            progress=self.progress,
+            request=request,
         )
-        return RawMaps(logits, classes, (gradients if self.signed else gradients.abs()).sum(dim=2))
+        return RawMaps(logits, targets, (gradients if self.signed else gradients.abs()).sum(dim=2))
 
     def _noisy(self, images: Tensor, number: int) -> Tensor:
         # A generator for each sample: the draw must not depend on which samples run together.

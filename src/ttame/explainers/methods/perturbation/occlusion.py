@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.class_scores import ScoreKind, checked_score, class_scores
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import (
     bytes_needed,
     in_chunks,
     items_at_once,
     most_at_once,
 )
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.option_checks import check_choice
+from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.target_scores import ScoreKind, checked_score, target_scores
 
 Fill = Literal["mean colour", "black"]
 
@@ -26,6 +29,7 @@ PixelSize = int | tuple[int, int]
 """Height and width in pixels; one number for both."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Occlusion(Explainer):
     """Occlusion: how much of a class's score is lost when a window of the image is covered.
 
@@ -63,45 +67,38 @@ class Occlusion(Explainer):
         networks="any",
         cost="1 + windows forwards (196 at 224x224), all classes",
         paper="Zeiler and Fergus, ECCV 2014",
+        targets=EVERY_TARGET,
         map_is="pixels",
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        window: PixelSize | None = None,
-        stride: PixelSize | None = None,
-        fill: Fill = "mean colour",
-        score: ScoreKind = "logit",
-    ) -> None:
-        if fill not in get_args(Fill):
-            raise ExplainerError(f"fill {fill!r}", allowed=" or ".join(get_args(Fill)))
-        self.classifier = classifier
-        self.window = _pair("window", window)
-        self.stride = _pair("stride", stride)
-        if self.window and self.stride:
-            _check_stride(self.window, self.stride)
-        self.fill = fill
-        self.score = checked_score(score)
-        self.options = {"window": window, "stride": stride, "fill": fill, "score": score}
+    window: PixelSize | None = None
+    stride: PixelSize | None = None
+    fill: Fill = "mean colour"
+    score: ScoreKind = "logit"
+
+    def __post_init__(self) -> None:
+        check_choice(self.method, "fill", self.fill, get_args(Fill))
+        checked_score(self.score)
+        window, stride = _pair("window", self.window), _pair("stride", self.stride)
+        if window and stride:
+            _check_stride(window, stride)
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         logits = self.classifier.logits(images)
-        classes = choose_classes(logits)
+        targets = request.targets(logits)
         images = images.to(logits.device)
         rows, columns = (spans.to(images.device) for spans in self._windows(images.shape[2:]))
-        drops = self._drops(images, logits, classes, rows, columns)
+        drops = self._drops(images, logits, targets, rows, columns, request)
         # The windows that cover a pixel are those of its row times those of its column.
         total = torch.einsum("vh,bkvu,uw->bkhw", rows, drops, columns)
         covering = rows.sum(dim=0)[:, None] * columns.sum(dim=0)
-        return RawMaps(logits, classes, total / covering)
+        return RawMaps(logits, targets, total / covering)
 
     def _windows(self, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Which pixel rows and which pixel columns the windows cover."""
-        window = self.window or (max(1, size[0] // 7), max(1, size[1] // 7))
-        stride = self.stride or (max(1, window[0] // 2), max(1, window[1] // 2))
+        window = _pair("window", self.window) or (max(1, size[0] // 7), max(1, size[1] // 7))
+        stride = _pair("stride", self.stride) or (max(1, window[0] // 2), max(1, window[1] // 2))
         _check_stride(window, stride)
         if window[0] > size[0] or window[1] > size[1]:
             raise ExplainerError(
@@ -111,13 +108,19 @@ class Occlusion(Explainer):
         return spans(size[0], window[0], stride[0]), spans(size[1], window[1], stride[1])
 
     def _drops(
-        self, images: Tensor, logits: Tensor, classes: Tensor, rows: Tensor, columns: Tensor
+        self,
+        images: Tensor,
+        logits: Tensor,
+        targets: ExplainedTargets,
+        rows: Tensor,
+        columns: Tensor,
+        request: Request,
     ) -> Tensor:
         """What every window's covering costs: (B, K, windows down, windows across) float32."""
         classifier = self.classifier.for_many_passes()
-        before = class_scores(logits, classes, self.score, self.classifier.outputs)
+        before = target_scores(logits, targets, self.score, self.classifier.outputs)
         windows = len(rows) * len(columns)
-        drops = torch.empty(*classes.shape, windows, device=classes.device)
+        drops = torch.empty(*targets.shape, windows, device=targets.device)
         cover = (
             self.classifier.preprocessing.black(images)
             if self.fill == "black"
@@ -130,14 +133,14 @@ class Occlusion(Explainer):
             row, column = rows[window // len(columns)], columns[window % len(columns)]
             covered = (row[:, :, None] * column[:, None, :])[:, None].bool()
             after = classifier.logits(torch.where(covered, cover, images[of_image]))
-            after = class_scores(after, classes[of_image], self.score, self.classifier.outputs)
+            after = target_scores(after, targets[of_image], self.score, self.classifier.outputs)
             drops[of_image, :, window] = before[of_image] - after
 
         item = bytes_needed(lambda: measure(slice(0, 1)))
-        size = items_at_once(item, self.memory_budget, most_at_once(images.device))
-        for part in in_chunks(len(images) * windows, size, self.progress):
+        size = items_at_once(item, request.memory_budget, most_at_once(images.device))
+        for part in in_chunks(len(images) * windows, size, request.progress):
             measure(part)
-        return drops.reshape(*classes.shape, len(rows), len(columns))
+        return drops.reshape(*targets.shape, len(rows), len(columns))
 
 
 def spans(length: int, window: int, stride: int) -> Tensor:

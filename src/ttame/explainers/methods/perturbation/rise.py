@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from typing import get_args
@@ -11,18 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import (
     bytes_needed,
     in_chunks,
     items_at_once,
     most_at_once,
 )
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.option_checks import check_choice
+from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.target_scores import target_scores
 from ttame.images.pixel_masking import MaskingSpace, mask_images
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Rise(Explainer):
     """Randomised input sampling: ``S_c = 1/(n·q) Σ_i p_c(x ⊙ M_i) M_i``.
 
@@ -64,46 +70,32 @@ class Rise(Explainer):
         networks="any",
         cost="1 + masks forwards (2000), all classes",
         paper="Petsiuk et al., BMVC 2018",
+        targets=EVERY_TARGET,
         random=True,
         map_is="pixels",
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        masks: int = 2000,
-        cells: int = 8,
-        keep_probability: float = 0.5,
-        space: MaskingSpace = "normalised",
-        seed: int = 0,
-    ) -> None:
-        for name, value in (("masks", masks), ("cells", cells)):
+    masks: int = 2000
+    cells: int = 8
+    keep_probability: float = 0.5
+    space: MaskingSpace = "normalised"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("masks", self.masks), ("cells", self.cells)):
             if value < 1:
                 raise ExplainerError(f"{name} {value}", allowed="at least 1")
-        if not 0 < keep_probability < 1:
-            raise ExplainerError(f"keep_probability {keep_probability}", allowed="between 0 and 1")
-        if space not in get_args(MaskingSpace):
-            raise ExplainerError(f"space {space!r}", allowed=" or ".join(get_args(MaskingSpace)))
-        self.classifier = classifier
-        self.masks = masks
-        self.cells = cells
-        self.keep_probability = keep_probability
-        self.space: MaskingSpace = space
-        self.seed = seed
-        self.options = {
-            "masks": masks,
-            "cells": cells,
-            "keep_probability": keep_probability,
-            "space": space,
-            "seed": seed,
-        }
+        if not 0 < self.keep_probability < 1:
+            raise ExplainerError(
+                f"keep_probability {self.keep_probability}", allowed="between 0 and 1"
+            )
+        check_choice(self.method, "space", self.space, get_args(MaskingSpace))
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         classifier = self.classifier.for_many_passes()
         logits = self.classifier.logits(images)
-        classes = choose_classes(logits)
+        targets = request.targets(logits)
         masks = RandomMasks(
             self.masks, self.cells, self.keep_probability, images.shape[2:], self.seed
         )
@@ -114,24 +106,24 @@ class Rise(Explainer):
             return classifier.logits(masked)
 
         item = bytes_needed(one_masked_image)
-        size = items_at_once(item, self.memory_budget, most_at_once(logits.device))
-        chunks = (masks[part] for part in in_chunks(self.masks, size, self.progress))
+        size = items_at_once(item, request.memory_budget, most_at_once(logits.device))
+        chunks = (masks[part] for part in in_chunks(self.masks, size, request.progress))
         maps = rise_maps(
             classifier,
             images,
-            classes,
+            targets,
             chunks,
             keep_probability=self.keep_probability,
             space=self.space,
         )
-        return RawMaps(logits, classes, maps)
+        return RawMaps(logits, targets, maps)
 
 
 @torch.no_grad()
 def rise_maps(
     classifier: Classifier,
     images: Tensor,
-    classes: Tensor,
+    targets: ExplainedTargets,
     mask_chunks: Iterable[Tensor],
     *,
     keep_probability: float,
@@ -142,27 +134,30 @@ def rise_maps(
     Args:
         classifier: asked once for every mask and image.
         images: (B, 3, H, W), normalised.
-        classes: (B, K) int64.
+        targets: K of each image.
         mask_chunks: (n, 1, H, W) float32 in [0, 1] each; one is held at a time.
         keep_probability: q, the expected value of a mask.
         space: what a removed pixel looks like.
 
     Returns:
-        (B, K, H, W) float32, at least 0, on the device of ``classes``.
+        (B, K, H, W) float32, on the device of the targets; at least 0 for classes.
     """
-    images = images.to(classes.device)
-    maps = torch.zeros(*classes.shape, *images.shape[2:], device=classes.device)
+    images = images.to(targets.device)
+    maps = torch.zeros(*targets.shape, *images.shape[2:], device=targets.device)
     flat_maps = maps.flatten(2)
     count = 0
     for masks in mask_chunks:
-        masks = masks.to(classes.device)
+        masks = masks.to(targets.device)
         flat_masks = masks.flatten(1)
         count += len(masks)
         for index in range(len(images)):
             image = images[index : index + 1]
             masked = mask_images(image, masks, classifier.preprocessing, space)
-            probabilities = classifier.probabilities(masked)[:, classes[index]]
-            flat_maps[index].addmm_(probabilities.T, flat_masks)
+            of_image = targets[torch.full((len(masks),), index)]
+            values = target_scores(
+                classifier.logits(masked), of_image, "probability", classifier.outputs
+            )
+            flat_maps[index].addmm_(values.T, flat_masks)
     return maps / (count * keep_probability)
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.classifiers.transformer_layout import transformer_layout
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
+from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import (
-    Progress,
     bytes_needed,
     in_chunks,
     items_at_once,
     most_at_once,
     part_of,
 )
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.target_scores import target_scores
 from ttame.explainers.methods.activation.activation_gradients import on_one_layer
 from ttame.explainers.methods.perturbation.complete_linkage import complete_linkage
 from ttame.images.saliency_maps import has_evidence, resize_maps, to_unit_range
@@ -27,6 +31,7 @@ MAPS_AT_ONCE = 64
 """Channels that are upsampled together to find their minimum and maximum."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class VitCx(Explainer):
     """ViT-CX: causal scores of masks that are clusters of a Vision Transformer's channel maps.
 
@@ -71,44 +76,36 @@ class VitCx(Explainer):
         networks="Vision Transformers",
         cost="1 + 2·masks forwards (tens to hundreds), all classes",
         paper="Xie et al., arXiv 2211.03064",
+        targets=EVERY_TARGET,
         random=True,
         map_is="pixels",
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        layer: str | None = None,
-        distance: float = 0.1,
-        noise: float = 0.1,
-        seed: int = 0,
-    ) -> None:
-        if transformer_layout(classifier) is None:
+    layer: str | None = None
+    distance: float = 0.1
+    noise: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if transformer_layout(self.classifier) is None:
             raise ExplainerError(
-                f"vit_cx is not defined for {classifier.name}: it has no patch tokens that keep "
-                "their grid through all blocks",
+                f"vit_cx is not defined for {self.classifier.name}: it has no patch tokens that "
+                "keep their grid through all blocks",
                 remedy="score_cam or rise",
             )
-        if not 0 <= distance <= 2:
-            raise ExplainerError(f"distance {distance}", allowed="0 to 2, a cosine distance")
-        if noise < 0:
-            raise ExplainerError(f"noise {noise}", allowed="at least 0")
-        self.classifier = on_one_layer(classifier, layer)
-        self.distance = distance
-        self.noise = noise
-        self.seed = seed
-        self.options = {
-            "layer": str(self.classifier.taps[0]),
-            "distance": distance,
-            "noise": noise,
-            "seed": seed,
-        }
+        if not 0 <= self.distance <= 2:
+            raise ExplainerError(f"distance {self.distance}", allowed="0 to 2, a cosine distance")
+        if self.noise < 0:
+            raise ExplainerError(f"noise {self.noise}", allowed="at least 0")
+        self._keep(classifier=on_one_layer(self.classifier, self.layer))
+
+    def _decided(self) -> dict[str, Any]:
+        return {"layer": str(self.classifier.taps[0])}
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         reading = self.classifier.read_features(images)
-        classes = choose_classes(reading.logits)
+        targets = request.targets(reading.logits)
         images = images.to(reading.logits)
         size = (int(images.shape[2]), int(images.shape[3]))
         clusters = [
@@ -118,40 +115,50 @@ class VitCx(Explainer):
         total, before = sum(len(cluster) for cluster in clusters), 0
         maps = []
         for index, cluster in enumerate(clusters):
-            progress = part_of(self.progress, before, total)
+            progress = part_of(request.progress, before, total)
+            asked = dataclasses.replace(request, progress=progress)
             image = images[index : index + 1]
-            maps.append(self._map(image, classes[index], cluster, progress))
+            maps.append(self._map(image, targets[index : index + 1], cluster, asked))
             before += len(cluster)
-        return RawMaps(reading.logits, classes, torch.stack(maps))
+        return RawMaps(reading.logits, targets, torch.stack(maps))
 
     def _map(
-        self, image: Tensor, classes: Tensor, clusters: Tensor, progress: Progress | None
+        self, image: Tensor, targets: ExplainedTargets, clusters: Tensor, request: Request
     ) -> Tensor:
         """The (K, H, W) maps of one image, given the (m, h, w) sums of its clusters."""
         size = (int(image.shape[2]), int(image.shape[3]))
         generator = torch.Generator().manual_seed(self.seed)
         noise = self.noise * torch.randn(image.shape, generator=generator).to(image)
-        whole = self.classifier.probabilities(image)[:, classes]
-        weighted = torch.zeros(len(classes), size[0] * size[1], device=image.device)
+        whole = self._values(image, targets)
+        weighted = torch.zeros(targets.shape[1], size[0] * size[1], device=image.device)
         coverage = torch.zeros(size[0] * size[1], device=image.device)
 
         def add(part: slice) -> None:
             masks = to_unit_range(resize_maps(clusters[part, None], size))
             kept = masks.to(image.dtype)
             noisy = noise * (1 - kept)
-            masked = self.classifier.probabilities(image * kept + noisy)[:, classes]
-            unmasked = self.classifier.probabilities(image + noisy)[:, classes]
+            masked = self._values(image * kept + noisy, targets)
+            unmasked = self._values(image + noisy, targets)
             weighted.addmm_((masked - unmasked + whole).T, masks.flatten(1))
             coverage.add_(masks.flatten(1).sum(dim=0))
 
         item = bytes_needed(lambda: add(slice(0, 1)))
         weighted.zero_()
         coverage.zero_()
-        at_once = items_at_once(item, self.memory_budget, most_at_once(image.device))
-        for part in in_chunks(len(clusters), at_once, progress):
+        at_once = items_at_once(item, request.memory_budget, most_at_once(image.device))
+        for part in in_chunks(len(clusters), at_once, request.progress):
             add(part)
         covered = torch.where(coverage > 0, coverage, torch.ones_like(coverage))
         return (weighted / covered / len(clusters)).reshape(-1, *size)
+
+    def _values(self, images: Tensor, targets: ExplainedTargets) -> Tensor:
+        """Of one image's targets for (n, 3, H, W) variants of the image: (n, K)."""
+        return target_scores(
+            self.classifier.logits(images),
+            targets.repeated(len(images)),
+            "probability",
+            self.classifier.outputs,
+        )
 
 
 def cluster_maps(features: Tensor, size: tuple[int, int], distance: float) -> Tensor:

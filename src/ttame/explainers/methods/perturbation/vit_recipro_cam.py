@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.transformer_layout import TransformerLayout
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.class_scores import ScoreKind, checked_score
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.memory_budget import MOST_AT_ONCE, in_chunks, items_at_once
-from ttame.explainers.contract.method_card import MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.memory_budget import MOST_AT_ONCE, Progress, in_chunks, items_at_once
+from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
+from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.target_scores import ScoreKind, checked_score
 from ttame.explainers.methods.perturbation.token_mosaics import (
     Kernel,
     MosaicRules,
@@ -54,6 +55,7 @@ COPIES_IN_A_BLOCK = 16
 """Tensors of the tokens' size that a block holds at a time, cautiously."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ViTReciproCam(Explainer):
     """The class score with one patch left: ``S_c(i) = p_c(mosaic i)`` for every patch i.
 
@@ -110,90 +112,93 @@ class ViTReciproCam(Explainer):
         networks="Vision Transformers of one resolution",
         cost="1 forward and N times the last block, or 2 forward where that is exact; all classes",
         paper="Byun and Lee, arXiv 2310.02588",
+        targets=EVERY_TARGET,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        block: int = -1,
-        kernel: Kernel = "gaussian",
-        residual: Treatment = "kept",
-        class_token: ClassToken = "kept",
-        score: ScoreKind = "probability",
-        way: Way = "auto",
-    ) -> None:
-        check_choice(self.method, "kernel", kernel, get_args(Kernel))
-        check_choice(self.method, "residual", residual, get_args(Treatment))
-        check_choice(self.method, "class_token", class_token, get_args(ClassToken))
-        check_choice(self.method, "way", way, get_args(Way))
-        self.classifier = classifier
-        self.layout = require_layout(classifier, self.method)
-        self.block = block_number(block, self.layout, self.method)
-        self.rules = MosaicRules(kernel, residual == "masked", class_token == "zeroed")
-        self.score = checked_score(score)
-        short = way != "whole" and self._short_way_is_exact()
-        if way == "short" and not short:
+    block: int = -1
+    kernel: Kernel = "gaussian"
+    residual: Treatment = "kept"
+    class_token: ClassToken = "kept"
+    score: ScoreKind = "probability"
+    way: Way = "auto"
+    layout: TransformerLayout = dataclasses.field(init=False, repr=False)
+    number: int = dataclasses.field(init=False, repr=False)
+    short: bool = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_choice(self.method, "kernel", self.kernel, get_args(Kernel))
+        check_choice(self.method, "residual", self.residual, get_args(Treatment))
+        check_choice(self.method, "class_token", self.class_token, get_args(ClassToken))
+        check_choice(self.method, "way", self.way, get_args(Way))
+        checked_score(self.score)
+        layout = require_layout(self.classifier, self.method)
+        self._keep(layout=layout, number=block_number(self.block, layout, self.method))
+        self._keep(short=self.way != "whole" and self._short_way_is_exact())
+        if self.way == "short" and not self.short:
             raise ExplainerError(
-                f"the short way of {self.method} is not exact for this block of {classifier.name}",
+                f"the short way of {self.method} is not exact for this block of "
+                f"{self.classifier.name}",
                 allowed="way auto or whole",
             )
-        self.run_mosaics: RunMosaics = run_short_mosaics if short else run_whole_mosaics
-        self.options = {
-            "block": block,
-            "kernel": kernel,
-            "residual": residual,
-            "class_token": class_token,
-            "score": score,
-            "way": "short" if short else "whole",
-        }
+
+    def _decided(self) -> dict[str, Any]:
+        return {"way": "short" if self.short else "whole"}
+
+    @property
+    def rules(self) -> MosaicRules:
+        """What the mosaics keep."""
+        return MosaicRules(self.kernel, self.residual == "masked", self.class_token == "zeroed")
 
     @torch.no_grad()
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
         recorder = self._recorder(layout)
-        steps = self._steps(len(images) * (layout.number_of_tokens - layout.tokens.prefix_tokens))
+        run: RunMosaics = run_short_mosaics if self.short else run_whole_mosaics
+        total = len(images) * (layout.number_of_tokens - layout.tokens.prefix_tokens)
+        steps = _steps(request.progress, total)
 
         def mosaics(last: Tensor, patches: slice) -> Tensor:
             tail, rows = recorder.tail().with_float32_tokens(), []
             for image in range(len(last)):
-                for masks in self._masks(patches, layout):
+                for masks in self._masks(patches, layout, request.memory_budget):
                     on_device = masks.to(last.device)
-                    rows.append(self.run_mosaics(tail, image, on_device, self.rules))
+                    rows.append(run(tail, image, on_device, self.rules))
                     steps(len(masks))
             return torch.cat(rows)
 
-        budget = self.memory_budget * self.classifier.dtype.itemsize // self._itemsize
+        budget = request.memory_budget * self.classifier.dtype.itemsize // self._itemsize
         half = self.classifier.dtype.itemsize < self._itemsize
         with recorder.recording(), widening() if half else contextlib.nullcontext():
             logits, of_mosaics = read_variant_of_each_patch(
                 self.classifier, layout, images, mosaics, budget
             )
         logits = logits.to(self.classifier.dtype)
-        classes = choose_classes(logits)
+        targets = request.targets(logits)
         outputs = self.classifier.outputs
-        maps = maps_of_scores(of_mosaics, classes, layout, self.score, outputs)
-        return RawMaps(logits, classes, maps)
+        maps = maps_of_scores(of_mosaics, targets, layout, self.score, outputs)
+        return RawMaps(logits, targets, maps)
 
     def _recorder(self, layout: TransformerLayout) -> TailRecorder:
-        blocks = block_modules(self.classifier, layout)[self.block :]
-        norm = layout.first_norms[self.block]
+        blocks = block_modules(self.classifier, layout)[self.number :]
+        norm = layout.first_norms[self.number]
         if norm is None:
             raise ExplainerError(
                 f"{self.method} is not defined for {self.classifier.name}: "
-                f"{layout.blocks[self.block]} does not begin with a normalisation of its tokens",
+                f"{layout.blocks[self.number]} does not begin with a normalisation of its tokens",
                 remedy=WITHOUT_ATTENTION,
             )
         return TailRecorder(blocks, uncompiled(self.classifier.network).get_submodule(norm), layout)
 
-    def _masks(self, patches: slice, layout: TransformerLayout) -> Iterator[Tensor]:
+    def _masks(
+        self, patches: slice, layout: TransformerLayout, memory_budget: int
+    ) -> Iterator[Tensor]:
         """The masks of some patches in groups whose tokens fit into the memory budget."""
         tokens, most = layout.number_of_tokens, MOST_AT_ONCE
-        if self.run_mosaics is run_short_mosaics:
+        if self.short:
             tokens = layout.tokens.prefix_tokens + self.rules.patches_left + 1
             most = max(most, most * layout.number_of_tokens // tokens)
         bytes_each = tokens * layout.tokens.channels * self._itemsize
-        size = items_at_once(bytes_each * COPIES_IN_A_BLOCK, self.memory_budget, most)
+        size = items_at_once(bytes_each * COPIES_IN_A_BLOCK, memory_budget, most)
         for some in in_chunks(patches.stop - patches.start, size):
             yield self.rules.token_masks(
                 slice(patches.start + some.start, patches.start + some.stop), layout
@@ -203,17 +208,6 @@ class ViTReciproCam(Explainer):
     def _itemsize(self) -> int:
         """Bytes of a number in a mosaic."""
         return max(self.classifier.dtype.itemsize, torch.float32.itemsize)
-
-    def _steps(self, total: int) -> Callable[[int], None]:
-        finished = 0
-
-        def add(count: int) -> None:
-            nonlocal finished
-            finished += count
-            if self.progress is not None:
-                self.progress(min(finished, total), total)
-
-        return add
 
     @torch.no_grad()
     def _short_way_is_exact(self) -> bool:
@@ -241,6 +235,19 @@ class ViTReciproCam(Explainer):
             if len(recorder.blocks) > 1 or layout.rows_for_head == layout.number_of_tokens:
                 return False
             return _ways_agree(tail.in_float32() if last.dtype.itemsize < 4 else tail, self.rules)
+
+
+def _steps(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """What counts the steps and tells how many are finished."""
+    finished = 0
+
+    def add(count: int) -> None:
+        nonlocal finished
+        finished += count
+        if progress is not None:
+            progress(min(finished, total), total)
+
+    return add
 
 
 def _ways_agree(tail: Tail, rules: MosaicRules) -> bool:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.differentiation import require_graph
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
 from ttame.explainers.relevance.conserving_table import conserving_table
 from ttame.explainers.relevance.function_arguments import convolution_arguments
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
@@ -30,6 +30,7 @@ from ttame.explainers.relevance.weighted_rules import Absolute, Weighted, ZBox
 from ttame.networks.function_replacement import replacing_functions
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Agf(Explainer):
     """Attribution guided factorisation: relevance corrected by factorised features and gradients.
 
@@ -78,32 +79,38 @@ class Agf(Explainer):
         networks="CNNs",
         cost="2 forward, 1 backward and 1 relevance pass of about 6 forward a class",
         paper="Gur et al., AAAI 2021, arXiv 2012.02166",
+        targets=LINEAR_TARGETS,
         map_is="pixels",
         licence_note=LRP_LICENCE_NOTE,
     )
 
-    def __init__(self, classifier: Classifier) -> None:
-        if classifier.family != "CNN":
+    bytes_per_image: int = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.classifier.family != "CNN":
             raise ExplainerError(
-                f"{self.method} is not defined for {classifier.name}, a {classifier.family}: "
-                "it factorises the feature maps of convolutions",
+                f"{self.method} is not defined for {self.classifier.name}, a "
+                f"{self.classifier.family}: it factorises the feature maps of convolutions",
                 remedy="transformer_attribution, attn_lrp or full_lrp",
             )
-        self.classifier = classifier
-        self.bytes_per_image = check_propagation(
-            classifier, _RULES, self.method, "full_lrp or grad_cam"
+        bytes_per_image = check_propagation(
+            self.classifier, _RULES, self.method, "full_lrp or grad_cam"
         )
+        self._keep(bytes_per_image=bytes_per_image)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+        return mixing_class_maps(images, request, self._maps_of_classes)
+
+    def _maps_of_classes(self, images: Tensor, request: Request) -> RawMaps:
         return explain_in_chunks(
-            self, images, choose_classes, self.bytes_per_image, self._maps_of_chunk
+            self.classifier, images, request, self.bytes_per_image, self._maps_of_chunk
         )
 
-    def _maps_of_chunk(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _maps_of_chunk(self, images: Tensor, request: Request) -> RawMaps:
         with torch.enable_grad(), _reading_convolution_inputs() as inputs:
             logits = self.classifier.logits(images.detach().clone().requires_grad_())
-        classes = choose_classes(logits.detach())
-        scores = logits.gather(1, classes).sum(dim=0)
+        targets = request.linear_targets(logits.detach()).single_classes()
+        scores = targets.of(logits).sum(dim=0)
         require_graph(scores)
         leaf = images.detach().clone().requires_grad_()
         gradients = _CurrentGradients()
@@ -118,10 +125,10 @@ class Agf(Explainer):
         for index, score in enumerate(scores):
             more = index + 1 < len(scores)
             gradients.of_inputs = torch.autograd.grad(score, inputs, retain_graph=more)
-            start = relevance_of_classes(logits.detach(), classes[:, index])
+            start = relevance_of_classes(logits.detach(), targets.classes[:, index])
             (relevance,) = torch.autograd.grad(output, leaf, start, retain_graph=more)
             maps.append(widened(relevance).sum(dim=1))
-        return RawMaps(logits, classes, torch.stack(maps, dim=1))
+        return RawMaps(logits, targets, torch.stack(maps, dim=1))
 
 
 _OF_PIXELS = ZBox(lowest_of_image, highest_of_image)

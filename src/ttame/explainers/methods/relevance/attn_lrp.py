@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.passes.block_attention import WITHOUT_ATTENTION
 from ttame.explainers.relevance.gradient_rules import (
     GammaGradient,
@@ -29,6 +32,7 @@ from ttame.networks.attention_reading import reading_attention
 from ttame.networks.network_trace import blank_image
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class AttnLrp(Explainer):
     """Input times gradient with a modified backward pass: ``S = Σ_channels x ⊙ ∂̃f_c/∂x``, signed.
 
@@ -74,44 +78,39 @@ class AttnLrp(Explainer):
         networks="transformers, also hierarchical ones",
         cost="1 forward, 1 backward with other rules a class",
         paper="Achtibat et al., ICML 2024, arXiv 2402.05602",
+        targets=LINEAR_TARGETS,
         map_is="pixels",
         licence_note=LRP_LICENCE_NOTE,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        attention_is_constant: bool = False,
-        gamma_linear: float = 0.0,
-        gamma_convolution: float = 0.0,
-    ) -> None:
-        for name, gamma in (
-            ("gamma_linear", gamma_linear),
-            ("gamma_convolution", gamma_convolution),
-        ):
+    attention_is_constant: bool = False
+    gamma_linear: float = 0.0
+    gamma_convolution: float = 0.0
+    table: RuleTable = dataclasses.field(init=False, repr=False)
+    bytes_per_image: int = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("gamma_linear", "gamma_convolution"):
+            gamma = getattr(self, name)
             if not 0 <= gamma < float("inf"):
                 raise ExplainerError(f"{name}={gamma!r} for {self.method}", allowed="at least 0")
-        _require_attention(classifier, self.method)
-        self.classifier = classifier
-        self.rules = attn_lrp_rules(attention_is_constant, gamma_linear, gamma_convolution)
-        self.bytes_per_image = check_propagation(
-            classifier, self.rules, self.method, WITHOUT_ATTENTION
+        _require_attention(self.classifier, self.method)
+        table = attn_lrp_rules(
+            self.attention_is_constant, self.gamma_linear, self.gamma_convolution
         )
-        self.options = {
-            "attention_is_constant": attention_is_constant,
-            "gamma_linear": gamma_linear,
-            "gamma_convolution": gamma_convolution,
-        }
+        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_ATTENTION)
+        self._keep(table=table, bytes_per_image=bytes_per_image)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-        def explain(images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-            propagated = pixel_relevance(self.classifier, self.rules, images, choose_classes)
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+        def explain(images: Tensor, request: Request) -> RawMaps:
+            propagated = pixel_relevance(
+                self.classifier, self.table, images, request.linear_targets
+            )
             pixels = images.to(self.classifier.device).detach()
-            maps = [(pixels * gradient).sum(dim=1) for gradient in propagated.by_class]
-            return RawMaps(propagated.logits, propagated.classes, torch.stack(maps, dim=1))
+            maps = [(pixels * gradient).sum(dim=1) for gradient in propagated.by_target]
+            return RawMaps(propagated.scores, propagated.targets, torch.stack(maps, dim=1))
 
-        return explain_in_chunks(self, images, choose_classes, self.bytes_per_image, explain)
+        return explain_in_chunks(self.classifier, images, request, self.bytes_per_image, explain)
 
 
 def attn_lrp_rules(

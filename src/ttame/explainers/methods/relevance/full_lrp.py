@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
+from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
 from ttame.explainers.methods.relevance.transformer_attribution import attribution_rules
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
 from ttame.explainers.relevance.matches import WEIGHTED, SeesImage
@@ -22,6 +23,7 @@ from ttame.explainers.relevance.pixel_relevance import (
     white_of,
 )
 from ttame.explainers.relevance.propagation import check_propagation
+from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.explainers.relevance.stabilisers import Stabiliser
 from ttame.explainers.relevance.weighted_rules import ZBox
 
@@ -29,6 +31,7 @@ WITHOUT_RELEVANCE = "grad_cam, integrated_gradients, smooth_grad, occlusion or r
 """Methods that ask for no rules."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class FullLrp(Explainer):
     """Layer-wise relevance propagation from the class's logit to the pixels, summed over colours.
 
@@ -80,49 +83,45 @@ class FullLrp(Explainer):
         networks="any whose operations have a rule",
         cost="1 forward, 1 relevance pass of about 4 forward a class",
         paper="baseline in Chefer et al., CVPR 2021, arXiv 2012.09838",
+        targets=LINEAR_TARGETS,
         map_is="pixels",
         licence_note=LRP_LICENCE_NOTE,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        linear: Literal["joint", "separate"] = "joint",
-        additions: Literal["normalised", "plain"] = "normalised",
-        matrix_products: Literal["normalised", "halved"] = "normalised",
-        stabiliser: Stabiliser = "sign-aware",
-        pixel_limits: Literal["image", "valid"] = "image",
-    ) -> None:
-        check_choice(self.method, "pixel_limits", pixel_limits, ("image", "valid"))
+    linear: Literal["joint", "separate"] = "joint"
+    additions: Literal["normalised", "plain"] = "normalised"
+    matrix_products: Literal["normalised", "halved"] = "normalised"
+    stabiliser: Stabiliser = "sign-aware"
+    pixel_limits: Literal["image", "valid"] = "image"
+    table: RuleTable = dataclasses.field(init=False, repr=False)
+    bytes_per_image: int = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_choice(self.method, "pixel_limits", self.pixel_limits, ("image", "valid"))
         low, high = (
             (lowest_of_image, highest_of_image)
-            if pixel_limits == "image"
-            else (black_of(classifier), white_of(classifier))
+            if self.pixel_limits == "image"
+            else (black_of(self.classifier), white_of(self.classifier))
         )
-        self.classifier = classifier
-        self.rules = attribution_rules(
+        table = attribution_rules(
             self.method,
-            linear=linear,
-            additions=additions,
-            matrix_products=matrix_products,
-            stabiliser=stabiliser,
-        ).with_first((WEIGHTED & SeesImage(), ZBox(low, high, stabiliser)))
-        self.bytes_per_image = check_propagation(
-            classifier, self.rules, self.method, WITHOUT_RELEVANCE
-        )
-        self.options = {
-            "linear": linear,
-            "additions": additions,
-            "matrix_products": matrix_products,
-            "stabiliser": stabiliser,
-            "pixel_limits": pixel_limits,
-        }
+            linear=self.linear,
+            additions=self.additions,
+            matrix_products=self.matrix_products,
+            stabiliser=self.stabiliser,
+        ).with_first((WEIGHTED & SeesImage(), ZBox(low, high, self.stabiliser)))
+        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_RELEVANCE)
+        self._keep(table=table, bytes_per_image=bytes_per_image)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-        def explain(images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-            propagated = pixel_relevance(self.classifier, self.rules, images, choose_classes)
-            maps = [relevance.sum(dim=1) for relevance in propagated.by_class]
-            return RawMaps(propagated.logits, propagated.classes, torch.stack(maps, dim=1))
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+        return mixing_class_maps(images, request, self._maps_of_classes)
 
-        return explain_in_chunks(self, images, choose_classes, self.bytes_per_image, explain)
+    def _maps_of_classes(self, images: Tensor, request: Request) -> RawMaps:
+        def explain(images: Tensor, request: Request) -> RawMaps:
+            propagated = pixel_relevance(
+                self.classifier, self.table, images, request.linear_targets
+            )
+            maps = [relevance.sum(dim=1) for relevance in propagated.by_target]
+            return RawMaps(propagated.scores, propagated.targets, torch.stack(maps, dim=1))
+
+        return explain_in_chunks(self.classifier, images, request, self.bytes_per_image, explain)

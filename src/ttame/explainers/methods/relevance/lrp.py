@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import dataclasses
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
+from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
 from ttame.explainers.relevance.pixel_relevance import pixel_relevance
 from ttame.explainers.relevance.propagation import check_propagation
@@ -19,6 +20,7 @@ from ttame.explainers.relevance.rule_presets import RULE_PRESETS, rule_table
 from ttame.explainers.relevance.rule_table import RuleTable
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Lrp(Explainer):
     """Relevance of the pixels by a table of rules: ``S = Σ_colours R``.
 
@@ -71,49 +73,56 @@ class Lrp(Explainer):
         networks="any whose operations have a rule",
         cost="1 forward, 1 relevance pass of about 4 forward a class",
         paper="Bach et al., PLoS ONE 2015",
+        targets=LINEAR_TARGETS,
         map_is="pixels",
         licence_note=LRP_LICENCE_NOTE,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        rules: str | RuleTable = "epsilon_plus",
-        start: Literal["logit", "one"] = "logit",
-    ) -> None:
-        check_choice(self.method, "start", start, ("logit", "one"))
-        if not isinstance(rules, str | RuleTable):
+    rules: str | RuleTable = "epsilon_plus"
+    start: Literal["logit", "one"] = "logit"
+    table: RuleTable = dataclasses.field(init=False, repr=False)
+    bytes_per_image: int = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_choice(self.method, "start", self.start, ("logit", "one"))
+        if not isinstance(self.rules, str | RuleTable):
             raise ExplainerError(
-                f"rules={rules!r} for {self.method}",
+                f"rules={self.rules!r} for {self.method}",
                 allowed=f"{', '.join(RULE_PRESETS)}, or a RuleTable",
             )
-        self.classifier = classifier
-        self.rules = rule_table(rules, classifier) if isinstance(rules, str) else rules
-        self.start: Literal["logit", "one"] = start
-        if self.rules.carries == "gradient" and start == "one":
+        table = (
+            rule_table(self.rules, self.classifier) if isinstance(self.rules, str) else self.rules
+        )
+        if table.carries == "gradient" and self.start == "one":
             raise ExplainerError(
                 f"start='one' for {self.method} with rules that carry gradients",
                 allowed="start='logit': input times gradient sums to the logit",
             )
-        self.bytes_per_image = check_propagation(classifier, self.rules, self.method)
-        self.options = {
-            "rules": rules if isinstance(rules, str) else rules.in_words(),
-            "start": start,
-        }
+        bytes_per_image = check_propagation(self.classifier, table, self.method)
+        self._keep(table=table, bytes_per_image=bytes_per_image)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _decided(self) -> dict[str, Any]:
+        return {} if isinstance(self.rules, str) else {"rules": self.rules.in_words()}
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+        if not self.table.is_linear:
+            return mixing_class_maps(images, request, self._maps_of_batch)
+        return self._maps_of_batch(images, request)
+
+    def _maps_of_batch(self, images: Tensor, request: Request) -> RawMaps:
         return explain_in_chunks(
-            self, images, choose_classes, self.bytes_per_image, self._maps_of_chunk
+            self.classifier, images, request, self.bytes_per_image, self._maps_of_chunk
         )
 
-    def _maps_of_chunk(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
-        gradients = self.rules.carries == "gradient"
+    def _maps_of_chunk(self, images: Tensor, request: Request) -> RawMaps:
+        gradients = self.table.carries == "gradient"
         start: Literal["one", "logit"] = "one" if gradients else self.start
-        propagated = pixel_relevance(self.classifier, self.rules, images, choose_classes, start)
+        propagated = pixel_relevance(
+            self.classifier, self.table, images, request.linear_targets, start
+        )
         pixels = images.to(self.classifier.device).detach() if gradients else None
         maps = [
             (found if pixels is None else pixels * found).sum(dim=1)
-            for found in propagated.by_class
+            for found in propagated.by_target
         ]
-        return RawMaps(propagated.logits, propagated.classes, torch.stack(maps, dim=1))
+        return RawMaps(propagated.scores, propagated.targets, torch.stack(maps, dim=1))

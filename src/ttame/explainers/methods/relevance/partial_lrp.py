@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import dataclasses
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import LRP_LICENCE_NOTE, MethodCard
+from ttame.classifiers.transformer_layout import TransformerLayout
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
 from ttame.explainers.methods.relevance.transformer_attribution import attribution_rules
 from ttame.explainers.passes.block_attention import (
     WITHOUT_ATTENTION,
@@ -20,9 +22,11 @@ from ttame.explainers.passes.block_attention import (
 from ttame.explainers.relevance.attention_relevance import attention_relevance
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
 from ttame.explainers.relevance.propagation import check_propagation
+from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.explainers.relevance.stabilisers import Stabiliser
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PartialLrp(Explainer):
     """Relevance that reaches the last block's attention: ``S = (E_h (R^L)⁺)[cls]``.
 
@@ -67,50 +71,48 @@ class PartialLrp(Explainer):
         networks="Vision Transformers of one resolution",
         cost="1 forward, a relevance pass of the last block a class",
         paper="baseline in Chefer et al., CVPR 2021, arXiv 2012.09838",
+        targets=LINEAR_TARGETS,
         licence_note=LRP_LICENCE_NOTE,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        linear: Literal["joint", "separate"] = "joint",
-        additions: Literal["normalised", "plain"] = "normalised",
-        matrix_products: Literal["normalised", "halved"] = "normalised",
-        stabiliser: Stabiliser = "sign-aware",
-    ) -> None:
-        self.rules = attribution_rules(
-            self.method,
-            linear=linear,
-            additions=additions,
-            matrix_products=matrix_products,
-            stabiliser=stabiliser,
-        )
-        self.classifier = classifier
-        self.layout = attending_layout(classifier, self.method)
-        self.bytes_per_image = check_propagation(
-            classifier, self.rules, self.method, WITHOUT_ATTENTION
-        )
-        self.options = {
-            "linear": linear,
-            "additions": additions,
-            "matrix_products": matrix_products,
-            "stabiliser": stabiliser,
-            "pooling": self.layout.pooling,
-        }
+    linear: Literal["joint", "separate"] = "joint"
+    additions: Literal["normalised", "plain"] = "normalised"
+    matrix_products: Literal["normalised", "halved"] = "normalised"
+    stabiliser: Stabiliser = "sign-aware"
+    layout: TransformerLayout = dataclasses.field(init=False, repr=False)
+    table: RuleTable = dataclasses.field(init=False, repr=False)
+    bytes_per_image: int = dataclasses.field(init=False, repr=False)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def __post_init__(self) -> None:
+        table = attribution_rules(
+            self.method,
+            linear=self.linear,
+            additions=self.additions,
+            matrix_products=self.matrix_products,
+            stabiliser=self.stabiliser,
+        )
+        layout = attending_layout(self.classifier, self.method)
+        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_ATTENTION)
+        self._keep(table=table, layout=layout, bytes_per_image=bytes_per_image)
+
+    def _decided(self) -> dict[str, Any]:
+        return {"pooling": self.layout.pooling}
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+        return mixing_class_maps(images, request, self._maps_of_classes)
+
+    def _maps_of_classes(self, images: Tensor, request: Request) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
         last = len(layout.blocks) - 1
 
-        def explain(images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+        def explain(images: Tensor, request: Request) -> RawMaps:
             propagated = attention_relevance(
-                self.classifier, layout, self.rules, images, choose_classes, last
+                self.classifier, layout, self.table, images, request.linear_targets, last
             )
             maps = [
                 layout.read_out(head_mean(relevance.clamp(min=0), len(images)))
-                for (relevance,) in propagated.by_class
+                for (relevance,) in propagated.by_target
             ]
-            return RawMaps(propagated.logits, propagated.classes, torch.stack(maps, dim=1))
+            return RawMaps(propagated.scores, propagated.targets, torch.stack(maps, dim=1))
 
-        return explain_in_chunks(self, images, choose_classes, self.bytes_per_image, explain)
+        return explain_in_chunks(self.classifier, images, request, self.bytes_per_image, explain)

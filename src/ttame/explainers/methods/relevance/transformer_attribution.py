@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.transformer_layout import TransformerLayout
-from ttame.explainers.contract.explainer import ChooseClasses, Explainer, RawMaps
-from ttame.explainers.contract.method_card import LRP_LICENCE_NOTE, MethodCard
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
+from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
 from ttame.explainers.passes.block_attention import (
     WITHOUT_ATTENTION,
     attending_layout,
     block_number,
-    gradients_by_class,
+    gradients_by_target,
     layout_for,
     read_block_attention,
 )
@@ -31,6 +32,7 @@ from ttame.explainers.relevance.stabilisers import DIVISIONS, Stabiliser
 from ttame.explainers.relevance.weighted_rules import ZPlus
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TransformerAttribution(Explainer):
     """Relevance and gradient of attention, rolled out: ``S = (Ā^L ⋯ Ā^s)[cls]``.
 
@@ -94,57 +96,63 @@ class TransformerAttribution(Explainer):
         networks="Vision Transformers of one resolution",
         cost="2 forward, 1 backward and 1 relevance pass a class; about 8 forward for one class",
         paper="Chefer et al., CVPR 2021, arXiv 2012.09838",
+        targets=LINEAR_TARGETS,
         licence_note=LRP_LICENCE_NOTE,
     )
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        *,
-        start_block: int | None = None,
-        matrix_products: Literal["normalised", "halved"] = "normalised",
-        stabiliser: Stabiliser = "sign-aware",
-    ) -> None:
-        self.rules = attribution_rules(
-            self.method, matrix_products=matrix_products, stabiliser=stabiliser
-        )
-        self.classifier = classifier
-        self.layout = attending_layout(classifier, self.method)
-        if start_block is None:
-            start_block = min(1, len(self.layout.blocks) - 1)
-        self.start = block_number(start_block, self.layout, self.method, "start_block")
-        self.bytes_per_image = check_propagation(
-            classifier, self.rules, self.method, WITHOUT_ATTENTION
-        )
-        self.options = {
-            "start_block": start_block,
-            "matrix_products": matrix_products,
-            "stabiliser": stabiliser,
-            "pooling": self.layout.pooling,
-        }
+    start_block: int | None = None
+    matrix_products: Literal["normalised", "halved"] = "normalised"
+    stabiliser: Stabiliser = "sign-aware"
+    layout: TransformerLayout = dataclasses.field(init=False, repr=False)
+    table: RuleTable = dataclasses.field(init=False, repr=False)
+    bytes_per_image: int = dataclasses.field(init=False, repr=False)
+    first_block: int = dataclasses.field(init=False, repr=False)
 
-    def _raw_maps(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def __post_init__(self) -> None:
+        table = attribution_rules(
+            self.method, matrix_products=self.matrix_products, stabiliser=self.stabiliser
+        )
+        layout = attending_layout(self.classifier, self.method)
+        self._keep(table=table, layout=layout)
+        first = block_number(self._start_block, layout, self.method, "start_block")
+        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_ATTENTION)
+        self._keep(first_block=first, bytes_per_image=bytes_per_image)
+
+    def _decided(self) -> dict[str, Any]:
+        return {"start_block": self._start_block, "pooling": self.layout.pooling}
+
+    @property
+    def _start_block(self) -> int:
+        """As published where nothing was said."""
+        published = min(1, len(self.layout.blocks) - 1)
+        return published if self.start_block is None else self.start_block
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+        return mixing_class_maps(images, request, self._maps_of_classes)
+
+    def _maps_of_classes(self, images: Tensor, request: Request) -> RawMaps:
         return explain_in_chunks(
-            self, images, choose_classes, self.bytes_per_image, self._maps_of_chunk
+            self.classifier, images, request, self.bytes_per_image, self._maps_of_chunk
         )
 
-    def _maps_of_chunk(self, images: Tensor, choose_classes: ChooseClasses) -> RawMaps:
+    def _maps_of_chunk(self, images: Tensor, request: Request) -> RawMaps:
         layout = layout_for(self.classifier, self.layout, images)
-        read = read_block_attention(self.classifier, layout, images, self.start)
+        read = read_block_attention(self.classifier, layout, images, self.first_block)
         logits = read.logits.detach()
-        classes = choose_classes(logits)
-        gradients = list(gradients_by_class(read.logits.gather(1, classes), read.probabilities))
+        targets = request.linear_targets(logits)
+        gradients = list(gradients_by_target(targets.of(read.logits), read.probabilities))
         del read  # its graph makes room for that of the relevances
         propagated = attention_relevance(
-            self.classifier, layout, self.rules, images, lambda _logits: classes, self.start
+            self.classifier, layout, self.table, images, lambda _scores: targets, self.first_block
         )
         maps = [
             _rolled_out(
-                [_positive_product(*pair) for pair in zip(of_class, relevance, strict=True)], layout
+                [_positive_product(*pair) for pair in zip(of_target, relevance, strict=True)],
+                layout,
             )
-            for of_class, relevance in zip(gradients, propagated.by_class, strict=True)
+            for of_target, relevance in zip(gradients, propagated.by_target, strict=True)
         ]
-        return RawMaps(logits, classes, torch.stack(maps, dim=1))
+        return RawMaps(logits, targets, torch.stack(maps, dim=1))
 
 
 def attribution_rules(

@@ -1,4 +1,4 @@
-"""What a perturbation method reads off the logits: the logit of a class or its probability."""
+"""What a perturbation method reads off the scores: a target of them or of their probabilities."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.errors import ExplainerError
 from ttame.outputs import SOFTMAX, Outputs
 
@@ -23,15 +24,15 @@ def checked_score(score: ScoreKind) -> ScoreKind:
     return score
 
 
-def class_scores(
-    logits: Tensor, classes: Tensor, score: ScoreKind, outputs: Outputs = SOFTMAX
+def target_scores(
+    logits: Tensor, targets: ExplainedTargets, score: ScoreKind, outputs: Outputs = SOFTMAX
 ) -> Tensor:
-    """The scores of chosen classes.
+    """The values of chosen targets.
 
     Args:
         logits: (n, C), any floating dtype.
-        classes: (n, K) int64.
-        score: logits as they are, or their probabilities.
+        targets: K of each of the n images.
+        score: of logits as they are, or of their probabilities; a function always gets the logits.
         outputs: of the classifier, which know the probabilities.
 
     Returns:
@@ -39,9 +40,12 @@ def class_scores(
 
     Example:
         >>> import torch
-        >>> class_scores(torch.zeros(1, 4), torch.tensor([[2]]), "probability")
+        >>> from ttame.classifiers.explained_targets import ExplainedClasses
+        >>> class_2 = ExplainedClasses(torch.tensor([[2]]))
+        >>> target_scores(torch.zeros(1, 4), class_2, "probability")
         tensor([[0.2500]])
     """
     logits = logits.float()
-    scores = outputs.probabilities(logits) if score == "probability" else logits
-    return scores.gather(1, classes)
+    if score == "probability":
+        return targets.of_probabilities(logits, outputs.probabilities)
+    return targets.of(logits)

@@ -1,13 +1,14 @@
-"""Gradients of several classes from one graph."""
+"""Gradients of several targets from one graph."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from ttame.classifiers.explained_targets import ExplainedClasses
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.class_gradients import class_gradients
 from ttame.explainers.contract.differentiation import differentiating, requiring_gradients
+from ttame.explainers.contract.target_gradients import target_gradients
 
 
 def test_each_image_gets_the_gradient_of_its_own_class() -> None:
@@ -15,7 +16,7 @@ def test_each_image_gets_the_gradient_of_its_own_class() -> None:
     images = torch.randn(3, 5, requires_grad=True)
     logits = (images @ weight.T) ** 2
     classes = torch.tensor([[0, 3], [1, 1], [2, 0]])
-    found = list(class_gradients(logits, classes, images))
+    found = list(target_gradients(logits, ExplainedClasses(classes), images))
     assert len(found) == 2
     for k, gradient in enumerate(found):
         for index in range(3):
@@ -26,7 +27,8 @@ def test_each_image_gets_the_gradient_of_its_own_class() -> None:
 
 def test_logits_without_a_graph_are_an_error() -> None:
     with pytest.raises(ExplainerError, match="no gradient here"):
-        list(class_gradients(torch.zeros(1, 2), torch.tensor([[0]]), torch.zeros(1)))
+        targets = ExplainedClasses(torch.tensor([[0]]))
+        list(target_gradients(torch.zeros(1, 2), targets, torch.zeros(1)))
 
 
 def test_recording_is_switched_back() -> None:
