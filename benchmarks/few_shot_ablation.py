@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -46,15 +46,14 @@ from ttame.evaluation.evaluate_methods import evaluate, machine_in_words
 from ttame.evaluation.row_store import RowStore
 from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
-    head_maps,
     new_attention_explainer,
 )
-from ttame.explainers.trained.explainer_config import CONFIG_FILE
-from ttame.explainers.trained.explainer_places import find_explainer
 from ttame.explainers.trained.map_scale import exponents_for_means
+from ttame.explainers.trained.older_settings import FLAT_DEFAULTS
 from ttame.explainers.trained.shared_head import SharedHead
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.protocol import Protocol
+from ttame.networks.weights_files import weight_fingerprint
 from ttame.training.training_settings import TrainingSettings, training_settings
 
 HERE = Path(__file__).parent
@@ -65,6 +64,7 @@ TRAIN_PHOTOS = HERE / "photo_splits" / "train-800.txt"
 REPORT_PHOTOS = HERE / "photo_splits" / "report-200.txt"
 TINY_IMAGENET = DATA / "tiny-imagenet" / "train-0000.tar"
 HELD_OUT = 20
+WANTED_MEAN = training_settings("few-shot").flat()["mean_map"]
 METRICS = ("average_drop", "increase_in_confidence", "mean_map")
 T_TAME = known_protocol("t-tame")
 PROTOCOLS = {
@@ -120,7 +120,7 @@ def train_and_measure(model: str, name: str, seed: int) -> None:
     explainer = ttame.load_explainer(out, classifier=classifier)
     if row.like:
         explainer.head.settings = dataclasses.replace(explainer.head.settings, details=row.details)
-        fit_exponent(explainer, training_settings("few-shot").mean_map)
+        fit_exponent(explainer, WANTED_MEAN)
     with_default_taps = ttame.load_classifier(model)
     for measurement in missing:
         evaluate(
@@ -141,7 +141,7 @@ def measure_bundled(model: str) -> None:
     """The bundled explainer, trained for longer, and what it started from, on all photos."""
     classifier = ttame.load_classifier(model)
     made_from = {
-        BUNDLED: hash_of_texts((find_explainer(model) / CONFIG_FILE).read_text(encoding="utf-8")),
+        BUNDLED: hash_of_explainer(ttame.load_explainer(model, classifier=classifier)),
         PRIOR: hash_of(model, ROWS[PRIOR], 0, T_TAME),
     }
     if all(is_kept(model, "bundled", *pair) for pair in made_from.items()):
@@ -164,9 +164,16 @@ def measure_bundled(model: str) -> None:
 
 def hash_of(model: str, row: Row, seed: int, protocol: Protocol) -> str:
     """Of all that decides what is measured, but for the code."""
-    settings = settings_of(model, row, seed).as_json()
+    # In the form of when the first rows were measured: flat, with what nothing reads.
+    settings = {**FLAT_DEFAULTS, **settings_of(model, row, seed).flat()}
     facts = dataclasses.asdict(row) | {"words": "", "settings": settings}
     return hash_of_texts(json.dumps([facts, protocol.hash, MEASURED], sort_keys=True))
+
+
+def hash_of_explainer(explainer: AttentionExplainer) -> str:
+    """Of what a trained explainer is, in whichever form it is saved."""
+    facts = {**explainer.provenance(), "weights": weight_fingerprint(explainer.head)}
+    return hash_of_texts(json.dumps(facts, sort_keys=True))
 
 
 def hash_of_texts(text: str) -> str:
@@ -190,24 +197,22 @@ def kept_of(
 
 def save_prior_alone(classifier: Classifier, out: Path) -> None:
     """The prior, of which training would have found the exponent alone."""
-    preset = training_settings("few-shot")
-    settings = dataclasses.replace(preset.head_settings, embedding=False, gate=False)
-    explainer = new_attention_explainer(classifier, settings, method=preset.method)
-    fit_exponent(explainer, preset.mean_map)
+    preset = training_settings("few-shot", without="embedding,gate")
+    explainer = new_attention_explainer(classifier, preset.head, method=preset.method)
+    fit_exponent(explainer, WANTED_MEAN)
     explainer.save(out, overwrite=True)
 
 
 @torch.no_grad()
 def fit_exponent(explainer: AttentionExplainer, mean: float) -> None:
     """Give the maps of 100 training photos their mean, as training would have."""
-    head, classifier = explainer.head, explainer.classifier
-    assert isinstance(head, SharedHead)
+    head, classifier = cast("SharedHead", explainer.head), explainer.classifier
     photos = training_photos(100)
     found = []
     for place in range(len(photos)):
         reading = classifier.read_features(classifier.prepare(photos.read(place)))
         classes = reading.logits.argmax(dim=1)[:, None]
-        found.append(head.unit_range(head_maps(head, classifier, reading, classes)).flatten())
+        found.append(head.unit_range(head.maps(classifier, reading, classes)).flatten())
     head.exponent.copy_(exponents_for_means(torch.cat(found)[None], torch.tensor([mean]))[0])
 
 

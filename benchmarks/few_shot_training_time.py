@@ -36,7 +36,7 @@ def main() -> None:
     epochs = parser.parse_args().epochs
     if not TRAIN_PHOTOS.exists():
         raise SystemExit(f"{TRAIN_PHOTOS} is missing")
-    whole = training_settings("few-shot").epochs
+    whole = training_settings("few-shot").run.epochs
     rows = []
     for model in MODELS:
         seconds = epoch_seconds(model, epochs)

@@ -94,15 +94,22 @@ def make_step(classifier: object, images: torch.Tensor) -> Callable[[dict[str, f
     """One step exactly as the training loop takes it, with a clock between its parts."""
     import ttame
     from ttame.classifiers.classifier import Classifier
-    from ttame.explainers.trained.attention_explainer import head_input
-    from ttame.training.attention_objective import objective, own_maps, selected_classes
+    from ttame.training.attention_objective import (
+        TTameObjective,
+        objective,
+        own_maps,
+        selected_classes,
+    )
     from ttame.training.masked_pass import masked_logits
     from ttame.training.optimisation import make_optimiser
 
     assert isinstance(classifier, Classifier)
     settings = ttame.training_settings("t-tame", batch_size=BATCH)
+    loss = settings.objective
+    assert isinstance(loss, TTameObjective)
+    selection = loss.map_selection
     head = ttame.new_attention_explainer(classifier).head.train()
-    optimiser = make_optimiser(head, settings)
+    optimiser = make_optimiser(head, settings.optimiser)
 
     def step(taken: dict[str, float]) -> None:
         clock = time.perf_counter()
@@ -117,13 +124,13 @@ def make_step(classifier: object, images: torch.Tensor) -> Callable[[dict[str, f
                 reading = classifier.read_features(images)
             lap("features")
             labels = reading.logits.argmax(dim=1)
-            classes = selected_classes(reading.logits, labels, settings.map_selection)
-            maps = head(head_input(reading, settings.head_settings), classes).sigmoid()
+            classes = selected_classes(reading.logits, labels, selection)
+            maps = head.maps(classifier, reading, classes).sigmoid()
             lap("head")
-            own = own_maps(maps, settings.map_selection)
-            logits = masked_logits(classifier, images, own, settings)
+            own = own_maps(maps, selection)
+            logits = masked_logits(classifier, images, own, loss.masked)
             lap("masked forward")
-            objective(maps, logits, labels, settings).total.backward()
+            objective(maps, logits, labels, loss).total.backward()
             lap("loss and backward")
             optimiser.step()
             optimiser.zero_grad()

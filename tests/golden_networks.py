@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.conftest import Golden
 from ttame.explainers.trained.attention_head import AttentionHead
-from ttame.explainers.trained.head_settings import HeadSettings, HeadVariant
+from ttame.explainers.trained.head_settings import AttentionHeadSettings
 
 
 def golden_cnn(weights: dict[str, Tensor]) -> nn.Sequential:
@@ -35,12 +35,12 @@ def golden_cnn(weights: dict[str, Tensor]) -> nn.Sequential:
 
 
 def golden_head(
-    weights: dict[str, Tensor], variant: HeadVariant = "t-tame", classes: int = 10
+    weights: dict[str, Tensor], variant: str = "t-tame", classes: int = 10
 ) -> AttentionHead:
     """A head with weights under their published names (convs, bns, fuser)."""
     count = sum(name.startswith("convs.") and name.endswith("bias") for name in weights)
     channels = [weights[f"convs.{i}.weight"].shape[1] for i in range(count)]
-    head = AttentionHead(channels, classes, HeadSettings(variant))
+    head = AttentionHead(channels, classes, AttentionHeadSettings(variant))
     head.load_state_dict({our_name(name): tensor for name, tensor in weights.items()})
     return head
 

@@ -41,6 +41,7 @@ from ttame.evaluation.evaluation_run import kept_maps
 from ttame.evaluation.row_store import BatchFacts, RowStore
 from ttame.evaluation.run_identity import MethodFacts, check_identity, known_methods, note_methods
 from ttame.evaluation.sanity import sanity_scores
+from ttame.explainers.trained.settings_part import flat_settings
 from ttame.images.photos import read_photo
 from ttame.networks.weights_files import load_weights, read_weights
 from ttame.results.evaluation import (
@@ -241,15 +242,15 @@ def _read_weights(path: Path) -> None:
 
 @functools.cache
 def _settings(optimiser: str) -> TrainingSettings:
-    return dataclasses.replace(TrainingSettings(), optimiser=optimiser)
+    return TrainingSettings().changed(optimiser=optimiser)
 
 
 def _checkpoints() -> tuple[bytes, ...]:
     files = []
     for name in ("sgd", "adamw"):
         head = nn.Linear(3, 2)
-        optimiser = make_optimiser(head, _settings(name))
-        schedule = make_schedule(optimiser, _settings(name), 10)
+        optimiser = make_optimiser(head, _settings(name).optimiser)
+        schedule = make_schedule(optimiser, _settings(name).optimiser, 10)
         head(torch.ones(1, 3)).sum().backward()
         optimiser.step()
         schedule.step()
@@ -279,12 +280,12 @@ def _read_checkpoint(path: Path) -> None:
     workforce = Workforce.of(1, torch.device("cpu"))
     assert workforce.going_on_for(checkpoint.workforce or workforce).isprintable()
     assert all(isinstance(note, str) for note in checkpoint.notes)
-    name = checkpoint.identity.settings.get("optimiser")
+    name = flat_settings(checkpoint.identity.settings).get("optimiser")
     name = name if name in ("sgd", "adamw") else "sgd"
     _identity(name).refuse_other(checkpoint.identity)
     head = nn.Linear(3, 2)
-    optimiser = make_optimiser(head, _settings(name))
-    schedule = make_schedule(optimiser, _settings(name), 10)
+    optimiser = make_optimiser(head, _settings(name).optimiser)
+    schedule = make_schedule(optimiser, _settings(name).optimiser, 10)
     checkpoint.restore(head, optimiser, schedule)
     head(torch.ones(1, 3)).sum().backward()
     optimiser.step()

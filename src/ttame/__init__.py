@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         push_to_hub,
         save_explainer,
     )
-    from ttame.explainers.trained.head_settings import HeadSettings
+    from ttame.explainers.trained.head_settings import HeadSettings, head_settings
     from ttame.features.feature_taps import FeatureTap
     from ttame.images.preprocessing import Preprocessing
     from ttame.outputs import Outputs, OwnOutputs
@@ -67,6 +67,7 @@ _HOMES = {
     "TrainingSettings": "ttame.training.training_settings",
     "TtameError": "ttame.errors",
     "evaluate": "ttame.evaluation.evaluate_methods",
+    "head_settings": "ttame.explainers.trained.head_settings",
     "load_classifier": "ttame.classifiers.known_classifiers",
     "load_explainer": "ttame.explainers.trained.explainer_folder",
     "make_explainer": "ttame.explainers.known_explainers",
@@ -98,6 +99,7 @@ __all__ = [  # noqa: RUF022
     "TtameError",
     "__version__",
     "evaluate",
+    "head_settings",
     "load_classifier",
     "load_explainer",
     "make_explainer",

@@ -193,8 +193,8 @@ def test_trainings_are_as_long_as_whole_epochs_allow(images: int, steps: int) ->
     row = Row("some", images=images)
     settings = benchmark.settings_of(MODEL, row, seed=3)
     held_out = min(benchmark.HELD_OUT, round(0.1 * images))
-    assert settings.epochs * ((images - held_out) // rows_and_columns.BATCH) == steps
-    assert settings.seed == 3
+    assert settings.run.epochs * ((images - held_out) // rows_and_columns.BATCH) == steps
+    assert settings.run.seed == 3
 
 
 def test_every_row_names_settings_that_exist() -> None:

@@ -17,12 +17,12 @@ from ttame.datasets.prepared_images import PreparedImages
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import save_explainer
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import head_settings
 
 
 def test_trained_explainers_are_kept_under_their_weights(tmp_path: Path) -> None:
     classifier = tiny_cnn()
-    settings = HeadSettings("few-shot")
+    settings = head_settings("few-shot")
     first, second = (
         new_attention_explainer(classifier, settings, method="few_shot", seed=seed)
         for seed in (0, 1)
@@ -30,7 +30,7 @@ def test_trained_explainers_are_kept_under_their_weights(tmp_path: Path) -> None
     names = {benchmark.kept_name("few_shot", explainer) for explainer in (first, second)}
     assert len(names) == 2
     assert benchmark.kept_name("few_shot", first) in names
-    sigmoid = HeadSettings("few-shot", maps="sigmoid")
+    sigmoid = head_settings("few-shot", maps="sigmoid")
     other = new_attention_explainer(classifier, sigmoid, method="few_shot")
     other.head.load_state_dict(first.head.state_dict(), strict=False)
     assert benchmark.kept_name("few_shot", other) not in names

@@ -15,7 +15,7 @@ from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
     new_attention_explainer,
 )
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import head_settings
 
 PHOTOS = 10
 PLAN = Plan(
@@ -35,7 +35,7 @@ PLAN = Plan(
 
 
 def few_shot(classifier: Classifier, seed: int = 0) -> AttentionExplainer:
-    settings = HeadSettings("few-shot")
+    settings = head_settings("few-shot")
     return new_attention_explainer(classifier, settings, method="few_shot", seed=seed)
 
 

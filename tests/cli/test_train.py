@@ -20,14 +20,13 @@ from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
     new_attention_explainer,
 )
-from ttame.explainers.trained.head_settings import HeadVariant, MapScale
+from ttame.explainers.trained.head_settings import HeadPart
+from ttame.explainers.trained.known_heads import HEADS
 from ttame.explainers.trained.trained_cards import trained_card
 from ttame.training.training_progress import TrainingProgress
 from ttame.training.training_settings import (
+    OBJECTIVES,
     PRESETS,
-    HeadPart,
-    Objective,
-    Optimiser,
     training_settings,
 )
 
@@ -81,9 +80,9 @@ def test_who_has_no_prior_is_told_so(
     assert f"training a few-shot head for {network}" in said
     config = json.loads((out / "config.json").read_text())
     assert config["method"] == "few_shot"
-    assert config["head"]["few_shot"]["prior"] == (not lacks)
-    assert config["head"]["maps"] == "min-max"
-    assert config["training"]["settings"]["mean_map"] == 0.4
+    assert ("prior" in config["head"]["settings"]["without"]) == lacks
+    assert config["head"]["settings"]["maps"] == {"kind": "min-max", "mean_map": 0.4}
+    assert config["training"]["settings"]["head"]["maps"]["mean_map"] == 0.4
     assert "--mean-map 0.4" in config["training"]["command"]
     assert re.search(r"epoch 1: held-out loss [-\d.]+, AD [\d.]+ %, IC [\d.]+ %, mean map", said)
     assert "| epoch | loss | drop | AD % |" in (out / "README.md").read_text(encoding="utf-8")
@@ -121,9 +120,9 @@ def test_a_part_that_is_left_out_on_purpose_is_no_surprise(
     assert "without a prior" not in said
     assert re.search(r"held-out loss [\d.]+ = cross entropy [\d.]+ \+ area [\d.]+ \+ smooth", said)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert config["head"]["maps"] == "raw"
-    assert config["training"]["settings"]["optimiser"] == "sgd"
-    assert config["training"]["settings"]["objective"] == "t-tame"
+    assert config["head"]["settings"]["maps"] == {"kind": "raw"}
+    assert config["training"]["settings"]["optimiser"]["kind"] == "sgd"
+    assert config["training"]["settings"]["objective"]["kind"] == "t-tame"
     for typed in ("--without prior", "--maps raw", "--optimiser sgd", "--objective t-tame"):
         assert typed in config["training"]["command"]
 
@@ -133,15 +132,15 @@ def test_a_part_that_is_left_out_on_purpose_is_no_surprise(
     [
         (
             ["--preset", "t-tame", "--without", "prior"],
-            "without prior for a head of variant t-tame",
+            "without prior with head t-tame",
         ),
-        (["--preset", "tame", "--without", "gate"], "without gate for a head of variant t-tame"),
+        (["--preset", "tame", "--without", "gate"], "without gate with head t-tame"),
         ([*FEW_SHOT, "--without", "proir"], "prior"),
-        ([*FEW_SHOT, "--class-token", "multiply"], "class-token drop"),
+        ([*FEW_SHOT, "--class-token", "multiply"], "class-token multiply with head few-shot"),
         ([*FEW_SHOT, "--optimiser", "adam"], "adamw"),
         ([*FEW_SHOT, "--maps", "sigmoyd"], "sigmoid"),
-        (["--preset", "t-tame", "--maps", "min-max"], "maps min-max for a head of variant t-tame"),
-        ([*FEW_SHOT, "--head", "t-tame"], "maps min-max for a head of variant t-tame"),
+        (["--preset", "t-tame", "--maps", "min-max"], "maps min-max for a head of kind t-tame"),
+        ([*FEW_SHOT, "--head", "t-tame"], "maps min-max for a head of kind t-tame"),
         ([*FEW_SHOT, "--objective", "kept"], "kept-share"),
         ([*FEW_SHOT, "--mean-map", "1"], "mean-map 1.0"),
         (["--preset", "few_shot"], "few-shot"),
@@ -172,11 +171,11 @@ def test_the_help_names_every_choice(
     }
     for option, choices in {
         "--preset": PRESETS,
-        "--head": get_args(HeadVariant),
+        "--head": HEADS,
         "--without": get_args(HeadPart),
-        "--maps": get_args(MapScale),
-        "--optimiser": get_args(Optimiser),
-        "--objective": get_args(Objective),
+        "--maps": ("raw", "sigmoid", "min-max"),
+        "--optimiser": ("sgd", "adamw"),
+        "--objective": OBJECTIVES,
     }.items():
         for choice in choices:
             assert choice in rows[option], option
@@ -226,7 +225,7 @@ def tiny() -> AttentionExplainer:
     classifier = load_classifier(
         "timm/resnet10t", "none", image_size=64, network_options=NETWORKS["timm/resnet10t"]
     )
-    return new_attention_explainer(classifier, settings.head_settings, method="few_shot")
+    return new_attention_explainer(classifier, settings.head, method="few_shot")
 
 
 @pytest.mark.parametrize("objective", LOSSES)

@@ -34,7 +34,7 @@ from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import head_settings
 from ttame.metrics.average_drop import average_drop, increase_in_confidence
 from ttame.metrics.known_metrics import METRICS
 from ttame.metrics.known_protocols import PROTOCOLS
@@ -434,7 +434,7 @@ def test_budget_and_progress_reach_every_call(photos: Path, tmp_path: Path) -> N
 
 def test_heads_that_differ_in_details_are_two_explainers(photos: Path, tmp_path: Path) -> None:
     classifier = tiny_cnn()
-    settings = HeadSettings("few-shot", maps="min-max", details=0.5)
+    settings = head_settings("few-shot", maps="min-max", details=0.5)
     one = new_attention_explainer(classifier, settings, method="few_shot")
     other = new_attention_explainer(
         classifier, dataclasses.replace(settings, details=1.0), method="few_shot"

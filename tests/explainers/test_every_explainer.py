@@ -20,18 +20,18 @@ from ttame.errors import ClassSelectionError, ExplainerError, ImageError, NonFin
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
-from ttame.explainers.trained.head_settings import HeadSettings, HeadVariant
+from ttame.explainers.trained.head_settings import head_settings
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 
 
 def untrained(method: str) -> Callable[[Classifier], Explainer]:
     """A trained method with a fresh head: the contract does not depend on the training."""
-    variants: dict[str, HeadVariant] = {
+    variants: dict[str, str] = {
         "l_cam_img": "l-cam",
         "l_cam_fm": "l-cam",
         "few_shot": "few-shot",
     }
-    settings = HeadSettings(variants.get(method, "t-tame"))
+    settings = head_settings(variants.get(method, "t-tame"))
 
     def make(classifier: Classifier) -> Explainer:
         if settings.variant == "l-cam":

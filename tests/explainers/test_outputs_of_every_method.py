@@ -23,7 +23,7 @@ from ttame.errors import ExplainerError, OtherClassifierError
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import head_settings
 from ttame.images.preprocessing import Preprocessing
 
 
@@ -111,7 +111,7 @@ def test_a_saved_explainer_knows_what_the_outputs_mean(tmp_path: Path) -> None:
     one = load_classifier(
         "timm/resnet18", "none", image_size=32, outputs="binary", network_options=options
     )
-    new_attention_explainer(one, HeadSettings("few-shot"), method="few_shot").save(tmp_path / "e")
+    new_attention_explainer(one, head_settings("few-shot"), method="few_shot").save(tmp_path / "e")
     again = load_explainer(tmp_path / "e", classifier=one)
     assert again.classifier.outputs.kind == "binary"
     assert again.head.number_of_classes == 2
@@ -121,13 +121,15 @@ def test_a_saved_explainer_knows_what_the_outputs_mean(tmp_path: Path) -> None:
         "timm/resnet18", tmp_path / "w.safetensors", image_size=32, outputs="binary",
         network_options=options,
     )  # fmt: skip
-    new_attention_explainer(named, HeadSettings("few-shot"), method="few_shot").save(tmp_path / "n")
+    new_attention_explainer(named, head_settings("few-shot"), method="few_shot").save(
+        tmp_path / "n"
+    )
     assert load_explainer(tmp_path / "n").classifier.outputs.kind == "binary"
 
     two = load_classifier(
         "timm/resnet18", "none", image_size=32, network_options={"num_classes": 2}
     )
-    new_attention_explainer(two, HeadSettings("few-shot"), method="few_shot").save(tmp_path / "t")
+    new_attention_explainer(two, head_settings("few-shot"), method="few_shot").save(tmp_path / "t")
     findings = Classifier(two.network, preprocessing=two.preprocessing, outputs="sigmoid")
     with pytest.raises(OtherClassifierError, match=r"softmax.*'sigmoid'.*--outputs softmax"):
         load_explainer(tmp_path / "t", classifier=findings)

@@ -17,7 +17,7 @@ from ttame.errors import ClassSelectionError
 from ttame.explainers.contract.explainer import TAKING_MORE, Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import HeadSettings, head_settings
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 
 LINEAR: dict[str, dict[str, Any]] = {
@@ -84,7 +84,7 @@ def test_the_map_of_a_weighting_is_the_weighted_sum_of_the_maps_of_the_classes(m
 
 @pytest.mark.parametrize(
     "settings",
-    [HeadSettings("t-tame"), HeadSettings("few-shot", maps="raw"), HeadSettings("l-cam")],
+    [head_settings("t-tame"), head_settings("few-shot", maps="raw"), head_settings("l-cam")],
     ids=lambda settings: settings.variant,
 )
 def test_trained_heads_are_mixed_before_they_are_scaled(settings: HeadSettings) -> None:
@@ -103,7 +103,7 @@ def test_trained_heads_are_mixed_before_they_are_scaled(settings: HeadSettings) 
 def test_a_scaled_head_scales_the_contrast() -> None:
     classifier = first_defined("grad_cam", "cnn")
     raw, scaled = (
-        new_attention_explainer(classifier, HeadSettings("t-tame", maps=kind))
+        new_attention_explainer(classifier, head_settings("t-tame", maps=kind))
         for kind in ("raw", "sigmoid")
     )
     images, target = images_for(raw, count=2), Target.contrast(0, 2)

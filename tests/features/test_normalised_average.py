@@ -26,7 +26,7 @@ from ttame.explainers.methods.activation.class_evidence import ClassEvidence
 from ttame.explainers.methods.activation.grad_cam import GradCam
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import head_settings
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.normalised_average import NormalisedShares
 from ttame.images.preprocessing import Preprocessing
@@ -384,7 +384,7 @@ def test_features_beside_the_network_cannot_be_masked(tmp_path: Path) -> None:
 
 def test_a_saved_explainer_reads_the_shares_again(tmp_path: Path) -> None:
     classifier = NETWORKS["timm convnext"][0]()
-    explainer = new_attention_explainer(classifier, HeadSettings("few-shot", maps="min-max"))
+    explainer = new_attention_explainer(classifier, head_settings("few-shot", maps="min-max"))
     explainer.save(tmp_path / "saved")
     again = load_explainer(tmp_path / "saved", classifier=NETWORKS["timm convnext"][0]())
     assert str(again.classifier.taps[-1]) == NETWORKS["timm convnext"][1]

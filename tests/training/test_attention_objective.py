@@ -7,13 +7,13 @@ import torch
 
 from tests.conftest import Golden, assert_close
 from ttame.training.attention_objective import (
+    TTameObjective,
     area,
     objective,
     own_maps,
     selected_classes,
     smoothness,
 )
-from ttame.training.training_settings import training_settings
 
 
 @pytest.mark.parametrize("selection", ["random", "diagonal", "max"])
@@ -32,9 +32,7 @@ def test_losses_and_gradients_equal_the_published_ones(selection: str) -> None:
     golden = Golden("losses")
     masks = golden[f"output.masks_{selection}"].clone().requires_grad_()
     logits = golden["input.masked_logits"].clone().requires_grad_()
-    parts = objective(
-        masks, logits.log_softmax(dim=1), golden["input.labels"], training_settings("t-tame")
-    )
+    parts = objective(masks, logits.log_softmax(dim=1), golden["input.labels"], TTameObjective())
 
     def expected(name: str) -> torch.Tensor:
         return golden[f"output.{selection}.{name}"]

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from tests.explainers.slow_masks import slow_hard_mask, slow_soft_mask
 from tests.training.training_material import noise_photos, quick, tiny_cnn, tiny_vit
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.trained.attention_explainer import head_maps
-from ttame.explainers.trained.head_plan import TrainedHead, plan_head
+from ttame.explainers.trained.head import Head
+from ttame.explainers.trained.known_heads import plan_head
 from ttame.explainers.trained.shared_head import SharedHead
-from ttame.training.attention_objective import objective
+from ttame.training.attention_objective import MapSelection, objective
 from ttame.training.batch_loss import BatchPlace, batch_loss
 from ttame.training.kept_share_objective import random_masks
-from ttame.training.training_settings import MapSelection, TrainingSettings
+from ttame.training.training_settings import TrainingSettings
 
 IMAGES = 6
 
@@ -38,9 +38,9 @@ NETWORKS: dict[str, Callable[[], Classifier]] = {"cnn": tiny_cnn, "vit": varied_
 
 def prepared(
     settings: TrainingSettings, network: Callable[[], Classifier] = tiny_cnn
-) -> tuple[Classifier, TrainedHead, Tensor]:
+) -> tuple[Classifier, Head, Tensor]:
     """A classifier, a head unlike an untrained one, and images of several classes."""
-    plan = plan_head(network(), settings.head_settings)
+    plan = plan_head(network(), settings.head)
     head = plan.make(3)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -55,13 +55,11 @@ def place(seed: int = 0, **where: object) -> BatchPlace:
     return BatchPlace(torch.Generator().manual_seed(seed), **where)  # type: ignore[arg-type]
 
 
-def map_of(
-    classifier: Classifier, head: TrainedHead, image: Tensor, index: int
-) -> tuple[Tensor, Tensor]:
+def map_of(classifier: Classifier, head: Head, image: Tensor, index: int) -> tuple[Tensor, Tensor]:
     """The logits of an image and one of its maps, alone."""
     with torch.no_grad():
         reading = classifier.read_features(image[None])
-        maps = head_maps(head, classifier, reading, None)
+        maps = head.maps(classifier, reading, None)
     return reading.logits[0], maps[0, index]
 
 
@@ -84,7 +82,7 @@ def visible(classifier: Classifier, image: Tensor, mask: Tensor, space: str) -> 
 def test_the_published_loss_by_hand(selection: MapSelection, kind: str, space: str) -> None:
     settings = quick(map_selection=selection)
     classifier, head, images = prepared(settings, NETWORKS[kind])
-    found = batch_loss(classifier, head, images, settings, place())
+    found = batch_loss(classifier, head, images, settings.objective, place())
 
     labels = classifier.logits(images).argmax(dim=1)
     selected, logits, own = [], [], []
@@ -102,7 +100,7 @@ def test_the_published_loss_by_hand(selection: MapSelection, kind: str, space: s
         masked = visible(classifier, image, map_.sigmoid(), space)
         logits.append(classifier.logits(masked[None])[0])
     expected = objective(
-        torch.stack(selected), torch.stack(logits).log_softmax(dim=1), labels, settings
+        torch.stack(selected), torch.stack(logits).log_softmax(dim=1), labels, settings.objective
     )
     assert found.parts.as_floats() == pytest.approx(expected.as_floats(), rel=1e-4)
     assert list(found.parts.as_floats()) == ["loss", "cross_entropy", "area", "smoothness"]
@@ -115,7 +113,7 @@ def test_the_published_loss_draws_nothing() -> None:
     classifier, head, images = prepared(settings)
     generator = torch.Generator().manual_seed(5)
     state = generator.get_state()
-    batch_loss(classifier, head, images, settings, BatchPlace(generator))
+    batch_loss(classifier, head, images, settings.objective, BatchPlace(generator))
     assert torch.equal(generator.get_state(), state)
 
 
@@ -123,13 +121,13 @@ def test_a_share_of_a_batch_is_regularised_for_the_labels_of_all() -> None:
     """Two processes of three images each see, on average, what one of six sees."""
     settings = quick()
     classifier, head, images = prepared(settings)
-    whole = batch_loss(classifier, head, images, settings, place())
+    whole = batch_loss(classifier, head, images, settings.objective, place())
     shares = [
         batch_loss(
             classifier,
             head,
             images[first : first + 3],
-            settings,
+            settings.objective,
             place(gather_labels=lambda _: whole.labels, first_image=first),
         )
         for first in (0, 3)
@@ -151,7 +149,7 @@ def test_the_kept_share_loss_by_hand(preset: str, kind: str, space: str) -> None
     """A head of either kind can be trained with it; the masks are drawn as elsewhere."""
     settings = quick(preset, objective="kept-share", masking_space=space)
     classifier, head, images = prepared(settings, NETWORKS[kind])
-    found = batch_loss(classifier, head, images, settings, place(4))
+    found = batch_loss(classifier, head, images, settings.objective, place(4))
 
     own, before = [], []
     for image in images:
@@ -182,7 +180,9 @@ def test_the_kept_share_loss_by_hand(preset: str, kind: str, space: str) -> None
 def kept_share(seed: int) -> float:
     settings = quick("few-shot")
     classifier, head, images = prepared(settings)
-    return float(batch_loss(classifier, head, images, settings, place(seed)).parts.total.detach())
+    return float(
+        batch_loss(classifier, head, images, settings.objective, place(seed)).parts.total.detach()
+    )
 
 
 def test_the_generator_decides_what_is_kept() -> None:
@@ -196,9 +196,9 @@ def test_a_map_that_ranks_the_other_way_costs_something_else() -> None:
     classifier, head, images = prepared(settings)
     assert isinstance(head, SharedHead)
     with torch.no_grad():
-        before = batch_loss(classifier, head, images, settings, place()).parts.total
+        before = batch_loss(classifier, head, images, settings.objective, place()).parts.total
         head.prior_norm.weight.mul_(-20)
-        after = batch_loss(classifier, head, images, settings, place()).parts.total
+        after = batch_loss(classifier, head, images, settings.objective, place()).parts.total
     assert abs(float(after - before)) > 1e-3
 
 
@@ -211,7 +211,7 @@ def test_the_head_learns_and_the_classifier_does_not(preset: str) -> None:
     classifier, head, images = prepared(settings)
     before = copy.deepcopy(classifier.network.state_dict())
     classifier.network.requires_grad_(True)
-    loss = batch_loss(classifier, head.train(), images, settings, place())
+    loss = batch_loss(classifier, head.train(), images, settings.objective, place())
     assert loss.parts.total.requires_grad and loss.parts.total.ndim == 0
     loss.parts.total.backward()
     assert not images.requires_grad
@@ -229,7 +229,7 @@ def test_the_whole_images_are_read_without_a_graph(preset: str) -> None:
     """Whatever the images are, the classifier's features cost no memory for a way back."""
     settings = quick(preset)
     classifier, head, images = prepared(settings)
-    loss = batch_loss(classifier, head, images.requires_grad_(), settings, place())
+    loss = batch_loss(classifier, head, images.requires_grad_(), settings.objective, place())
     assert not loss.reading.logits.requires_grad
     assert not any(features.requires_grad for features in loss.reading.feature_maps)
 
@@ -239,14 +239,14 @@ def test_a_step_of_the_head_lowers_the_loss_it_was_told(preset: str) -> None:
     """Along its gradient, the loss of the same draw changes as the gradient says."""
     settings = quick(preset)
     classifier, head, images = prepared(settings)
-    loss = batch_loss(classifier, head, images, settings, place()).parts.total
+    loss = batch_loss(classifier, head, images, settings.objective, place()).parts.total
     gradients = torch.autograd.grad(loss, list(head.parameters()))
     square = sum(float(gradient.square().sum()) for gradient in gradients)
     step = 0.002 / square
     with torch.no_grad():
         for parameter, gradient in zip(head.parameters(), gradients, strict=True):
             parameter.sub_(step * gradient)
-    lower = batch_loss(classifier, head, images, settings, place()).parts.total
+    lower = batch_loss(classifier, head, images, settings.objective, place()).parts.total
     assert float((loss - lower).detach()) == pytest.approx(0.002, rel=0.25)
 
 
@@ -270,9 +270,9 @@ def test_a_wrapped_head_is_the_one_that_is_called(preset: str) -> None:
     classifier, head, images = prepared(settings)
     head.train()
     wrapper = Counting(head)
-    batch_loss(classifier, head, images, settings, place(wrapped_head=wrapper))
+    batch_loss(classifier, head, images, settings.objective, place(wrapped_head=wrapper))
     assert wrapper.calls == 1
-    batch_loss(classifier, head, images, settings, place())
+    batch_loss(classifier, head, images, settings.objective, place())
     assert wrapper.calls == 1
     counts = [
         int(buffer) for name, buffer in head.named_buffers() if name.endswith("batches_tracked")
@@ -288,6 +288,6 @@ def test_the_classifier_looks_twice(preset: str) -> None:
     hook = classifier.network.register_forward_pre_hook(
         lambda _module, inputs: batches.append(len(inputs[0]))
     )
-    batch_loss(classifier, head, images, settings, place())
+    batch_loss(classifier, head, images, settings.objective, place())
     hook.remove()
     assert batches == [IMAGES, IMAGES]

@@ -16,7 +16,7 @@ from ttame.training.optimisation import make_optimiser, make_schedule
 def test_biases_have_a_rate_of_their_own_and_no_decay() -> None:
     head = AttentionHead([4, 6], 3)
     settings = quick("tame", learning_rate=0.01)
-    optimiser = make_optimiser(head, settings)
+    optimiser = make_optimiser(head, settings.optimiser)
     weights, biases = optimiser.param_groups
     names = {id(parameter): name for name, parameter in head.named_parameters()}
     assert {names[id(p)] for p in weights["params"]} == {
@@ -47,8 +47,8 @@ def cosine(start: float, end: float, share: float) -> float:
 def test_the_schedule_is_the_closed_form(factor: float) -> None:
     steps, peak = 50, 0.01
     settings = quick(learning_rate=peak, bias_learning_rate_factor=factor)
-    optimiser = make_optimiser(nn.Conv2d(1, 1, 1), settings)
-    schedule = make_schedule(optimiser, settings, steps)
+    optimiser = make_optimiser(nn.Conv2d(1, 1, 1), settings.optimiser)
+    schedule = make_schedule(optimiser, settings.optimiser, steps)
     rates, momenta = [], []
     for _ in range(steps):
         weights, biases = optimiser.param_groups
@@ -78,8 +78,8 @@ def test_the_schedule_is_the_closed_form(factor: float) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
 def test_short_runs_have_a_schedule_too(steps: int) -> None:
     settings = quick(learning_rate=1.0)
-    optimiser = make_optimiser(nn.Conv2d(1, 1, 1), settings)
-    schedule = make_schedule(optimiser, settings, steps)
+    optimiser = make_optimiser(nn.Conv2d(1, 1, 1), settings.optimiser)
+    schedule = make_schedule(optimiser, settings.optimiser, steps)
     for _ in range(steps):
         assert 0 < optimiser.param_groups[0]["lr"] <= 1
         optimiser.step()
@@ -91,15 +91,15 @@ def test_adamw_decays_the_same_weights_and_keeps_its_momentum() -> None:
         optimiser="adamw", learning_rate=0.01, weight_decay=0.3, bias_learning_rate_factor=2.0
     )
     head = AttentionHead([4, 6], 3)
-    optimiser = make_optimiser(head, settings)
+    optimiser = make_optimiser(head, settings.optimiser)
     assert isinstance(optimiser, torch.optim.AdamW)
     weights, biases = optimiser.param_groups
     assert len(weights["params"]) == len(biases["params"]) == 5
     assert (weights["weight_decay"], biases["weight_decay"]) == (0.3, 0)
-    published = make_optimiser(head, quick()).param_groups
+    published = make_optimiser(head, quick().optimiser).param_groups
     for group, same in zip((weights, biases), published, strict=True):
         assert [id(p) for p in group["params"]] == [id(p) for p in same["params"]]
-    schedule = make_schedule(optimiser, settings, 10)
+    schedule = make_schedule(optimiser, settings.optimiser, 10)
     rates = []
     for _ in range(10):
         rates.append(weights["lr"])
@@ -116,7 +116,8 @@ def test_a_step_of_adamw_worked_out_by_hand() -> None:
     layer = nn.Linear(1, 1)
     nn.init.constant_(layer.weight, 2.0)
     nn.init.constant_(layer.bias, 2.0)
-    optimiser = make_optimiser(layer, quick(optimiser="adamw", learning_rate=0.1, weight_decay=0.5))
+    settings = quick(optimiser="adamw", learning_rate=0.1, weight_decay=0.5)
+    optimiser = make_optimiser(layer, settings.optimiser)
     layer.weight.grad = torch.tensor([[3.0]])
     layer.bias.grad = torch.tensor([-3.0])
     optimiser.step()
@@ -129,7 +130,7 @@ def test_a_step_of_nesterov_momentum_worked_out_by_hand() -> None:
     layer = nn.Linear(1, 1)
     nn.init.constant_(layer.weight, 2.0)
     nn.init.constant_(layer.bias, 2.0)
-    optimiser = make_optimiser(layer, quick(learning_rate=0.1, weight_decay=0.5))
+    optimiser = make_optimiser(layer, quick(learning_rate=0.1, weight_decay=0.5).optimiser)
     layer.weight.grad = torch.tensor([[1.0]])
     layer.bias.grad = torch.tensor([1.0])
     optimiser.step()

@@ -59,9 +59,9 @@ def test_two_processes_train_the_head_of_one(tmp_path: Path) -> None:
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
         expected = weights_of(one)
         # AdamW divides by a gradient's own size, and so moves by the rounding of small ones.
-        tolerance = 2e-4 if settings.optimiser == "adamw" else 2e-5
+        tolerance = 2e-4 if settings.optimiser.kind == "adamw" else 2e-5
         for key, weight in weights_of(two).items():
-            if key == "prior_norm.bias" and settings.maps == "min-max":
+            if key == "prior_norm.bias" and settings.head.maps.kind == "min-max":
                 continue  # No such map has an offset: its gradient is rounding alone.
             assert_close(weight, expected[key], tolerance)
         lines, expected_lines = log_of(two), log_of(one)

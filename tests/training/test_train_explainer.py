@@ -54,10 +54,8 @@ def trained(
 
 
 def initial_weights(settings: TrainingSettings, classifier: Classifier) -> dict[str, Tensor]:
-    if settings.last_tap_only:
-        classifier = classifier.with_taps(classifier.taps[-1:])
     explainer = new_attention_explainer(
-        classifier, settings.head_settings, method=settings.method, seed=settings.seed
+        classifier, settings.head, method=settings.method, seed=settings.run.seed
     )
     return explainer.head.state_dict()
 
@@ -238,13 +236,13 @@ def test_progress_is_told_after_every_step(tmp_path: Path) -> None:
 
 def test_families_have_their_published_masking_and_augmentation() -> None:
     settings = training_settings("t-tame")
-    assert masking_space(tiny_cnn(), settings) == "raw"
-    assert masking_space(tiny_vit(), settings) == "normalised"
-    assert augmentation(tiny_cnn(), settings) == "none"
-    assert augmentation(tiny_vit(), settings) == "random crop and flip"
+    assert masking_space(tiny_cnn(), settings.objective.masked) == "raw"
+    assert masking_space(tiny_vit(), settings.objective.masked) == "normalised"
+    assert augmentation(tiny_cnn(), settings.data) == "none"
+    assert augmentation(tiny_vit(), settings.data) == "random crop and flip"
     tame = training_settings("tame")
-    assert masking_space(tiny_vit(), tame) == "raw"
-    assert augmentation(tiny_cnn(), tame) == "random crop and flip"
+    assert masking_space(tiny_vit(), tame.objective.masked) == "raw"
+    assert augmentation(tiny_cnn(), tame.data) == "random crop and flip"
 
 
 # What is written

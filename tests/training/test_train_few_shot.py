@@ -28,9 +28,10 @@ from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.errors import NonFiniteLossError, ResumeError
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
+from ttame.explainers.trained.older_settings import FLAT_DEFAULTS, with_parts
 from ttame.explainers.trained.shared_head import SharedHead
 from ttame.images.preprocessing import Preprocessing
-from ttame.training import batch_loss as batch_loss_module
+from ttame.training import kept_share_objective
 from ttame.training.checkpoint import RunIdentity
 from ttame.training.learning_rate_test import find_learning_rate
 from ttame.training.run_preparation import make_accelerator, new_run
@@ -71,7 +72,7 @@ def test_a_short_training_lowers_the_loss(kind: str, tmp_path: Path) -> None:
     losses = [line["loss"] for line in log_of(tmp_path / "out") if "loss" in line]
     assert sum(losses[-5:]) < 0.97 * sum(losses[:5])
     assert explainer.method == "few_shot"
-    assert explainer.head.settings.prior == (kind != "no linear end")
+    assert ("prior" in explainer.head.settings.parts) == (kind != "no linear end")
 
     again = load_explainer(tmp_path / "out", classifier=NETWORKS[kind]())
     images = torch.stack([classifier.prepare(photo)[0] for photo in noise_photos(2)])
@@ -112,8 +113,8 @@ def test_a_head_without_a_part_is_trained_and_saved(part: str, tmp_path: Path) -
     assert isinstance(explainer.head, SharedHead)
     assert part not in explainer.head.settings.parts
     assert len(explainer.head.settings.parts) == 2
-    saved = json.loads((tmp_path / "out" / "config.json").read_text())["head"]["few_shot"]
-    assert saved[part] is False
+    saved = json.loads((tmp_path / "out" / "config.json").read_text())["head"]["settings"]
+    assert saved["without"] == [part]
     assert f"without={part!r}" in explainer.training_record["command"]
 
 
@@ -135,25 +136,23 @@ def test_the_range_test_trains_with_adamw_too() -> None:
 
 
 def identity(**changes: object) -> RunIdentity:
-    settings = {**training_settings("t-tame").as_json(), **changes}
+    settings = training_settings("t-tame").changed(**changes).as_json()
     return RunIdentity(settings, data="d", classifier="c", taps=("a",))
 
 
 def test_settings_that_older_checkpoints_lack_had_their_default() -> None:
-    older = identity()
-    settings = {
-        name: value
-        for name, value in older.settings.items()
-        if name not in ("optimiser", "maps", "without", "objective", "mean_map")
-    }
-    older = RunIdentity(settings, data="d", classifier="c", taps=("a",))
+    flat = {name: FLAT_DEFAULTS[name] for name in ("epochs", "head", "learning_rate", "momentum")}
+    older = RunIdentity(with_parts(flat), data="d", classifier="c", taps=("a",))
     identity().refuse_other(older)
     with pytest.raises(ResumeError, match="optimiser was 'sgd', now 'adamw'"):
         identity(optimiser="adamw").refuse_other(older)
     with pytest.raises(ResumeError, match="objective was 't-tame', now 'kept-share'"):
         identity(objective="kept-share").refuse_other(older)
-    with pytest.raises(ResumeError, match=r"mean_map was 0\.55, now 0\.4"):
-        identity(mean_map=0.4).refuse_other(older)
+    with pytest.raises(ResumeError, match=r"area_weight was 2\.0, now 3\.0"):
+        identity(area_weight=3.0).refuse_other(older)
+    with pytest.raises(ResumeError, match="momentum"):
+        same = {**identity().settings, "optimiser": {"kind": "sgd"}}
+        identity().refuse_other(dataclasses.replace(older, settings=same))
 
 
 # What a run draws
@@ -174,7 +173,7 @@ def draws(run: TrainingRun, part: int = 0, process: int = 0) -> float:
 
 def test_every_step_part_and_seed_draws_for_itself_and_every_process_alike() -> None:
     run = small_run()
-    reseeded = dataclasses.replace(run, settings=dataclasses.replace(run.settings, seed=1))
+    reseeded = dataclasses.replace(run, settings=run.settings.changed(seed=1))
     found = []
     for step in range(5):
         run.step = reseeded.step = step
@@ -200,13 +199,13 @@ def test_no_two_batches_of_a_training_draw_alike(
 ) -> None:
     """Steps, accumulated parts and epochs, as the loop counts them."""
     seeds: list[int] = []
-    random_masks = batch_loss_module.random_masks
+    random_masks = kept_share_objective.random_masks
 
     def noted(maps: Tensor, generator: torch.Generator, first_image: int = 0) -> Tensor:
         seeds.append(generator.initial_seed())
         return random_masks(maps, generator, first_image)
 
-    monkeypatch.setattr(batch_loss_module, "random_masks", noted)
+    monkeypatch.setattr(kept_share_objective, "random_masks", noted)
     settings = quick("few-shot", epochs=2, gradient_accumulation=2)
     train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", settings)
     validated = [seed for seed in seeds if seed < 10]
@@ -232,8 +231,8 @@ def test_the_exponent_moves_to_the_wanted_mean(mean: float) -> None:
     run, maps = small_run(bright(mean)), some_maps()
     distances = []
     for _ in range(60):
-        run.follow_mean_map(maps.requires_grad_())
-        distances.append(abs(float(run.bare_head.scaled(maps).mean().detach()) - mean))
+        run.follow(maps.requires_grad_())
+        distances.append(abs(float(run.bare_head.explained(maps).mean().detach()) - mean))
     assert distances[-1] < 0.016
     assert distances == sorted(distances, reverse=True)
     assert distances[0] > 0.5 * distances[1] > 0
@@ -243,27 +242,27 @@ def test_the_exponent_moves_to_the_wanted_mean(mean: float) -> None:
 def test_the_darkest_places_are_not_forgotten(mean: float) -> None:
     run, maps = small_run(bright(mean)), some_maps()
     for _ in range(80):
-        run.follow_mean_map(maps)
-    assert float(run.bare_head.scaled(maps).mean()) == pytest.approx(mean, abs=1e-3)
+        run.follow(maps)
+    assert float(run.bare_head.explained(maps).mean()) == pytest.approx(mean, abs=1e-3)
 
 
 def test_one_batch_moves_the_exponent_a_tenth_of_the_way() -> None:
     """Of its logarithm: ``e ← e^0.9 · wanted^0.1``, over all maps of the batch together."""
     run, maps = small_run(bright(0.3)), some_maps()
     for _ in range(200):
-        run.follow_mean_map(maps)
+        run.follow(maps)
     assert isinstance(run.bare_head, SharedHead)
     wanted = float(run.bare_head.exponent)
-    assert float(run.bare_head.scaled(maps).mean()) == pytest.approx(0.3, abs=1e-3)
-    single = run.bare_head.scaled(maps).mean(dim=(1, 2, 3))
+    assert float(run.bare_head.explained(maps).mean()) == pytest.approx(0.3, abs=1e-3)
+    single = run.bare_head.explained(maps).mean(dim=(1, 2, 3))
     assert float(single.max() - single.min()) > 0.02
     run.bare_head.exponent.fill_(2.0)
-    run.follow_mean_map(maps)
+    run.follow(maps)
     assert float(run.bare_head.exponent) == pytest.approx(2.0**0.9 * wanted**0.1, rel=1e-4)
 
 
 def test_processes_follow_their_mean_together() -> None:
-    run = small_run(bright(0.3))
+    run = small_run(bright(0.7))
     asked = []
 
     class Two:
@@ -274,10 +273,10 @@ def test_processes_follow_their_mean_together() -> None:
             return torch.cat([values, torch.ones_like(values)])
 
     assert isinstance(run.bare_head, SharedHead)
-    run = dataclasses.replace(run, settings=bright(0.7), accelerator=Two())  # type: ignore[arg-type]
+    run = dataclasses.replace(run, accelerator=Two())  # type: ignore[arg-type]
     for _ in range(80):
-        run.follow_mean_map(some_maps())
-    assert float(run.bare_head.scaled(some_maps()).mean()) == pytest.approx(0.4, abs=1e-3)
+        run.follow(some_maps())
+    assert float(run.bare_head.explained(some_maps()).mean()) == pytest.approx(0.4, abs=1e-3)
     assert float(asked[0].min()) == 0 and float(asked[0].max()) == 1
 
 
@@ -287,7 +286,7 @@ def test_processes_follow_their_mean_together() -> None:
 def test_other_maps_have_nothing_to_follow(settings: TrainingSettings) -> None:
     run = small_run(settings)
     before = {name: tensor.clone() for name, tensor in run.bare_head.state_dict().items()}
-    run.follow_mean_map(some_maps())
+    run.follow(some_maps())
     after = run.bare_head.state_dict()
     assert "exponent" not in after
     assert all(torch.equal(after[name], before[name]) for name in before)
@@ -327,10 +326,10 @@ def test_a_head_is_judged_alike_in_every_epoch() -> None:
 def test_batches_to_validate_on_draw_apart() -> None:
     """The same photos again in the next batch are masked at other shares."""
     classifier = tiny_cnn()
-    explainer = new_attention_explainer(classifier, SETTINGS.head_settings, method="few_shot")
+    explainer = new_attention_explainer(classifier, SETTINGS.head, method="few_shot")
     photos = noise_photos(4) * 2
     images = PreparedImages(WrappedDataset(photos), classifier.preprocessing)
-    settings = dataclasses.replace(SETTINGS, batch_size=4)
+    settings = SETTINGS.changed(batch_size=4)
     first, second = measure_batches(explainer.classifier, explainer.head, images, settings)
     assert first.figures["average_drop"] == second.figures["average_drop"]
     assert first.figures["drop"] != second.figures["drop"]

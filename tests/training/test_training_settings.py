@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 
-import ttame
 from ttame.errors import TrainingError, UnknownNameError
+from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadPart, MinMaxMaps
+from ttame.explainers.trained.settings_part import leaves_of
+from ttame.training.attention_objective import TTameObjective
+from ttame.training.optimiser_settings import Sgd
 from ttame.training.training_settings import (
     PRESETS,
-    HeadPart,
     TrainingSettings,
-    can_be_typed,
-    python_call,
-    train_command,
     training_settings,
 )
 
@@ -60,16 +59,14 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     },
     "l-cam-img": {
         "method": "l_cam_img",
-        "head": "l-cam",
-        "last_tap_only": True,
+        "head": "l-cam",  # which takes the last tap alone
         "masked": "image",
         "learning_rate": 1e-4,
         "epochs": 26,
     },
     "l-cam-fm": {
         "method": "l_cam_fm",
-        "head": "l-cam",
-        "last_tap_only": True,
+        "head": "l-cam",  # which takes the last tap alone
         "masked": "features",
         "learning_rate": 1e-4,
         "epochs": 26,
@@ -79,7 +76,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_presets_hold_the_published_protocol(preset: str) -> None:
-    settings = training_settings(preset).as_json()
+    settings = training_settings(preset).flat()
     for name, value in {**SHARED, **PUBLISHED[preset], "preset": preset}.items():
         assert settings[name] == value, name
 
@@ -93,22 +90,22 @@ def test_every_preset_is_checked_here() -> None:
 def test_the_few_shot_preset_trains_the_shared_head() -> None:
     """Its numbers are tuned; what it trains, and with what kind of step, is not."""
     settings = training_settings("few-shot")
-    assert (settings.preset, settings.method, settings.head) == ("few-shot", "few_shot", "few-shot")
-    assert settings.optimiser == "adamw"
-    assert (settings.objective, settings.maps) == ("kept-share", "min-max")
-    assert settings.head_settings.maps == "min-max"
-    assert 0.4 < settings.mean_map < 0.7
-    assert settings.head_settings.parts == ("prior", "embedding", "gate")
+    flat = settings.flat()
+    assert (settings.preset, settings.method, flat["head"]) == ("few-shot", "few_shot", "few-shot")
+    assert (flat["optimiser"], flat["objective"]) == ("adamw", "kept-share")
+    assert flat["maps"] == "min-max"
+    assert 0.4 < flat["mean_map"] < 0.7
+    assert settings.head.parts == ("prior", "embedding", "gate")
     for preset in PUBLISHED:
         published = training_settings(preset)
-        assert (published.optimiser, published.maps) == ("sgd", "raw")
-        assert published.objective == "t-tame"
-        assert published.head_settings.parts == ()
+        flat = published.flat()
+        assert (flat["optimiser"], flat["maps"], flat["objective"]) == ("sgd", "raw", "t-tame")
+        assert published.head.parts == ()
 
 
 @pytest.mark.parametrize("part", ["prior", "embedding", "gate"])
 def test_one_part_can_be_left_out(part: HeadPart) -> None:
-    parts = training_settings("few-shot", without=part).head_settings.parts
+    parts = training_settings("few-shot", without=part).head.parts
     assert set(parts) == {"prior", "embedding", "gate"} - {part}
     for preset in PUBLISHED:
         with pytest.raises(TrainingError, match=f"without {part}.*--preset few-shot"):
@@ -125,22 +122,21 @@ def test_only_a_few_shot_head_has_min_max_maps(preset: str) -> None:
     """The others have no exponent to learn."""
     with pytest.raises(TrainingError, match="maps min-max for a head of.*few-shot.*--maps raw"):
         training_settings(preset, maps="min-max")
-    assert training_settings(preset, objective="kept-share").objective == "kept-share"
+    assert training_settings(preset, objective="kept-share").objective.kind == "kept-share"
 
 
 @pytest.mark.parametrize("preset", ["t-tame", "tame"])
-def test_published_heads_keep_all_details(preset: str) -> None:
-    assert training_settings(preset, details=1.0).head_settings.details == 1
-    with pytest.raises(TrainingError, match="details 0.5 for a head of variant t-tame"):
+def test_published_heads_have_no_details_to_set(preset: str) -> None:
+    with pytest.raises(TrainingError, match=r"details 0\.5 with head t-tame.*--preset few-shot"):
         training_settings(preset, details=0.5)
 
 
 @pytest.mark.parametrize("details", [-0.1, 1.001, math.nan])
 def test_a_few_shot_head_keeps_a_share_of_the_details(details: float) -> None:
-    assert training_settings("few-shot").head_settings.details == 0.5
+    assert training_settings("few-shot").head.details == 0.5
     for share in (0, 0.0, 0.25, 1):
-        assert training_settings("few-shot", details=share).head_settings.details == share
-    with pytest.raises(TrainingError, match="details .* 0 to 1 for a few-shot head, 1 for others"):
+        assert training_settings("few-shot", details=share).head.details == share
+    with pytest.raises(TrainingError, match="details .* 0 to 1"):
         training_settings("few-shot", details=details)
 
 
@@ -155,9 +151,7 @@ def test_a_few_shot_head_keeps_a_share_of_the_details(details: float) -> None:
         ("learning_rate", math.nan),
         ("learning_rate", math.inf),
         ("learning_rate", "1e-3"),
-        ("area_weight", -1),
         ("weight_decay", -0.1),
-        ("momentum", 1.0),
         ("mean_map", 0.0),
         ("mean_map", 1),
         ("mean_map", math.nan),
@@ -181,6 +175,12 @@ def test_values_that_cannot_work_are_refused_by_name(name: str, value: Any) -> N
         training_settings(**{name: value})
 
 
+@pytest.mark.parametrize(("name", "value"), [("area_weight", -1), ("momentum", 1.0)])
+def test_published_values_that_cannot_work_are_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(TrainingError, match=name.replace("_", "-")):
+        training_settings("t-tame", **{name: value})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "meant"),
     [
@@ -200,7 +200,7 @@ def test_values_that_cannot_work_are_refused_by_name(name: str, value: Any) -> N
 )
 def test_names_have_near_matches(name: str, value: str, meant: str) -> None:
     with pytest.raises(UnknownNameError, match=meant):
-        training_settings(**{name: value})
+        training_settings("few-shot" if name == "without" else "t-tame", **{name: value})
 
 
 def test_unknown_presets_and_settings_have_near_matches() -> None:
@@ -213,34 +213,7 @@ def test_unknown_presets_and_settings_have_near_matches() -> None:
 def test_settings_survive_json() -> None:
     settings = training_settings("tame", epochs=3, learning_rate=0.1)
     content = json.loads(json.dumps(settings.as_json()))
-    assert TrainingSettings(**content) == settings
-
-
-def test_what_cannot_be_typed_is_a_call() -> None:
-    assert can_be_typed(training_settings("l-cam-fm", epochs=2))
-    settings = training_settings("few-shot", last_tap_only=True, without="gate")
-    assert not can_be_typed(settings)
-    call = python_call(settings).partition("folder, ")[2].removesuffix(")")
-    assert eval(call, {"ttame": ttame}) == settings
-
-
-def test_the_command_repeats_what_differs_from_the_preset() -> None:
-    settings = training_settings("tame", learning_rate=0.01, masking_space="by family")
-    command = train_command(settings, ["--model", "timm/x"], ["my photos", "more.tar"], "out")
-    assert command == (
-        "ttame train --model timm/x --data 'my photos' --data more.tar --out out --preset tame "
-        "--masking-space 'by family' --learning-rate 0.01"
-    )
-    assert dataclasses.replace(training_settings("tame"), epochs=8) == training_settings("tame")
-
-
-def test_the_command_repeats_loss_and_brightness() -> None:
-    settings = training_settings("few-shot", objective="t-tame", mean_map=0.4)
-    command = train_command(settings, ["--model", "timm/x"], ["photos"], "out")
-    assert command.endswith("--preset few-shot --objective t-tame --mean-map 0.4")
-    settings = training_settings("few-shot", objective="t-tame", maps="sigmoid")
-    command = train_command(settings, ["--model", "timm/x"], ["photos"], "out")
-    assert command.endswith("--preset few-shot --maps sigmoid --objective t-tame")
+    assert TrainingSettings.from_json(content) == settings
 
 
 @pytest.mark.parametrize(
@@ -251,7 +224,7 @@ def test_the_command_repeats_loss_and_brightness() -> None:
         ("few-shot", {"momentum": 0.5}, "--optimiser sgd"),
         ("few-shot", {"mean_map": 0.4, "maps": "raw"}, "--maps min-max"),
         ("t-tame", {"mean_map": 0.4}, "--preset few-shot"),
-        ("l-cam-fm", {"masking_space": "raw"}, "--preset l-cam-img"),
+        ("l-cam-fm", {"masking_space": "raw"}, "--masked image"),
     ],
 )
 def test_a_setting_that_nothing_reads_is_refused(
@@ -263,7 +236,46 @@ def test_a_setting_that_nothing_reads_is_refused(
 
 
 def test_settings_that_something_reads_may_be_changed() -> None:
-    assert training_settings("few-shot", mean_map=0.4).mean_map == 0.4
+    assert training_settings("few-shot", mean_map=0.4).flat()["mean_map"] == 0.4
     changed = training_settings("few-shot", objective="t-tame", area_weight=1.0)
-    assert changed.area_weight == 1.0
-    assert training_settings("t-tame", momentum=0.8).momentum == 0.8
+    assert changed.flat()["area_weight"] == 1.0
+    assert changed.flat()["masking_space"] == "raw", "what both objectives have stays"
+    assert training_settings("t-tame", momentum=0.8).flat()["momentum"] == 0.8
+
+
+def test_other_kinds_of_parts_keep_what_both_have() -> None:
+    settings = training_settings("few-shot", learning_rate=0.2, last_tap_only=True)
+    other = settings.changed(optimiser="sgd", head="t-tame", maps="raw")
+    assert other.optimiser == Sgd(learning_rate=0.2, momentum=0.9)
+    assert other.head == AttentionHeadSettings(last_tap_only=True)
+    assert settings.changed() == settings
+
+
+def test_parts_are_checked_where_they_are_put_together() -> None:
+    with pytest.raises(TrainingError, match="optimiser 'sgd'"):
+        TrainingSettings(optimiser="sgd")  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="run "):
+        TrainingSettings(run=Sgd())  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="maps min-max for a head of kind t-tame"):
+        AttentionHeadSettings(maps=MinMaxMaps())
+
+
+def test_names_differ_wherever_they_are() -> None:
+    """Flat names need no path."""
+    homes: dict[str, set[str]] = {}
+    for name, holder, field in leaves_of(TrainingSettings):
+        owners = [kind for kind in holder.__mro__ if field in vars(kind).get("__annotations__", {})]
+        homes.setdefault(name, set()).add(owners[-1].__name__)
+    shared = {name for name, rooms in homes.items() if len(rooms) > 1}
+    assert shared == {"class_token", "last_tap_only"}, "heads of several kinds have these"
+    assert len(homes) == 33
+
+
+def test_an_objective_of_ones_own_needs_no_name() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Own(TTameObjective):
+        pass
+
+    settings = training_settings(objective=Own(area_weight=3.0))
+    assert isinstance(settings.objective, Own)
+    assert settings.flat()["area_weight"] == 3

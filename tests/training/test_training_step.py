@@ -8,7 +8,7 @@ import torch
 from tests.conftest import Golden, assert_close
 from tests.golden_networks import golden_cnn, golden_head, our_name
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.trained.attention_explainer import AttentionExplainer, head_input
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.images.pixel_masking import mask_images
 from ttame.images.preprocessing import Preprocessing
 from ttame.images.saliency_maps import resize_maps
@@ -54,7 +54,7 @@ def test_one_training_step_equals_the_published_one() -> None:
     labels = reading.logits.argmax(dim=1)
     assert torch.equal(labels, golden["output.body_eval.labels"])
     assert_close(reading.logits, golden["output.model_logits"], 2e-5)
-    features = head_input(reading, settings.head_settings)
+    features = head.inputs_of(classifier, reading).features
     # Batch norm's statistics would move twice if all classes were asked for beside the selected.
     statistics = {name: buffer.clone() for name, buffer in head.named_buffers()}
     assert_close(head(features).sigmoid(), golden["output.body_eval.class_maps"], 2e-5)
@@ -63,9 +63,9 @@ def test_one_training_step_equals_the_published_one() -> None:
     classes = selected_classes(reading.logits, labels, "random")
     maps = head(features, classes).sigmoid()
     assert_close(maps, golden["output.body_eval.masks"], 2e-5)
-    logits = masked_logits(classifier, images, own_maps(maps, "random"), settings)
+    logits = masked_logits(classifier, images, own_maps(maps, "random"), settings.objective.masked)
     assert_close(logits, golden["output.body_eval.masked_logits"], 2e-5)
-    parts = objective(maps, logits.log_softmax(dim=1), labels, settings)
+    parts = objective(maps, logits.log_softmax(dim=1), labels, settings.objective)
     assert_close(parts.total, golden["output.body_eval.loss"], 2e-5)
     assert_close(parts.weighted["area"], golden["output.body_eval.weighted_area_loss"], 2e-5)
     assert_close(
@@ -101,9 +101,9 @@ def test_the_classifier_is_not_touched_by_a_training_step() -> None:
     settings = training_settings("t-tame")
     with classifier.frozen(), torch.no_grad():
         reading = classifier.read_features(images)
-    maps = explainer_head(head_input(reading, settings.head_settings), reading.logits.argmax(1))
+    maps = explainer_head.maps(classifier, reading, reading.logits.argmax(1))
     own = own_maps(maps.sigmoid(), "random")
-    masked_logits(classifier, images, own, settings).sum().backward()
+    masked_logits(classifier, images, own, settings.objective.masked).sum().backward()
     assert [module.training for module in network.modules()] == modes
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert all(parameter.grad is None for parameter in network.parameters())

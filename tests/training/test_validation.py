@@ -17,7 +17,8 @@ from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.errors import ImageError
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.attention_head import AttentionHead
-from ttame.training.training_settings import MapSelection, TrainingSettings
+from ttame.training.attention_objective import MapSelection
+from ttame.training.training_settings import TrainingSettings
 from ttame.training.validation import mean_figures, measure_batches
 
 PHOTOS = 10  # batches of 4, 4 and 2
@@ -56,7 +57,7 @@ def slowly(
                     "random": labels,
                     "diagonal": [label],
                     "max": reading.logits[0].argsort(descending=True).tolist()[: len(images)],
-                }[settings.map_selection]
+                }[settings.objective.map_selection]
                 figures = regularisation(raw.sigmoid()[selected], 1)
 
                 mask = enlarge(raw[label].sigmoid())

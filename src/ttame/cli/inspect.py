@@ -57,7 +57,7 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ttame.explainers.trained.head_settings import HeadSettings
+    from ttame.explainers.trained.head_settings import AttentionHeadSettings, SharedHeadSettings
 
     console = Console()
     facts = Table(box=None, show_header=False, pad_edge=False)
@@ -76,8 +76,8 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     facts.add_row("memory format", "channels last" if channels_last else "contiguous")
     facts.add_row("taps", classifier.tap_choice.reason)
     for title, settings in (
-        ("T-TAME head", HeadSettings()),
-        ("few-shot head", HeadSettings("few-shot")),
+        ("T-TAME head", AttentionHeadSettings()),
+        ("few-shot head", SharedHeadSettings()),
     ):
         facts.add_row(title, _cost_in_words(classifier, settings))
     console.print(facts)
@@ -119,14 +119,14 @@ def _several_runs(classifier: Classifier) -> list[str]:
 def _cost_in_words(classifier: Classifier, settings: HeadSettings) -> str:
     """How large a head would be, and what explaining with it would add to a forward pass."""
     from ttame.explainers.trained.head_cost import head_cost
-    from ttame.explainers.trained.head_plan import evidence_in_words
+    from ttame.explainers.trained.shared_head_inputs import evidence_in_words
 
     cost = head_cost(classifier, settings)
     words = (
         f"{cost.parameters:,} parameters, {cost.file_megabytes:.1f} MB; {cost.top1_share:.1%} of "
         f"the classifier's multiplications for one class, {cost.all_share:.1%} for all"
     )
-    if settings.variant == "few-shot":
+    if cost.parts:
         words += f"; parts: {', '.join(cost.parts)}"
     if cost.prior_layer is not None:
         words += f"; its prior is made of {evidence_in_words(cost.prior_layer)}"

@@ -68,7 +68,7 @@ def _batch_size(typed: Mapping[str, Any]) -> int:
     if "preset" in typed and not typed["batch_size"]:
         from ttame.training.training_settings import training_settings
 
-        return training_settings(typed["preset"]).batch_size
+        return training_settings(typed["preset"]).run.batch_size
     return int(typed.get("batch_size") or 1)
 
 

@@ -35,8 +35,8 @@ class TrainingDisplay:
 
         self._header = (
             f"training a {settings.preset} head for {classifier.name}: "
-            f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}, "
-            f"batches of {settings.batch_size}"
+            f"{settings.run.epochs} epoch{'s' * (settings.run.epochs != 1)}, "
+            f"batches of {settings.run.batch_size}"
         )
         self._console = Console(stderr=True)
         self._progress = Progress(
@@ -183,7 +183,8 @@ def _joined() -> list[str]:
 
 def _lacks_a_prior(classifier: Classifier, settings: TrainingSettings) -> bool:
     """Whether a head is to have a prior that this classifier cannot give."""
-    from ttame.explainers.trained.head_plan import plan_head
+    from ttame.explainers.trained.known_heads import plan_head
 
-    asked = settings.head_settings
-    return "prior" in asked.parts and not plan_head(classifier, asked).settings.prior
+    asked = settings.head
+    planned = plan_head(classifier, asked).config.settings
+    return "prior" in set(asked.parts) - set(planned.parts)

@@ -11,18 +11,57 @@ the sigmoid, B × K' × h × w::
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor
+import dataclasses
+from typing import TYPE_CHECKING, Literal
 
+from ttame.explainers.trained.settings_part import ABOVE_ZERO, ZERO_OR_MORE, number
 from ttame.training.loss_parts import LossParts
-from ttame.training.training_settings import MapSelection, TrainingSettings
+from ttame.training.objective import Objective, ObjectiveBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MapSelection = Literal["random", "diagonal", "max"]
 
 _AREA_OFFSET = 0.0005
 """Keeps the slope of the power finite at 0; the published constant."""
 
 
+@dataclasses.dataclass(frozen=True)
+class TTameObjective(Objective):
+    """The published objective. Its constants belong to a batch of 32: smoothness sums B² maps.
+
+    Attributes:
+        map_selection: Which maps area and smoothness shape: random, each image's maps for the
+            labels of the whole batch (published); diagonal, the own label's only; or max, as many
+            maps as the batch has images, those of highest logit.
+        cross_entropy_weight: Of the cross entropy in the t-tame loss.
+        area_weight: Of the area term in the t-tame loss.
+        area_power: To which the maps are raised in the area term.
+        smoothness_weight: Of the smoothness term in the t-tame loss.
+        border_weight: Of the border in the smoothness term.
+    """
+
+    kind: Literal["t-tame"] = "t-tame"
+    map_selection: MapSelection = "random"
+    cross_entropy_weight: float = number(1.5, ZERO_OR_MORE)
+    area_weight: float = number(2.0, ZERO_OR_MORE)
+    area_power: float = number(0.3, ABOVE_ZERO)
+    smoothness_weight: float = number(0.01, ZERO_OR_MORE)
+    border_weight: float = number(0.3, ZERO_OR_MORE)
+
+    def loss(self, batch: ObjectiveBatch) -> tuple[LossParts, Tensor]:
+        """See the module."""
+        classes = selected_classes(batch.scores, batch.labels_of_all(), self.map_selection)
+        maps = batch.maps(classes)
+        own = own_maps(maps, self.map_selection, batch.first_image)
+        scores = batch.masked_scores(own.sigmoid())
+        log_probabilities = batch.classifier.outputs.log_probabilities(scores)
+        return objective(maps.sigmoid(), log_probabilities, batch.labels, self), own
+
+
 def objective(
-    maps: Tensor, log_probabilities: Tensor, labels: Tensor, settings: TrainingSettings
+    maps: Tensor, log_probabilities: Tensor, labels: Tensor, settings: TTameObjective
 ) -> LossParts:
     """Compute the weighted loss terms.
 
@@ -33,6 +72,8 @@ def objective(
         labels: (B,) int64, the classifier's top-1 on the unmasked images.
         settings: weights, power and border weight.
     """
+    import torch.nn.functional as F
+
     return LossParts(
         {
             "cross_entropy": settings.cross_entropy_weight * F.nll_loss(log_probabilities, labels),
@@ -84,7 +125,7 @@ def selected_classes(logits: Tensor, batch_labels: Tensor, selection: MapSelecti
     Args:
         logits: (B, C) of this process's unmasked images.
         batch_labels: (B',) int64, the labels of the whole batch, over all processes.
-        selection: see :class:`TrainingSettings`.
+        selection: see :class:`TTameObjective`.
 
     Returns:
         (B',) int64, the same for all images, for ``"random"``; else (B, K'): K' = 1 for

@@ -9,13 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier, FeatureReading
-from ttame.explainers.trained.attention_explainer import head_maps
-from ttame.explainers.trained.head_plan import TrainedHead
-from ttame.training.attention_objective import objective, own_maps, selected_classes
-from ttame.training.kept_share_objective import kept_share_loss, random_masks
+from ttame.explainers.trained.head import Head
 from ttame.training.loss_parts import LossParts
 from ttame.training.masked_pass import masked_logits
-from ttame.training.training_settings import TrainingSettings
+from ttame.training.objective import Objective, ObjectiveBatch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,9 +51,9 @@ class BatchPlace:
 
 def batch_loss(
     classifier: Classifier,
-    head: TrainedHead,
+    head: Head,
     images: Tensor,
-    settings: TrainingSettings,
+    objective: Objective,
     place: BatchPlace,
 ) -> BatchLoss:
     """Mask the images with the head's maps and see what the classifier still recognises.
@@ -65,38 +62,28 @@ def batch_loss(
         classifier: frozen.
         head: in whichever mode it is to be judged.
         images: (B, 3, H, W), normalised, on the classifier's device.
-        settings: which loss.
+        objective: which loss.
         place: of the batch.
     """
     with torch.no_grad():
         reading = classifier.read_features(images)
     labels = reading.logits.argmax(dim=1)
-    if settings.objective == "kept-share":
-        return _kept_share(classifier, head, images, settings, place, reading, labels)
-    classes = selected_classes(reading.logits, place.gather_labels(labels), settings.map_selection)
-    maps = head_maps(head, classifier, reading, classes, wrapped=place.wrapped_head).float()
-    own = own_maps(maps, settings.map_selection, place.first_image)
-    logits = masked_logits(classifier, images, own.sigmoid(), settings).float()
-    log_probabilities = classifier.outputs.log_probabilities(logits)
-    parts = objective(maps.sigmoid(), log_probabilities, labels, settings)
-    return BatchLoss(parts, reading, labels, own)
 
+    def maps(classes: Tensor) -> Tensor:
+        return head.maps(classifier, reading, classes, wrapped=place.wrapped_head).float()
 
-def _kept_share(
-    classifier: Classifier,
-    head: TrainedHead,
-    images: Tensor,
-    settings: TrainingSettings,
-    place: BatchPlace,
-    reading: FeatureReading,
-    labels: Tensor,
-) -> BatchLoss:
-    rows = labels[:, None]
-    maps = head_maps(head, classifier, reading, rows, wrapped=place.wrapped_head).float()
-    masks = random_masks(maps, place.generator, place.first_image)
-    logits = masked_logits(classifier, images, masks, settings).float()
-    before, after = (
-        classifier.outputs.probabilities(of).gather(1, rows)[:, 0]
-        for of in (reading.logits, logits)
+    def masked_scores(masks: Tensor) -> Tensor:
+        return masked_logits(classifier, images, masks, objective.masked).float()
+
+    batch = ObjectiveBatch(
+        classifier=classifier,
+        scores=reading.logits,
+        labels=labels,
+        maps=maps,
+        masked_scores=masked_scores,
+        labels_of_all=lambda: place.gather_labels(labels),
+        first_image=place.first_image,
+        generator=place.generator,
     )
-    return BatchLoss(kept_share_loss(before, after), reading, labels, maps)
+    parts, own = objective.loss(batch)
+    return BatchLoss(parts, reading, labels, own)

@@ -15,13 +15,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ttame.errors import ResumeError
+from ttame.explainers.trained.older_settings import with_parts
+from ttame.explainers.trained.settings_part import flat_settings
 from ttame.files.atomic_writing import write_tensors
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import checked_as, parse_json
 from ttame.files.tensor_files import read_tensors
-from ttame.training.training_settings import TrainingSettings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_FLAT = 1
+"""The schema whose settings had no parts yet."""
 _MOMENTUM_STATE = {"momentum_buffer"}
 _ADAPTIVE_STATE = {"step", "exp_avg", "exp_avg_sq"}
 """What the optimisers keep for each parameter."""
@@ -35,8 +38,7 @@ class RunIdentity:
     """What must be the same when a run is resumed.
 
     Attributes:
-        settings: the training settings as JSON; those that a checkpoint does not have yet had
-            their default value when it was written.
+        settings: the training settings as JSON, in parts.
         data: fingerprint of the image names.
         classifier: fingerprint of the weights.
         taps: layer names.
@@ -55,13 +57,18 @@ class RunIdentity:
         Raises:
             ResumeError: names what differs.
         """
-        before = {**TrainingSettings().as_json(), **other.settings}
+        before, now = flat_settings(other.settings), flat_settings(self.settings)
         changed = [
             f"{name} was {before[name]!r}, now {value!r}"
-            for name, value in self.settings.items()
-            # How often to save and how many processes read changes no result.
-            if name not in ("checkpoint_every", "workers") and before[name] != value
+            for name, value in now.items()
+            # How often to save and how many processes read changes no result. What one of the
+            # two does not have belongs to a part that is of another kind, which is named.
+            if name not in ("checkpoint_every", "workers")
+            and name in before
+            and before[name] != value
         ]
+        if before.keys() != now.keys() and not changed:
+            changed.append(f"other settings: {', '.join(sorted(before.keys() ^ now.keys()))}")
         if other.data != self.data:
             changed.append("other images")
         if other.classifier != self.classifier:
@@ -271,11 +278,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise UnreadableFileError("it does not describe one")
         # The measures of a validation may be NaN.
         described = parse_json(metadata["ttame_checkpoint"], allow_nan=True)
-        if isinstance(described, dict) and described.get("schema_version") != SCHEMA_VERSION:
+        schema = described.get("schema_version") if isinstance(described, dict) else SCHEMA_VERSION
+        if schema not in (_FLAT, SCHEMA_VERSION):
             raise ResumeError(
-                f"{path} has checkpoint schema {described.get('schema_version')}",
-                allowed=f"schema {SCHEMA_VERSION}",
+                f"{path} has checkpoint schema {schema!r:.60}",
+                allowed=f"schema {SCHEMA_VERSION} or {_FLAT}",
             )
+        if schema == _FLAT:
+            described = _with_parts(described)
         if checked_as(_Described, described).step < 0:
             raise UnreadableFileError("broken at 'step'")
     except UnreadableFileError as problem:
@@ -284,6 +294,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
             remedy="--overwrite instead of --resume, which trains anew",
         ) from problem
     return Checkpoint(tensors, described)
+
+
+def _with_parts(described: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint of the first schema as this one has it; broken ones stay broken."""
+    identity = described.get("identity")
+    if not isinstance(identity, dict) or not isinstance(identity.get("settings"), dict):
+        return described
+    identity = {**identity, "settings": with_parts(identity["settings"])}
+    return {**described, "identity": identity}
 
 
 def _check_groups(groups: list[dict[str, Any]], optimiser: Optimizer) -> None:

@@ -18,12 +18,15 @@ How bright a map is by itself is no matter of this loss.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ttame.images.saliency_maps import to_unit_range
 from ttame.training.loss_parts import LossParts
-from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
+from ttame.training.objective import Objective, ObjectiveBatch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _SOFT_MEANS = (0.35, 0.75)
 _HARD_MEANS = (0.1, 0.7)
@@ -36,6 +39,26 @@ _MOST_REWARD = 0.5
 with tiny probabilities would decide the step."""
 
 
+@dataclasses.dataclass(frozen=True)
+class KeptShareObjective(Objective):
+    """The objective of few-shot heads: the prediction is kept at every share of the picture."""
+
+    kind: Literal["kept-share"] = "kept-share"
+
+    bounded: ClassVar[bool] = True
+
+    def loss(self, batch: ObjectiveBatch) -> tuple[LossParts, Tensor]:
+        """See the module."""
+        rows = batch.labels[:, None]
+        maps = batch.maps(rows)
+        scores = batch.masked_scores(random_masks(maps, batch.generator, batch.first_image))
+        before, after = (
+            batch.classifier.outputs.probabilities(of).gather(1, rows)[:, 0]
+            for of in (batch.scores, scores)
+        )
+        return kept_share_loss(before, after), maps
+
+
 def kept_share_loss(before: Tensor, after: Tensor) -> LossParts:
     """Compute the loss of masked images.
 
@@ -44,6 +67,7 @@ def kept_share_loss(before: Tensor, after: Tensor) -> LossParts:
         after: (B,) the same on the masked images.
 
     Example:
+        >>> import torch
         >>> kept_share_loss(torch.tensor([0.8, 0.1]), torch.tensor([0.6, 0.9])).as_floats()
         {'loss': -0.125, 'drop': -0.125}
     """
@@ -62,6 +86,11 @@ def random_masks(maps: Tensor, generator: torch.Generator, first_image: int = 0)
     Returns:
         (B, 1, h, w) in [0, 1], differentiable.
     """
+    import torch
+
+    from ttame.images.saliency_maps import to_unit_range
+    from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
+
     # A row for each image, the earlier ones of the batch too, so that rows do not depend on them.
     drawn = torch.rand(first_image + len(maps), 3, generator=generator)[first_image:].T
     soft_means, hard_means = (

@@ -25,7 +25,7 @@ from ttame.training.training_settings import TrainingSettings, training_settings
 SCHEMA_VERSION = 1
 
 _DIVERGED = 4.0
-"""The test ends when the t-tame loss is this many times its best."""
+"""The test ends when a loss that is not bounded is this many times its best."""
 
 _SMOOTHING = 3.0
 """Standard deviation of the smoothing, in steps."""
@@ -86,8 +86,8 @@ def find_learning_rate(
         classifier: stays as it is.
         data: as for :func:`train_explainer`.
         settings: as for :func:`train_explainer`; their learning rate is not used.
-        steps: optimiser steps at most; the test ends early when the loss is no number, or, with the
-            t-tame objective, exceeds four times its best. The kept-share loss is bounded.
+        steps: optimiser steps at most; the test ends early when the loss is no number, or, where
+            it is not bounded, exceeds four times its best. The kept-share loss is bounded.
         lowest: the first rate.
         highest: the last rate.
         watch: called after every step.
@@ -122,8 +122,8 @@ def find_learning_rate(
             losses.append(loss)
             if watch is not None and main:
                 watch(step + 1, steps, rate, loss)
-            # A kept-share loss is bounded, and may be next to 0 or below.
-            if settings.objective == "t-tame" and loss > _DIVERGED * min(losses):
+            # A bounded loss may be next to 0 or below.
+            if not settings.objective.bounded and loss > _DIVERGED * min(losses):
                 reason = f"ended at rate {rate:.1e}, where the loss was four times its best"
                 break
     return judge(rates, losses, reason)
@@ -168,13 +168,13 @@ def judge(rates: Sequence[float], losses: Sequence[float], reason: str = "") -> 
 
 
 def _set_rate(run: TrainingRun, rate: float) -> None:
+    settings = run.settings.optimiser
     weights, biases = run.optimiser.param_groups
     weights["lr"] = rate
-    biases["lr"] = rate * run.settings.bias_learning_rate_factor
-    if run.settings.optimiser == "sgd":
-        for group in (weights, biases):
-            # Making the schedule has put the momentum where one-cycle begins.
-            group["momentum"] = run.settings.momentum
+    biases["lr"] = rate * settings.bias_learning_rate_factor
+    for group in (weights, biases):
+        # Making the schedule has put the momentum where one-cycle begins.
+        group.update(settings.moved_by_the_schedule)
 
 
 def _endless_batches(run: TrainingRun) -> Iterator[list[PreparedBatch]]:

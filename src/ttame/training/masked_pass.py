@@ -13,11 +13,11 @@ from ttame.features.feature_taps import LayerOutput
 from ttame.images.pixel_masking import MaskingSpace, mask_images
 from ttame.images.saliency_maps import resize_maps
 from ttame.networks.layer_outputs import uncompiled
-from ttame.training.training_settings import TrainingSettings
+from ttame.training.objective import MaskedFeatures, MaskedImage
 
 
 def masked_logits(
-    classifier: Classifier, images: Tensor, masks: Tensor, settings: TrainingSettings
+    classifier: Classifier, images: Tensor, masks: Tensor, masked: MaskedImage | MaskedFeatures
 ) -> Tensor:
     """Run the classifier on masked images, or with a masked feature map (L-CAM-Fm).
 
@@ -25,7 +25,7 @@ def masked_logits(
         classifier: frozen; gradients flow through it to the masks.
         images: (B, 3, H, W), normalised.
         masks: (B, 1, h, w) in [0, 1], at the head's resolution.
-        settings: what is masked, and in which space.
+        masked: what is masked, and in which space.
 
     Returns:
         (B, C) logits.
@@ -34,12 +34,12 @@ def masked_logits(
         ExplainerError: features are to be masked, but the last tap is made of tokens; or no
             gradient reaches the images.
     """
-    if settings.masked == "features":
+    if isinstance(masked, MaskedFeatures):
         return _with_masked_features(classifier, images, masks)
     size = (int(images.shape[2]), int(images.shape[3]))
-    space = masking_space(classifier, settings)
-    masked = mask_images(images, resize_maps(masks, size), classifier.preprocessing, space)
-    logits = classifier.logits(masked)
+    space = masking_space(classifier, masked)
+    visible = mask_images(images, resize_maps(masks, size), classifier.preprocessing, space)
+    logits = classifier.logits(visible)
     if masks.requires_grad and not logits.requires_grad:
         raise ExplainerError(
             f"no gradient reaches the images through {classifier.name}, so that nothing can be "
@@ -49,10 +49,10 @@ def masked_logits(
     return logits
 
 
-def masking_space(classifier: Classifier, settings: TrainingSettings) -> MaskingSpace:
+def masking_space(classifier: Classifier, masked: MaskedImage) -> MaskingSpace:
     """Resolve ``"by family"``: normalised for Vision Transformers, raw for all others."""
-    if settings.masking_space != "by family":
-        return settings.masking_space
+    if masked.masking_space != "by family":
+        return masked.masking_space
     return "normalised" if classifier.family == "Vision Transformer" else "raw"
 
 

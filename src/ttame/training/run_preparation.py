@@ -31,15 +31,12 @@ from ttame.processes import (
 from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import RunIdentity, load_checkpoint
 from ttame.training.gradient_mean import average_in_order
+from ttame.training.objective import MaskedFeatures
 from ttame.training.optimisation import make_optimiser, make_schedule
+from ttame.training.train_command import can_be_typed, python_call, train_command
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_run import TrainingRun
-from ttame.training.training_settings import (
-    TrainingSettings,
-    can_be_typed,
-    python_call,
-    train_command,
-)
+from ttame.training.training_settings import DataSettings, TrainingSettings
 
 TrainingData = str | Path | Sequence[Any] | PhotoSource | Dataset[Any]
 """Whatever ``open_photos`` opens."""
@@ -111,20 +108,20 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         accelerator = Accelerator(
             # Without being told, Accelerate takes several CPU processes for independent ones.
             cpu=launched_processes() > 1 and not torch.accelerator.is_available(),
-            mixed_precision=settings.mixed_precision,
-            gradient_accumulation_steps=settings.gradient_accumulation,
+            mixed_precision=settings.run.mixed_precision,
+            gradient_accumulation_steps=settings.run.gradient_accumulation,
             kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
         )
     except ValueError as problem:
         raise TrainingError(
-            f"mixed precision {settings.mixed_precision} ({problem})",
+            f"mixed precision {settings.run.mixed_precision} ({problem})",
             remedy="a new process, or --mixed-precision no",
         ) from problem
     check_joined(accelerator)
     return accelerator
 
 
-def augmentation(classifier: Classifier, settings: TrainingSettings) -> Augmentation:
+def augmentation(classifier: Classifier, settings: DataSettings) -> Augmentation:
     """Resolve ``"by family"``: crops and flips for Vision Transformers, none for all others."""
     if settings.augmentation != "by family":
         return settings.augmentation
@@ -140,30 +137,28 @@ def _new_run(
 ) -> TrainingRun:
     """A run whose head and optimiser the accelerator has not wrapped yet."""
     command = _command(classifier, data, settings, folder)
-    if settings.last_tap_only:
-        classifier = classifier.with_taps(classifier.taps[-1:])
     _check_method(classifier, settings)
     photos = open_photos(data)
     training_images, held_out, skipped = _split(photos, classifier, settings)
     order = BatchOrder(
         images=len(training_images),
-        batch_size=settings.batch_size,
-        parts=settings.gradient_accumulation,
+        batch_size=settings.run.batch_size,
+        parts=settings.run.gradient_accumulation,
         processes=accelerator.num_processes,
         process=accelerator.process_index,
-        seed=settings.seed,
+        seed=settings.run.seed,
     )
     _check_batches(order)
     _check_steps(order, settings)
     explainer = new_attention_explainer(
-        classifier, settings.head_settings, method=settings.method, seed=settings.seed
+        classifier, settings.head, method=settings.method, seed=settings.run.seed
     )
     # A few-shot head reads more of the classifier than its taps.
     classifier, head = explainer.classifier, explainer.head.train()
     # Last, so that a network which is refused stays where it is.
     classifier.network.to(accelerator.device)
     head.to(accelerator.device)
-    optimiser = make_optimiser(head, settings)
+    optimiser = make_optimiser(head, settings.optimiser)
     return TrainingRun(
         settings=settings,
         classifier=classifier,
@@ -179,7 +174,9 @@ def _new_run(
         head=head,
         bare_head=head,
         optimiser=optimiser,
-        schedule=make_schedule(optimiser, settings, order.steps_per_epoch * settings.epochs),
+        schedule=make_schedule(
+            optimiser, settings.optimiser, order.steps_per_epoch * settings.run.epochs
+        ),
         training_images=training_images,
         held_out=held_out,
         order=order,
@@ -191,19 +188,15 @@ def _new_run(
 
 def _check_method(classifier: Classifier, settings: TrainingSettings) -> None:
     """Refuse what would fail in the first step."""
-    if settings.class_token == "multiply" and not all(tap.prefix_tokens for tap in classifier.taps):
-        raise ExplainerError(
-            f"class_token='multiply' for {classifier.name}, whose taps have no class token",
-            allowed="class_token='drop'",
-        )
+    masks_features = isinstance(settings.objective.masked, MaskedFeatures)
     last = classifier.taps[-1]
-    if settings.masked == "features" and last.layout == "tokens":
+    if masks_features and last.layout == "tokens":
         raise ExplainerError(
             f"masking the features of {last}, which are tokens",
             allowed="a CNN",
             remedy="--preset l-cam-img",
         )
-    if settings.masked == "features" and not isinstance(last, LayerOutput):
+    if masks_features and not isinstance(last, LayerOutput):
         raise ExplainerError(
             f"masking the features of {last}, which is read beside the network",
             allowed="a layer whose output the logits depend on",
@@ -219,14 +212,14 @@ def _split(
     Raises:
         DatasetError: none of the images to train on is readable.
     """
-    share = min(settings.held_out_share, settings.held_out_at_most / len(photos))
-    training, held_out = split_held_out(len(photos), share, settings.seed)
+    share = min(settings.data.held_out_share, settings.data.held_out_at_most / len(photos))
+    training, held_out = split_held_out(len(photos), share, settings.run.seed)
     images = PreparedImages(
         photos,
         classifier.preprocessing,
         training,
-        augmentation=augmentation(classifier, settings),
-        seed=settings.seed,
+        augmentation=augmentation(classifier, settings.data),
+        seed=settings.run.seed,
     )
     skipped = dict(images[0].skipped)
     if not held_out:
@@ -275,7 +268,7 @@ def _data_names(data: TrainingData) -> tuple[str, ...]:
 
 def _check_steps(order: BatchOrder, settings: TrainingSettings) -> None:
     """Refuse a schedule that is over before it begins."""
-    steps = order.steps_per_epoch * settings.epochs
+    steps = order.steps_per_epoch * settings.run.epochs
     if steps < _FEWEST_STEPS:
         raise TrainingError(
             f"{steps} optimiser step, of {order.images} images in batches of {order.batch_size}, "

@@ -104,7 +104,7 @@ def train_explainer(
 def _train(run: TrainingRun, settings: TrainingSettings, watch: Watch | None) -> AttentionExplainer:
     main = run.accelerator.is_main_process
     log = TrainingLog(run.folder.log_file, keep_steps=run.step, enabled=main)
-    clock = StepClock(settings.batch_size)
+    clock = StepClock(settings.run.batch_size)
     with run.classifier.frozen(), log, naming_the_setting(BATCH_REMEDY):
         for epoch in run.epochs_left:
             clock.pause_ended()
@@ -120,7 +120,7 @@ def _train(run: TrainingRun, settings: TrainingSettings, watch: Watch | None) ->
                 validation = None
                 if run.epoch_is_over:
                     validation = _validate(run, log, epoch)
-                if run.epoch_is_over or run.step % settings.checkpoint_every == 0:
+                if run.epoch_is_over or run.step % settings.run.checkpoint_every == 0:
                     _refuse_broken_weights(run)
                     run.save_checkpoint()
                 if watch is not None and main:
@@ -143,10 +143,12 @@ def optimise(run: TrainingRun, batches: Sequence[PreparedBatch]) -> dict[str, fl
         place = run.place(len(images), part)
         with run.accelerator.accumulate(run.head):
             with in_mixed_precision(run.accelerator):
-                loss = batch_loss(run.classifier, run.bare_head, images, run.settings, place)
+                loss = batch_loss(
+                    run.classifier, run.bare_head, images, run.settings.objective, place
+                )
             parts.append(run.average(loss.parts))
             _refuse_non_finite(run, run.step + 1, "the loss", parts[-1])
-            run.follow_mean_map(loss.maps)
+            run.follow(loss.maps)
             run.accelerator.backward(loss.parts.total)
             run.optimiser.step()
             run.optimiser.zero_grad()
@@ -176,7 +178,7 @@ def _refuse_non_finite(
     if not broken:
         return
     kept = f"the state after step {run.saved_step} is kept in {run.folder.place}"
-    precision = ", or --mixed-precision no" if run.settings.mixed_precision != "no" else ""
+    precision = ", or --mixed-precision no" if run.settings.run.mixed_precision != "no" else ""
     raise NonFiniteLossError(
         f"{what} became {numbers[broken[0]]} at step {step} ({', '.join(broken)}); "
         + (kept if run.saved_step else "no checkpoint had been written yet"),
@@ -192,12 +194,12 @@ def _progress(
     images_per_second: float,
     validation: dict[str, float] | None,
 ) -> TrainingProgress:
-    left = (run.steps - run.step) * run.settings.batch_size / images_per_second
+    left = (run.steps - run.step) * run.settings.run.batch_size / images_per_second
     return TrainingProgress(
         step=run.step,
         steps=run.steps,
         epoch=epoch,
-        epochs=run.settings.epochs,
+        epochs=run.settings.run.epochs,
         parts=parts,
         learning_rate=learning_rate,
         images_per_second=images_per_second,

@@ -20,9 +20,7 @@ from torch.utils.data import DataLoader
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
-from ttame.explainers.trained.head_plan import TrainedHead
-from ttame.explainers.trained.map_scale import exponents_for_means
-from ttame.explainers.trained.shared_head import SharedHead
+from ttame.explainers.trained.head import Head
 from ttame.processes import on_main_process
 from ttame.training.batch_loss import BatchPlace
 from ttame.training.batch_order import BatchOrder
@@ -66,7 +64,7 @@ class TrainingRun:
     identity: RunIdentity
     accelerator: Accelerator
     head: nn.Module
-    bare_head: TrainedHead
+    bare_head: Head
     optimiser: AcceleratedOptimizer
     schedule: OneCycleLR
     training_images: PreparedImages
@@ -93,12 +91,12 @@ class TrainingRun:
     @property
     def steps(self) -> int:
         """Optimiser steps of the run."""
-        return self.steps_per_epoch * self.settings.epochs
+        return self.steps_per_epoch * self.settings.run.epochs
 
     @property
     def epochs_left(self) -> range:
         """The epochs with steps that are still to be done, from 0."""
-        return range(self.step // self.steps_per_epoch, self.settings.epochs)
+        return range(self.step // self.steps_per_epoch, self.settings.run.epochs)
 
     @property
     def epoch_is_over(self) -> bool:
@@ -117,7 +115,7 @@ class TrainingRun:
             self.training_images,
             batch_sampler=order,
             collate_fn=collate,
-            num_workers=self.settings.workers,
+            num_workers=self.settings.run.workers,
             # Its own: the default would draw a number from the user's generator.
             generator=torch.Generator(),
         )
@@ -147,7 +145,7 @@ class TrainingRun:
             part: number of the batch among those accumulated in the step.
         """
         process = int(self.accelerator.process_index)
-        numbers = (self.settings.seed, self.step, part)
+        numbers = (self.settings.run.seed, self.step, part)
         words = hashlib.sha256(repr(numbers).encode()).digest()[:7]
         return BatchPlace(
             generator=torch.Generator().manual_seed(int.from_bytes(words, "big")),
@@ -156,17 +154,13 @@ class TrainingRun:
             wrapped_head=self.head,
         )
 
-    def follow_mean_map(self, maps: Tensor) -> None:
-        """Move the exponent of min–max maps to where the whole batch has the wanted mean.
+    def follow(self, maps: Tensor) -> None:
+        """Let the head learn from the whole batch what no gradient teaches.
 
         Args:
             maps: (B, 1, h, w) of this process, before any activation.
         """
-        if not isinstance(self.bare_head, SharedHead) or self.settings.maps != "min-max":
-            return
-        together = self.accelerator.gather(self.bare_head.unit_range(maps.detach()).flatten())[None]
-        mean = torch.full((1,), self.settings.mean_map).to(together)
-        self.bare_head.move_exponent(exponents_for_means(together, mean)[0].log())
+        self.bare_head.follow(maps, self.accelerator.gather)
 
     def note_skipped(self, skipped: Sequence[tuple[str, str]]) -> None:
         """Remember unreadable images."""

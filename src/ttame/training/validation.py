@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
-from ttame.explainers.trained.head_plan import TrainedHead
+from ttame.explainers.trained.head import Head
 from ttame.images.pixel_masking import mask_images
 from ttame.metrics.average_drop import drop_of, increase_of, published_masks
 from ttame.training.batch_loss import BatchPlace, batch_loss
@@ -37,7 +37,7 @@ class BatchFigures:
 @torch.no_grad()
 def measure_batches(
     classifier: Classifier,
-    head: TrainedHead,
+    head: Head,
     held_out: PreparedImages,
     settings: TrainingSettings,
     *,
@@ -57,7 +57,7 @@ def measure_batches(
         two could be bought by hiding nothing. As in training, smoothness grows with the batch,
         and the last batch may be smaller than the others.
     """
-    size = settings.batch_size // settings.gradient_accumulation
+    size = settings.run.batch_size // settings.run.gradient_accumulation
     positions = [
         list(range(first, min(first + size, len(held_out))))
         for first in range(0, len(held_out), size)
@@ -67,7 +67,7 @@ def measure_batches(
         held_out,
         batch_sampler=[positions[number] for number in numbers],
         collate_fn=collate,
-        num_workers=settings.workers,
+        num_workers=settings.run.workers,
         generator=torch.Generator(),
     )
     was_training = head.training
@@ -98,7 +98,7 @@ def mean_figures(measured: Sequence[BatchFigures]) -> dict[str, float]:
 
 def _figures(
     classifier: Classifier,
-    head: TrainedHead,
+    head: Head,
     batch: PreparedBatch,
     settings: TrainingSettings,
     number: int,
@@ -109,9 +109,9 @@ def _figures(
     """
     images = batch.images.to(classifier.device)
     place = BatchPlace(torch.Generator().manual_seed(number))
-    loss = batch_loss(classifier, head, images, settings, place)
+    loss = batch_loss(classifier, head, images, settings.objective, place)
     size = (int(images.shape[2]), int(images.shape[3]))
-    masks = published_masks(head.scaled(loss.maps), size)
+    masks = published_masks(head.explained(loss.maps), size)
     masked = mask_images(images, masks, classifier.preprocessing, "raw")
     rows = loss.labels[:, None]
     before = classifier.outputs.probabilities(loss.reading.logits).gather(1, rows)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,14 +33,19 @@ from ttame.explainers.trained.attention_explainer import (
 )
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.head_cost import head_cost
-from ttame.explainers.trained.head_plan import plan_head
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import (
+    HeadSettings,
+    MinMaxMaps,
+    RawMaps,
+    head_settings,
+)
+from ttame.explainers.trained.known_heads import plan_head
 from ttame.explainers.trained.shared_head import SharedHead
 from ttame.features.token_contributions import TokenContributions
 from ttame.images.map_details import with_details
 
-FEW_SHOT = HeadSettings("few-shot", maps="sigmoid")
-PRIOR_ALONE = dataclasses.replace(FEW_SHOT, maps="raw", embedding=False, gate=False)
+FEW_SHOT = head_settings("few-shot", maps="sigmoid")
+PRIOR_ALONE = dataclasses.replace(FEW_SHOT, maps=RawMaps(), without=("embedding", "gate"))
 NETWORKS: dict[str, Callable[[], Classifier]] = {
     **{kind: TINY[kind] for kind in ("cnn", "timm vit", "timm swin", "timm vit, distilled")},
     "convnext": tiny_convnext,
@@ -87,7 +93,7 @@ def test_a_saved_explainer_gives_the_same_maps(kind: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("part", ["prior", "embedding", "gate"])
 def test_a_part_that_is_left_out_stays_out_when_loaded(part: str, tmp_path: Path) -> None:
-    settings = dataclasses.replace(FEW_SHOT, **{part: False})
+    settings = dataclasses.replace(FEW_SHOT, without=(part,))
     explainer = few_shot(tiny_cnn(), settings)
     explainer.save(tmp_path / "saved")
     again = load_explainer(tmp_path / "saved", classifier=tiny_cnn())
@@ -104,7 +110,7 @@ def test_a_prior_is_made_where_there_is_something_pooled(kind: str) -> None:
     head = explainer.head
     assert isinstance(head, SharedHead)
     has_prior = kind in ("cnn", "timm vit", "timm swin", "convnext")
-    assert head.settings.prior == (head.inputs.pooled is not None) == has_prior
+    assert ("prior" in head.settings.parts) == (head.inputs.pooled is not None) == has_prior
     embeds_weights = isinstance(head.class_embedding, nn.Linear)
     assert embeds_weights == bool(head.inputs.class_layer) == (kind != "fully convolutional")
 
@@ -123,13 +129,13 @@ def test_four_taps_leave_no_room_for_the_pooled_features() -> None:
     classifier = TINY["timm vit"]().with_taps(blocks)
     with pytest.raises(ExplainerError, match="4 taps and the features.*4 taps.*without prior"):
         plan_head(classifier, FEW_SHOT)
-    without = plan_head(classifier, dataclasses.replace(FEW_SHOT, prior=False))
+    without = plan_head(classifier, dataclasses.replace(FEW_SHOT, without=("prior",)))
     assert [tap.layer for tap in without.classifier.taps] == blocks
     with pytest.raises(ExplainerError, match="4 taps and the features"):
         plan_head(classifier.with_taps([*blocks[:3], "norm"]), FEW_SHOT)
     tapped = plan_head(classifier.with_taps([*blocks[:3], "contributions:norm"]), FEW_SHOT)
-    assert tapped.inputs is not None and tapped.inputs.pooled == 3
-    assert tapped.inputs.branched == (0, 1, 2, 3)
+    assert tapped.config.inputs["pooled"] == 3
+    assert tapped.config.inputs["branched"] == [0, 1, 2, 3]
 
 
 def sharp_and_broad(maps: Tensor) -> Tensor:
@@ -183,7 +189,7 @@ def test_the_prior_of_a_vit_whose_contributions_are_not_found_is_its_last_norm()
 
 
 def test_maps_are_the_sigmoid_if_the_settings_say_so(tmp_path: Path) -> None:
-    raw = few_shot(tiny_cnn(), dataclasses.replace(FEW_SHOT, maps="raw"))
+    raw = few_shot(tiny_cnn(), dataclasses.replace(FEW_SHOT, maps=RawMaps()))
     sigmoid = few_shot(tiny_cnn())
     images = noise(raw.classifier)
     assert_close(sigmoid(images, "top2").maps, raw(images, "top2").maps.sigmoid(), 1e-6)
@@ -215,7 +221,7 @@ def test_the_card_names_the_parts_that_the_head_has_and_lacks(tmp_path: Path) ->
 
 def test_the_class_weights_are_those_of_the_classifier_that_is_explained() -> None:
     """With all of a network random but its features, a head that is kept gives other maps."""
-    explainer = few_shot(tiny_cnn(), dataclasses.replace(FEW_SHOT, maps="raw"))
+    explainer = few_shot(tiny_cnn(), dataclasses.replace(FEW_SHOT, maps=RawMaps()))
     images = noise(explainer.classifier)
     original = explainer(images, "all").maps
     layers_random, randomised = next(randomised_copies(explainer.classifier))
@@ -259,32 +265,27 @@ def test_a_classifier_without_the_linear_layer_is_refused() -> None:
         AttentionExplainer(other, head, method="few_shot")
 
 
-def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
-    """They have neither kind of maps nor parts."""
-    explainer = new_attention_explainer(tiny_cnn(), seed=4)
-    explainer.save(tmp_path / "saved")
-    path = tmp_path / "saved" / "config.json"
-    config = json.loads(path.read_text())
-    assert config["head"].pop("few_shot") is None
-    assert config["head"].pop("maps") == "raw"
-    path.write_text(json.dumps(config))
-    again = load_explainer(tmp_path / "saved", classifier=tiny_cnn())
-    images = noise(explainer.classifier)
-    assert torch.equal(again(images).maps, explainer(images).maps)
-
-
-@pytest.mark.parametrize("variant", ["few-shot", "t-tame"])
-def test_a_variant_that_does_not_fit_its_parts_is_a_broken_file(
-    variant: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda head: head["settings"].update(kind="t-tame"), "unknown setting"),
+        (lambda head: head.update(inputs={}), "a few-shot head with inputs"),
+        (lambda head: head["inputs"].update(pooled=1), "pooled features with"),
+        (lambda head: head["inputs"].update(pooled="one"), "inputs of a few-shot head"),
+        (lambda head: head["inputs"].update(class_width=10**9), "rows of length"),
+        (lambda head: head["settings"].update(maps="raw"), "unknown maps"),
+        (lambda head: head["settings"].update(without=["gait"]), "unknown without"),
+    ],
+)
+def test_a_head_that_does_not_fit_together_is_a_broken_file(
+    change: Callable[[dict[str, Any]], object], message: str, tmp_path: Path
 ) -> None:
     few_shot(tiny_cnn()).save(tmp_path / "saved")
     path = tmp_path / "saved" / "config.json"
     config = json.loads(path.read_text())
-    config["head"]["variant"] = variant
-    if variant == "few-shot":
-        config["head"]["few_shot"] = None
+    change(config["head"])
     path.write_text(json.dumps(config))
-    with pytest.raises(ExplainerFolderError, match=r"broken at 'head.few_shot'"):
+    with pytest.raises(ExplainerFolderError, match=rf"broken at 'head' .*{message}"):
         load_explainer(tmp_path / "saved", classifier=tiny_cnn())
 
 
@@ -303,31 +304,19 @@ def test_the_cost_is_that_of_the_head_that_would_be_made(kind: str) -> None:
 
 
 def test_settings_of_the_maps_are_saved_with_a_vit(tmp_path: Path) -> None:
-    settings = dataclasses.replace(FEW_SHOT, maps="min-max", details=0.25)
+    settings = dataclasses.replace(FEW_SHOT, maps=MinMaxMaps(mean_map=0.4), details=0.25)
     explainer = few_shot(TINY["timm vit"](), settings)
     explainer.save(tmp_path / "saved")
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert config["classifier"]["taps"][-1] == "contributions:norm"
-    assert config["head"]["few_shot"]["details"] == 0.25
+    assert config["head"]["settings"]["details"] == 0.25
+    assert config["head"]["settings"]["maps"] == {"kind": "min-max", "mean_map": 0.4}
     again = load_explainer(tmp_path / "saved", classifier=TINY["timm vit"]())
     assert again.head.settings == settings
     images = noise(again.classifier)
     assert torch.equal(again(images).maps, explainer(images).maps)
     in_full = few_shot(TINY["timm vit"](), dataclasses.replace(settings, details=1.0))
     assert (in_full(images).maps - explainer(images).maps).abs().max() > 0.01
-
-
-def test_explainers_of_older_versions_keep_all_details(tmp_path: Path) -> None:
-    explainer = few_shot(tiny_cnn())
-    explainer.save(tmp_path / "saved")
-    path = tmp_path / "saved" / "config.json"
-    config = json.loads(path.read_text())
-    assert config["head"]["few_shot"].pop("details") == 1
-    path.write_text(json.dumps(config))
-    again = load_explainer(tmp_path / "saved", classifier=tiny_cnn())
-    assert again.head.settings.details == 1
-    images = noise(again.classifier)
-    assert torch.equal(again(images).maps, explainer(images).maps)
 
 
 def test_a_head_of_contributions_is_refused_where_there_are_none(tmp_path: Path) -> None:
@@ -339,7 +328,7 @@ def test_a_head_of_contributions_is_refused_where_there_are_none(tmp_path: Path)
 
 
 def test_the_card_says_what_the_prior_is_made_of(tmp_path: Path) -> None:
-    without = dataclasses.replace(FEW_SHOT, prior=False)
+    without = dataclasses.replace(FEW_SHOT, without=("prior",))
     cards = {}
     for name, explainer in (
         ("vit", few_shot(TINY["timm vit"](), dataclasses.replace(FEW_SHOT, details=0.5))),
@@ -375,7 +364,7 @@ def test_no_method_takes_contributions_for_a_layer(method: str) -> None:
 def test_reading_contributions_is_counted_as_cost() -> None:
     """A product of the width squared for each token and block, beside the head itself."""
     classifier = TINY["timm vit"]()
-    prior = dataclasses.replace(FEW_SHOT, embedding=False, gate=False)
+    prior = dataclasses.replace(FEW_SHOT, without=("embedding", "gate"))
     network = classifier.network
     tokens, width, blocks = 17, int(network.embed_dim), len(network.blocks)  # type: ignore[arg-type]
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -14,10 +14,12 @@ from tests.golden_networks import golden_head
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.attention_head import (
     AttentionHead,
-    gate_with_class_token,
     map_grid,
 )
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.class_token import gate_with_class_token
+from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_heads import HEADS
+from ttame.explainers.trained.l_cam_head import LCamHead
 from ttame.features.feature_taps import LayerOutput
 
 ABLATIONS = {
@@ -79,8 +81,9 @@ def published_order(head: AttentionHead, features: list[Tensor]) -> Tensor:
     """The formula in the paper's order: upsample every branch, concatenate, fuse all classes."""
     grid = map_grid(tuple(features[0].shape[2:]))  # type: ignore[arg-type]
     upsampled = []
-    for branch, feature_map in zip(head.branches, features, strict=True):
-        if head.settings.variant == "l-cam":
+    branches = [None] if head.settings.kind == "l-cam" else head.branches
+    for branch, feature_map in zip(branches, features, strict=True):
+        if branch is None:
             active = feature_map
         else:
             before = branch.convolution(feature_map)
@@ -89,15 +92,15 @@ def published_order(head: AttentionHead, features: list[Tensor]) -> Tensor:
                 before = F.batch_norm(
                     before, norm.running_mean, norm.running_var, norm.weight, norm.bias
                 )
-            if head.settings.variant in ("t-tame", "sigmoid-in-branch"):
+            if head.settings.kind in ("t-tame", "sigmoid-in-branch"):
                 before = before + feature_map
-            active = torch.sigmoid(before) if "sigmoid" in head.settings.variant else F.relu(before)
+            active = torch.sigmoid(before) if "sigmoid" in head.settings.kind else F.relu(before)
         upsampled.append(F.interpolate(active, size=grid, mode="bilinear", align_corners=False))
     return head.fusion(torch.cat(upsampled, dim=1))
 
 
 def random_head(variant: str, channels: list[int], classes: int) -> AttentionHead:
-    head = AttentionHead(channels, classes, HeadSettings(variant), seed=3).double()  # type: ignore[arg-type]
+    head = HEADS[variant](channels, classes, head_settings(variant), seed=3).double()
     for module in head.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.running_mean, module.weight.data, module.bias.data):
@@ -195,4 +198,4 @@ def test_class_permutation_permutes_the_maps() -> None:
 
 def test_l_cam_takes_one_tap_only() -> None:
     with pytest.raises(ExplainerError, match="one tap"):
-        AttentionHead([4, 8], 3, HeadSettings("l-cam"))
+        LCamHead([4, 8], 3)

@@ -83,7 +83,9 @@ def test_bundled_cards_are_what_their_configuration_gives(name: str) -> None:
     folder = bundled_explainers()[name]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     saved = ExplainerConfig.model_validate(config).model_dump(mode="json")
-    assert (folder / "README.md").read_text(encoding="utf-8") == explainer_card(saved)
+    assert (folder / "README.md").read_text(encoding="utf-8") == explainer_card(
+        saved, load_explainer(name).head.facts(saved["classifier"]["taps"])
+    )
 
 
 def test_a_card_leaves_out_what_the_training_did_not_look_at() -> None:

@@ -25,7 +25,7 @@ from ttame.explainers.trained.attention_explainer import (
     new_attention_explainer,
 )
 from ttame.explainers.trained.explainer_folder import load_explainer, push_to_hub, save_explainer
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import head_settings
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_saved_explainer_gives_the_same_maps(
 
 def test_taps_and_variant_come_back(tmp_path: Path) -> None:
     classifier = tiny_cnn().with_taps(["2", "6"])
-    made = new_attention_explainer(classifier, HeadSettings("sigmoid-in-branch"))
+    made = new_attention_explainer(classifier, head_settings("sigmoid-in-branch"))
     made.save(tmp_path / "saved")
     again = load_explainer(tmp_path / "saved", classifier=tiny_cnn())
     assert [tap.layer for tap in again.classifier.taps] == ["2", "6"]

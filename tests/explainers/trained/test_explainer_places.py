@@ -18,7 +18,7 @@ from ttame.explainers.known_explainers import make_explainer, methods_for
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.explainer_places import bundled_explainers, bundled_methods
-from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.head_settings import head_settings
 
 BUDGET = 2**30
 
@@ -38,7 +38,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "lite2": (named("lite2"), "t-tame", "tame"),
     }
     for folder, (classifier, variant, method) in made.items():
-        settings = HeadSettings(variant)  # type: ignore[arg-type]
+        settings = head_settings(variant)
         explainer = new_attention_explainer(classifier, settings, method=method)
         explainer.save(tmp_path / "bundled" / folder)
     place = "ttame.explainers.trained.explainer_places.files"

@@ -12,31 +12,37 @@ from torch import Tensor, nn
 
 from tests.conftest import assert_close
 from ttame.errors import ExplainerError
-from ttame.explainers.trained.attention_head import AttentionHead
-from ttame.explainers.trained.head_settings import HeadSettings, MapScale
-from ttame.explainers.trained.shared_head import HeadInputs, SharedHead
+from ttame.explainers.trained.head_settings import (
+    MapScale,
+    MinMaxMaps,
+    RawMaps,
+    SharedHeadSettings,
+    SigmoidMaps,
+)
+from ttame.explainers.trained.shared_head import SharedHead
+from ttame.explainers.trained.shared_head_inputs import SharedHeadInputs
 
 CLASSES = 5
-FEW_SHOT = HeadSettings("few-shot")
-INPUTS = HeadInputs((3, 2, 4), branched=(0, 1), pooled=2, class_layer="fc", class_width=4)
+FEW_SHOT = SharedHeadSettings()
+INPUTS = SharedHeadInputs((3, 2, 4), branched=(0, 1), pooled=2, class_layer="fc", class_width=4)
 WITHOUT_PRIOR = dataclasses.replace(INPUTS, channels=(3, 2), pooled=None)
-KINDS: dict[str, tuple[HeadInputs, HeadSettings]] = {
+KINDS: dict[str, tuple[SharedHeadInputs, SharedHeadSettings]] = {
     "whole": (INPUTS, FEW_SHOT),
     "pooled features with a branch": (dataclasses.replace(INPUTS, branched=(0, 1, 2)), FEW_SHOT),
     "pooled features first": (
-        HeadInputs((4, 3), branched=(1,), pooled=0, class_layer="fc", class_width=4),
+        SharedHeadInputs((4, 3), branched=(1,), pooled=0, class_layer="fc", class_width=4),
         FEW_SHOT,
     ),
-    "without prior": (WITHOUT_PRIOR, dataclasses.replace(FEW_SHOT, prior=False)),
+    "without prior": (WITHOUT_PRIOR, dataclasses.replace(FEW_SHOT, without=("prior",))),
     "without class layer": (
-        HeadInputs((3, 2), branched=(0, 1)),
-        dataclasses.replace(FEW_SHOT, prior=False),
+        SharedHeadInputs((3, 2), branched=(0, 1)),
+        dataclasses.replace(FEW_SHOT, without=("prior",)),
     ),
-    "without embedding": (INPUTS, dataclasses.replace(FEW_SHOT, embedding=False)),
-    "without gate": (INPUTS, dataclasses.replace(FEW_SHOT, gate=False)),
-    "min-maxed": (INPUTS, dataclasses.replace(FEW_SHOT, maps="min-max")),
-    "prior alone": (INPUTS, dataclasses.replace(FEW_SHOT, embedding=False, gate=False)),
-    "gate alone": (WITHOUT_PRIOR, dataclasses.replace(FEW_SHOT, prior=False, embedding=False)),
+    "without embedding": (INPUTS, dataclasses.replace(FEW_SHOT, without=("embedding",))),
+    "without gate": (INPUTS, dataclasses.replace(FEW_SHOT, without=("gate",))),
+    "min-maxed": (INPUTS, dataclasses.replace(FEW_SHOT, maps=MinMaxMaps())),
+    "prior alone": (INPUTS, dataclasses.replace(FEW_SHOT, without=("embedding", "gate"))),
+    "gate alone": (WITHOUT_PRIOR, dataclasses.replace(FEW_SHOT, without=("prior", "embedding"))),
 }
 GRIDS = {3: (4, 5), 2: (2, 3), 4: (2, 2)}
 """Rows and columns of feature maps by their channels."""
@@ -117,19 +123,19 @@ def slowly(
     inputs, settings = head.inputs, head.settings
     grid = (features[inputs.branched[0]].shape[2], features[inputs.branched[0]].shape[3])
     maps = torch.zeros(*classes.shape, *grid).double()
-    if settings.maps == "min-max":
+    if settings.maps == MinMaxMaps():
         assert not hasattr(head, "bias")
     else:
         maps += head.bias
-    if settings.embedding or settings.gate:
+    if {"embedding", "gate"} & set(settings.parts):
         parts = [
             enlarge(branched(features[position], branch), grid)
             for branch, position in zip(head.branches, inputs.branched, strict=True)
         ]
         fused = surrounded(branched(torch.cat(parts, dim=1), head.fusion), head.surroundings)
-    if settings.gate:
+    if "gate" in settings.parts:
         maps += at_each_place(fused, head.gate)
-    if settings.embedding:
+    if "embedding" in settings.parts:
         places = at_each_place(fused, head.place_embedding)
         for image, of_image in enumerate(classes.tolist()):
             for number, index in enumerate(of_image):
@@ -139,7 +145,7 @@ def slowly(
                         place = places[image, :, y, x]
                         cosine = vector @ place / (vector.norm() * place.norm())
                         maps[image, number, y, x] += head.embedding_scale * cosine
-    if settings.prior:
+    if "prior" in settings.parts:
         assert weights is not None and inputs.pooled is not None
         evidence = torch.stack(
             [
@@ -319,14 +325,14 @@ def test_an_untrained_head_begins_at_its_prior() -> None:
     assert_close(found, 1.5 * expected / math.sqrt(1 + 1e-5), 1e-9)
 
 
-@pytest.mark.parametrize("maps", ["raw", "sigmoid", "min-max"])
+@pytest.mark.parametrize("maps", [RawMaps(), SigmoidMaps(), MinMaxMaps()], ids=str)
 @pytest.mark.parametrize("details", [0.0, 0.5, 1.0])
 def test_explanations_keep_a_share_of_the_details(maps: MapScale, details: float) -> None:
     """Before the scale, whatever it is; what training masks with has them all."""
     inputs, settings = KINDS["whole"]
     settings = dataclasses.replace(settings, maps=maps, details=details)
     head = SharedHead(inputs, CLASSES, settings).double()
-    if maps == "min-max":
+    if maps == MinMaxMaps():
         head.exponent.fill_(0.7)
     logits = torch.randn(2, 3, 5, 4).double()
     broad = torch.stack([blurred(one) for one in logits.flatten(0, 1)]).reshape(logits.shape)
@@ -334,7 +340,7 @@ def test_explanations_keep_a_share_of_the_details(maps: MapScale, details: float
     low, high = wanted.amin(dim=(2, 3), keepdim=True), wanted.amax(dim=(2, 3), keepdim=True)
     unit = (wanted - low) / (high - low)
     expected = {"raw": wanted, "sigmoid": 1 / (1 + (-wanted).exp()), "min-max": unit**0.7}
-    assert_close(head.scaled(logits), expected[maps], 1e-9)
+    assert_close(head.explained(logits), expected[maps.kind], 1e-9)
     assert_close(head.unit_range(logits), unit, 1e-9)
     features, weights = features_for(head), weights_for(head)
     head.eval()
@@ -389,22 +395,15 @@ def test_inputs_that_do_not_fit_together_are_refused(
 @pytest.mark.parametrize(
     ("inputs", "settings", "classes", "message"),
     [
-        (INPUTS, {"prior": False}, CLASSES, "prior=False with pooled=2"),
+        (INPUTS, {"without": ("prior",)}, CLASSES, "prior=False with pooled=2"),
         (WITHOUT_PRIOR, {}, CLASSES, "prior=True with pooled=None"),
-        (INPUTS, {"class_token": "multiply"}, CLASSES, "class_token='drop'"),
-        (INPUTS, {"variant": "t-tame"}, CLASSES, "variant t-tame"),
         (INPUTS, {}, 0, "at least one class"),
-        (WITHOUT_PRIOR, {"prior": False, "embedding": False, "gate": False}, 5, "at least one of"),
+        (WITHOUT_PRIOR, {"without": ("prior", "embedding", "gate")}, 5, "at least one of"),
     ],
 )
 def test_settings_that_give_no_head_are_refused(
-    inputs: HeadInputs, settings: dict[str, object], classes: int, message: str
+    inputs: SharedHeadInputs, settings: dict[str, object], classes: int, message: str
 ) -> None:
     changed = dataclasses.replace(FEW_SHOT, **settings)  # type: ignore[arg-type]
     with pytest.raises(ExplainerError, match=message):
         SharedHead(inputs, classes, changed)
-
-
-def test_the_published_head_is_none_of_this_variant() -> None:
-    with pytest.raises(ExplainerError, match="new_attention_explainer"):
-        AttentionHead([3, 2], CLASSES, FEW_SHOT)

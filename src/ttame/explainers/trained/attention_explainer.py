@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier, FeatureReading
-from ttame.classifiers.linear_end import class_weights
-from ttame.errors import ExplainerError
+from ttame.classifiers.classifier import Classifier
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
-from ttame.explainers.trained.attention_head import gate_with_class_token
 from ttame.explainers.trained.explainer_config import config_of
 from ttame.explainers.trained.explainer_files import write_explainer_files
-from ttame.explainers.trained.head_plan import TrainedHead, plan_head
-from ttame.explainers.trained.head_settings import HeadSettings
-from ttame.explainers.trained.shared_head import SharedHead
+from ttame.explainers.trained.head import Head
+from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadSettings
+from ttame.explainers.trained.known_heads import plan_head
 from ttame.explainers.trained.trained_cards import trained_card
 from ttame.files.atomic_writing import whole_folder
 from ttame.networks.giving_back import gives_everything_back
-from ttame.networks.layer_outputs import uncompiled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,23 +50,14 @@ class AttentionExplainer(Explainer):
         <Explanation by few_shot: maps 1 x 3 x 28 x 28>
     """
 
-    head: TrainedHead
+    head: Head
     method: str = "t_tame"
     training: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        classifier, head = self.classifier, self.head
-        tapped = tuple(tap.channels for tap in classifier.taps)
-        if head.channels != tapped or head.number_of_classes != classifier.number_of_classes:
-            raise ExplainerError(
-                f"a head for channels {head.channels} and {head.number_of_classes} classes",
-                allowed=f"channels {tapped} and {classifier.number_of_classes} classes, as "
-                f"{classifier.name} has them",
-            )
-        if isinstance(head, SharedHead):
-            _check_class_layer(head, classifier)
+        self.head.check(self.classifier)
         trained_card(self.method)
-        head.to(classifier.device).eval()
+        self.head.to(self.classifier.device).eval()
 
     @property
     def card(self) -> MethodCard:
@@ -91,13 +78,10 @@ class AttentionExplainer(Explainer):
         return dataclasses.replace(self, classifier=classifier.with_taps(self.classifier.taps))
 
     def provenance(self) -> dict[str, Any]:
-        """The classifier, the head's variant and parts, its details, and where it reads."""
+        """The classifier, the head's kind and parts, its details, and where it reads."""
         return {
             **super().provenance(),
-            "head": self.head.settings.variant,
-            "parts": list(self.head.settings.parts),
-            "details": self.head.settings.details,
-            "maps": self.head.settings.maps,
+            **self.head.provenance(),
             "taps": [tap.to_config() for tap in self.classifier.taps],
         }
 
@@ -121,80 +105,17 @@ class AttentionExplainer(Explainer):
         classes = targets.single_classes().classes
         every = torch.arange(self.head.number_of_classes, device=classes.device)
         if classes.shape[1] == len(every) and bool((classes == every).all()):
-            maps = head_maps(self.head, self.classifier, reading, None)
+            maps = self.head.maps(self.classifier, reading, None)
         else:
-            maps = head_maps(self.head, self.classifier, reading, classes)
-        maps = self.head.scaled(targets.from_class_maps(maps))
+            maps = self.head.maps(self.classifier, reading, classes)
+        maps = self.head.explained(targets.from_class_maps(maps))
         return RawMaps(reading.logits, targets, maps)
-
-
-def _check_class_layer(head: SharedHead, classifier: Classifier) -> None:
-    """Raise ``ExplainerError`` if the classifier lacks the linear layer that the head reads."""
-    name, width = head.inputs.class_layer, head.inputs.class_width
-    if not name:
-        return
-    layer = dict(uncompiled(classifier.network).named_modules()).get(name)
-    rows = class_weights(classifier, name) if isinstance(layer, nn.Linear) else None
-    if rows is None or rows.shape != (head.number_of_classes, width):
-        raise ExplainerError(
-            f"a head for the class weights of a linear layer {name!r} of shape "
-            f"{(head.number_of_classes, width)}",
-            allowed=f"a classifier that has it, unlike {classifier.name}",
-        )
-
-
-def head_maps(
-    head: TrainedHead,
-    classifier: Classifier,
-    reading: FeatureReading,
-    classes: Tensor | None,
-    *,
-    wrapped: nn.Module | None = None,
-) -> Tensor:
-    """Run a head on what was read from its classifier.
-
-    Args:
-        head: knows what it reads.
-        classifier: whose features were read; a few-shot head also looks at its class weights.
-        reading: of a batch of images.
-        classes: as the head takes them.
-        wrapped: the head as it is called in training, where several processes share it.
-
-    Returns:
-        (B, K, h, w), before the sigmoid.
-    """
-    features = head_input(reading, head.settings)
-    weights: dict[str, Tensor] = {}
-    if isinstance(head, SharedHead) and head.inputs.class_layer:
-        weights["class_weights"] = class_weights(classifier, head.inputs.class_layer).float()
-    maps: Tensor = (wrapped or head)(features, classes, **weights)
-    return maps
-
-
-def head_input(reading: FeatureReading, settings: HeadSettings) -> list[Tensor]:
-    """The feature maps as the head takes them: float32, with or without the class token.
-
-    Raises:
-        ExplainerError: the class token is to be multiplied, but the taps have none.
-    """
-    maps = [features.float() for features in reading.feature_maps]
-    if settings.class_token == "drop":
-        return maps
-    gated = []
-    for features, token in zip(maps, reading.class_tokens, strict=True):
-        if token is None:
-            raise ExplainerError(
-                "class_token='multiply' for a network without a class token",
-                allowed="class_token='drop'",
-            )
-        gated.append(gate_with_class_token(features, token.float()))
-    return gated
 
 
 @gives_everything_back
 def new_attention_explainer(
     classifier: Classifier,
-    settings: HeadSettings = HeadSettings(),  # noqa: B008 - frozen
+    settings: HeadSettings = AttentionHeadSettings(),  # noqa: B008 - frozen
     *,
     method: str = "t_tame",
     seed: int = 0,

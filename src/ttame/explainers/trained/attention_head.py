@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ttame.classifiers.classifier import Classifier, FeatureReading
 from ttame.errors import ExplainerError
+from ttame.explainers.trained.class_token import gated_features, refuse_without_class_token
 from ttame.explainers.trained.global_batch_norm import GlobalBatchNorm2d
-from ttame.explainers.trained.head_settings import HeadSettings, HeadVariant
-from ttame.explainers.trained.map_scale import scaled_maps
+from ttame.explainers.trained.head import Head, HeadConfig, HeadInputs, HeadPlan, tapped_config
+from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadSettings
 from ttame.images.saliency_maps import resize_maps
 
 LARGEST_GRID = 56
 """The published cap on the height of the maps."""
 
 
-class AttentionHead(nn.Module):
+class AttentionHead(Head):
     """T-TAME's attention head (arXiv 2403.04523; the same as TAME's, arXiv 2301.07407).
 
     With ``F_i`` the tapped feature maps, C_i × h_i × w_i, i = 1..M::
@@ -38,7 +41,7 @@ class AttentionHead(nn.Module):
     Args:
         channels: C_i of each tap, first to last.
         number_of_classes: K.
-        settings: the variant.
+        settings: of this kind.
         seed: of the initial weights (PyTorch's defaults for convolutions).
 
     Example:
@@ -48,11 +51,14 @@ class AttentionHead(nn.Module):
         (torch.Size([2, 5, 14, 14]), torch.Size([2, 1, 14, 14]))
     """
 
+    Settings: ClassVar[type[HeadSettings]] = AttentionHeadSettings
+    settings: AttentionHeadSettings
+
     def __init__(
         self,
         channels: Sequence[int],
         number_of_classes: int,
-        settings: HeadSettings = HeadSettings(),  # noqa: B008 - frozen
+        settings: AttentionHeadSettings = AttentionHeadSettings(),  # noqa: B008 - frozen
         *,
         seed: int = 0,
     ) -> None:
@@ -62,26 +68,37 @@ class AttentionHead(nn.Module):
                 f"a head for channels {list(channels)} and {number_of_classes} classes",
                 allowed="at least one tap with a channel, and at least one class",
             )
-        if settings.variant == "few-shot":
-            raise ExplainerError(
-                "an attention head of variant few-shot",
-                remedy="new_attention_explainer, which makes a SharedHead for it",
-            )
-        if settings.variant == "l-cam" and len(channels) != 1:
-            raise ExplainerError(
-                f"an l-cam head on {len(channels)} taps",
-                allowed="one tap, the last feature map",
-                remedy="taps=[the last one]",
-            )
         self.channels = tuple(channels)
         self.number_of_classes = number_of_classes
         self.settings = settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            branches = [_Branch(width, number_of_classes, settings.variant) for width in channels]
+            branches = [_Branch(width, number_of_classes, settings.kind) for width in channels]
             self.branches = nn.ModuleList(branches)
             self._widths = tuple(branch.width for branch in branches)
             self.fusion = nn.Conv2d(sum(self._widths), number_of_classes, kernel_size=1)
+
+    @classmethod
+    def plan(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:
+        """A head on the classifier's taps."""
+        assert isinstance(settings, AttentionHeadSettings)
+        if settings.last_tap_only:
+            classifier = classifier.with_taps(classifier.taps[-1:])
+        if settings.class_token == "multiply":
+            refuse_without_class_token(classifier)
+        return HeadPlan(classifier, cls, tapped_config(classifier, settings))
+
+    @classmethod
+    def from_config(cls, config: HeadConfig, *, seed: int = 0) -> Self:
+        """The untrained head."""
+        assert isinstance(config.settings, AttentionHeadSettings)
+        return cls(config.channels, config.number_of_classes, config.settings, seed=seed)
+
+    def inputs_of(self, classifier: Classifier, reading: FeatureReading) -> HeadInputs:
+        """The features, with or without the class token."""
+        if self.settings.class_token == "multiply":
+            return HeadInputs(gated_features(reading), {})
+        return super().inputs_of(classifier, reading)
 
     def forward(self, feature_maps: Sequence[Tensor], classes: Tensor | None = None) -> Tensor:
         """Compute the maps of some classes, before the sigmoid.
@@ -108,10 +125,6 @@ class AttentionHead(nn.Module):
         assert bias is not None
         return total + (bias if classes is None else bias[classes])[..., None, None]
 
-    def scaled(self, maps: Tensor) -> Tensor:
-        """What explanations hold of (B, K', h, w) maps before the sigmoid; see ``map_scale``."""
-        return scaled_maps(maps, self.settings.maps)
-
     def map_grid(self, first_feature_map: Tensor) -> tuple[int, int]:
         """The (rows, columns) of the maps for this first feature map."""
         return map_grid((int(first_feature_map.shape[2]), int(first_feature_map.shape[3])))
@@ -125,28 +138,25 @@ class AttentionHead(nn.Module):
 class _Branch(nn.Module):
     """One branch of the head, up to and including its activation, at the tap's resolution."""
 
-    def __init__(self, channels: int, number_of_classes: int, variant: HeadVariant) -> None:
+    def __init__(self, channels: int, number_of_classes: int, kind: str) -> None:
         super().__init__()
-        self.variant = variant
-        self.width = number_of_classes if variant == "no-skip" else channels
-        if variant != "l-cam":
-            self.convolution = nn.Conv2d(channels, self.width, kernel_size=1)
-        if variant in ("t-tame", "no-skip", "sigmoid-in-branch"):
+        self.kind = kind
+        self.width = number_of_classes if kind == "no-skip" else channels
+        self.convolution = nn.Conv2d(channels, self.width, kernel_size=1)
+        if kind in ("t-tame", "no-skip", "sigmoid-in-branch"):
             self.batch_norm = GlobalBatchNorm2d(self.width)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) to (B, width, h, w)."""
-        if self.variant == "l-cam":
-            return features
         if not self.training and hasattr(self, "batch_norm"):
             branch = self._folded(features)
         else:
             branch = self.convolution(features)
             if hasattr(self, "batch_norm"):
                 branch = self.batch_norm(branch)
-            if self.variant in ("t-tame", "sigmoid-in-branch"):
+            if self.kind in ("t-tame", "sigmoid-in-branch"):
                 branch = branch + features
-        return branch.sigmoid() if self.variant == "sigmoid-in-branch" else branch.relu()
+        return branch.sigmoid() if self.kind == "sigmoid-in-branch" else branch.relu()
 
     def _folded(self, features: Tensor) -> Tensor:
         """Convolution, batch norm and skip connection as a single convolution.
@@ -159,7 +169,7 @@ class _Branch(nn.Module):
         assert mean is not None and variance is not None and bias is not None
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         weight = convolution.weight.flatten(1) * scale[:, None]
-        if self.variant != "no-skip":
+        if self.kind != "no-skip":
             weight = weight + torch.eye(self.width, dtype=weight.dtype, device=weight.device)
         shift = scale * (bias - mean) + norm.bias
         return _at_every_place(features, weight.to(features.dtype), shift.to(features.dtype))
@@ -176,23 +186,6 @@ def map_grid(first_grid: tuple[int, int]) -> tuple[int, int]:
     if rows <= LARGEST_GRID:
         return rows, columns
     return LARGEST_GRID, max(1, round(columns * LARGEST_GRID / rows))
-
-
-def gate_with_class_token(feature_map: Tensor, class_token: Tensor) -> Tensor:
-    """Multiply every patch token by the class token of the same layer, channel by channel.
-
-    Args:
-        feature_map: (B, C, h, w).
-        class_token: (B, C).
-
-    Returns:
-        (B, C, h, w).
-
-    Example:
-        >>> gate_with_class_token(torch.ones(1, 2, 1, 1), torch.tensor([[3.0, 5.0]])).flatten()
-        tensor([3., 5.])
-    """
-    return feature_map * class_token[:, :, None, None]
 
 
 def sum_of_resized(maps: dict[tuple[int, int], Tensor], grid: tuple[int, int]) -> Tensor:

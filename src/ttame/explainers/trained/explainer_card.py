@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ttame.classifiers.classifier import ClassifierRecipe
 from ttame.classifiers.recipe_rules import refused_in_a_file
-from ttame.explainers.trained.head_plan import evidence_in_words
-from ttame.explainers.trained.idle_settings import idle_settings
+from ttame.explainers.trained.settings_part import flat_settings
 
 _MAPS = {
     "raw": "the head's output before the sigmoid",
     "sigmoid": "the sigmoid of the head's output, in [0, 1], which masked the images in training",
     "min-max": "the head's output, each map from 0 to 1, to a power that gives them their mean",
 }
-_PARTS = {
-    "prior": "the classifier's own evidence for the class at each place",
-    "embedding": "what place and class have in common",
-    "gate": "the same for all classes",
-}
 
 
-def explainer_card(config: Mapping[str, Any]) -> str:
+def explainer_card(config: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     """Write the card as Markdown with the front matter that the Hugging Face hub reads.
 
     Args:
         config: the content of ``config.json``.
+        facts: what the head says of itself, name to words.
     """
-    sections = [_front_matter(), _head(config), _use(config)]
+    sections = [_front_matter(), _head(config, facts), _use(config)]
     training = config["training"]
     if training.get("settings"):
         sections += [_training(training), _validation(training)]
@@ -48,14 +43,15 @@ def _front_matter() -> str:
     return "\n".join(lines)
 
 
-def _head(config: Mapping[str, Any]) -> str:
+def _head(config: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     classifier, head = config["classifier"], config["head"]
+    settings = head["settings"]
     taps = ", ".join(f"`{tap}`" for tap in classifier["taps"])
-    parts = _parts(head["few_shot"], classifier["taps"]) if head["few_shot"] else ""
+    rows = "".join(f"| {name} | {words} |\n" for name, words in facts.items())
     return f"""
 # {config["method"]} explainer for {classifier["name"]}
 
-A trained attention head (variant `{head["variant"]}`, {head["number_of_classes"]} classes) that
+A trained attention head (kind `{settings["kind"]}`, {head["number_of_classes"]} classes) that
 gives a saliency map for every class in one forward pass of the classifier.
 
 | | |
@@ -63,23 +59,10 @@ gives a saliency map for every class in one forward pass of the classifier.
 | classifier | `{classifier["name"]}` |
 | fingerprint of its weights | `{classifier["fingerprint"]}` |
 | feature taps | {taps} |
-{parts}| maps | {_MAPS[head["maps"]]} |
+{rows}| maps | {_MAPS[settings["maps"]["kind"]]} |
 | made by | ttame {config["ttame_version"]} |
 | licence of the head | Apache-2.0; the classifier's weights and the images have their own |
 """
-
-
-def _parts(few_shot: Mapping[str, Any], taps: Sequence[str]) -> str:
-    """The table's rows on the parts of a few-shot head."""
-    has = [name for name in _PARTS if few_shot[name]]
-    lacks = [name for name in _PARTS if not few_shot[name]]
-    row = f"| parts of the head | {', '.join(f'{name} ({_PARTS[name]})' for name in has)}"
-    row += f"; without {' and '.join(lacks)} |\n" if lacks else " |\n"
-    if few_shot["pooled"] is not None:
-        row += f"| the prior is made of | {evidence_in_words(taps[few_shot['pooled']])} |\n"
-    if few_shot["details"] < 1:
-        row += f"| details | maps keep {few_shot['details']:g} of their short-range differences |\n"
-    return row
 
 
 def _use(config: Mapping[str, Any]) -> str:
@@ -98,12 +81,9 @@ explanation.heatmaps()
 
 
 def _training(training: Mapping[str, Any]) -> str:
-    settings = training["settings"]
-    idle = idle_settings(settings)
     rows = "\n".join(
         f"| {name.replace('_', ' ')} | {value} |"
-        for name, value in settings.items()
-        if name not in idle
+        for name, value in flat_settings(training["settings"]).items()
     )
     skipped = training.get("skipped_images", {})
     named = ", ".join(f"`{name}`" for name in list(skipped)[:10])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections.abc import Mapping
@@ -12,18 +11,13 @@ from typing import Annotated, Any
 import pydantic
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError, ExplainerFolderError, TtameError
-from ttame.explainers.trained.attention_head import AttentionHead
-from ttame.explainers.trained.head_plan import TrainedHead
-from ttame.explainers.trained.head_settings import (
-    ClassTokenUse,
-    HeadSettings,
-    HeadVariant,
-    MapScale,
-)
-from ttame.explainers.trained.shared_head import HeadInputs, SharedHead
+from ttame.errors import ExplainerFolderError, TtameError
+from ttame.explainers.trained.head import Head, HeadConfig
+from ttame.explainers.trained.head_settings import head_settings_from_json
+from ttame.explainers.trained.known_heads import make_head
+from ttame.explainers.trained.older_config import of_schema_1
+from ttame.explainers.trained.strict_model import PER_TAP, Count, StrictModel, Text
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
-from ttame.features.tap_choice import MOST_TAPS
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import read_json
 from ttame.images.preprocessing import Preprocessing
@@ -33,24 +27,16 @@ from ttame.outputs import OUTPUTS, SOFTMAX, OwnOutputs
 _LARGEST_FILE = 16 * 2**20
 """Bytes; room for a hundred thousand class names."""
 
-# Far from what anybody has. What a recipe may make ttame allocate is bounded more tightly where it
-# is followed, and a head by what its weights file holds.
-_MOST = 10**7
 _LONGEST_SIDE = 10**6
-_LONGEST_NAME = 10_000
-_MOST_FIELDS = 100
+"""Pixels; far from what anybody has."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "explainer.safetensors"
 CARD_FILE = "README.md"
 
 
-_Text = Annotated[str, pydantic.Field(max_length=_LONGEST_NAME)]
-_Count = Annotated[int, pydantic.Field(strict=True, ge=1, le=_MOST)]
-_Position = Annotated[int, pydantic.Field(strict=True, ge=0, lt=MOST_TAPS)]
 _Side = Annotated[int, pydantic.Field(strict=True, ge=1, le=_LONGEST_SIDE)]
-_PER_TAP = pydantic.Field(min_length=1, max_length=MOST_TAPS)
 
 
 def _all_text(names: object) -> object:
@@ -58,18 +44,6 @@ def _all_text(names: object) -> object:
     if isinstance(names, list | tuple) and not all(isinstance(name, str) for name in names):
         raise ValueError("names should be text")
     return names
-
-
-class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _few_fields(cls, content: object) -> object:
-        # A million unknown ones would each become an error of its own.
-        if isinstance(content, Mapping) and len(content) > _MOST_FIELDS:
-            raise ValueError(f"{len(content)} entries, where at most {_MOST_FIELDS} make sense")
-        return content
 
 
 def _known(method: str) -> str:
@@ -99,31 +73,16 @@ def _plausible(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-class _SavedFewShot(_Strict):
-    prior: bool
-    embedding: bool
-    gate: bool
-    branched: Annotated[tuple[_Position, ...], _PER_TAP]
-    pooled: _Position | None
-    class_layer: _Text
-    class_width: Annotated[int, pydantic.Field(strict=True, ge=0, le=_MOST)]
-    # Files of older versions have none.
-    details: Annotated[float, pydantic.Field(ge=0, le=1)] = 1.0
+class _SavedHead(StrictModel):
+    settings: dict[str, Any]
+    channels: Annotated[tuple[Count, ...], PER_TAP]
+    number_of_classes: Count
+    inputs: dict[str, Any]
 
 
-class _SavedHead(_Strict):
-    variant: HeadVariant
-    class_token: ClassTokenUse
-    channels: Annotated[tuple[_Count, ...], _PER_TAP]
-    number_of_classes: _Count
-    # Files of older versions have neither.
-    maps: MapScale = "raw"
-    few_shot: _SavedFewShot | None = None
-
-
-class _SavedRecipe(_Strict):
-    name: _Text
-    weights: _Text
+class _SavedRecipe(StrictModel):
+    name: Text
+    weights: Text
     image_size: tuple[_Side, _Side] | None
     network_options: dict[str, Any]
     # Files of older versions have neither.
@@ -131,21 +90,21 @@ class _SavedRecipe(_Strict):
     weights_seed: Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**63)] | None = None
 
 
-class _SavedClassifier(_Strict):
-    name: _Text
-    fingerprint: _Text
+class _SavedClassifier(StrictModel):
+    name: Text
+    fingerprint: Text
     recipe: _SavedRecipe | None
-    taps: Annotated[tuple[_Text, ...], _PER_TAP]
+    taps: Annotated[tuple[Text, ...], PER_TAP]
     preprocessing: Annotated[dict[str, Any], pydantic.AfterValidator(_plausible)]
     # Files of older versions have none.
     outputs: Annotated[str, pydantic.AfterValidator(_kind_of_outputs)] = SOFTMAX.kind
 
 
-class ExplainerConfig(_Strict):
+class ExplainerConfig(StrictModel):
     """What ``config.json`` holds; checked when it is read."""
 
     schema_version: int
-    ttame_version: _Text
+    ttame_version: Text
     method: Annotated[str, pydantic.AfterValidator(_known)]
     head: _SavedHead
     classifier: _SavedClassifier
@@ -153,7 +112,7 @@ class ExplainerConfig(_Strict):
 
 
 def config_of(
-    classifier: Classifier, head: TrainedHead, *, method: str, training: Mapping[str, Any]
+    classifier: Classifier, head: Head, *, method: str, training: Mapping[str, Any]
 ) -> ExplainerConfig:
     """What there is to know of an explainer besides its weights.
 
@@ -166,17 +125,16 @@ def config_of(
     from ttame.version import __version__
 
     recipe = classifier.recipe
+    made_of = head.to_config()
     return ExplainerConfig(
         schema_version=SCHEMA_VERSION,
         ttame_version=__version__,
         method=method,
         head=_SavedHead(
-            variant=head.settings.variant,
-            class_token=head.settings.class_token,
-            channels=head.channels,
-            number_of_classes=head.number_of_classes,
-            maps=head.settings.maps,
-            few_shot=_saved_few_shot(head) if isinstance(head, SharedHead) else None,
+            settings=made_of.settings.as_json(),
+            channels=made_of.channels,
+            number_of_classes=made_of.number_of_classes,
+            inputs=dict(made_of.inputs),
         ),
         classifier=_SavedClassifier(
             name=classifier.name,
@@ -199,20 +157,6 @@ def config_of(
     )
 
 
-def _saved_few_shot(head: SharedHead) -> _SavedFewShot:
-    inputs, settings = head.inputs, head.settings
-    return _SavedFewShot(
-        prior=settings.prior,
-        embedding=settings.embedding,
-        gate=settings.gate,
-        details=settings.details,
-        branched=inputs.branched,
-        pooled=inputs.pooled,
-        class_layer=inputs.class_layer,
-        class_width=inputs.class_width,
-    )
-
-
 def read_config(folder: Path) -> ExplainerConfig:
     """Read and check the ``config.json`` of an explainer's folder.
 
@@ -229,14 +173,15 @@ def read_config(folder: Path) -> ExplainerConfig:
             else "the folder that `ttame train --out FOLDER` wrote",
         )
     content = _json_in(path)
-    if isinstance(content, Mapping) and content.get("schema_version") != SCHEMA_VERSION:
+    schema = content.get("schema_version") if isinstance(content, Mapping) else SCHEMA_VERSION
+    if schema not in (1, SCHEMA_VERSION) or isinstance(schema, bool):
         raise ExplainerFolderError(
-            f"{path} has schema {content.get('schema_version')!r:.60}",
-            allowed=f"schema {SCHEMA_VERSION}",
+            f"{path} has schema {schema!r:.60}",
+            allowed=f"schema {SCHEMA_VERSION} or 1",
             remedy="the version of ttame that wrote it",
         )
     try:
-        return ExplainerConfig.model_validate(content)
+        return ExplainerConfig.model_validate(of_schema_1(content) if schema == 1 else content)
     except pydantic.ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part)[:60] for part in first["loc"])
@@ -250,7 +195,7 @@ def _json_in(path: Path) -> Any:
         raise ExplainerFolderError(f"{path} is no readable JSON ({problem})") from problem
 
 
-def head_of(config: ExplainerConfig, path: Path) -> TrainedHead:
+def head_of(config: ExplainerConfig, path: Path) -> Head:
     """The head that a configuration describes, untrained.
 
     Args:
@@ -261,34 +206,9 @@ def head_of(config: ExplainerConfig, path: Path) -> TrainedHead:
         ExplainerFolderError: it describes a head that cannot be.
     """
     saved = config.head
-    settings = HeadSettings(saved.variant, saved.class_token, saved.maps)
-    parts = saved.few_shot
-    if (parts is not None) != (saved.variant == "few-shot"):
-        raise ExplainerFolderError(f"{path} is broken at 'head.few_shot'")
-    if parts is None:
-        try:
-            return AttentionHead(saved.channels, saved.number_of_classes, settings)
-        except ExplainerError as problem:
-            raise _broken_head(path, problem) from problem
-    settings = dataclasses.replace(
-        settings,
-        prior=parts.prior,
-        embedding=parts.embedding,
-        gate=parts.gate,
-        details=parts.details,
-    )
     try:
-        inputs = HeadInputs(
-            channels=saved.channels,
-            branched=parts.branched,
-            pooled=parts.pooled,
-            class_layer=parts.class_layer,
-            class_width=parts.class_width,
-        )
-        return SharedHead(inputs, saved.number_of_classes, settings)
-    except ExplainerError as problem:
-        raise _broken_head(path, problem) from problem
-
-
-def _broken_head(path: Path, problem: ExplainerError) -> ExplainerFolderError:
-    return ExplainerFolderError(f"{path} is broken at 'head' ({problem.problem})")
+        settings = head_settings_from_json(saved.settings)
+        made_of = HeadConfig(settings, saved.channels, saved.number_of_classes, saved.inputs)
+        return make_head(made_of)
+    except TtameError as problem:
+        raise ExplainerFolderError(f"{path} is broken at 'head' ({problem.problem})") from problem

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
-
 from ttame.explainers.trained.explainer_card import explainer_card
 from ttame.explainers.trained.explainer_config import (
     CARD_FILE,
@@ -13,10 +11,11 @@ from ttame.explainers.trained.explainer_config import (
     WEIGHTS_FILE,
     ExplainerConfig,
 )
+from ttame.explainers.trained.head import Head
 from ttame.files.atomic_writing import whole_file, write_json, write_tensors
 
 
-def write_explainer_files(config: ExplainerConfig, head: nn.Module, folder: Path) -> None:
+def write_explainer_files(config: ExplainerConfig, head: Head, folder: Path) -> None:
     """Write the files into an existing folder; ``config.json`` comes last and completes it.
 
     Raises:
@@ -25,6 +24,6 @@ def write_explainer_files(config: ExplainerConfig, head: nn.Module, folder: Path
     described = config.model_dump(mode="json")
     write_tensors(folder / WEIGHTS_FILE, head.state_dict(), {"format": "pt"})
     with whole_file(folder / CARD_FILE) as temporary:
-        card = explainer_card(described)
+        card = explainer_card(described, head.facts(config.classifier.taps))
         temporary.write_text(card, encoding="utf-8", errors="backslashreplace")
     write_json(folder / CONFIG_FILE, described)

@@ -26,7 +26,7 @@ from ttame.explainers.trained.explainer_config import (
     read_config,
 )
 from ttame.explainers.trained.explainer_places import find_explainer
-from ttame.explainers.trained.head_plan import TrainedHead
+from ttame.explainers.trained.head import Head
 from ttame.features.tap_names import parse_tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.giving_back import gives_everything_back
@@ -279,7 +279,7 @@ def _check_shapes(config: ExplainerConfig, folder: Path) -> None:
         )
 
 
-def _load_head(head: TrainedHead, path: Path) -> None:
+def _load_head(head: Head, path: Path) -> None:
     try:
         weights = read_weights(path)
         head.load_state_dict(weights)

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.modules import module
 
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.trained.head_plan import TrainedHead, plan_head
-from ttame.explainers.trained.head_settings import HeadSettings
-from ttame.explainers.trained.shared_head import SharedHead
+from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadSettings
+from ttame.explainers.trained.known_heads import plan_head
+from ttame.features.token_contributions import TokenContributions
 from ttame.networks.function_replacement import replacing_functions
 from ttame.networks.giving_back import InDispatchMode, Lent, gives_everything_back
 from ttame.networks.network_trace import blank_image
@@ -31,8 +31,8 @@ class HeadCost:
         file_megabytes: of the saved head, in 10⁶ bytes.
         top1_share: multiplications for one class, as a share of the classifier's.
         all_share: for all classes.
-        parts: of a few-shot head, those that this classifier has material for.
-        prior_layer: name of the tap that its prior is made of.
+        parts: that this classifier has material for, where a head can lack some.
+        prior_layer: name of the tap that a prior is made of.
     """
 
     parameters: int
@@ -44,7 +44,10 @@ class HeadCost:
 
 
 @gives_everything_back
-def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -> HeadCost:  # noqa: B008 - frozen
+def head_cost(
+    classifier: Classifier,
+    settings: HeadSettings = AttentionHeadSettings(),  # noqa: B008 - frozen
+) -> HeadCost:
     """Count parameters and multiplications of a head for this classifier.
 
     A few-shot head is counted without a prior where the classifier has none to give, and with what
@@ -68,7 +71,7 @@ def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -
         head = plan.make().eval()
         features = [torch.empty(1, tap.channels, *tap.grid) for tap in plan.classifier.taps]
         one_class = torch.zeros(1, 1, dtype=torch.long)
-        weights = _class_weights(head)
+        others = {name: torch.empty(shape) for name, shape in head.shapes_of_others.items()}
 
     def count(run: object) -> int:
         assert callable(run)
@@ -78,7 +81,8 @@ def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -
 
     def logits_in_parts() -> Tensor:
         # Contributions are read with attention in parts, which are counted one by one.
-        with replacing_functions({}) if plan.reads_contributions else contextlib.nullcontext():
+        contributions = any(isinstance(tap, TokenContributions) for tap in plan.classifier.taps)
+        with replacing_functions({}) if contributions else contextlib.nullcontext():
             return classifier.logits(image)
 
     image = blank_image(classifier.network, classifier.preprocessing.input_size)
@@ -89,10 +93,10 @@ def head_cost(classifier: Classifier, settings: HeadSettings = HeadSettings()) -
     return HeadCost(
         parameters=parameters,
         file_megabytes=saved / 1e6,
-        top1_share=(reading + count(lambda: head(features, one_class, **weights))) / whole,
-        all_share=(reading + count(lambda: head(features, **weights))) / whole,
-        parts=plan.settings.parts,
-        prior_layer=plan.prior_layer,
+        top1_share=(reading + count(lambda: head(features, one_class, **others))) / whole,
+        all_share=(reading + count(lambda: head(features, **others))) / whole,
+        parts=head.settings.parts,
+        prior_layer=None if head.evidence is None else plan.classifier.taps[head.evidence].layer,
     )
 
 
@@ -108,10 +112,3 @@ class _CountingFlops(InDispatchMode[Any]):
             for key, hook in hooks.copy().items():
                 if getattr(hook, "__self__", None) is self.tracker:
                     hooks.pop(key, None)
-
-
-def _class_weights(head: TrainedHead) -> dict[str, Tensor]:
-    """What a few-shot head is given beside the features, without its content."""
-    if not isinstance(head, SharedHead) or not head.inputs.class_layer:
-        return {}
-    return {"class_weights": torch.empty(head.number_of_classes, head.inputs.class_width)}

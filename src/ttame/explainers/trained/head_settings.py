@@ -3,57 +3,176 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-HeadVariant = Literal[
-    "t-tame", "no-skip", "no-skip-no-batch-norm", "sigmoid-in-branch", "l-cam", "few-shot"
-]
-ClassTokenUse = Literal["drop", "multiply"]
-MapScale = Literal["raw", "sigmoid", "min-max"]
+from ttame.errors import TrainingError, UnknownNameError
+from ttame.explainers.trained.settings_part import (
+    BELOW_ONE,
+    UP_TO_ONE,
+    SettingsPart,
+    changed,
+    number,
+    switches,
+)
+
+HeadPart = Literal["prior", "embedding", "gate"]
 
 
 @dataclasses.dataclass(frozen=True)
-class HeadSettings:
-    """What kind of head to build.
+class RawMaps(SettingsPart):
+    """Explanations hold the head's output as it is, as T-TAME's test protocol takes it."""
+
+    kind: Literal["raw"] = "raw"
+
+
+@dataclasses.dataclass(frozen=True)
+class SigmoidMaps(SettingsPart):
+    """Explanations hold the sigmoid of the head's output."""
+
+    kind: Literal["sigmoid"] = "sigmoid"
+
+
+@dataclasses.dataclass(frozen=True)
+class MinMaxMaps(SettingsPart):
+    """Every map goes from 0 to 1, raised to a power that training finds.
 
     Attributes:
-        variant: ``"t-tame"`` is the published head, the same in TAME and T-TAME. ``"no-skip"``
-            (the branch goes straight to class channels), ``"no-skip-no-batch-norm"`` and
-            ``"sigmoid-in-branch"`` are its published ablations. ``"l-cam"`` has no branches: one
-            1×1 convolution of the features. ``"few-shot"`` is another head; see
-            :mod:`ttame.explainers.trained.shared_head`.
-        class_token: ``"drop"``, or ``"multiply"`` each patch token by the class token of its
-            layer (a variant of T-TAME's code for Vision Transformers; not for few-shot heads).
-        maps: what an explanation holds: the ``"raw"`` output, as T-TAME's test protocol takes it,
-            its ``"sigmoid"``, which is what training masks the images with, or, of a few-shot
-            head, its ``"min-max"`` over the picture, to the power that training has found.
-        prior: whether a few-shot head has one; heads of other variants never do.
-        embedding: whether a few-shot head compares places and classes.
-        gate: whether a few-shot head has a part that is the same for all classes.
-        details: how much of the differences over short distances the explanations of a few-shot
-            head keep, from 0 to 1; see :func:`ttame.images.map_details.with_details`.
-
-    Example:
-        >>> HeadSettings("few-shot", maps="min-max", embedding=False).parts
-        ('prior', 'gate')
+        mean_map: The mean of min-max maps, over picture and images: the operating point between
+            hiding much and keeping the prediction. Maps are raised to the power that gives it;
+            their ranking of places does not depend on it.
     """
 
-    variant: HeadVariant = "t-tame"
-    class_token: ClassTokenUse = "drop"
-    maps: MapScale = "raw"
-    prior: bool = True
-    embedding: bool = True
-    gate: bool = True
-    details: float = 1.0
+    kind: Literal["min-max"] = "min-max"
+    mean_map: float = number(0.55, BELOW_ONE)
+
+
+MapScale = RawMaps | SigmoidMaps | MinMaxMaps
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSettings(SettingsPart):
+    """What all kinds of heads can be told; see :data:`AnyHeadSettings` for the kinds.
+
+    Attributes:
+        maps: What explanations hold: the head's raw output (published), its sigmoid, or, of a
+            few-shot head, its min-max over the picture.
+    """
+
+    kind: str = ""
+    maps: MapScale = RawMaps()
+
+    has_min_max_maps: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.maps, MinMaxMaps) and not self.has_min_max_maps:
+            raise TrainingError(
+                f"maps min-max for a head of kind {self.kind}",
+                allowed="a few-shot head, which has an exponent to learn",
+                remedy="--maps raw",
+            )
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that a few-shot head has; none for other variants.
+        """The parts that a head is to have, where some can be left out."""
+        return ()
 
-        Example:
-            >>> HeadSettings("few-shot", gate=False).parts, HeadSettings().parts
-            (('prior', 'embedding'), ())
-        """
-        if self.variant != "few-shot":
-            return ()
-        return tuple(part for part in ("prior", "embedding", "gate") if getattr(self, part))
+
+@dataclasses.dataclass(frozen=True)
+class AttentionHeadSettings(HeadSettings):
+    """The published head, the same in TAME and T-TAME, and its published ablations.
+
+    Attributes:
+        kind: ``"no-skip"``: the branch goes straight to class channels;
+            ``"no-skip-no-batch-norm"``; ``"sigmoid-in-branch"``.
+        class_token: Drop the class token, or multiply every patch token by it (a variant of
+            T-TAME's code for Vision Transformers).
+        last_tap_only: Use only the classifier's last tap.
+    """
+
+    kind: Literal["t-tame", "no-skip", "no-skip-no-batch-norm", "sigmoid-in-branch"] = "t-tame"
+    class_token: Literal["drop", "multiply"] = "drop"
+    last_tap_only: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LCamHeadSettings(HeadSettings):
+    """L-CAM's head: one 1×1 convolution of the last tap.
+
+    Attributes:
+        class_token: Drop the class token, or multiply every patch token by it.
+    """
+
+    kind: Literal["l-cam"] = "l-cam"
+    class_token: Literal["drop", "multiply"] = "drop"
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedHeadSettings(HeadSettings):
+    """The few-shot head, whose classes share all weights.
+
+    Attributes:
+        without: Parts that a few-shot head is to lack, for ablations.
+        details: The share of short-range differences that a few-shot head's explanations keep,
+            from 0 to 1. Training itself sees all of them; see
+            :func:`ttame.images.map_details.with_details`.
+        last_tap_only: Use only the classifier's last tap.
+
+    Example:
+        >>> SharedHeadSettings(maps=MinMaxMaps(), without=("embedding",)).parts
+        ('prior', 'gate')
+    """
+
+    kind: Literal["few-shot"] = "few-shot"
+    without: tuple[HeadPart, ...] = ()
+    details: float = number(1.0, UP_TO_ONE)
+    last_tap_only: bool = False
+
+    has_min_max_maps: ClassVar[bool] = True
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that the head is to have, of prior, embedding and gate."""
+        return tuple(part for part in ("prior", "embedding", "gate") if part not in self.without)
+
+
+AnyHeadSettings = AttentionHeadSettings | LCamHeadSettings | SharedHeadSettings
+"""The kinds of heads. Each is built by the class that ``known_heads.HEADS`` has for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Holder(SettingsPart):
+    head: AnyHeadSettings = AttentionHeadSettings()
+
+
+def head_settings(kind: str = "t-tame", **changes: Any) -> HeadSettings:
+    """The settings of a head of this kind, with some of them changed.
+
+    Raises:
+        UnknownNameError: no such kind of head, or a name that is not among the allowed ones.
+        TrainingError: a value that cannot work, or a setting that this head does not have.
+
+    Example:
+        >>> head_settings("few-shot", maps="min-max", mean_map=0.4).maps
+        MinMaxMaps(kind='min-max', mean_map=0.4)
+    """
+    made, unread = changed(_Holder(), {"head": kind, **changes})
+    for name in unread:
+        readers = [f"{part} {wanted}" for part, _, wanted in switches(made, name)]
+        if not readers:
+            raise UnknownNameError.of("setting of a head", name, made.head.flat())
+        raise TrainingError(
+            f"{name}={changes[name]!r} for a head of kind {kind}",
+            allowed=f"with {readers[0]}",
+        )
+    return made.head
+
+
+def head_settings_from_json(content: object) -> HeadSettings:
+    """Read what :meth:`HeadSettings.as_json` gave.
+
+    Raises:
+        UnknownNameError: no such kind of head, or a name that is not among the allowed ones.
+        TrainingError: a value that cannot work.
+    """
+    return _Holder.from_json({"head": content}).head

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from ttame.explainers.trained.head_settings import MapScale
 from ttame.images.saliency_maps import to_unit_range
+
+MapKind = Literal["raw", "sigmoid", "min-max"]
 
 _BISECTIONS = 30
 _LARGEST_LOGARITHM = 7.0
 """Of an exponent, either way: from 1/1000 to 1000."""
 
 
-def scaled_maps(maps: Tensor, scale: MapScale, exponent: Tensor | None = None) -> Tensor:
+def scaled_maps(maps: Tensor, scale: MapKind, exponent: Tensor | None = None) -> Tensor:
     """Give a head's output the scale that explanations have.
 
     Args:

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.linear_end import class_weights as class_weights_of
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.attention_head import map_grid, mix_channels
 from ttame.explainers.trained.global_batch_norm import GlobalBatchNorm2d
-from ttame.explainers.trained.head_settings import HeadSettings
-from ttame.explainers.trained.map_scale import scaled_maps
+from ttame.explainers.trained.head import Gather, Head, HeadConfig, HeadInputs, HeadPlan
+from ttame.explainers.trained.head_settings import HeadSettings, MinMaxMaps, SharedHeadSettings
+from ttame.explainers.trained.map_scale import exponents_for_means, scaled_maps
+from ttame.explainers.trained.shared_head_inputs import (
+    SharedHeadInputs,
+    evidence_in_words,
+    find_inputs,
+)
 from ttame.images.map_details import with_details
 from ttame.images.saliency_maps import resize_maps, to_unit_range
+from ttame.networks.layer_outputs import uncompiled
 
 WIDTH = 64
 """Channels of the branches and of the embedding."""
+
+_PARTS = {
+    "prior": "the classifier's own evidence for the class at each place",
+    "embedding": "what place and class have in common",
+    "gate": "the same for all classes",
+}
 
 _PRIOR_WEIGHT = 1.5
 """Of each channel of the prior's batch norm at first. Their variance is also that between images,
@@ -29,52 +45,7 @@ _SMALLEST_SPREAD = 1e-12
 """Of class weights; a classifier whose last layer still is zero has none to divide by."""
 
 
-@dataclasses.dataclass(frozen=True)
-class HeadInputs:
-    """What a few-shot head reads of its classifier.
-
-    Attributes:
-        channels: of every tap, first to last.
-        branched: positions of the taps that a branch reads; the first one gives the grid.
-        pooled: position of the tap that holds what a place gives to the last linear layer: the
-            features which the classifier pools for it, or what each token adds to the class token
-            that it reads. ``None`` without, and then there is no prior. This tap may have a branch
-            as well.
-        class_layer: dotted name of the linear layer that gives the logits; empty if there is
-            none, and then an embedding is learned for every class.
-        class_width: length of the rows of this layer; 0 without it.
-
-    Raises:
-        ExplainerError: inputs that do not fit together.
-    """
-
-    channels: tuple[int, ...]
-    branched: tuple[int, ...]
-    pooled: int | None = None
-    class_layer: str = ""
-    class_width: int = 0
-
-    def __post_init__(self) -> None:
-        positions = {*self.branched, *([] if self.pooled is None else [self.pooled])}
-        if not self.branched or positions != set(range(len(self.channels))):
-            raise ExplainerError(
-                f"branches on taps {list(self.branched)} of {len(self.channels)}",
-                allowed="at least one, and every tap read",
-            )
-        if bool(self.class_layer) != bool(self.class_width):
-            raise ExplainerError(
-                f"class layer {self.class_layer!r} with rows of length {self.class_width}",
-                allowed="both or neither",
-            )
-        if self.pooled is not None and self.channels[self.pooled] != self.class_width:
-            raise ExplainerError(
-                f"pooled features with {self.channels[self.pooled]} channels for class weights of "
-                f"{self.class_width}",
-                allowed="the features that the classifier pools for its last linear layer",
-            )
-
-
-class SharedHead(nn.Module):
+class SharedHead(Head):
     """A head whose classes share all weights, so that a few hundred images train it.
 
     T-TAME's head owns a row of the fusion layer per class, which only images of this class teach.
@@ -109,61 +80,121 @@ class SharedHead(nn.Module):
     Args:
         inputs: what it reads of the classifier.
         number_of_classes: C.
-        settings: of variant ``"few-shot"``; which parts it has.
+        settings: which parts it has, and what its maps are.
         seed: of the initial weights.
 
     Raises:
         ExplainerError: settings that do not fit the inputs, or without any part.
 
     Example:
-        >>> inputs = HeadInputs((8, 16, 32), branched=(0, 1), pooled=2, class_layer="fc",
-        ...                     class_width=32)
-        >>> head = SharedHead(inputs, 5, HeadSettings("few-shot"))
+        >>> inputs = SharedHeadInputs((8, 16, 32), branched=(0, 1), pooled=2, class_layer="fc",
+        ...                           class_width=32)
+        >>> head = SharedHead(inputs, 5, SharedHeadSettings())
         >>> features = [torch.randn(2, 8, 14, 14), torch.randn(2, 16, 7, 7),
         ...             torch.randn(2, 32, 7, 7)]
         >>> head(features, torch.tensor([[3], [1]]), class_weights=torch.randn(5, 32)).shape
         torch.Size([2, 1, 14, 14])
     """
 
+    Settings: ClassVar[type[HeadSettings]] = SharedHeadSettings
+    settings: SharedHeadSettings
+
     def __init__(
-        self, inputs: HeadInputs, number_of_classes: int, settings: HeadSettings, *, seed: int = 0
+        self,
+        inputs: SharedHeadInputs,
+        number_of_classes: int,
+        settings: SharedHeadSettings,
+        *,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         _check(inputs, number_of_classes, settings)
         self.inputs = inputs
+        self.channels = inputs.channels
         self.number_of_classes = number_of_classes
         self.settings = settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if settings.embedding or settings.gate:
+            parts = settings.parts
+            if "embedding" in parts or "gate" in parts:
                 widths = [inputs.channels[position] for position in inputs.branched]
                 self.branches = nn.ModuleList([_Branch(width) for width in widths])
                 self.fusion = _Branch(WIDTH * len(widths))
                 self.surroundings = _Surroundings()
-            if settings.prior:
+            if "prior" in parts:
                 self.prior_norm = GlobalBatchNorm2d(2)
                 nn.init.constant_(self.prior_norm.weight, _PRIOR_WEIGHT)
-            if settings.embedding:
+            if "embedding" in parts:
                 self.place_embedding = nn.Conv2d(WIDTH, WIDTH, kernel_size=1)
                 self.class_embedding = (
-                    nn.Linear(inputs.class_width * (1 + settings.prior), WIDTH)
+                    nn.Linear(inputs.class_width * (1 + ("prior" in parts)), WIDTH)
                     if inputs.class_layer
                     else nn.Embedding(number_of_classes, WIDTH)
                 )
                 self.embedding_scale = nn.Parameter(torch.ones(()))
-            if settings.gate:
+            if "gate" in parts:
                 self.gate = nn.Conv2d(WIDTH, 1, kernel_size=1, bias=False)
                 nn.init.zeros_(self.gate.weight)
-            if settings.maps == "min-max":
+            if isinstance(settings.maps, MinMaxMaps):
                 self.exponent: Tensor
                 self.register_buffer("exponent", torch.ones(()))
             else:
                 self.bias = nn.Parameter(torch.zeros(()))
 
+    @classmethod
+    def plan(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:
+        """A head whose branches read the classifier's taps; without a prior where there is none."""
+        assert isinstance(settings, SharedHeadSettings)
+        if settings.last_tap_only:
+            classifier = classifier.with_taps(classifier.taps[-1:])
+        classifier, inputs = find_inputs(classifier, prior="prior" in settings.parts)
+        if inputs.pooled is None and "prior" in settings.parts:
+            settings = dataclasses.replace(settings, without=("prior", *settings.without))
+        config = HeadConfig(
+            settings, inputs.channels, classifier.number_of_classes, inputs.as_json()
+        )
+        return HeadPlan(classifier, cls, config)
+
+    @classmethod
+    def from_config(cls, config: HeadConfig, *, seed: int = 0) -> Self:
+        """The untrained head."""
+        assert isinstance(config.settings, SharedHeadSettings)
+        inputs = SharedHeadInputs.from_json(config.inputs, config.channels)
+        return cls(inputs, config.number_of_classes, config.settings, seed=seed)
+
+    def to_config(self) -> HeadConfig:
+        """What :meth:`from_config` makes an untrained one of."""
+        return dataclasses.replace(super().to_config(), inputs=self.inputs.as_json())
+
+    def check(self, classifier: Classifier) -> None:
+        """Refuse other taps, other classes, or another last linear layer."""
+        super().check(classifier)
+        name, width = self.inputs.class_layer, self.inputs.class_width
+        if not name:
+            return
+        layer = dict(uncompiled(classifier.network).named_modules()).get(name)
+        rows = class_weights_of(classifier, name) if isinstance(layer, nn.Linear) else None
+        if rows is None or rows.shape != (self.number_of_classes, width):
+            raise ExplainerError(
+                f"a head for the class weights of a linear layer {name!r} of shape "
+                f"{(self.number_of_classes, width)}",
+                allowed=f"a classifier that has it, unlike {classifier.name}",
+            )
+
+    def inputs_of(self, classifier: Classifier, reading: FeatureReading) -> HeadInputs:
+        """The features, and the rows of the last linear layer as they are now."""
+        inputs = super().inputs_of(classifier, reading)
+        if not self.inputs.class_layer:
+            return inputs
+        rows = class_weights_of(classifier, self.inputs.class_layer).float()
+        return inputs._replace(others={"class_weights": rows})
+
     @property
-    def channels(self) -> tuple[int, ...]:
-        """Of every tap, first to last."""
-        return self.inputs.channels
+    def shapes_of_others(self) -> dict[str, tuple[int, ...]]:
+        """The shape of the class weights, if the classifier has any."""
+        if not self.inputs.class_layer:
+            return {}
+        return {"class_weights": (self.number_of_classes, self.inputs.class_width)}
 
     def forward(
         self,
@@ -197,38 +228,64 @@ class SharedHead(nn.Module):
         if classes is None:
             classes = torch.arange(self.number_of_classes, device=first.device)
         maps = first.new_zeros(len(first), classes.shape[-1], *grid)
-        if self.settings.maps != "min-max":
+        if not isinstance(self.settings.maps, MinMaxMaps):
             maps = maps + self.bias
         evidence = None if self.inputs.pooled is None else feature_maps[self.inputs.pooled]
-        if self.settings.embedding or self.settings.gate:
+        parts = self.settings.parts
+        if "embedding" in parts or "gate" in parts:
             fused = self._fused(feature_maps, grid)
-            if self.settings.gate:
+            if "gate" in parts:
                 maps = maps + self.gate(fused)
-            if self.settings.embedding:
+            if "embedding" in parts:
                 maps = maps + self._common(fused, classes, class_weights, evidence)
         if evidence is not None:
             assert class_weights is not None
             maps = maps + resize_maps(self._prior(evidence, classes, class_weights), grid)
         return maps
 
-    def scaled(self, maps: Tensor) -> Tensor:
+    def explained(self, maps: Tensor) -> Tensor:
         """What explanations hold of (B, K, h, w) maps before any activation; see ``map_scale``."""
-        exponent = self.exponent if self.settings.maps == "min-max" else None
+        exponent = self.exponent if isinstance(self.settings.maps, MinMaxMaps) else None
         maps = with_details(maps, self.settings.details)
-        return scaled_maps(maps, self.settings.maps, exponent)
+        return scaled_maps(maps, self.settings.maps.kind, exponent)
 
     def unit_range(self, maps: Tensor) -> Tensor:
         """Min–max maps before the exponent, (B, K, h, w) in [0, 1]."""
         return to_unit_range(with_details(maps, self.settings.details))
 
     @torch.no_grad()
-    def move_exponent(self, logarithm: Tensor) -> None:
-        """Move the exponent of min–max maps a tenth of the way, as batch norm its statistics.
+    def follow(self, maps: Tensor, gather: Gather) -> None:
+        """Move the exponent of min–max maps to where the whole batch has the wanted mean.
 
-        Args:
-            logarithm: scalar, of the exponent that suits the last batch.
+        It goes a tenth of the way, as batch norm its statistics.
         """
+        if not isinstance(self.settings.maps, MinMaxMaps):
+            return
+        together = gather(self.unit_range(maps.detach()).flatten())[None]
+        mean = torch.full((1,), self.settings.maps.mean_map).to(together)
+        logarithm = exponents_for_means(together, mean)[0].log()
         self.exponent.copy_(self.exponent.log().lerp(logarithm, 0.1).exp())
+
+    @property
+    def evidence(self) -> int | None:
+        """Position of the tap that the prior is made of; ``None`` without a prior."""
+        return self.inputs.pooled
+
+    def facts(self, layers: Sequence[str]) -> dict[str, str]:
+        """The parts that the head has and lacks, what its prior is made of, and its details."""
+        has, lacks = self.settings.parts, [name for name in _PARTS if name in self.settings.without]
+        words = ", ".join(f"{name} ({_PARTS[name]})" for name in has)
+        facts = {"parts of the head": words + f"; without {' and '.join(lacks)}" * bool(lacks)}
+        if self.inputs.pooled is not None:
+            facts["the prior is made of"] = evidence_in_words(layers[self.inputs.pooled])
+        if self.settings.details < 1:
+            share = f"{self.settings.details:g}"
+            facts["details"] = f"maps keep {share} of their short-range differences"
+        return facts
+
+    def provenance(self) -> dict[str, Any]:
+        """Also how many of the details are kept."""
+        return {**super().provenance(), "details": self.settings.details}
 
     def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
@@ -267,21 +324,16 @@ class SharedHead(nn.Module):
         return normalised.sum(dim=1).reshape(maps.shape)
 
 
-def _check(inputs: HeadInputs, number_of_classes: int, settings: HeadSettings) -> None:
+def _check(inputs: SharedHeadInputs, number_of_classes: int, settings: SharedHeadSettings) -> None:
     """Refuse what gives no head, or one with a part that is never used."""
-    if settings.variant != "few-shot" or settings.class_token != "drop":
-        raise ExplainerError(
-            f"a shared head of variant {settings.variant}, class_token={settings.class_token!r}",
-            allowed="variant few-shot, class_token='drop'",
-        )
     if number_of_classes < 1 or min(inputs.channels) < 1:
         raise ExplainerError(
             f"a head for channels {list(inputs.channels)} and {number_of_classes} classes",
             allowed="taps with channels, and at least one class",
         )
-    if settings.prior != (inputs.pooled is not None):
+    if ("prior" in settings.parts) != (inputs.pooled is not None):
         raise ExplainerError(
-            f"prior={settings.prior} with pooled={inputs.pooled}",
+            f"prior={'prior' in settings.parts} with pooled={inputs.pooled}",
             allowed="a prior where there are pooled features, and nowhere else",
         )
     if not settings.parts:

@@ -1,0 +1,164 @@
+"""What a few-shot head reads of its classifier, and how that is found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.linear_end import (
+    evidence_tap,
+    find_class_layer,
+    find_linear_end,
+    linear_layer,
+)
+from ttame.errors import ExplainerError
+from ttame.features.tap_choice import MOST_TAPS
+from ttame.features.tap_names import Tap, parse_tap
+from ttame.files.bounded_reading import UnreadableFileError
+from ttame.files.json_files import checked_as
+
+_WIDEST = 10**7
+_LONGEST_NAME = 10_000
+"""Far from what anybody has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedHeadInputs:
+    """What a few-shot head reads of its classifier.
+
+    Attributes:
+        channels: of every tap, first to last.
+        branched: positions of the taps that a branch reads; the first one gives the grid.
+        pooled: position of the tap that holds what a place gives to the last linear layer: the
+            features which the classifier pools for it, or what each token adds to the class token
+            that it reads. ``None`` without, and then there is no prior. This tap may have a branch
+            as well.
+        class_layer: dotted name of the linear layer that gives the logits; empty if there is
+            none, and then an embedding is learned for every class.
+        class_width: length of the rows of this layer; 0 without it.
+
+    Raises:
+        ExplainerError: inputs that do not fit together.
+    """
+
+    channels: tuple[int, ...]
+    branched: tuple[int, ...]
+    pooled: int | None = None
+    class_layer: str = ""
+    class_width: int = 0
+
+    def __post_init__(self) -> None:
+        positions = {*self.branched, *([] if self.pooled is None else [self.pooled])}
+        if not self.branched or positions != set(range(len(self.channels))):
+            raise ExplainerError(
+                f"branches on taps {list(self.branched)[:9]} of {len(self.channels)}",
+                allowed="at least one, and every tap read",
+            )
+        if bool(self.class_layer) != bool(self.class_width):
+            raise ExplainerError(
+                f"class layer {self.class_layer!r:.60} with rows of length {self.class_width}",
+                allowed="both or neither",
+            )
+        if not 0 <= self.class_width <= _WIDEST or len(self.class_layer) > _LONGEST_NAME:
+            raise ExplainerError(
+                f"class layer {self.class_layer!r:.60} with rows of length {self.class_width}",
+                allowed=f"a name of up to {_LONGEST_NAME} letters, rows of up to {_WIDEST} numbers",
+            )
+        if self.pooled is not None and self.channels[self.pooled] != self.class_width:
+            raise ExplainerError(
+                f"pooled features with {self.channels[self.pooled]} channels for class weights of "
+                f"{self.class_width}",
+                allowed="the features that the classifier pools for its last linear layer",
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values for a JSON file, without the channels, which every head has."""
+        return {
+            "branched": list(self.branched),
+            "pooled": self.pooled,
+            "class_layer": self.class_layer,
+            "class_width": self.class_width,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], channels: tuple[int, ...]) -> SharedHeadInputs:
+        """Read what :meth:`as_json` gave, possibly from a stranger's file.
+
+        Raises:
+            ExplainerError: it is something else, or does not fit together.
+        """
+        names = {field.name for field in dataclasses.fields(cls)} - {"channels"}
+        if set(content) != names:
+            raise ExplainerError(
+                f"a few-shot head with inputs {', '.join(sorted(content)[:9])[:100]}",
+                allowed=", ".join(sorted(names)),
+            )
+        try:
+            return checked_as(cls, {**content, "channels": channels})
+        except UnreadableFileError as problem:
+            raise ExplainerError(f"inputs of a few-shot head {problem}") from problem
+
+
+def find_inputs(classifier: Classifier, *, prior: bool) -> tuple[Classifier, SharedHeadInputs]:
+    """See what a few-shot head can read of a classifier.
+
+    It has a prior where the classifier's logits are linear in pooled features, in their normalised
+    average, or in a class token; see :func:`ttame.classifiers.linear_end.find_linear_end`. Of a
+    class token it reads what each token adds to it; where that is not found, the patch tokens
+    behind the final normalisation.
+
+    Args:
+        classifier: with the taps that branches are to read.
+        prior: whether one is wanted.
+
+    Returns:
+        The classifier with all taps that are read, perhaps one more, and what reads them.
+
+    Raises:
+        ExplainerError: the classifier has more taps than leave room for the pooled features.
+    """
+    end = find_linear_end(classifier)
+    layer = end.layer if end is not None else find_class_layer(classifier)
+    width = linear_layer(classifier, layer).in_features if layer else 0
+    branched = classifier.taps
+    pooled = None
+    if end is not None and prior:
+        evidence = evidence_tap(classifier, end)
+        classifier = _also_reading(classifier, evidence)
+        pooled = str(evidence)
+    read = [str(tap) for tap in classifier.taps]
+    return classifier, SharedHeadInputs(
+        channels=tuple(tap.channels for tap in classifier.taps),
+        branched=tuple(read.index(str(tap)) for tap in branched),
+        pooled=None if pooled is None else read.index(pooled),
+        class_layer=layer or "",
+        class_width=width,
+    )
+
+
+def _also_reading(classifier: Classifier, evidence: Tap) -> Classifier:
+    """The classifier with this tap among its own."""
+    taps = classifier.taps
+    if str(evidence) in map(str, taps):
+        return classifier
+    if len(taps) == MOST_TAPS:
+        raise ExplainerError(
+            f"a few-shot head on {len(taps)} taps and the features that {classifier.name} pools",
+            allowed=f"{MOST_TAPS} taps altogether",
+            remedy=f"{MOST_TAPS - 1} taps, or ttame train --without prior",
+        )
+    return classifier.with_taps([*taps, evidence])
+
+
+def evidence_in_words(layer: str) -> str:
+    """What a prior is made of, given the name of its tap.
+
+    Example:
+        >>> evidence_in_words("contributions:norm")
+        'contributions:norm, what each token adds to the class token'
+        >>> evidence_in_words("layer4")
+        'layer4, the features of each place'
+    """
+    return f"{layer}, {parse_tap(layer).in_words}"

@@ -1,0 +1,92 @@
+"""What an objective of training is: its settings, and what it makes of a batch.
+
+Modules with objectives load nothing heavy when they are imported: the options of ``ttame train``
+are made from them.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from ttame.explainers.trained.settings_part import SettingsPart
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ttame.classifiers.classifier import Classifier
+    from ttame.training.loss_parts import LossParts
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedImage(SettingsPart):
+    """Masks multiply the pixels.
+
+    Attributes:
+        masking_space: Which pixels replace removed ones: raw makes them black, normalised gives
+            them the mean colour, 'by family' is raw for CNNs and normalised for Vision
+            Transformers. T-TAME's scripts do it by family.
+    """
+
+    kind: Literal["image"] = "image"
+    masking_space: Literal["raw", "normalised", "by family"] = "by family"
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedFeatures(SettingsPart):
+    """Masks multiply the features of the last tap (L-CAM-Fm)."""
+
+    kind: Literal["features"] = "features"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ObjectiveBatch:
+    """A batch as an objective sees it.
+
+    Attributes:
+        classifier: frozen.
+        scores: (B, C), of the whole images.
+        labels: (B,) int64, their top-1 classes.
+        maps: gives the head's maps (B, K, h, w), float32, before any activation, for (K,) classes
+            of all images or (B, K) classes of their own.
+        masked_scores: gives the scores (B, C), float32, behind masks (B, 1, h, w) in [0, 1].
+        labels_of_all: gives the labels of the whole batch, over all processes.
+        first_image: where this process's images begin in the whole batch.
+        generator: on the CPU; what is drawn at random comes from it, alike in all processes.
+    """
+
+    classifier: Classifier
+    scores: Tensor
+    labels: Tensor
+    maps: Callable[[Tensor], Tensor]
+    masked_scores: Callable[[Tensor], Tensor]
+    labels_of_all: Callable[[], Tensor]
+    first_image: int
+    generator: torch.Generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective(SettingsPart, abc.ABC):
+    """What training makes small: frozen settings and one function of a batch.
+
+    Attributes:
+        masked: What the mask multiplies: the image, or the features of the last tap (L-CAM-Fm).
+    """
+
+    kind: str = ""
+    masked: MaskedImage | MaskedFeatures = MaskedImage()
+
+    bounded: ClassVar[bool] = False
+    """Whether the loss cannot grow without end; a range test then does not stop where it does."""
+
+    @abc.abstractmethod
+    def loss(self, batch: ObjectiveBatch) -> tuple[LossParts, Tensor]:
+        """The loss of a batch.
+
+        Returns:
+            Its parts, whose sum is minimised, and the maps of the batch's labels, (B, 1, h, w)
+            before any activation.
+        """

@@ -1,0 +1,80 @@
+"""How settings are written down: as a command, and as a call."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from ttame.errors import TtameError
+from ttame.explainers.trained.settings_part import changed, kinds_of, leaves_of, option
+from ttame.training.training_settings import PRESETS, TrainingSettings
+
+
+def train_command(
+    settings: TrainingSettings, model: Sequence[str], data: Sequence[str], folder: str
+) -> str:
+    """The ``ttame train`` command that has these settings; for cards and messages.
+
+    Args:
+        settings: what differs from the preset is written out.
+        model: the words that name the classifier.
+        data: one or several places.
+        folder: the output.
+
+    Example:
+        >>> settings = PRESETS["tame"].changed(epochs=2)
+        >>> train_command(settings, ["--model", "timm/x"], ["photos"], "out")
+        'ttame train --model timm/x --data photos --out out --preset tame --epochs 2'
+    """
+    words = ["ttame", "train", *model]
+    for place in data:
+        words += ["--data", place]
+    words += ["--out", folder, "--preset", settings.preset]
+    for name, value in _changes(settings).items():
+        if isinstance(value, bool):
+            words.append(f"--{option(name)}" if value else f"--no-{option(name)}")
+        else:
+            words += [f"--{option(name)}", str(value)]
+    return shlex.join(words)
+
+
+def python_call(settings: TrainingSettings) -> str:
+    """The call of :func:`ttame.train_explainer` that has these settings; for cards.
+
+    Example:
+        >>> python_call(PRESETS["tame"])
+        "ttame.train_explainer(classifier, data, folder, ttame.training_settings('tame'))"
+    """
+    changes = [f", {name}={value!r}" for name, value in _changes(settings).items()]
+    made = f"ttame.training_settings({settings.preset!r}{''.join(changes)})"
+    return f"ttame.train_explainer(classifier, data, folder, {made})"
+
+
+def can_be_typed(settings: TrainingSettings) -> bool:
+    """Whether a command has these settings: objectives and presets of one's own have no name."""
+    try:
+        made = PRESETS[settings.preset].changed(**_changes(settings))
+    except (KeyError, TtameError):
+        return False
+    return dataclasses.replace(made, method=settings.method) == settings
+
+
+def _changes(settings: TrainingSettings) -> dict[str, Any]:
+    """What differs from the preset, once its parts are of the same kinds."""
+    flat = settings.flat()
+    start = PRESETS.get(settings.preset, TrainingSettings())
+    named = {name for name, part, field in leaves_of(TrainingSettings) if kinds_of(part, field)}
+    kinds = {
+        name: flat[name]
+        for name, kind in start.flat().items()
+        if name in named and flat.get(name, kind) != kind
+    }
+    alike, _ = changed(start, kinds)
+    same = alike.flat()
+    return {
+        name: value
+        for name, value in flat.items()
+        if name not in ("preset", "method") and (name in kinds or value != same.get(name))
+    }
