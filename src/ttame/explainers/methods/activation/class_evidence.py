@@ -42,6 +42,7 @@ class ClassEvidence(Explainer):
 
     Example:
         >>> import timm
+        >>> from ttame.classifiers.classifier import Classifier
         >>> from ttame.images.preprocessing import Preprocessing
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=2, num_classes=5)
         >>> explain = ClassEvidence(Classifier(network, preprocessing=Preprocessing.imagenet(64)))

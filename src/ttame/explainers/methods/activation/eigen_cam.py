@@ -40,6 +40,7 @@ class EigenCam(Explainer):
 
     Example:
         >>> from torch import nn
+        >>> from ttame.classifiers.classifier import Classifier
         >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),

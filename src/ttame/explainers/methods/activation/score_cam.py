@@ -55,6 +55,7 @@ class ScoreCam(Explainer):
 
     Example:
         >>> from torch import nn
+        >>> from ttame.classifiers.classifier import Classifier
         >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),

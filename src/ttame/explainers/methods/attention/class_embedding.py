@@ -53,6 +53,7 @@ class ClassEmbedding(Explainer):
 
     Example:
         >>> import timm
+        >>> from ttame.classifiers.classifier import Classifier
         >>> from ttame.images.preprocessing import Preprocessing
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
         >>> project = ClassEmbedding(Classifier(network, preprocessing=Preprocessing.imagenet(32)))

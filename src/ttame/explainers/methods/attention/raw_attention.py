@@ -39,6 +39,7 @@ class RawAttention(Explainer):
     Example:
         >>> import timm
         >>> import torch
+        >>> from ttame.classifiers.classifier import Classifier
         >>> from ttame.images.preprocessing import Preprocessing
         >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
         >>> attention = RawAttention(Classifier(network, preprocessing=Preprocessing.imagenet(32)))

@@ -31,6 +31,7 @@ class CentreGaussian(Explainer):
 
     Example:
         >>> from torch import nn
+        >>> from ttame.classifiers.classifier import Classifier
         >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),

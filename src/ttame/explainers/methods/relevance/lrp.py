@@ -56,6 +56,7 @@ class Lrp(Explainer):
         >>> from ttame.explainers.relevance.matches import LayerName
         >>> from ttame.explainers.relevance.rule_presets import rule_table
         >>> from ttame.explainers.relevance.weighted_rules import WSquare
+        >>> from ttame.classifiers.classifier import Classifier
         >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(
         ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
