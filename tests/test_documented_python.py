@@ -20,6 +20,9 @@ from torch import nn
 import ttame
 from tests.cli.test_commands import run
 from tests.tiny_networks import tiny_cnn
+from ttame.classifiers.known_classifiers import SOURCES
+from ttame.classifiers.recipe_rules import refused_in_a_file
+from ttame.classifiers.sources.network_source import NetworkSource
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.explainers.known_explainers import EXPLAINERS, method_options
 from ttame.metrics.known_metrics import METRICS
@@ -174,6 +177,26 @@ def test_adding_a_metric(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         assert names["certainty"](probabilities, images, shared=shared).tolist() == [0.75, 0.5]
     assert len(asked) == 1
+
+
+def test_adding_a_source(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's file, registered as the page says, is a source like the others."""
+    page = "docs/how-to/add-a-source.md"
+    module = written_module(page, desk / "my_models.py", monkeypatch)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    line = re.search(r"`(\"mine\": NetworkSource\(.*?\))` to `SOURCES`", text)
+    assert line is not None
+    names = {"NetworkSource": NetworkSource, "my_models": module}
+    monkeypatch.setitem(SOURCES, "mine", eval(f"{{{line[1]}}}", names)["mine"])
+    assert ttame.load_classifier("mine/wide", "none").number_of_classes == 10
+    with pytest.raises(ttame.TtameError, match="try: narrow"):
+        ttame.load_classifier("mine/narow")
+    options = {"classes": 3}
+    made = ttame.load_classifier("mine/narrow", "none", network_options=options)
+    torch.save(made.network.state_dict(), "model.pth")
+    assert ttame.load_classifier("mine/narrow", "model.pth").number_of_classes == 3
+    assert made.recipe is not None
+    assert refused_in_a_file(made.recipe) == "classifier 'mine/narrow'"
 
 
 def written_module(

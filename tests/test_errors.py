@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ttame.errors import TtameError
+import pytest
+
+from ttame.errors import TtameError, near_matches
 
 
 def test_what_strangers_named_stays_on_one_line() -> None:
@@ -17,3 +19,13 @@ def test_the_middle_of_a_long_problem_is_left_out() -> None:
         assert message.startswith("start ") and " … " in message
         assert message.endswith(" end; try: this")
     assert str(TtameError("x" * 700)) == "x" * 700
+
+
+@pytest.mark.parametrize("typed", ["gradcam", "GradCAM", "Grad-CAM", "GRAD CAM"])
+def test_case_and_dashes_do_not_hide_a_name(typed: str) -> None:
+    assert near_matches(typed, ["score_cam", "grad_cam", "xgrad_cam"])[0] == "grad_cam"
+
+
+def test_a_plus_is_a_plus() -> None:
+    known = ["grad_cam", "grad_cam_plus_plus"]
+    assert near_matches("GradCAM++", known)[0] == "grad_cam_plus_plus"

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ttame.explainers.trained.head_settings import HeadSettings, head_settings
     from ttame.features.feature_taps import FeatureTap
     from ttame.images.preprocessing import Preprocessing
+    from ttame.images.preprocessing_changes import PreprocessingChanges
     from ttame.outputs import Outputs, OwnOutputs
     from ttame.results.evaluation import Evaluation
     from ttame.results.explanation import Explanation
@@ -63,6 +64,7 @@ _HOMES = {
     "Outputs": "ttame.outputs",
     "OwnOutputs": "ttame.outputs",
     "Preprocessing": "ttame.images.preprocessing",
+    "PreprocessingChanges": "ttame.images.preprocessing_changes",
     "Target": "ttame.classifiers.targets",
     "TrainingSettings": "ttame.training.training_settings",
     "TtameError": "ttame.errors",
@@ -94,6 +96,7 @@ __all__ = [  # noqa: RUF022
     "Outputs",
     "OwnOutputs",
     "Preprocessing",
+    "PreprocessingChanges",
     "Target",
     "TrainingSettings",
     "TtameError",

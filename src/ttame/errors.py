@@ -35,6 +35,8 @@ from collections.abc import Iterable
 
 _LONGEST_PROBLEM = 700  # characters
 
+_NO_LETTERS = str.maketrans("", "", " -_")
+
 
 class TtameError(Exception):
     """The root of all errors that ttame raises on purpose.
@@ -167,15 +169,24 @@ class MissingExtraError(TtameError):
 def near_matches(name: str, known: Iterable[str], limit: int = 4) -> list[str]:
     """Return up to ``limit`` known names that look like ``name``, best first.
 
-    Case is ignored. An empty list means that nothing comes near.
+    Case, spaces, ``-`` and ``_`` are ignored. An empty list means that nothing comes near.
 
     Example:
         >>> near_matches("resnet5O", ["resnet50", "vgg16"])
         ['resnet50']
+        >>> near_matches("GradCAM", ["grad_cam", "score_cam"])[0]
+        'grad_cam'
     """
-    by_lower_case = {entry.lower(): entry for entry in known}
-    found = difflib.get_close_matches(name.lower(), by_lower_case, n=limit, cutoff=0.6)
-    return [by_lower_case[entry] for entry in found]
+    by_letters: dict[str, list[str]] = {}
+    for entry in known:
+        by_letters.setdefault(_letters_of(entry), []).append(entry)
+    found = difflib.get_close_matches(_letters_of(name), by_letters, n=limit, cutoff=0.6)
+    return [entry for letters in found for entry in by_letters[letters]][:limit]
+
+
+def _letters_of(name: str) -> str:
+    """What is the same in ``GradCAM++``, ``grad-cam++`` and ``grad_cam_plus_plus``."""
+    return name.lower().replace("+", "plus").translate(_NO_LETTERS)
 
 
 def _shortened(text: str) -> str:

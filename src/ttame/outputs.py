@@ -28,6 +28,7 @@ class Outputs(ABC):
         exclusive: whether exactly one class is true of an image, so that the probabilities of all
             classes add up to 1.
         in_words: one clause for people.
+        reads_logits: whether the network returns logits rather than probabilities.
 
     Example:
         >>> outputs = outputs_of_kind("binary")
@@ -39,6 +40,7 @@ class Outputs(ABC):
     kind: ClassVar[str]
     exclusive: bool
     in_words: ClassVar[str]
+    reads_logits: ClassVar[bool] = True
 
     def number_of_classes(self, width: int) -> int:
         """C, for a network that returns ``width`` numbers for every image."""
@@ -47,6 +49,10 @@ class Outputs(ABC):
     def scores(self, output: Tensor) -> Tensor:
         """Turn (B, N) outputs, as the network returned them, into (B, C) scores."""
         return output
+
+    def names(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of the C classes, from those that the user gave; empty if there are none."""
+        return names
 
     @abstractmethod
     def log_probabilities(self, scores: Tensor) -> Tensor:
@@ -140,6 +146,12 @@ class BinaryOutputs(SoftmaxOutputs):
         """2."""
         return 2 if width == 1 else width
 
+    def names(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """``no`` and ``yes``, or ``not NAME`` and NAME where one name was given."""
+        if len(names) == 1:
+            return (f"not {names[0]}", names[0])
+        return names or ("no", "yes")
+
     def scores(self, output: Tensor) -> Tensor:
         """``(−z/2, z/2)``; two numbers are such scores already."""
         return output if output.shape[1] == 2 else torch.cat([output * -0.5, output * 0.5], dim=1)
@@ -165,6 +177,7 @@ class SoftmaxProbabilities(SoftmaxOutputs):
 
     kind = "softmax probabilities"
     in_words = "probabilities of classes of which one is true; scores are their logarithms"
+    reads_logits = False
 
     def scores(self, output: Tensor) -> Tensor:
         """``log p``, cut off at 1e-12, or where the dtype cannot tell p from 0."""
@@ -192,6 +205,7 @@ class SigmoidProbabilities(SigmoidOutputs):
 
     kind = "sigmoid probabilities"
     in_words = "probabilities of independent findings; scores are their log odds"
+    reads_logits = False
 
     def scores(self, output: Tensor) -> Tensor:
         """``log(p / (1 − p))``, with p cut off where its dtype cannot tell it from 0 or 1."""
@@ -236,6 +250,7 @@ class OwnOutputs(Outputs):
     exclusive: bool = True
     kind: ClassVar[str] = "own"
     in_words: ClassVar[str] = "outputs that two functions of yours turn into probabilities"
+    reads_logits: ClassVar[bool] = False
 
     def scores(self, output: Tensor) -> Tensor:
         """What ``to_scores`` makes of them."""

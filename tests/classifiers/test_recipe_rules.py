@@ -13,6 +13,7 @@ from ttame.classifiers.recipe_rules import (
     refuse_forbidden,
     refused_in_a_file,
 )
+from ttame.images.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize(
@@ -44,9 +45,15 @@ def test_the_list_holds_what_libraries_take(
 def test_places_and_files_of_ones_own() -> None:
     for name in ("hf/google/vit-base-patch16-224", "hf/resnet", "hf//home/me/my network"):
         refuse_forbidden(ClassifierRecipe(name, network_options={"num_labels": 3}))
-    refuse_forbidden(ClassifierRecipe("timm/resnet18", "/home/me/weights.safetensors"))
-    with pytest.raises(ForbiddenRecipeError, match=r"weights '/home/me/weights\.pth'"):
-        refuse_forbidden(ClassifierRecipe("timm/resnet18", "/home/me/weights.pth"))
+    for name in ("timm/local-dir:/home/me/network", "timm/hf-hub:me/network@v2"):
+        refuse_forbidden(ClassifierRecipe(name))
+    for suffix in ("safetensors", "pth", "pt", "bin", "ckpt"):
+        refuse_forbidden(ClassifierRecipe("timm/resnet18", f"/home/me/weights.{suffix}"))
+    with pytest.raises(ForbiddenRecipeError, match=r"weights '/home/me/weights\.npz'"):
+        refuse_forbidden(ClassifierRecipe("timm/resnet18", "/home/me/weights.npz"))
+    huge = Preprocessing((10**5, 10), 10)
+    with pytest.raises(ForbiddenRecipeError, match="sides of 100000 pixels"):
+        refuse_forbidden(ClassifierRecipe("timm/resnet18", preprocessing=huge))
     with pytest.raises(ForbiddenRecipeError, match="image size"):
         refuse_forbidden(ClassifierRecipe("timm/resnet18", image_size=(10**9, 224)))
 

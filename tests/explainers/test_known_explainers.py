@@ -200,3 +200,16 @@ def test_an_explainer_is_complete_when_made(method: str) -> None:
     assert again.options == explainer.options
     images = images_for(explainer, count=1)
     assert torch.equal(again(images, 1).maps, explainer(images, 1).maps)
+
+
+def test_a_network_or_swapped_arguments_are_one_line() -> None:
+    from torch import nn
+
+    from tests.tiny_networks import tiny_cnn
+    from ttame.errors import ClassifierError, ExplainerError
+
+    classifier = tiny_cnn()
+    with pytest.raises(ClassifierError, match=r"a Sequential as classifier.*ttame\.Classifier\("):
+        make_explainer("grad_cam", nn.Sequential())  # type: ignore[arg-type]
+    with pytest.raises(ExplainerError, match=r"swapped.*make_explainer\('grad_cam', classifier\)"):
+        make_explainer(classifier, "grad_cam")  # type: ignore[arg-type]

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from ttame.errors import ClassifierError
-from ttame.images import preprocessing
 from ttame.images.preprocessing import Preprocessing
 
 HALVES = (0.5, 0.5, 0.5)
@@ -55,24 +54,6 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> Non
         Preprocessing(**written)
 
 
-FILTERS = [Image.Resampling[name] for name in ("NEAREST", "BILINEAR", "BICUBIC", "LANCZOS")]
-
-
-@pytest.mark.parametrize("method", FILTERS, ids=lambda method: method.name)
-@pytest.mark.parametrize(
-    ("photo_size", "size"), [((90, 40), (300, 133)), ((300, 40), (60, 8)), ((9, 70), (5, 39))]
-)
-def test_cropping_first_is_resizing_first(
-    photo_size: tuple[int, int], size: tuple[int, int], method: Image.Resampling
-) -> None:
-    generator = np.random.default_rng(0)
-    photo = Image.fromarray(generator.integers(0, 256, (*photo_size[::-1], 3), dtype=np.uint8))
-    for crop in [(2, 3, 5, 8), (-3, -2, size[0], 7), (0, 0, size[0] + 4, size[1] + 1)]:
-        expected = np.asarray(photo.resize(size, method).crop(crop)).astype(int)
-        found = np.asarray(preprocessing._crop_of_resized(photo, size, crop, method)).astype(int)
-        assert np.abs(found - expected).max() <= 1
-
-
 def test_the_middle_of_a_very_long_photo_is_interpolated_from_its_neighbours() -> None:
     # Resized it would have 200,000 x 16 · 16 pixels, more than is held.
     values = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8)
@@ -89,3 +70,12 @@ def test_what_is_marked_in_a_very_long_photo_is_cropped_alike() -> None:
     mask[:, 150_000:] = True
     marked = Preprocessing((16, 16), 16).crop_mask(mask)
     assert not marked[:, :8].any() and marked[:, 8:].all()
+
+
+def test_padding_shows_the_whole_photo_and_region_undoes_it() -> None:
+    preprocessing = Preprocessing((8, 8), "pad", (0.0,) * 3, (1.0,) * 3, "nearest")
+    pixels = preprocessing.pixels(Image.new("RGB", (20, 10), "white"))
+    assert pixels[:, 2:6].eq(1).all() and pixels.sum() == 3 * 4 * 8
+    region = preprocessing.region((20, 10))
+    assert (region.left, region.top, region.right, region.bottom) == (0, -5, 20, 15)
+    assert Preprocessing.from_json(preprocessing.as_json()) == preprocessing

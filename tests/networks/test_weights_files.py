@@ -77,7 +77,7 @@ def test_weights_of_another_architecture_change_nothing() -> None:
     del weights["0.bias"]
     with pytest.raises(WeightsError, match=r"1 missing, e\.g\. 0\.bias; 1 unknown, e\.g\. extra"):
         load_weights(network, weights, "w")
-    with pytest.raises(WeightsError, match=r"2 of another shape.*num_classes"):
+    with pytest.raises(WeightsError, match=r"2 of another shape"):
         load_weights(network, small_cnn(classes=7).state_dict(), "w")
     assert weight_fingerprint(network) == before
 

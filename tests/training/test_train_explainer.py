@@ -27,12 +27,14 @@ from tests.training.training_material import (
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.errors import (
+    ClassifierError,
     DatasetError,
     ExplainerError,
     MemoryLimitError,
     NonFiniteLossError,
     OutputError,
     TrainingError,
+    TtameError,
 )
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
@@ -40,6 +42,7 @@ from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.images.preprocessing import Preprocessing
 from ttame.training.masked_pass import masking_space
 from ttame.training.run_preparation import augmentation
+from ttame.training.train_explainer import train_explainer
 from ttame.training.training_progress import TrainingProgress
 from ttame.training.training_settings import PRESETS, TrainingSettings, training_settings
 
@@ -538,7 +541,7 @@ def test_gradients_that_the_caller_has_switched_off(context: Any, tmp_path: Path
 
 
 def test_a_network_or_a_dict_instead_of_ours_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="a Sequential as classifier"):
+    with pytest.raises(ClassifierError, match="a Sequential as classifier"):
         train(tiny_cnn().network, noise_photos(PHOTOS), tmp_path / "out", quick())  # type: ignore[arg-type]
 
 
@@ -588,3 +591,12 @@ def test_where_nothing_can_be_exchanged_is_said_before_the_training(
     monkeypatch.setattr(os.path, "ismount", lambda path: True)
     with pytest.raises(OutputError, match="volume begins.*try: a folder inside it as --out"):
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", quick(), overwrite=True)
+
+
+def test_a_setting_in_the_wrong_place_is_told_where_it_belongs() -> None:
+    with pytest.raises(TrainingError, match=r"training_settings\(epochs=2\)"):
+        train_explainer(tiny_cnn(), "photos", "out", epochs=2)
+    with pytest.raises(TtameError, match="unknown argument or setting 'epoch'; try: epochs"):
+        train_explainer(tiny_cnn(), "photos", "out", epoch=2)
+    with pytest.raises(TrainingError, match=r"try: ttame.training_settings\('few-shot'\)"):
+        train_explainer(tiny_cnn(), "photos", "out", "few-shot")  # type: ignore[arg-type]

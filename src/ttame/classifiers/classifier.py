@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier_checks import checked_names, refuse_other_parts
+from ttame.classifiers.output_checks import check_outputs
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
 from ttame.features.tap_choice import Family, TapChoice, choose_taps
@@ -50,6 +51,7 @@ class ClassifierRecipe:
         outputs: the kind of its outputs; see :class:`ttame.Outputs`.
         weights_seed: of random weights; ``None`` where they are not random, or from a version of
             ttame that did not seed them.
+        preprocessing: if it was said, instead of the library's own.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ClassifierRecipe:
     class_names: tuple[str, ...] | None = None
     outputs: str = SOFTMAX.kind
     weights_seed: int | None = None
+    preprocessing: Preprocessing | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,10 +138,11 @@ class Classifier:
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
         self.outputs = outputs_of_kind(outputs)
+        self.outputs_reason = "assumed, since nothing else is said"
         with naming_the_setting("smaller images, or a smaller network"):
             self.trace = trace_network(network, preprocessing.input_size)
-        self._refuse_other_outputs()
-        self.class_names = checked_names(class_names, self.number_of_classes)
+        self.notices = check_outputs(network, self.trace, self.outputs, self.name)
+        self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
         self.tap_choice = self._choose_taps(taps)
         self.memory_format = self._choose_memory_format()
 
@@ -323,15 +327,6 @@ class Classifier:
         note_pass(len(images), logits)
         return logits
 
-    def _refuse_other_outputs(self) -> None:
-        if self.trace.output.is_meta:  # Only shapes are traced.
-            return
-        problem = self.outputs.problem_with(self.trace.output)
-        if problem is not None:
-            raise ClassifierError(
-                f"{self.name}: {problem.problem}", allowed=problem.allowed, remedy=problem.remedy
-            )
-
     def _choose_taps(self, taps: Sequence[str | Tap] | None) -> TapChoice:
         network, trace = uncompiled(self.network), self.trace
         if taps is None:
@@ -368,4 +363,27 @@ class Classifier:
         if not images.is_floating_point():
             raise ImageError(f"{images.dtype} images", allowed="float, normalised", remedy=remedy)
         like = blank_image(self.network, (1, 1))
+        if like.is_meta:
+            raise ClassifierError(
+                f"{self.name} is on the meta device: its weights have no values",
+                remedy="network.to_empty(device='cpu'), then its weights, before the Classifier",
+            )
         return images.to(like.device, like.dtype).contiguous(memory_format=self.memory_format)
+
+
+def refuse_other_than_classifier(value: object) -> None:
+    """Refuse a network, or anything else, where a classifier is expected.
+
+    Raises:
+        ClassifierError: says how to make a classifier of a network.
+    """
+    if isinstance(value, Classifier):
+        return
+    raise ClassifierError(
+        f"a {type(value).__name__} as classifier",
+        allowed="a ttame.Classifier",
+        remedy="ttame.Classifier(network, preprocessing=ttame.Preprocessing.imagenet(224)), with "
+        "the preprocessing of its weights"
+        if isinstance(value, nn.Module)
+        else "",
+    )

@@ -9,6 +9,7 @@ from torch import nn
 
 from ttame.errors import ClassifierError
 from ttame.images.preprocessing import Preprocessing
+from ttame.outputs import Outputs
 
 
 def refuse_other_parts(network: object, preprocessing: object) -> None:
@@ -28,7 +29,9 @@ def refuse_other_parts(network: object, preprocessing: object) -> None:
         raise ClassifierError(
             f"a {type(preprocessing).__name__} as preprocessing",
             allowed="a ttame.Preprocessing, which says what the network's weights expect",
-            remedy="preprocessing=ttame.Preprocessing.imagenet(224)",
+            remedy="ttame.Preprocessing.from_torchvision(transform)"
+            if hasattr(preprocessing, "transforms")
+            else "preprocessing=ttame.Preprocessing.imagenet(224)",
         )
     if any(parameter.is_inference() for parameter in network.parameters()):
         raise ClassifierError(
@@ -37,8 +40,10 @@ def refuse_other_parts(network: object, preprocessing: object) -> None:
         )
 
 
-def checked_names(names: Sequence[str] | None, number_of_classes: int) -> tuple[str, ...]:
-    """Class names that fit, none if none are given.
+def checked_names(
+    names: Sequence[str] | None, number_of_classes: int, outputs: Outputs
+) -> tuple[str, ...]:
+    """Class names that fit, as the outputs complete them; none if there are none.
 
     Raises:
         ClassifierError: they are no texts, or not one per class.
@@ -53,9 +58,12 @@ def checked_names(names: Sequence[str] | None, number_of_classes: int) -> tuple[
             allowed="texts",
             remedy="class_names=[str(name) for name in names]",
         )
-    if names is not None and len(names) != number_of_classes:
+    given, names = names, outputs.names(names or ())
+    if given is None and not names:
+        return ()
+    if len(names) != number_of_classes:
         raise ClassifierError(
             f"{len(names)} class names for {number_of_classes} classes",
             allowed="one name per class, in the order of the outputs",
         )
-    return names or ()
+    return names

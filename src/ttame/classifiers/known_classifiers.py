@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,24 +16,36 @@ from ttame.classifiers.classifier import Classifier, ClassifierRecipe
 from ttame.classifiers.recipe_rules import refuse_forbidden
 from ttame.classifiers.sources import (
     bundled,
+    python_callables,
+    timm_folders,
     timm_models,
     torchvision_models,
     transformers_models,
 )
-from ttame.classifiers.sources.network_source import LoadedNetwork
+from ttame.classifiers.sources.network_source import (
+    LoadedNetwork,
+    NetworkSource,
+    said_preprocessing,
+    with_image_size,
+)
+from ttame.classifiers.weights_of_files import load_with_file
 from ttame.errors import ClassifierError, UnknownNameError, near_matches
 from ttame.features.tap_names import Tap
+from ttame.images.preprocessing import Preprocessing
+from ttame.images.preprocessing_changes import PreprocessingChanges
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import first_line
-from ttame.networks.weights_files import load_weights, read_weights
 from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
 
-SOURCES: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {
-    "torchvision": torchvision_models.load_network,
-    "timm": timm_models.load_network,
-    "hf": transformers_models.load_network,
+SOURCES: dict[str, NetworkSource] = {
+    "torchvision": NetworkSource(torchvision_models.load_network, "num_classes"),
+    "timm": NetworkSource(timm_models.load_network, "num_classes"),
+    "hf": NetworkSource(transformers_models.load_network, "num_labels"),
 }
 """What stands before the slash of a classifier's name, and who builds the network."""
+
+_BUNDLED = NetworkSource(bundled.load_network, "num_classes")
+_PYTHON = NetworkSource(python_callables.load_network)
 
 
 @gives_everything_back
@@ -41,10 +54,11 @@ def load_classifier(
     weights: Literal["default", "none"] | str | Path = "default",
     *,
     image_size: int | tuple[int, int] | None = None,
+    preprocessing: Preprocessing | PreprocessingChanges | None = None,
     taps: Sequence[str | Tap] | None = None,
     class_names: Sequence[str] | None = None,
     network_options: Mapping[str, Any] | None = None,
-    outputs: Outputs | str = SOFTMAX,
+    outputs: Outputs | str | None = None,
     weights_seed: int = 0,
     device: torch.device | str | None = None,
 ) -> Classifier:
@@ -52,24 +66,32 @@ def load_classifier(
 
     Args:
         name: ``"torchvision/NAME"``, ``"timm/NAME"``, ``"hf/REPO_OR_FOLDER"`` or a bundled
-            classifier such as ``"efficientnet_lite0"``, which works offline.
+            classifier such as ``"efficientnet_lite0"``, which works offline;
+            ``"timm/hf-hub:REPO"`` and ``"timm/local-dir:FOLDER"`` for what timm's ``save_for_hf``
+            wrote; ``"package.module:callable"`` or ``"path/to/file.py:callable"`` for a network
+            of yours, whose code runs.
         weights: ``"default"`` downloads the library's own; ``"none"`` leaves them random, the
-            same ones whenever the seed is the same; a path to a safetensors file loads that one.
+            same ones whenever the seed is the same; a path loads that file: safetensors, or what
+            ``torch.save`` wrote of a state dict or a training loop, of which no code runs. The
+            number of classes is that of the file.
         image_size: (H, W), or one number for both, if not the network's own.
+        preprocessing: a whole one, or changes to the library's own.
         taps: one to four layer names; chosen automatically if not given.
         class_names: C names in the order of the logits; the library's own if not given.
         network_options: passed on to the library as they are, e.g. ``{"num_classes": 10}``. With
             ``{"trust_remote_code": True}`` an ``hf/`` network may run Python code of its
             repository, with all your rights; look at that code first. The trust is for this call:
             an explainer that was trained on the network does not carry it along.
-        outputs: what the network's outputs mean; see :class:`ttame.Classifier`.
+        outputs: what the network's outputs mean; see :class:`ttame.Classifier`. If not given, what
+            the configuration of the network says, else softmax.
         weights_seed: of random weights; another one gives others. torch's own random numbers are
             as before afterwards.
         device: where the network goes; the CPU if not given.
 
     Raises:
         UnknownNameError: no such network; the message has near matches.
-        WeightsError: weights that cannot be downloaded, are pickles, or of another architecture.
+        WeightsError: weights that cannot be downloaded, could run code, or are of another
+            architecture.
         MissingExtraError: the library is not installed.
         ClassifierError: options that the library refuses, or a network without (B, C) logits.
 
@@ -82,37 +104,99 @@ def load_classifier(
     if weights not in ("default", "none"):
         # A saved explainer must find the file again from wherever it is loaded.
         weights = Path(weights).expanduser().absolute()
-    source, _, place = name.partition("/")
-    if source == "hf" and os.path.isdir(os.path.expanduser(place)):
-        name = f"hf/{Path(place).expanduser().absolute()}"
+    name = _found_from_everywhere(name)
     if class_names is not None and not isinstance(class_names, str):
         class_names = tuple(class_names)
+    whole = _whole(preprocessing, size)
     recipe = ClassifierRecipe(
         name,
         str(weights),
-        size,
+        whole.input_size if size is None and whole is not None else size,
         dict(network_options or {}),
         class_names if isinstance(class_names, tuple) else None,
-        outputs_of_kind(outputs).kind,
-        weights_seed if weights == "none" else None,
+        weights_seed=weights_seed if weights == "none" else None,
+        preprocessing=whole,
     )
-    build = _find_source(name)
     with _random_weights_of(recipe.weights_seed):
-        loaded = build(recipe)
-    if recipe.weights not in ("default", "none"):
-        load_weights(loaded.network, read_weights(recipe.weights), f"{recipe.weights}")
+        recipe, loaded, notices = _load(recipe)
+    recipe = dataclasses.replace(recipe, image_size=size)
+    used = _preprocessing(recipe, loaded, preprocessing)
+    meaning, reason = _outputs(outputs, loaded)
     loaded.network.requires_grad_(False).eval()
     if device is not None:
         _move(loaded.network, device)
-    return Classifier(
+    classifier = Classifier(
         loaded.network,
-        preprocessing=loaded.preprocessing,
+        preprocessing=used,
         class_names=class_names if class_names is not None else loaded.class_names,
-        taps=taps,
-        outputs=outputs,
+        taps=taps if taps is not None else loaded.taps,
+        outputs=meaning,
         name=name,
-        recipe=recipe,
+        recipe=dataclasses.replace(
+            recipe, outputs=meaning.kind, preprocessing=used if preprocessing is not None else None
+        ),
     )
+    classifier.outputs_reason = reason or classifier.outputs_reason
+    classifier.notices = (*notices, *classifier.notices)
+    return classifier
+
+
+def _found_from_everywhere(name: str) -> str:
+    """The name with whole paths, since a saved explainer must find its network again."""
+    source, _, place = name.partition("/")
+    if name.startswith((timm_folders.ON_THE_HUB, timm_folders.ON_DISK)):
+        return _found_from_everywhere(f"timm/{name}")
+    if source == "hf" and os.path.isdir(os.path.expanduser(place)):
+        return f"hf/{Path(place).expanduser().absolute()}"
+    if source == "timm" and place.startswith(timm_folders.ON_DISK):
+        folder = Path(place.removeprefix(timm_folders.ON_DISK)).expanduser().absolute()
+        return f"timm/{timm_folders.ON_DISK}{folder}"
+    if source not in SOURCES and python_callables.is_place(name):
+        return python_callables.with_absolute_path(name)
+    return name
+
+
+def _load(recipe: ClassifierRecipe) -> tuple[ClassifierRecipe, LoadedNetwork, tuple[str, ...]]:
+    """Build the network, and load its weights if they come from a file.
+
+    Returns:
+        The recipe with the number of classes of the file, what was loaded, and what the user
+        should know of it.
+    """
+    source = _find_source(recipe.name)
+    if recipe.weights in ("default", "none"):
+        return recipe, source.load(recipe), ()
+    return load_with_file(source, recipe)
+
+
+def _whole(
+    said: Preprocessing | PreprocessingChanges | None, size: tuple[int, int] | None
+) -> Preprocessing | None:
+    """A preprocessing for a network that has none of its own, if enough was said for one."""
+    return said.complete(size) if isinstance(said, PreprocessingChanges) else said
+
+
+def _preprocessing(
+    recipe: ClassifierRecipe,
+    loaded: LoadedNetwork,
+    said: Preprocessing | PreprocessingChanges | None,
+) -> Preprocessing:
+    """The preprocessing that somebody said, or the library's own with what was changed."""
+    if isinstance(said, Preprocessing):
+        return with_image_size(said, recipe.image_size)
+    if loaded.preprocessing is None and recipe.preprocessing is not None:
+        return recipe.preprocessing
+    own = said_preprocessing(recipe.name, loaded)
+    return own if said is None else said.applied_to(own)
+
+
+def _outputs(said: Outputs | str | None, loaded: LoadedNetwork) -> tuple[Outputs, str]:
+    """What the outputs mean, and who says so."""
+    if said is not None:
+        return outputs_of_kind(said), "as you said"
+    if loaded.outputs is not None:
+        return outputs_of_kind(loaded.outputs), loaded.outputs_reason
+    return SOFTMAX, ""
 
 
 @gives_everything_back
@@ -120,6 +204,7 @@ def load_described_classifier(
     recipe: ClassifierRecipe,
     *,
     taps: Sequence[str],
+    weights: Path | str | None = None,
     device: torch.device | str | None = None,
 ) -> Classifier:
     """Load a classifier as a file describes it, which may come from a stranger.
@@ -127,6 +212,7 @@ def load_described_classifier(
     Args:
         recipe: as it was read.
         taps: layer names.
+        weights: of the user, in place of those of the recipe.
         device: where the network goes; the CPU if not given.
 
     Raises:
@@ -142,8 +228,9 @@ def load_described_classifier(
     refuse_forbidden(recipe)
     return load_classifier(
         recipe.name,
-        recipe.weights,
+        recipe.weights if weights is None else weights,
         image_size=recipe.image_size,
+        preprocessing=recipe.preprocessing,
         taps=taps,
         class_names=recipe.class_names,
         network_options=recipe.network_options,
@@ -175,12 +262,14 @@ def _move(network: nn.Module, device: torch.device | str) -> None:
         ) from problem
 
 
-def _find_source(name: str) -> Callable[[ClassifierRecipe], LoadedNetwork]:
+def _find_source(name: str) -> NetworkSource:
     if name in bundled.BUNDLED:
-        return bundled.load_network
+        return _BUNDLED
     source, slash, rest = name.partition("/")
     if slash and rest and source in SOURCES:
         return SOURCES[source]
+    if python_callables.is_place(name):
+        return _PYTHON
     if slash and source not in SOURCES and near_matches(source, SOURCES):
         raise UnknownNameError.of("source of networks", source, SOURCES)
     near = near_matches(name, bundled.BUNDLED)
@@ -193,6 +282,7 @@ def _find_source(name: str) -> Callable[[ClassifierRecipe], LoadedNetwork]:
         ]
     raise UnknownNameError(
         f"unknown classifier {name!r}",
-        allowed=f"torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER, {', '.join(bundled.BUNDLED)}",
+        allowed="torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER, module:callable, "
+        f"file.py:callable, {', '.join(bundled.BUNDLED)}",
         remedy=" or ".join(dict.fromkeys(near)),
     )

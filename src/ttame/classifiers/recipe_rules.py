@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,13 @@ MOST_CLASSES = 100_000
 LONGEST_SIDE = 4096
 """Pixels of the input of a network from a file."""
 
+_WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+"""All of them are read without running code; see :mod:`ttame.networks.torch_files`."""
+
 _LONGEST_WORD = 60
 """Characters of a refused name that a message repeats."""
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 _TIMM_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 _HUB_NAME = re.compile(r"[A-Za-z0-9_-][\w.-]*(/[A-Za-z0-9_-][\w.-]*)?", re.ASCII)
 
@@ -152,7 +156,7 @@ def refuse_forbidden(recipe: ClassifierRecipe) -> None:
     """Refuse a recipe from a file unless it is plain data.
 
     Names may be those of the libraries, of a hub repository or of an absolute folder; weights
-    ``"default"``, ``"none"`` or the absolute path of a ``.safetensors`` file. Whether all that
+    ``"default"``, ``"none"`` or the absolute path of a file of weights. Whether all that
     exists is for the loader to find out.
 
     Raises:
@@ -173,6 +177,12 @@ def refuse_forbidden(recipe: ClassifierRecipe) -> None:
         raise ForbiddenRecipeError(
             f"image size {_brief(recipe.image_size)} of the classifier", allowed=_SIDES.allowed
         )
+    if recipe.preprocessing is not None:
+        sides = recipe.preprocessing.input_size + recipe.preprocessing.resized_sides()
+        if max(sides) > LONGEST_SIDE:
+            raise ForbiddenRecipeError(
+                f"preprocessing with sides of {max(sides)} pixels", allowed=_SIDES.allowed
+            )
     known = _BUNDLED_OPTIONS.get(recipe.name) or _OPTIONS.get(recipe.name.partition("/")[0], {})
     check_options(recipe.network_options, known)
 
@@ -209,26 +219,105 @@ def check_options(options: Mapping[str, Any], known: Mapping[str, OptionRule]) -
             )
 
 
+def check_timm_configuration(
+    described: Mapping[str, Any], name: str, architectures: Collection[str]
+) -> None:
+    """Refuse the ``config.json`` of a timm network that asks for more than plain options.
+
+    Args:
+        described: its content.
+        name: of the network, for messages.
+        architectures: the names that timm has.
+
+    Raises:
+        ClassifierError: names the entry.
+
+    Example:
+        >>> check_timm_configuration({"architecture": "resnet18"}, "mine", ["resnet18"])
+    """
+    architecture = described.get("architecture")
+    if not isinstance(architecture, str) or architecture.partition(".")[0] not in architectures:
+        raise asks_for(name, "architecture", "the name of a timm network")
+    for entry in ("model_args", "pretrained_cfg"):
+        if not isinstance(described.get(entry) or {}, Mapping):
+            raise asks_for(name, entry, "a table")
+    check_options(described.get("model_args") or {}, TIMM_OPTIONS)
+    refuse_huge_pictures(described.get("pretrained_cfg") or {}, name)
+    classes = described.get("num_classes", 0)
+    if not _is_whole(classes, 0, MOST_CLASSES):
+        raise asks_for(name, "num_classes", f"a whole number up to {MOST_CLASSES}")
+
+
+def refuse_huge_pictures(processor: Mapping[str, Any], name: str) -> None:
+    """Refuse an image processor that makes pictures which do not fit into memory.
+
+    Args:
+        processor: its entries.
+        name: of the network, for messages.
+
+    Raises:
+        ClassifierError: names the entry.
+
+    Example:
+        >>> refuse_huge_pictures({"size": {"height": 224, "width": 224}}, "hf/mine")
+        >>> try:
+        ...     refuse_huge_pictures({"size": {"height": 10**6, "width": 224}}, "theirs")
+        ... except ClassifierError as problem:
+        ...     problem.allowed
+        'sides up to 4096'
+    """
+    for entry in ("size", "crop_size", "pad_size", "input_size", "test_input_size"):
+        value = processor.get(entry)
+        if isinstance(value, Mapping):
+            value = list(value.values())
+        sides = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(side, int | float) and not side <= LONGEST_SIDE for side in sides):
+            raise asks_for(name, entry, f"sides up to {LONGEST_SIDE}")
+
+
+def asks_for(name: str, entry: str, allowed: str) -> ClassifierError:
+    """The error for a network whose configuration asks for what ttame does not follow."""
+    return ClassifierError(
+        f"{name} asks for {entry} in its configuration, which ttame does not follow",
+        allowed=allowed,
+        remedy="loading it yourself, and ttame.Classifier(network, preprocessing=...)",
+    )
+
+
 def _check_name(name: str) -> None:
-    source, _, place = name.partition("/")
-    well_formed = {
-        "timm": lambda: _TIMM_NAME.fullmatch(place) is not None,
-        "hf": lambda: _HUB_NAME.fullmatch(place) is not None or _is_plain_path(place),
+    """Allow the names of sources that are on the list: a new one is for people to type."""
+    source, slash, place = name.partition("/")
+    well_formed: dict[str, Callable[[str], bool]] = {
+        "timm": _is_timm_name,
+        "torchvision": lambda word: _PLAIN_NAME.fullmatch(word) is not None,
+        "hf": lambda word: _HUB_NAME.fullmatch(word) is not None or _is_plain_path(word),
     }
-    if source in well_formed and not (well_formed[source]() and ".." not in place):
+    allowed = source in well_formed and well_formed[source](place) if slash else True
+    if not allowed or ".." in place or (":" in source and not slash):
         raise ForbiddenRecipeError(
             f"classifier {_brief(name)}",
             allowed="timm/NAME, torchvision/NAME, hf/REPOSITORY, hf/ABSOLUTE_FOLDER",
         )
 
 
+def _is_timm_name(word: str) -> bool:
+    """An architecture, a repository with timm's configuration, or an absolute folder with one."""
+    where, colon, place = word.partition(":")
+    if not colon:
+        return _TIMM_NAME.fullmatch(word) is not None
+    if where == "hf-hub":
+        return _HUB_NAME.fullmatch(place.partition("@")[0]) is not None
+    return where == "local-dir" and _is_plain_path(place)
+
+
 def _check_weights(weights: str) -> None:
     if weights in ("default", "none"):
         return
-    if not _is_plain_path(weights) or Path(weights).suffix.lower() != ".safetensors":
+    if not _is_plain_path(weights) or Path(weights).suffix.lower() not in _WEIGHTS_SUFFIXES:
         raise ForbiddenRecipeError(
             f"weights {_brief(weights)}",
-            allowed='"default", "none", or the absolute path of a .safetensors file',
+            allowed='"default", "none", or the absolute path of a file of weights '
+            f"({', '.join(_WEIGHTS_SUFFIXES)})",
         )
 
 

@@ -46,14 +46,18 @@ class NamedClassifier:
             self.model or DEFAULT_MODEL, self.weights, device=self.device, **self.details
         )
 
-    def refuse_details(self, explainer: str) -> None:
+    def refuse_details(self, explainer: str, *, weights_too: bool) -> None:
         """Refuse options that nothing would obey: an explainer brings its own classifier.
+
+        Args:
+            explainer: its name or folder.
+            weights_too: whether ``--weights`` is such an option.
 
         Raises:
             ClassifierError: something about a classifier was typed without ``--model``.
         """
         typed = [name for name, value in self.details.items() if value is not None]
-        typed += ["weights"] if self.weights != "default" else []
+        typed += ["weights"] if self.weights != "default" and weights_too else []
         if typed:
             raise ClassifierError(
                 f"--{typed[0].replace('_', '-')} without --model, while the explainer {explainer} "
@@ -149,8 +153,15 @@ def _load_trained(
 
     if named.model is None:
         place = explainer or DEFAULT_MODEL
-        named.refuse_details(place)
-        return load_explainer(place, allow_other_weights=allow_other_weights, device=named.device)
+        # Where the weights of a trained explainer's classifier are now, only its user knows.
+        file = named.weights if named.weights not in ("default", "none") else None
+        named.refuse_details(place, weights_too=explainer is None or file is None)
+        return load_explainer(
+            place,
+            weights=file,
+            allow_other_weights=allow_other_weights,
+            device=named.device,
+        )
     place = explainer or named.model
     if explainer is None and place not in bundled_explainers():
         raise ExplainerError(

@@ -14,11 +14,16 @@ import typer
 
 from ttame.cli.network_options import (
     ClassNames,
+    CropShare,
     Device,
     ImageSize,
+    InterpolationName,
+    Mean,
     NetworkOption,
     OptionalModelName,
     OutputsKind,
+    Resize,
+    Std,
     Taps,
     Weights,
     choose_device,
@@ -129,6 +134,11 @@ def evaluate(
     class_names: ClassNames = None,
     outputs: OutputsKind = None,
     network_option: NetworkOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: InterpolationName = None,
+    resize: Resize = None,
+    crop_share: CropShare = None,
     device: Device = "auto",
 ) -> None:
     """Find out which method is most faithful on your network and photos.
@@ -156,6 +166,11 @@ def evaluate(
         "class_names": class_names,
         "outputs": outputs,
         "network_option": network_option or None,
+        "mean": mean,
+        "std": std,
+        "interpolation": interpolation,
+        "resize": resize,
+        "crop_share": crop_share,
     }
     classifier = NamedClassifier(asked.model, weights, details, choose_device(device)).load()
     lenient = asked.setup is not None and not methods

@@ -11,11 +11,16 @@ import typer
 
 from ttame.cli.network_options import (
     ClassNames,
+    CropShare,
     Device,
     ImageSize,
+    InterpolationName,
+    Mean,
     NetworkOption,
     OptionalModelName,
     OutputsKind,
+    Resize,
+    Std,
     Taps,
     Weights,
     choose_device,
@@ -126,6 +131,11 @@ def explain(
     class_names: ClassNames = None,
     outputs: OutputsKind = None,
     network_option: NetworkOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: InterpolationName = None,
+    resize: Resize = None,
+    crop_share: CropShare = None,
     device: Device = "auto",
 ) -> None:
     """Explain photos: pictures, the maps, and a page to look at.
@@ -156,6 +166,11 @@ def explain(
         "class_names": class_names,
         "outputs": outputs,
         "network_option": network_option or None,
+        "mean": mean,
+        "std": std,
+        "interpolation": interpolation,
+        "resize": resize,
+        "crop_share": crop_share,
     }
     chosen = choose_explainers(
         methods,
@@ -165,7 +180,8 @@ def explain(
         allow_other_weights=allow_other_weights,
     )
     one = len(chosen.explainers) == 1
-    wanted = parse_classes(classes or ("top3" if one else "top1"), chosen.classifier)
+    most = min(3, chosen.classifier.number_of_classes) if one else 1
+    wanted = parse_classes(classes or f"top{most}", chosen.classifier)
     asking = AskedTargets.of(wanted, rather_than, chosen.classifier)
     left_out = short_reasons(chosen.left_out, chosen.classifier.name)
     paths = [*named, *found]

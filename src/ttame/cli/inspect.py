@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ttame.cli.network_options import (
+    MODEL_HELP,
     ClassNames,
+    CropShare,
     Device,
     ImageSize,
+    InterpolationName,
+    Mean,
     NetworkOption,
     OutputsKind,
+    Resize,
+    Std,
     Taps,
     Weights,
     load_named_classifier,
@@ -25,10 +31,7 @@ if TYPE_CHECKING:
 def inspect(
     model: Annotated[
         str,
-        typer.Argument(
-            help="torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER; bundled: efficientnet_lite0, "
-            "hybrid_vit_lite0."
-        ),
+        typer.Argument(help=MODEL_HELP),
     ],
     weights: Weights = "default",
     image_size: ImageSize = None,
@@ -36,6 +39,11 @@ def inspect(
     class_names: ClassNames = None,
     outputs: OutputsKind = None,
     network_option: NetworkOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: InterpolationName = None,
+    resize: Resize = None,
+    crop_share: CropShare = None,
     device: Device = "auto",
     layers: Annotated[bool, typer.Option(help="Also list every layer that can be tapped.")] = False,
 ) -> None:
@@ -44,7 +52,19 @@ def inspect(
     Example: ttame inspect torchvision/vit_b_16 --weights none
     """
     classifier = load_named_classifier(
-        model, weights, image_size, taps, class_names, outputs, network_option, device
+        model,
+        weights,
+        image_size,
+        taps,
+        class_names,
+        outputs,
+        network_option,
+        device,
+        mean,
+        std,
+        interpolation,
+        resize,
+        crop_share,
     )
     _print_classifier(classifier, weights)
     _print_transformer(classifier)
@@ -71,6 +91,9 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     facts.add_row("parameters", f"{parameters:,}")
     classes = f"{classifier.number_of_classes}"
     facts.add_row("classes", f"{classes} ({names[0]} … {names[-1]})" if names else classes)
+    outputs = classifier.outputs
+    meaning = f"{outputs.kind}: {outputs.in_words} ({classifier.outputs_reason})"
+    facts.add_row("outputs", meaning)
     facts.add_row("preprocessing", classifier.preprocessing.in_words())
     channels_last = "channels_last" in str(classifier.memory_format)
     facts.add_row("memory format", "channels last" if channels_last else "contiguous")

@@ -11,10 +11,15 @@ import typer
 
 from ttame.cli.network_options import (
     ClassNames,
+    CropShare,
     Device,
     ImageSize,
+    InterpolationName,
+    Mean,
     NetworkOption,
     OutputsKind,
+    Resize,
+    Std,
     Taps,
     Weights,
     load_named_classifier,
@@ -55,6 +60,11 @@ def methods(
     class_names: ClassNames = None,
     outputs: OutputsKind = None,
     network_option: NetworkOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: InterpolationName = None,
+    resize: Resize = None,
+    crop_share: CropShare = None,
     device: Device = "auto",
 ) -> None:
     """List the explanation methods: what they are for, what they cost, who published them.
@@ -73,7 +83,19 @@ def methods(
         _print_cards(console, [EXPLAINERS[each].card for each in names], options=options)
         return
     classifier = load_named_classifier(
-        model, weights, image_size, taps, class_names, outputs, network_option, device
+        model,
+        weights,
+        image_size,
+        taps,
+        class_names,
+        outputs,
+        network_option,
+        device,
+        mean,
+        std,
+        interpolation,
+        resize,
+        crop_share,
     )
     applicable, reasons = methods_for(classifier, names)
     if name is None:

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from ttame.errors import ClassifierError, ImageError
 from ttame.files.bounded_reading import UnreadableFileError, read_text
 from ttame.files.json_files import parse_json
+from ttame.files.printable_names import printable
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
+    from ttame.images.preprocessing_changes import PreprocessingChanges
 
 _PANEL = "The classifier"
+_PIXELS = "How photos are prepared, if not as the network's own configuration says"
 _LARGEST_NAMES = 16 * 2**20  # bytes
 
-_MODEL_HELP = (
-    "torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER; bundled: efficientnet_lite0, hybrid_vit_lite0."
+MODEL_HELP = (
+    "torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER, timm/hf-hub:REPO, timm/local-dir:FOLDER; "
+    "your own Python code, which runs: package.module:callable, path/to/file.py:callable; "
+    "bundled: efficientnet_lite0, hybrid_vit_lite0."
 )
 
-ModelName = Annotated[str, typer.Option("--model", "-m", help=_MODEL_HELP, rich_help_panel=_PANEL)]
+ModelName = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=_PANEL)]
 OptionalModelName = Annotated[
     str | None,
-    typer.Option("--model", "-m", help=_MODEL_HELP, rich_help_panel=_PANEL, show_default=False),
+    typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=_PANEL, show_default=False),
 ]
 Weights = Annotated[
     str,
-    typer.Option(help='"default", "none" (random) or a .safetensors file.', rich_help_panel=_PANEL),
+    typer.Option(
+        help='"default", "none" (random), or a file: .safetensors, or .pth, .pt, .bin, .ckpt with '
+        "a state dict, of which no code runs.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 ImageSize = Annotated[
     str | None,
@@ -50,7 +60,8 @@ Taps = Annotated[
 ClassNames = Annotated[
     Path | None,
     typer.Option(
-        help="Text file with one class name a line, in the order of the logits.",
+        help="Text file with one class name a line, in the order of the logits; one name is "
+        "enough for one logit.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -58,7 +69,8 @@ OutputsKind = Annotated[
     str | None,
     typer.Option(
         "--outputs",
-        help="What the outputs mean: softmax (one class is true; the default), sigmoid "
+        help="What the outputs mean: softmax (one class is true; assumed unless the "
+        "configuration of the network says otherwise), sigmoid "
         "(independent findings), binary (one logit), softmax-probabilities, "
         "sigmoid-probabilities.",
         rich_help_panel=_PANEL,
@@ -74,6 +86,43 @@ NetworkOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the pixels in [0, 1]: 0.5, three numbers 0.485,0.456,0.406, or imagenet.",
+        rich_help_panel=_PIXELS,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(
+        help="Standard deviation: 0.5, three numbers, or imagenet.", rich_help_panel=_PIXELS
+    ),
+]
+InterpolationName = Annotated[
+    str | None,
+    typer.Option(
+        "--interpolation",
+        help="How photos are resized: nearest, bilinear, bicubic, lanczos.",
+        rich_help_panel=_PIXELS,
+    ),
+]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        help="256: the shorter side, then a centre crop; 256x320: exactly, then a centre crop; "
+        "squash: to the input size, whatever the photo's shape; pad: the whole photo, the rest "
+        "black.",
+        rich_help_panel=_PIXELS,
+    ),
+]
+CropShare = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the shorter side that the crop keeps, such as 0.875; instead of --resize.",
+        rich_help_panel=_PIXELS,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)]
 
 
@@ -86,24 +135,86 @@ def load_named_classifier(
     outputs: str | None,
     network_option: Sequence[str] | None,
     device: str,
+    mean: str | None = None,
+    std: str | None = None,
+    interpolation: str | None = None,
+    resize: str | None = None,
+    crop_share: float | None = None,
 ) -> Classifier:
-    """Load the classifier that the options describe.
+    """Load the classifier that the options describe, and say what its user should know of it.
 
     Raises:
         TtameError: as :func:`ttame.load_classifier`, and for options that cannot be read.
     """
     from ttame.classifiers.known_classifiers import load_classifier
 
-    return load_classifier(
+    classifier = load_classifier(
         model,
         weights,
         image_size=parse_size(image_size) if image_size else None,
+        preprocessing=_changes(mean, std, interpolation, resize, crop_share),
         taps=[name.strip() for name in taps.split(",")] if taps else None,
         class_names=read_class_names(class_names) if class_names else None,
-        outputs=outputs or "softmax",
+        outputs=outputs,
         network_options=parse_options(network_option or ()),
         device=choose_device(device),
     )
+    for notice in classifier.notices:
+        typer.echo(f"ttame: note: {printable(notice)}", err=True)
+    return classifier
+
+
+def _changes(
+    mean: str | None,
+    std: str | None,
+    interpolation: str | None,
+    resize: str | None,
+    crop_share: float | None,
+) -> PreprocessingChanges | None:
+    """What was typed of the preprocessing, or ``None``."""
+    from ttame.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+    from ttame.images.preprocessing_changes import PreprocessingChanges
+
+    if (mean, std, interpolation, resize, crop_share) == (None,) * 5:
+        return None
+    if "imagenet" in (mean, std):
+        mean, std = mean or "imagenet", std or "imagenet"
+    return PreprocessingChanges(
+        mean=_parse_three(mean, "--mean", IMAGENET_MEAN),
+        std=_parse_three(std, "--std", IMAGENET_STD),
+        interpolation=cast("Any", interpolation),
+        resize=_parse_resize(resize),
+        crop_share=crop_share,
+    )
+
+
+def _parse_three(
+    text: str | None, option: str, imagenet: tuple[float, float, float]
+) -> tuple[float, float, float] | None:
+    """Read ``0.5``, three numbers between commas, or ``imagenet``."""
+    if text is None or text == "imagenet":
+        return None if text is None else imagenet
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) == 1:
+        values *= 3
+    if len(values) != 3 or not all(math.isfinite(value) for value in values):
+        raise ClassifierError(
+            f"{option} {text!r}", allowed="0.5, three numbers 0.485,0.456,0.406, or imagenet"
+        )
+    red, green, blue = values
+    return red, green, blue
+
+
+def _parse_resize(text: str | None) -> int | tuple[int, int] | Literal["pad", "squash"] | None:
+    if text is None or text in ("pad", "squash"):
+        return cast("Literal['pad', 'squash'] | None", text)
+    sides = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip())
+    if not sides:
+        raise ClassifierError(f"--resize {text!r}", allowed="256, 256x320, squash or pad")
+    return (int(sides[1]), int(sides[2])) if sides[2] else int(sides[1])
 
 
 def parse_size(text: str) -> tuple[int, int]:

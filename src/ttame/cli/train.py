@@ -10,11 +10,16 @@ import typer
 
 from ttame.cli.network_options import (
     ClassNames,
+    CropShare,
     Device,
     ImageSize,
+    InterpolationName,
+    Mean,
     ModelName,
     NetworkOption,
     OutputsKind,
+    Resize,
+    Std,
     Taps,
     Weights,
     load_named_classifier,
@@ -63,6 +68,11 @@ def train(
     class_names: ClassNames = None,
     outputs: OutputsKind = None,
     network_option: NetworkOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: InterpolationName = None,
+    resize: Resize = None,
+    crop_share: CropShare = None,
     device: Device = "auto",
     **typed_settings: Any,
 ) -> None:
@@ -82,7 +92,19 @@ def train(
     if out is None:
         raise OutputError("no place to write", remedy="--out FOLDER")
     classifier = load_named_classifier(
-        model, weights, image_size, taps, class_names, outputs, network_option, device
+        model,
+        weights,
+        image_size,
+        taps,
+        class_names,
+        outputs,
+        network_option,
+        device,
+        mean,
+        std,
+        interpolation,
+        resize,
+        crop_share,
     )
     if find_learning_rate and resume:
         raise TrainingError(

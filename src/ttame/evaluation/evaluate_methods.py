@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
 from ttame.datasets.open_photos import open_photos
 from ttame.errors import EvaluationError, UnknownNameError
 from ttame.evaluation.evaluation_run import (
@@ -149,6 +149,7 @@ def evaluate(
         >>> [(method.name, method.scores["average_drop@50"].images) for method in found.methods]
         [('grad_cam', 8), ('random', 8)]
     """
+    refuse_other_than_classifier(classifier)
     if not methods:
         raise EvaluationError("no method to evaluate", remedy="--methods grad_cam,rise")
     chosen = known_protocol(protocol) if isinstance(protocol, str) else protocol

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
 from ttame.errors import ExplainerError, TapError, UnknownNameError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
@@ -120,6 +120,13 @@ def make_explainer(name: str, classifier: Classifier, **options: Any) -> Explain
         >>> make_explainer("grad_cam", classifier).card.title
         'Grad-CAM'
     """
+    if isinstance(classifier, str) and not isinstance(name, str):
+        raise ExplainerError(
+            "make_explainer with its arguments swapped",
+            allowed="make_explainer(method, classifier)",
+            remedy=f"make_explainer({classifier!r}, classifier)",
+        )
+    refuse_other_than_classifier(classifier)
     known = method_options(name)
     for option in options:
         if option not in known:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -14,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.errors import ClassifierError
+from ttame.images.crops_of_resized import crop_of_resized
+from ttame.images.library_transforms import processor_fields, timm_fields, torchvision_fields
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -23,9 +24,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGEST_RESIZED = 2**25
 """Pixels. Of photos that would be larger after resizing only the part that is cropped is resized:
 with a shorter side of 256, those that are 512 times as long as high."""
-
-_WIDEST_FILTER = 3
-"""Pixels that a filter looks to either side, Lanczos' own; of the larger grid when shrinking."""
 
 _PIL_FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -58,7 +56,8 @@ class Preprocessing:
     Attributes:
         input_size: (H, W) of the network's input in pixels.
         resize: an int resizes the shorter side to that many pixels and keeps the aspect ratio;
-            a pair resizes to exactly (H, W).
+            a pair resizes to exactly (H, W); ``"pad"`` makes the whole photo fit into
+            ``input_size``, and what is left over black.
         mean: per channel (red, green, blue), of pixels in [0, 1].
         std: per channel, positive.
         interpolation: how the photo is resized (antialiased, by Pillow).
@@ -73,7 +72,7 @@ class Preprocessing:
     """
 
     input_size: tuple[int, int]
-    resize: int | tuple[int, int]
+    resize: int | tuple[int, int] | Literal["pad"]
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     interpolation: Interpolation = "bilinear"
@@ -82,11 +81,9 @@ class Preprocessing:
         # Lists and arrays, as other libraries hold them, would not be hashable.
         for name in ("input_size", "mean", "std"):
             object.__setattr__(self, name, self._as_tuple(name))
-        if not isinstance(self.resize, int):
+        if not isinstance(self.resize, int) and self.resize != "pad":
             object.__setattr__(self, "resize", self._as_tuple("resize"))
-        sides = [*self.input_size]
-        sides += [self.resize] if isinstance(self.resize, int) else [*self.resize]
-        if min(sides) < 1:
+        if min(self.input_size + self.resized_sides()) < 1:
             raise ClassifierError(
                 f"preprocessing with input size {self.input_size} and resize {self.resize}",
                 allowed="sizes of at least 1 pixel",
@@ -100,6 +97,12 @@ class Preprocessing:
             raise ClassifierError(
                 f"interpolation {self.interpolation!r}", allowed=", ".join(_PIL_FILTERS)
             )
+
+    def resized_sides(self) -> tuple[int, ...]:
+        """The sides in pixels that ``resize`` names: one, two, or none with ``"pad"``."""
+        if isinstance(self.resize, int):
+            return (self.resize,)
+        return () if self.resize == "pad" else self.resize
 
     def _as_tuple(self, name: str) -> tuple[Any, ...]:
         value = getattr(self, name)
@@ -134,6 +137,70 @@ class Preprocessing:
             return cls(input_size=(size, size), resize=round(size * 8 / 7))
         height, width = size
         return cls(input_size=size, resize=(round(height * 8 / 7), round(width * 8 / 7)))
+
+    @classmethod
+    def from_torchvision(cls, transform: Any) -> Preprocessing:
+        """Read the evaluation transform that a network was trained with.
+
+        Args:
+            transform: of torchvision: ``Resize``, ``CenterCrop``, one that makes a tensor and
+                ``Normalize``, in a ``Compose`` (also of ``transforms.v2``); or the transform of
+                published weights, ``weights.transforms()``.
+
+        Raises:
+            ClassifierError: it does something else to a photo; the message names it.
+
+        Example:
+            >>> from torchvision import transforms as T
+            >>> transform = T.Compose([
+            ...     T.Resize((192, 192)), T.ToTensor(), T.Normalize([0.5] * 3, [0.5] * 3)])
+            >>> preprocessing = Preprocessing.from_torchvision(transform)
+            >>> preprocessing.resize, preprocessing.mean
+            ((192, 192), (0.5, 0.5, 0.5))
+        """
+        return cls(**torchvision_fields(transform))
+
+    @classmethod
+    def from_timm(cls, data_config: Mapping[str, Any]) -> Preprocessing:
+        """Read a data configuration of timm.
+
+        Args:
+            data_config: what ``timm.data.resolve_model_data_config(network)`` returns.
+
+        Raises:
+            ClassifierError: an entry is missing.
+
+        Example:
+            >>> config = {"input_size": (3, 224, 224), "crop_pct": 0.875, "crop_mode": "center",
+            ...           "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+            >>> Preprocessing.from_timm(config).resize
+            256
+        """
+        return cls(**timm_fields(data_config))
+
+    @classmethod
+    def from_processor(cls, image_processor: Any) -> Preprocessing:
+        """Read an image processor of transformers, by what it makes of plain photos.
+
+        Args:
+            image_processor: what ``AutoImageProcessor.from_pretrained(...)`` returns.
+
+        Raises:
+            ClassifierError: it makes something else than (3, H, W) of a photo, does not resize, or
+                reverses the channels.
+        """
+        fields, reversed_channels = processor_fields(image_processor)
+        if reversed_channels:
+            raise ClassifierError(
+                "an image processor that reverses the channels to blue, green, red",
+                remedy='ttame.load_classifier("hf/FOLDER"), which reverses them in the network',
+            )
+        if fields["input_size"] is None:
+            raise ClassifierError(
+                "an image processor that does not resize, so that the input size is unknown",
+                remedy="ttame.Preprocessing(input_size=..., resize=..., mean=..., std=...)",
+            )
+        return cls(**fields)
 
     def prepare(
         self, photo: Image.Image, *, crop_at: tuple[float, float] = (0.5, 0.5), flip: bool = False
@@ -252,17 +319,17 @@ class Preprocessing:
 
     def in_words(self) -> str:
         """One line for people: sizes, interpolation, mean and std."""
+        height, width = self.input_size
+        crop = f"centre crop {height}×{width}"
         if isinstance(self.resize, int):
             resize = f"shorter side to {self.resize}"
+        elif self.resize == "pad":
+            resize, crop = "the whole photo", f"padded with black to {height}×{width}"
         else:
             resize = f"resize to {self.resize[0]}×{self.resize[1]}"
-        height, width = self.input_size
         mean = ", ".join(f"{value:.3g}" for value in self.mean)
         std = ", ".join(f"{value:.3g}" for value in self.std)
-        return (
-            f"{resize} ({self.interpolation}), centre crop {height}×{width}, "
-            f"mean ({mean}), std ({std})"
-        )
+        return f"{resize} ({self.interpolation}), {crop}, mean ({mean}), std ({std})"
 
     def _resized_and_cropped(
         self, picture: Image.Image, method: Image.Resampling, crop_at: tuple[float, float]
@@ -275,13 +342,16 @@ class Preprocessing:
         if size[0] * size[1] <= max(LARGEST_RESIZED, 16 * crop_height * crop_width):
             # PIL pads with black where the box leaves the picture.
             return picture.resize(size, method).crop(crop)
-        return _crop_of_resized(picture, size, crop, method)
+        return crop_of_resized(picture, size, crop, method)
 
     def _resized_size(self, photo_size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) of the photo after resizing."""
+        width, height = photo_size
+        if self.resize == "pad":
+            scale = min(self.input_size[0] / height, self.input_size[1] / width)
+            return max(1, round(width * scale)), max(1, round(height * scale))
         if not isinstance(self.resize, int):
             return self.resize[1], self.resize[0]
-        width, height = photo_size
         # The longer side is truncated, as torchvision and timm do.
         if width <= height:
             return self.resize, max(1, int(self.resize * height / width))
@@ -299,36 +369,6 @@ class Preprocessing:
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return _statistics(self.mean, self.std, like.dtype, like.device)
-
-
-def _crop_of_resized(
-    picture: Image.Image,
-    size: tuple[int, int],
-    crop: tuple[int, int, int, int],
-    method: Image.Resampling,
-) -> Image.Image:
-    """``picture.resize(size, method).crop(crop)`` without ever holding the resized picture.
-
-    The same but for rounding: Pillow then takes fractions of a pixel in single precision.
-    """
-    seen = (max(0, crop[0]), max(0, crop[1]), min(size[0], crop[2]), min(size[1], crop[3]))
-    across, down = picture.width / size[0], picture.height / size[1]
-    box = (seen[0] * across, seen[1] * down, seen[2] * across, seen[3] * down)
-    # What the filters reach beyond the box; cut out first, so that places stay small numbers.
-    reach = [math.ceil(_WIDEST_FILTER * max(1.0, scale)) + 1 for scale in (across, down)]
-    near = (
-        max(0, math.floor(box[0]) - reach[0]),
-        max(0, math.floor(box[1]) - reach[1]),
-        min(picture.width, math.ceil(box[2]) + reach[0]),
-        min(picture.height, math.ceil(box[3]) + reach[1]),
-    )
-    part = picture.crop(near)
-    place = (box[0] - near[0], box[1] - near[1], box[2] - near[0], box[3] - near[1])
-    place = (place[0], place[1], min(place[2], part.width), min(place[3], part.height))
-    shown = part.resize((seen[2] - seen[0], seen[3] - seen[1]), method, box=place)
-    padded = Image.new(picture.mode, (crop[2] - crop[0], crop[3] - crop[1]))
-    padded.paste(shown, (seen[0] - crop[0], seen[1] - crop[1]))
-    return padded
 
 
 def _crop_start(slack: int, position: float) -> int:

@@ -8,13 +8,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ttame.errors import ClassifierError, TtameError
 from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.frozen_network import frozen
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import first_tensor, running_eagerly, uncompiled, watching
+from ttame.networks.network_failure import NetworkFailedError, failure
 from ttame.signal_handlers import raised_by_signal_handler
+
+_USUAL_SIDES = (224, 256, 299, 384, 32, 28, 64, 512)
+"""Pixels, on which a network is tried that fails on others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +111,7 @@ def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTra
         ClassifierError: the network fails on such an input, or its output is not (B, N).
     """
     network = uncompiled(network)
+    _refuse_without_weights(network)
     runs: dict[str, list[LayerRun]] = {}
     finished = 0
 
@@ -121,7 +127,12 @@ def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTra
 
     layers = [(module, noter(name)) for name, module in network.named_modules() if name]
     with frozen(network), torch.no_grad(), watching(layers):
-        output = run_network(network, blank_image(network, image_size))
+        try:
+            output = run_network(network, blank_image(network, image_size))
+        except NetworkFailedError as problem:
+            raise NetworkFailedError(
+                problem.problem, remedy=what_helps(network, image_size, problem)
+            ) from problem.__cause__
     records = [_record(network, name, seen) for name, seen in runs.items()]
     in_order = sorted(records, key=lambda record: record.order)
     spoken_of = tuple(record for record in in_order if len(record.shape) >= 2)
@@ -132,6 +143,51 @@ def _record(network: nn.Module, name: str, runs: list[LayerRun]) -> LayerRecord:
     module = network.get_submodule(name)
     is_leaf = next(module.children(), None) is None
     return LayerRecord(name, type(module).__name__, tuple(runs), is_leaf)
+
+
+def _refuse_without_weights(network: nn.Module) -> None:
+    if any(is_lazy(parameter) for parameter in [*network.parameters(), *network.buffers()]):
+        raise ClassifierError(
+            "a network with lazy layers, whose weights do not exist yet",
+            allowed="a network that has run, or whose weights were loaded",
+            remedy="network(images) once before",
+        )
+
+
+def what_helps(network: nn.Module, image_size: tuple[int, int], problem: Exception) -> str:
+    """What to do about a network that fails on blank images, where it was tried and found to help.
+
+    Args:
+        network: frozen.
+        image_size: (H, W) on which it failed.
+        problem: how it failed.
+
+    Returns:
+        One clause; empty where nothing is known to help.
+    """
+    cause = problem.__cause__ or problem
+    if isinstance(cause, TypeError) and "required positional argument" in str(cause):
+        return "a module around it whose forward(images) fills in the other arguments"
+    first = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
+    channels = 3 if first is None else first.in_channels
+    blank = blank_image(network, image_size)
+    if channels != 3 and _runs(network, blank.new_zeros(1, channels, *image_size)):
+        return (
+            f"a module in front that makes {channels} channels of red, green and blue, since this "
+            f"network takes {channels}"
+        )
+    for side in _USUAL_SIDES:
+        if (side, side) != image_size and _runs(network, blank.new_zeros(1, 3, side, side)):
+            return f"preprocessing with input size {side} (--image-size {side}), on which it runs"
+    return ""
+
+
+def _runs(network: nn.Module, images: Tensor) -> bool:
+    try:
+        run_network(network, images)
+    except ClassifierError:
+        return False
+    return True
 
 
 def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:
@@ -174,18 +230,15 @@ def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> 
     except Exception as problem:  # the network is the user's code and may raise anything
         if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
             raise
-        reason = first_line(problem)
-        raise ClassifierError(
-            f"{type(network).__name__} failed on input of shape {tuple(images.shape)}: {reason}",
-            remedy="another preprocessing.input_size",
-        ) from problem
+        raise failure(network, images, problem) from problem
     return logits_of(output, len(images) if rows is None else rows, type(network).__name__)
 
 
 def logits_of(output: Any, batch_size: int, network_name: str) -> Tensor:
     """Find the (B, C) logits in what a network returned.
 
-    A tensor is taken as it is; of an object or mapping with ``logits``, those.
+    A tensor is taken as it is; of an object or mapping with ``logits``, those. (B,) numbers are
+    taken as (B, 1).
 
     Raises:
         ClassifierError: there are no (B, C) logits in it.
@@ -195,6 +248,9 @@ def logits_of(output: Any, batch_size: int, network_name: str) -> Tensor:
         logits = output.get("logits", output)
     elif not isinstance(output, Tensor):
         logits = getattr(output, "logits", output)
+    if isinstance(logits, Tensor) and logits.shape in ((batch_size,), (1,) * 0) and batch_size:
+        # One number for each image: (B,), or a lone number where squeeze took the batch away too.
+        logits = logits.reshape(-1, 1)
     fits = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == batch_size
     if not fits or not logits.is_floating_point():
         if isinstance(logits, Tensor):

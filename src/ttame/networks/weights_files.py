@@ -1,4 +1,4 @@
-"""Reading weights without ever unpickling, and recognising them again."""
+"""Reading weights without running code of theirs, and recognising them again."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from ttame.errors import WeightsError
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.tensor_files import opened_tensors, read_tensors
-
-_PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar"})
+from ttame.networks.torch_files import TORCH_SUFFIXES, FoundWeights, read_torch_file
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -33,26 +32,48 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         raise _unreadable(path, problem) from problem
 
 
+def read_network_weights(path: Path | str) -> FoundWeights:
+    """Read the weights of a network: a safetensors file, or one of ``torch.save``.
+
+    Which of them a file is, its first bytes say, except that one which is called ``.safetensors``
+    must be one.
+
+    Raises:
+        WeightsError: no such file, a broken one, or one that would need to run code.
+    """
+    path = _regular_file(path)
+    named_torch = path.suffix.lower() in TORCH_SUFFIXES
+    if path.suffix.lower() == ".safetensors" or not (named_torch or _starts_like_a_pickle(path)):
+        return FoundWeights(read_weights(path))
+    return read_torch_file(path)
+
+
 def checked_weights_file(path: Path | str) -> Path:
     """The path, if it is a regular file and not a pickle.
 
     Raises:
         WeightsError: it is not.
     """
+    path = _regular_file(path)
+    if path.suffix.lower() in TORCH_SUFFIXES or _starts_like_a_pickle(path):
+        raise WeightsError(
+            f"{path} is a pickle, which could run code when it is opened",
+            allowed="a .safetensors file",
+            remedy="safetensors.torch.save_file(network.state_dict(), 'weights.safetensors') "
+            "where you trust the file",
+        )
+    return path
+
+
+def _regular_file(path: Path | str) -> Path:
     path = Path(path)
     if not os.path.isfile(path):  # unlike Path.is_file, also of a name that no file can have
         problem = "do not exist"
         if os.path.exists(path):
             problem = "are a folder" if path.is_dir() else "are a device or a pipe, not a file"
         raise WeightsError(
-            f"weights {path} {problem}", allowed='"default", "none", or a .safetensors file'
-        )
-    if path.suffix.lower() in _PICKLE_SUFFIXES or _starts_like_a_pickle(path):
-        raise WeightsError(
-            f"{path} is a pickle, which could run code when it is opened",
-            allowed="a .safetensors file",
-            remedy="safetensors.torch.save_file(network.state_dict(), 'weights.safetensors') "
-            "where you trust the file",
+            f"weights {path} {problem}",
+            allowed='"default", "none", or a file: .safetensors, .pth, .pt, .bin, .ckpt',
         )
     return path
 
@@ -125,8 +146,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
         raise WeightsError(
             f"{name} are weights of another architecture than {type(network).__name__} "
             f"({'; '.join(problems)})",
-            remedy="the name of the network they were trained for"
-            + (', or network_options={"num_classes": N}' if reshaped and not missing else ""),
+            remedy="the name of the network they were trained for",
         )
     other = [key for key in own if key in weights and _kind(own[key]) != _kind(weights[key])]
     if other:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
 from ttame.datasets.prepared_images import PreparedBatch
-from ttame.errors import NonFiniteLossError, TrainingError
+from ttame.errors import NonFiniteLossError, TrainingError, UnknownNameError
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
@@ -36,6 +38,7 @@ def train_explainer(
     resume: bool = False,
     overwrite: bool = False,
     watch: Watch | None = None,
+    **typed: Any,
 ) -> AttentionExplainer:
     """Train an attention head for a classifier, and save it.
 
@@ -54,6 +57,7 @@ def train_explainer(
         overwrite: train anew even if ``folder`` holds something. An explainer there stays until
             the new one is complete; the new training is done in its sub-folder ``unfinished``.
         watch: called after every optimiser step.
+        **typed: nothing; a setting that stands here is refused with the place where it belongs.
 
     Returns:
         The trained explainer, which :func:`ttame.load_explainer` also loads from ``folder``.
@@ -61,8 +65,8 @@ def train_explainer(
     Raises:
         DatasetError: no readable images.
         OutputError: the folder exists, or cannot be written.
-        TrainingError: settings that do not fit the data or the processes; a network instead of
-            a classifier.
+        TrainingError: settings that do not fit the data or the processes.
+        ClassifierError: a network instead of a classifier.
         ExplainerError: a method that does not fit the classifier, or a network through which no
             gradient goes.
         ResumeError: the checkpoint belongs to a run with other settings, images or weights.
@@ -87,18 +91,35 @@ def train_explainer(
         >>> explainer(torch.zeros(2, 3, 32, 32), "all").maps.shape
         torch.Size([2, 5, 16, 16])
     """
-    if not isinstance(classifier, Classifier) or not isinstance(settings, TrainingSettings):
-        raise TrainingError(
-            f"a {type(classifier).__name__} as classifier and a {type(settings).__name__} as "
-            "settings",
-            allowed="a ttame.Classifier around the network, and ttame.training_settings(...)",
-        )
+    _refuse_other_arguments(classifier, settings, typed)
     # Notebooks switch gradients off for good.
     with differentiating(), noticing_lost_processes():
         run = prepare_run(
             classifier, data, Path(folder), settings, resume=resume, overwrite=overwrite
         )
         return _train(run, settings, watch)
+
+
+def _refuse_other_arguments(classifier: object, settings: object, typed: Mapping[str, Any]) -> None:
+    if typed:
+        name, value = next(iter(typed.items()))
+        known = {field.name for field in dataclasses.fields(TrainingSettings)}
+        if name not in known:
+            raise UnknownNameError.of("argument or setting", name, known)
+        raise TrainingError(
+            f"{name}={value!r:.60} of train_explainer, which is a setting",
+            remedy="train_explainer(classifier, data, folder, "
+            f"ttame.training_settings({name}={value!r:.60}))",
+        )
+    if not isinstance(settings, TrainingSettings):
+        raise TrainingError(
+            f"a {type(settings).__name__} as settings",
+            allowed="ttame.training_settings(...)",
+            remedy=f"ttame.training_settings({settings!r:.60})"
+            if isinstance(settings, str)
+            else "",
+        )
+    refuse_other_than_classifier(classifier)
 
 
 def _train(run: TrainingRun, settings: TrainingSettings, watch: Watch | None) -> AttentionExplainer:

@@ -10,12 +10,13 @@ from tests.classifiers.sources.photos import tall_photo, wide_photo
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.classifiers.sources import torchvision_models
 from ttame.errors import ClassifierError, WeightsError
+from ttame.images.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize("name", ["resnet50", "vit_b_16", "inception_v3", "swin_v2_t", "vit_l_16"])
 def test_preprocessing_is_the_librarys(name: str) -> None:
     published = torchvision.models.get_model_weights(name).DEFAULT
-    preprocessing = torchvision_models._preprocessing(published)
+    preprocessing = Preprocessing.from_torchvision(published.transforms())
     for photo in (wide_photo(), tall_photo()):
         expected = published.transforms()(photo)
         torch.testing.assert_close(preprocessing.prepare(photo), expected, atol=1e-6, rtol=0)

@@ -153,7 +153,9 @@ def test_a_folder_does_not_run_code_but_its_user_may(
     assert saved["classifier"]["recipe"]["network_options"] == options
     with pytest.raises(ExplainerFolderError, match="'trust_remote_code', which only you") as caught:
         load_explainer(tmp_path / "saved")
-    assert "network_options={...}" in str(caught.value) and "\n" not in str(caught.value)
+    assert "--network-option trust_remote_code=true" in str(caught.value) and "\n" not in str(
+        caught.value
+    )
     # Also without the option, although the class is known to this process by now.
     (strange_network / "strange.py").write_text(EVIL_CODE.replace('"ran"', '"ran again"'))
     set_recipe(tmp_path / "saved", network_options={})
@@ -208,7 +210,10 @@ def test_the_command_that_the_message_names_works(
     Image.new("RGB", (64, 64), "red").save(tmp_path / "photo.png")
     recipe = json.loads((stranger / "config.json").read_text())["classifier"]["recipe"]
     set_recipe(stranger, network_options={"num_classes": 2, "zero_init_last": True})
-    with pytest.raises(ExplainerFolderError, match="--model NAME --network-option NAME=VALUE"):
+    with pytest.raises(
+        ExplainerFolderError,
+        match="--network-option num_classes=2 --network-option zero_init_last=true",
+    ):
         load_explainer(stranger)
     typed = ["--model", recipe["name"], "--weights", recipe["weights"], "--image-size", "64"]
     typed += ["--network-option", "num_classes=2", "--network-option", "zero_init_last=true"]
@@ -258,8 +263,13 @@ def test_the_command_that_the_message_names_works(
         ("hf/somebody/network", {"proxies": {}}, "'proxies'"),
         ("hf/somebody/network", {"adapter_kwargs": {}}, "'adapter_kwargs'"),
         ("hf/somebody/network", {"auto_map": {}}, "'auto_map'"),
-        ("timm/local-dir:/tmp", {}, "classifier 'timm/local-dir:/tmp'"),
-        ("timm/hf-hub:evil/network", {}, "classifier 'timm/hf-hub:evil/network'"),
+        ("timm/hf-hub:../x", {}, r"classifier 'timm/hf-hub:\.\./x'"),
+        ("timm/local-dir:network", {}, "classifier 'timm/local-dir:network'"),
+        ("timm/https://example.org/x", {}, "classifier 'timm/https"),
+        ("package.module:build", {}, "classifier 'package.module:build'"),
+        ("/tmp/network.py:build", {}, "classifier '/tmp/network.py:build'"),
+        ("network.py:build", {}, "classifier 'network.py:build'"),
+        ("python/x", {}, "classifier 'python/x'"),
         ("timm/../x", {}, r"classifier 'timm/\.\./x'"),
         ("hf/../x", {}, r"classifier 'hf/\.\./x'"),
         ("hf/~/x", {}, "classifier 'hf/~/x'"),

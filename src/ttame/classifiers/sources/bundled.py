@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -17,6 +18,7 @@ from ttame.classifiers.sources.hybrid_vit import STEM, build_hybrid_vit
 from ttame.classifiers.sources.network_source import (
     LoadedNetwork,
     imagenet_class_names,
+    said_preprocessing,
     with_image_size,
 )
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
@@ -41,8 +43,8 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     """
     _check_image_size(recipe)
     loaded = BUNDLED[recipe.name](recipe)
-    preprocessing = with_image_size(loaded.preprocessing, recipe.image_size)
-    return LoadedNetwork(loaded.network, preprocessing, loaded.class_names)
+    preprocessing = with_image_size(said_preprocessing(recipe.name, loaded), recipe.image_size)
+    return dataclasses.replace(loaded, preprocessing=preprocessing)
 
 
 def _check_image_size(recipe: ClassifierRecipe) -> None:

@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttame.classifiers.recipe_rules import LONGEST_SIDE, MOST_CLASSES, TIMM_OPTIONS, check_options
+from ttame.classifiers.recipe_rules import (
+    MOST_CLASSES,
+    asks_for,
+    check_timm_configuration,
+)
 from ttame.classifiers.sources.timm_models import names as timm_names
 from ttame.errors import ClassifierError
 
@@ -40,15 +44,16 @@ def refuse_code(described: Mapping[str, Any], name: str) -> None:
     for table in _tables(described):
         for entry in ("attn_implementation", "_attn_implementation", "experts_implementation"):
             if entry in table and table[entry] not in _ATTENTION:
-                raise _asks_for(name, entry, "eager or sdpa")
+                raise asks_for(name, entry, "eager or sdpa")
         for entry in ("quantization_config", "use_kernels", "kernel_config"):
             if table.get(entry):
-                raise _asks_for(name, entry, "none")
+                raise asks_for(name, entry, "none")
     if described.get("model_type") == "timm_wrapper":
-        _check_wrapped(described, name)
+        # A network of timm in the clothes of transformers: the same rules as for timm.
+        check_timm_configuration(described, name, timm_names())
     classes = described.get("num_labels")
     if classes is not None and not (isinstance(classes, int) and 0 <= classes <= MOST_CLASSES):
-        raise _asks_for(name, "num_labels", f"a whole number up to {MOST_CLASSES}")
+        raise asks_for(name, "num_labels", f"a whole number up to {MOST_CLASSES}")
 
 
 def _tables(table: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -70,53 +75,3 @@ def _refuse_own_code(described: Mapping[str, Any], name: str) -> None:
             remedy="--network-option trust_remote_code=true, or in Python network_options="
             '{"trust_remote_code": True}, once you have read that code',
         )
-
-
-def _check_wrapped(described: Mapping[str, Any], name: str) -> None:
-    """A network of timm in the clothes of transformers: the same rules as for timm."""
-    architecture = described.get("architecture")
-    if not isinstance(architecture, str) or architecture.partition(".")[0] not in timm_names():
-        raise _asks_for(name, "architecture", "the name of a timm network")
-    arguments = described.get("model_args") or {}
-    if not isinstance(arguments, Mapping):
-        raise _asks_for(name, "model_args", "a table")
-    check_options(arguments, TIMM_OPTIONS)
-    pretrained = described.get("pretrained_cfg") or {}
-    if not isinstance(pretrained, Mapping):
-        raise _asks_for(name, "pretrained_cfg", "a table")
-    refuse_huge_pictures(pretrained, name)
-
-
-def refuse_huge_pictures(processor: Mapping[str, Any], name: str) -> None:
-    """Refuse an image processor that makes pictures which do not fit into memory.
-
-    Args:
-        processor: its entries.
-        name: of the network, for messages.
-
-    Raises:
-        ClassifierError: names the entry.
-
-    Example:
-        >>> refuse_huge_pictures({"size": {"height": 224, "width": 224}}, "hf/mine")
-        >>> try:
-        ...     refuse_huge_pictures({"size": {"height": 10**6, "width": 224}}, "theirs")
-        ... except ClassifierError as problem:
-        ...     problem.allowed
-        'sides up to 4096'
-    """
-    for entry in ("size", "crop_size", "pad_size", "input_size", "test_input_size"):
-        value = processor.get(entry)
-        if isinstance(value, Mapping):
-            value = list(value.values())
-        sides = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(side, int | float) and not side <= LONGEST_SIDE for side in sides):
-            raise _asks_for(name, entry, f"sides up to {LONGEST_SIDE}")
-
-
-def _asks_for(name: str, entry: str, allowed: str) -> ClassifierError:
-    return ClassifierError(
-        f"{name} asks for {entry} in its configuration, which ttame does not follow",
-        allowed=allowed,
-        remedy="loading it yourself, and ttame.Classifier(network, preprocessing=...)",
-    )

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from torch import nn
 
+from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.errors import ClassifierError
+from ttame.features.tap_names import Tap
 from ttame.images.preprocessing import Preprocessing
+from ttame.outputs import Outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,13 +21,49 @@ class LoadedNetwork:
 
     Attributes:
         network: maps (B, 3, H, W) to logits.
-        preprocessing: the one that belongs to its weights.
+        preprocessing: the one that belongs to its weights, or ``None`` if nothing says it.
         class_names: in the order of the logits, or ``None`` if the library has none.
+        outputs: what the outputs mean, or ``None`` if nothing says it.
+        outputs_reason: what says it, in a few words.
+        taps: where features are read; chosen automatically if ``None``.
     """
 
     network: nn.Module
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...] | None
+    preprocessing: Preprocessing | None
+    class_names: tuple[str, ...] | None = None
+    outputs: Outputs | str | None = None
+    outputs_reason: str = ""
+    taps: Sequence[str | Tap] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSource:
+    """Where networks come from.
+
+    Attributes:
+        load: builds the network of a recipe. Weights of a file are loaded afterwards, so that it
+            only has to tell ``"default"`` from the others.
+        class_count_option: the network option that sets how many classes the network has, or
+            ``None`` if there is none.
+    """
+
+    load: Callable[[ClassifierRecipe], LoadedNetwork]
+    class_count_option: str | None = None
+
+
+def said_preprocessing(name: str, loaded: LoadedNetwork) -> Preprocessing:
+    """The preprocessing of a network whose source must know it.
+
+    Raises:
+        ClassifierError: it does not.
+    """
+    if loaded.preprocessing is None:
+        raise ClassifierError(
+            f"{name} does not say how its pixels are prepared",
+            remedy="--image-size, --mean and --std, as it was trained (--mean imagenet for the "
+            "usual ones), or in Python preprocessing=ttame.Preprocessing(...)",
+        )
+    return loaded.preprocessing
 
 
 def with_image_size(
@@ -37,8 +79,10 @@ def with_image_size(
         return preprocessing
     down = image_size[0] / preprocessing.input_size[0]
     across = image_size[1] / preprocessing.input_size[1]
-    resize: int | tuple[int, int]
-    if isinstance(preprocessing.resize, int):
+    resize: int | tuple[int, int] | Literal["pad"]
+    if preprocessing.resize == "pad":
+        resize = "pad"
+    elif isinstance(preprocessing.resize, int):
         # The shorter side must still cover the larger side of the crop's change.
         resize = round(preprocessing.resize * max(down, across))
     else:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
-import math
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.recipe_rules import check_timm_configuration
+from ttame.classifiers.sources import timm_folders
 from ttame.classifiers.sources.connection import hub_without_retries
 from ttame.classifiers.sources.network_source import (
     LoadedNetwork,
@@ -20,6 +24,8 @@ from ttame.classifiers.sources.network_source import (
 from ttame.errors import ClassifierError, UnknownNameError, WeightsError
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.network_trace import first_line
+from ttame.networks.weights_files import load_weights, read_network_weights
+from ttame.networks.weights_fit import without_prefixes
 
 
 @functools.cache
@@ -34,7 +40,8 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     """Build a timm network; with weights ``"default"`` download its default ones.
 
     Args:
-        recipe: its name may carry a tag after a dot, ``timm/resnet50.a1_in1k``.
+        recipe: its name may carry a tag after a dot, ``timm/resnet50.a1_in1k``, or be a place,
+            ``timm/hf-hub:REPOSITORY`` or ``timm/local-dir:FOLDER``.
 
     Raises:
         UnknownNameError: no such network.
@@ -43,14 +50,54 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     """
     _refuse_pickles(recipe)
     name = recipe.name.partition("/")[2]
+    if timm_folders.is_place(name):
+        return _load_place(name, recipe)
     if name.partition(".")[0] not in names():
         bare = name.partition(".")[0]
         raise UnknownNameError.of("timm network", bare, names())
-    network = _build(name, recipe)
-    preprocessing = _preprocessing(network)
-    if recipe.image_size:
-        preprocessing = with_image_size(preprocessing, recipe.image_size)
+    return _as_loaded(_build(name, recipe), recipe)
+
+
+def _as_loaded(network: nn.Module, recipe: ClassifierRecipe) -> LoadedNetwork:
+    preprocessing = with_image_size(_preprocessing(network), recipe.image_size)
     return LoadedNetwork(network, preprocessing, _class_names(network))
+
+
+def load_folder(folder: Path, recipe: ClassifierRecipe) -> LoadedNetwork:
+    """Load the network of a folder that timm's ``save_for_hf`` wrote.
+
+    Raises:
+        WeightsError: there are no weights, or they do not fit.
+        ClassifierError: its configuration asks for more than plain options.
+    """
+    return _load_place(f"{timm_folders.ON_DISK}{folder}", recipe)
+
+
+def _load_place(name: str, recipe: ClassifierRecipe) -> LoadedNetwork:
+    """A network whose configuration somebody wrote: it may say what a recipe from a file may."""
+    own = recipe.weights == "default"
+    found = timm_folders.open_place(name, with_weights=own)
+    check_timm_configuration(found.described, recipe.name, names())
+    # timm reads nothing but the configuration; the weights are read here, as any others are.
+    without = dataclasses.replace(recipe, weights="none")
+    network = _build(f"{timm_folders.ON_DISK}{found.folder}", without)
+    if own and found.weights is not None:
+        weights = read_network_weights(found.weights).tensors
+        load_weights(network, without_prefixes(weights, network), f"{found.weights}")
+    loaded = _as_loaded(network, recipe)
+    return dataclasses.replace(loaded, class_names=_label_names(found.described, network))
+
+
+def _label_names(described: Mapping[str, Any], network: nn.Module) -> tuple[str, ...] | None:
+    """The names in the configuration, if there is one for each class."""
+    inside = described.get("pretrained_cfg")
+    held = described.get("label_names") or (
+        inside.get("label_names") if isinstance(inside, Mapping) else None
+    )
+    if not isinstance(held, list | tuple):
+        return _class_names(network)
+    named = tuple(str(name) for name in held)
+    return named if len(named) == network.num_classes else None
 
 
 def _refuse_pickles(recipe: ClassifierRecipe) -> None:
@@ -59,7 +106,7 @@ def _refuse_pickles(recipe: ClassifierRecipe) -> None:
         if recipe.network_options.get(option) is not None:
             raise ClassifierError(
                 f"network option {option} of {recipe.name}, which may open a pickle",
-                allowed="weights from timm itself, or a .safetensors file",
+                allowed="weights from timm itself, or a file of weights",
                 remedy="weights=FILE (--weights FILE)",
             )
 
@@ -86,7 +133,7 @@ def _build(name: str, recipe: ClassifierRecipe) -> nn.Module:
                 break
             raise WeightsError(
                 f"the weights of {recipe.name} cannot be loaded ({_reason(problem)})",
-                remedy='a connection, weights="none", or weights=PATH to a .safetensors file',
+                remedy='a connection, weights="none", or weights=PATH to a file',
             ) from problem
     assert refusal is not None
     raise ClassifierError(
@@ -114,21 +161,15 @@ def _reason(problem: Exception) -> str:
     return first_line(problem)
 
 
+def configured_preprocessing(network: nn.Module) -> Preprocessing | None:
+    """What a network that timm built says of its pixels; ``None`` for any other network."""
+    return _preprocessing(network) if hasattr(network, "pretrained_cfg") else None
+
+
 def _preprocessing(network: nn.Module) -> Preprocessing:
     from timm.data import resolve_model_data_config
 
-    config = resolve_model_data_config(network)
-    height, width = config["input_size"][-2:]
-    scaled = (math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"]))
-    keeps_aspect = config["crop_mode"] != "squash" and height == width
-    interpolation = config["interpolation"]
-    return Preprocessing(
-        input_size=(height, width),
-        resize=scaled[0] if keeps_aspect else scaled,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        interpolation="bilinear" if interpolation == "random" else interpolation,
-    )
+    return Preprocessing.from_timm(resolve_model_data_config(network))
 
 
 def _class_names(network: nn.Module) -> tuple[str, ...] | None:

@@ -53,7 +53,9 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     network = _build(name, options)
     if recipe.weights == "default":
         _load_published(network, published, recipe)
-    preprocessing = with_image_size(_preprocessing(published), recipe.image_size)
+    preprocessing = with_image_size(
+        Preprocessing.from_torchvision(published.transforms()), recipe.image_size
+    )
     categories = tuple(published.meta["categories"])
     fits = options.get("num_classes", len(categories)) == len(categories)
     return LoadedNetwork(network, preprocessing, categories if fits else None)
@@ -78,7 +80,7 @@ def _load_published(network: nn.Module, published: Any, recipe: ClassifierRecipe
     import torchvision.models
     from torchvision.models.vision_transformer import interpolate_embeddings
 
-    remedy = 'a connection, weights="none", or weights=PATH to a .safetensors file'
+    remedy = 'a connection, weights="none", or weights=PATH to a file'
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
     if not cached.is_file() and not is_reachable(published.url):
         raise WeightsError(
@@ -108,15 +110,3 @@ def _load_published(network: nn.Module, published: Any, recipe: ClassifierRecipe
             f"the published weights of {recipe.name} do not fit {dict(recipe.network_options)}",
             remedy='weights="none"',
         ) from problem
-
-
-def _preprocessing(published: Any) -> Preprocessing:
-    transforms = published.transforms()
-    crop, resize = transforms.crop_size[0], transforms.resize_size
-    return Preprocessing(
-        input_size=(crop, crop),
-        resize=resize[0] if len(resize) == 1 else tuple(resize),
-        mean=tuple(transforms.mean),
-        std=tuple(transforms.std),
-        interpolation=transforms.interpolation.value,
-    )

@@ -9,30 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.recipe_rules import refuse_huge_pictures
+from ttame.classifiers.sources import timm_folders, timm_models
 from ttame.classifiers.sources.connection import hub_without_retries
-from ttame.classifiers.sources.foreign_configuration import (
-    refuse_code,
-    refuse_huge_pictures,
-)
+from ttame.classifiers.sources.foreign_configuration import refuse_code
 from ttame.classifiers.sources.network_source import LoadedNetwork, with_image_size
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
-from ttame.images.preprocessing import Interpolation, Preprocessing
+from ttame.images.library_transforms import processor_fields
+from ttame.images.preprocessing import Preprocessing
 from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.network_trace import first_line
 from ttame.signal_handlers import raised_by_signal_handler
-
-_PIL_FILTER_NAMES: dict[int, Interpolation] = {
-    0: "nearest",
-    1: "lanczos",
-    2: "bilinear",
-    3: "bicubic",
-}
-
 
 _FOLDER = "a folder with config.json and model.safetensors"
 _PROCESSOR = "preprocessor_config.json"
@@ -57,12 +47,15 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
         ClassifierError: the repository holds no image classifier, or does not say how pixels are
             normalised for its weights.
     """
+    place = _existing_place(recipe.name.partition("/")[2])
+    on_disk = os.path.isdir(place)
+    if on_disk and timm_folders.is_timm_folder(Path(place)):
+        return timm_models.load_folder(Path(place), recipe)
     try:
         import transformers  # noqa: F401
     except ImportError as problem:
         raise MissingExtraError.of("transformers", "transformers", "hf/ networks") from problem
-    place = _existing_place(recipe.name.partition("/")[2])
-    if os.path.isdir(place):
+    if on_disk:
         if not (Path(place) / "config.json").is_file():
             raise WeightsError(f"folder {place} holds no config.json", allowed=_FOLDER)
         return _load(place, recipe, "")
@@ -79,9 +72,32 @@ def _load(place: str, recipe: ClassifierRecipe, connection: str) -> LoadedNetwor
         network = _network(place, config, recipe)
     if channels_reversed:
         network.register_forward_pre_hook(_reverse_channels)
+    outputs, reason = _outputs(config, recipe)
     return LoadedNetwork(
-        network, with_image_size(preprocessing, recipe.image_size), _class_names(config)
+        network,
+        with_image_size(preprocessing, recipe.image_size),
+        _class_names(config),
+        outputs,
+        reason,
     )
+
+
+def _outputs(config: Any, recipe: ClassifierRecipe) -> tuple[str | None, str]:
+    """What the configuration says of the outputs, and where it says it."""
+    kind = getattr(config, "problem_type", None)
+    if kind == "regression":
+        raise ClassifierError(
+            f"{recipe.name} is a regression (problem_type in its configuration): its outputs are "
+            "measured values, not scores of classes",
+            allowed="a classifier",
+            remedy="--network-option problem_type=single_label_classification, if it was written "
+            "there by mistake",
+        )
+    if kind == "multi_label_classification":
+        return "sigmoid", f"problem_type in its configuration is {kind}"
+    if kind == "single_label_classification":
+        return "softmax", f"problem_type in its configuration is {kind}"
+    return None, ""
 
 
 @contextlib.contextmanager
@@ -186,35 +202,21 @@ def _preprocessing(place: str, config: Any, recipe: ClassifierRecipe) -> tuple[P
     try:
         processor = AutoImageProcessor.from_pretrained(place, trust_remote_code=_is_trusted(recipe))
         refuse_huge_pictures(processor.to_dict(), recipe.name)
-        black, red, white = (_process(processor, colour) for colour in ("black", "red", "white"))
+        fields, channels_reversed = processor_fields(processor)
     except ClassifierError:
         raise
     except Exception as problem:  # no processor, or one for another kind of input
         if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
             raise
+        if recipe.preprocessing is not None:
+            return recipe.preprocessing, False
         if recipe.weights != "none":
             raise _no_normalisation(place, recipe, problem) from problem
         own_size = _configured_size(config)
         return Preprocessing(own_size, own_size, (0.5,) * 3, (0.5,) * 3), False
-    # Rescaling, offsets and normalisation together are one straight line per channel.
-    middle = (0, slice(None), black.shape[2] // 2, black.shape[3] // 2)
-    at_black, at_white = black[middle].double(), white[middle].double()
-    std = 1 / (at_white - at_black)
-    mean = -at_black * std
-    channels_reversed = int((red[middle].double() - at_black).abs().argmax()) == 2
-    if channels_reversed:
-        mean, std = mean.flip(0), std.flip(0)
-    input_size = (int(black.shape[2]), int(black.shape[3]))
-    if not getattr(processor, "do_resize", True):
-        input_size = _configured_size(config)
-    preprocessing = Preprocessing(
-        input_size=input_size,
-        resize=_resize(processor, input_size),
-        mean=_three(mean),
-        std=_three(std),
-        interpolation=_interpolation(processor),
-    )
-    return preprocessing, channels_reversed
+    if fields["input_size"] is None:
+        fields["input_size"] = fields["resize"] = _configured_size(config)
+    return Preprocessing(**fields), channels_reversed
 
 
 def _no_normalisation(place: str, recipe: ClassifierRecipe, problem: Exception) -> ClassifierError:
@@ -226,62 +228,15 @@ def _no_normalisation(place: str, recipe: ClassifierRecipe, problem: Exception) 
     what = textwrap.shorten(what, _LONGEST_REASON, placeholder=" ...")
     return ClassifierError(
         f"{recipe.name} does not say how its pixels are normalised ({what})",
-        allowed=f"a {_PROCESSOR} beside config.json that AutoImageProcessor reads",
-        remedy="the image processor's save_pretrained(FOLDER), or in Python "
-        "ttame.Classifier(network, preprocessing=...)",
+        allowed=f"a {_PROCESSOR} next to config.json that AutoImageProcessor reads",
+        remedy="the image processor's save_pretrained(FOLDER), or --image-size, --mean and --std "
+        "as it was trained (in Python preprocessing=ttame.Preprocessing(...))",
     )
 
 
 def _configured_size(config: Any) -> tuple[int, int]:
     size = getattr(config, "image_size", None) or 224
     return (size, size) if isinstance(size, int) else (size[0], size[-1])
-
-
-def _process(processor: Any, colour: str) -> Tensor:
-    """What the processor makes of a plain image, (1, 3, H, W)."""
-    photo = Image.new("RGB", (640, 640), colour)
-    pixels: Tensor = processor(images=photo, return_tensors="pt")["pixel_values"]
-    if pixels.ndim != 4 or pixels.shape[1] != 3:
-        raise ClassifierError(f"an image processor that returns shape {tuple(pixels.shape)}")
-    return pixels.to(torch.float32)
-
-
-def _resize(processor: Any, input_size: tuple[int, int]) -> int | tuple[int, int]:
-    """What the photo is resized to before the centre crop."""
-    size = getattr(processor, "size", None) or {}
-    if not getattr(processor, "do_resize", True):
-        return input_size
-    height, width, edge = (_entry(size, name) for name in ("height", "width", "shortest_edge"))
-    kind = type(processor).__name__.removesuffix("Fast").removesuffix("Pil")
-    share = getattr(processor, "crop_pct", None)
-    if kind.startswith("PoolFormer") and share and (edge or height == width):
-        return int((edge or height) / share)
-    if height and width:
-        return (height, width)
-    if not edge:
-        return input_size
-    if kind.startswith("Levit"):
-        return int(256 / 224 * edge)
-    if share:
-        # ConvNeXt's way: the "shortest edge" is the crop, and large crops are warped instead.
-        return int(edge / share) if edge < 384 else input_size
-    return edge
-
-
-def _entry(size: Any, name: str) -> int:
-    value = size.get(name) if isinstance(size, dict) else getattr(size, name, None)
-    return int(value or 0)
-
-
-def _interpolation(processor: Any) -> Interpolation:
-    resample = getattr(processor, "resample", None)
-    return _PIL_FILTER_NAMES.get(2 if resample is None else int(resample), "bilinear")
-
-
-def _three(values: Tensor) -> tuple[float, float, float]:
-    # Six digits undo the float32 of the processor: 0.485 stays 0.485.
-    red, green, blue = (round(value, 6) + 0.0 for value in values.tolist())
-    return red, green, blue
 
 
 def _reverse_channels(_network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -67,7 +67,7 @@ gives a saliency map for every class in one forward pass of the classifier.
 
 def _use(config: Mapping[str, Any]) -> str:
     recipe = config["classifier"]["recipe"]
-    own = recipe is None or refused_in_a_file(ClassifierRecipe(**recipe))
+    own = recipe is None or refused_in_a_file(_without_flag(recipe))
     extra = ", classifier=your_classifier" if own else ""
     return f"""
 ```python
@@ -78,6 +78,12 @@ explanation = explainer("photo.jpg", classes="top3")
 explanation.heatmaps()
 ```
 """
+
+
+def _without_flag(recipe: Mapping[str, Any]) -> ClassifierRecipe:
+    """The recipe but for its preprocessing, which is data in any case."""
+    entries = {name: value for name, value in recipe.items() if name != "own_preprocessing"}
+    return ClassifierRecipe(**entries)
 
 
 def _training(training: Mapping[str, Any]) -> str:

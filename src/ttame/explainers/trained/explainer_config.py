@@ -65,8 +65,7 @@ def _plausible(content: dict[str, Any]) -> dict[str, Any]:
         read = Preprocessing.from_json(content)
     except (TtameError, TypeError, ValueError, OverflowError) as problem:
         raise ValueError(first_line(problem)[:300]) from problem
-    resized = [read.resize] if isinstance(read.resize, int) else [*read.resize]
-    if max(*read.input_size, *resized) > _LONGEST_SIDE:
+    if max(read.input_size + read.resized_sides()) > _LONGEST_SIDE:
         raise ValueError(f"sides should be up to {_LONGEST_SIDE} pixels")
     if not all(math.isfinite(value) for value in (*read.mean, *read.std)):
         raise ValueError("mean and std should be finite")
@@ -88,6 +87,8 @@ class _SavedRecipe(StrictModel):
     # Files of older versions have neither.
     class_names: Annotated[tuple[str, ...] | None, pydantic.BeforeValidator(_all_text)] = None
     weights_seed: Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**63)] | None = None
+    # Whether the preprocessing was said, instead of the library's own.
+    own_preprocessing: bool = False
 
 
 class _SavedClassifier(StrictModel):
@@ -148,6 +149,7 @@ def config_of(
                 network_options=dict(recipe.network_options),
                 class_names=recipe.class_names,
                 weights_seed=recipe.weights_seed,
+                own_preprocessing=recipe.preprocessing is not None,
             ),
             taps=tuple(tap.to_config() for tap in classifier.taps),
             preprocessing=classifier.preprocessing.as_json(),

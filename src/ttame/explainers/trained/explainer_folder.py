@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from ttame.classifiers.classifier import Classifier, ClassifierRecipe
+from ttame.classifiers.classifier import (
+    Classifier,
+    ClassifierRecipe,
+    refuse_other_than_classifier,
+)
 from ttame.classifiers.known_classifiers import load_described_classifier
 from ttame.classifiers.recipe_rules import ForbiddenRecipeError
+from ttame.classifiers.typed_recipes import typed_again
 from ttame.errors import (
     ExplainerError,
     ExplainerFolderError,
@@ -60,6 +66,7 @@ def load_explainer(
     place: Path | str,
     *,
     classifier: Classifier | None = None,
+    weights: Path | str | None = None,
     allow_other_weights: bool = False,
     device: torch.device | str | None = None,
 ) -> AttentionExplainer:
@@ -73,6 +80,8 @@ def load_explainer(
         classifier: the network to explain. Needed if the explainer was trained for a network that
             ttame cannot load by name, or not without options that only you may give; else loaded
             as it was for training.
+        weights: the file of the classifier's weights, where it is no longer where it was for
+            training. Everything else is as the folder says.
         allow_other_weights: explain a classifier whose weights, or normalisation of pixels, are
             not those that the head was trained for. The maps may mean nothing.
         device: where classifier and head go; where the classifier is if not given.
@@ -94,7 +103,11 @@ def load_explainer(
     folder = find_explainer(place)
     config = read_config(folder)
     _check_shapes(config, folder)
-    classifier = _classifier_for(config, folder, classifier, device)
+    if classifier is not None:
+        _refuse_both(classifier, weights)
+        classifier = _passed(config, folder, classifier)
+    else:
+        classifier = _described(config, folder, weights, device)
     if not allow_other_weights:
         _check_fingerprint(config, classifier, folder)
         _check_normalisation(config, classifier, folder)
@@ -151,32 +164,45 @@ def _in_pixels(size: Sequence[int]) -> str:
     return f"{size[0]}x{size[1]} pixels"
 
 
-def _classifier_for(
+def _refuse_both(classifier: Classifier, weights: Path | str | None) -> None:
+    refuse_other_than_classifier(classifier)
+    if weights is not None:
+        raise ExplainerError(
+            "both a classifier and weights for one", allowed="one of them, or neither"
+        )
+
+
+def _passed(config: ExplainerConfig, folder: Path, classifier: Classifier) -> Classifier:
+    """A classifier that the user passed, read where the head was trained to read."""
+    saved = config.classifier
+    try:
+        return classifier.with_taps(saved.taps)
+    except TapError as problem:
+        trained_at = tuple(saved.preprocessing["input_size"])
+        ran = classifier.trace.by_name()
+        same_layers = all(ran.keys() >= set(parse_tap(text).layers) for text in saved.taps)
+        if same_layers and classifier.preprocessing.input_size != trained_at:
+            raise OtherClassifierError(
+                f"{folder.name} on images of {_in_pixels(classifier.preprocessing.input_size)} "
+                f"({problem.problem})",
+                allowed=f"{_in_pixels(trained_at)}, at which it was trained, and sizes near it",
+                remedy=f"--image-size {trained_at[0]}",
+            ) from problem
+        raise OtherClassifierError(
+            f"{folder} reads layers of {saved.name} that {classifier.name} does not have "
+            f"({problem.problem})",
+            remedy="the network it was trained for, or a new `ttame train`",
+        ) from problem
+
+
+def _described(
     config: ExplainerConfig,
     folder: Path,
-    classifier: Classifier | None,
+    weights: Path | str | None,
     device: torch.device | str | None,
 ) -> Classifier:
+    """The classifier that the folder describes."""
     saved = config.classifier
-    if classifier is not None:
-        try:
-            return classifier.with_taps(saved.taps)
-        except TapError as problem:
-            trained_at = tuple(saved.preprocessing["input_size"])
-            ran = classifier.trace.by_name()
-            same_layers = all(ran.keys() >= set(parse_tap(text).layers) for text in saved.taps)
-            if same_layers and classifier.preprocessing.input_size != trained_at:
-                raise OtherClassifierError(
-                    f"{folder.name} on images of {_in_pixels(classifier.preprocessing.input_size)} "
-                    f"({problem.problem})",
-                    allowed=f"{_in_pixels(trained_at)}, at which it was trained, and sizes near it",
-                    remedy=f"--image-size {trained_at[0]}",
-                ) from problem
-            raise OtherClassifierError(
-                f"{folder} reads layers of {saved.name} that {classifier.name} does not have "
-                f"({problem.problem})",
-                remedy="the network it was trained for, or a new `ttame train`",
-            ) from problem
     if saved.recipe is None or saved.outputs == OwnOutputs.kind:
         raise ExplainerError(
             f"{folder} explains {saved.name}, which ttame cannot load by name",
@@ -197,24 +223,33 @@ def _classifier_for(
         recipe.class_names,
         saved.outputs,
         recipe.weights_seed,
+        Preprocessing.from_json(saved.preprocessing) if recipe.own_preprocessing else None,
     )
     try:
-        return load_described_classifier(described, taps=saved.taps, device=device)
+        return load_described_classifier(described, taps=saved.taps, weights=weights, device=device)
     except ForbiddenRecipeError as problem:
-        raise _forbidden(problem, folder) from problem
+        raise _forbidden(problem, folder, described) from problem
+    except WeightsError as problem:
+        moved = weights is None and os.path.isabs(recipe.weights)
+        if not moved or os.path.exists(recipe.weights):
+            raise
+        raise WeightsError(
+            f"{folder} was trained for {recipe.name} with weights {recipe.weights}, which do "
+            "not exist any more",
+            remedy=f"ttame explain --explainer {folder} --weights FILE, or in Python "
+            "load_explainer(..., weights=FILE), with the place where they are now",
+        ) from problem
 
 
-def _forbidden(problem: ForbiddenRecipeError, folder: Path) -> ExplainerFolderError:
+def _forbidden(
+    problem: ForbiddenRecipeError, folder: Path, recipe: ClassifierRecipe
+) -> ExplainerFolderError:
     """What the folder asks for, and how its user can ask for it."""
-    if problem.option:
-        typed, called = "--network-option NAME=VALUE", "NAME, network_options={...}"
-    else:
-        typed, called = "--weights WEIGHTS", "NAME, WEIGHTS"
     return ExplainerFolderError(
         f"{folder} asks for {problem.problem}, which only you may ask for",
         allowed=f"in a file {problem.allowed}",
-        remedy=f"load_explainer(..., classifier=load_classifier({called})), or ttame "
-        f"explain --explainer with --model NAME {typed}, if you trust it",
+        remedy="load_explainer(..., classifier=load_classifier(...)), or ttame explain "
+        f"--explainer {folder} {typed_again(recipe)}, if you trust it",
     )
 
 
