@@ -36,6 +36,7 @@ def translated() -> None:
         OSError("out of memory when reading image file"),
         RuntimeError("unable to mmap 80 bytes from file </torch_1>: Cannot allocate memory (12)"),
         RuntimeError("can't start new thread"),
+        RuntimeError("could not create a primitive"),
         RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed. "),
         ImportError("libx.so: failed to map segment from shared object"),
         caught(translated),

@@ -150,8 +150,9 @@ def replaced(place: Path, photos: Path, kills: int) -> Attempted:
                 problems.append(f"exit codes {codes}; {last_line(own / 'out.txt')}")
         unfinished = (own / "out" / UNFINISHED).is_dir()
         words = ("--resume",) if unfinished and generator.random() < 0.7 else ("--overwrite",)
-    left = [path.name for path in own.iterdir() if path.name.startswith(".")]
-    problems += [f"left over: {name}" for name in left[1:]]  # one of the last kill may be there
+    if any(trainings[0].start("out", "--overwrite").wait()) or contents(own / "out") != either[0]:
+        problems.append(f"a last run fails: {last_line(own / 'out.txt')}")
+    problems += [f"left over: {path.name}" for path in own.iterdir() if path.name.startswith(".")]
     example = next(iter(problems), "")
     return Attempted("train --overwrite, killed", tries, len(problems), example)
 

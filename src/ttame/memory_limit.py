@@ -86,6 +86,9 @@ def _is_about_memory(problem: BaseException) -> bool:
     if any(kind.__name__ == "OutOfMemoryError" for kind in type(problem).__mro__):
         return True
     words = str(problem).lower()
+    # oneDNN has no memory for the code it makes. Of what it cannot do it says "… descriptor".
+    if isinstance(problem, RuntimeError) and words.endswith("could not create a primitive"):
+        return True
     return isinstance(problem, (RuntimeError, OSError, ImportError, ValueError)) and any(
         word in words for word in _OTHER_WORDS
     )

@@ -147,6 +147,9 @@ def test_results_go_into_such_folders_and_are_read_again(
     command += ["--batch-size", "4", "--epochs", "1", "--checkpoint-every", "1"]
     assert run(command, monkeypatch) == 0, capsys.readouterr().err
     assert run([*command, "--overwrite"], monkeypatch) == 0, capsys.readouterr().err
+    (trained / "unfinished").mkdir()  # as from one that was killed at once
+    assert run([*command, "--resume"], monkeypatch) == 0, capsys.readouterr().err
+    assert "is complete" not in capsys.readouterr().out
     assert sorted(file.name for file in trained.iterdir()) == [
         *("README.md", "config.json", "explainer.safetensors", "training.jsonl")
     ]

@@ -133,7 +133,7 @@ def _train(
 
     place = TrainingFolder(out)
     begun = place.checkpoint_file.exists()
-    if resume and not begun and (out / "config.json").exists():
+    if resume and place.is_finished:
         # A script that restarts a killed training must not fail because it had just finished.
         if is_first_process():
             typer.echo(f"the training in {out} is complete; --overwrite trains anew")

@@ -39,6 +39,11 @@ class TrainingFolder:
         return (self.path / CONFIG_FILE).exists()
 
     @property
+    def is_finished(self) -> bool:
+        """Whether the folder holds an explainer, and no training that is to replace it."""
+        return self.is_complete and self.place != self.path and not self.place.is_dir()
+
+    @property
     def place(self) -> Path:
         """The folder of log and checkpoint."""
         replaces = self.is_complete and not (self.path / CHECKPOINT_FILE).exists()
@@ -61,14 +66,14 @@ class TrainingFolder:
             OutputError: the folder holds something that would be lost or mixed up.
         """
         replaces = self.place != self.path
-        if replaces:
+        if replaces and (resume or overwrite):
             refuse_mount_point(self.path)
         if resume and self.checkpoint_file.exists():
             return
         if resume and replaces and self.place.is_dir():
             refuse_existing(self.path, overwrite=True)
             return  # Killed before its first checkpoint: begin anew.
-        if resume and self.is_complete:
+        if resume and self.is_finished:
             raise OutputError(
                 f"the training in {self.path} is complete", remedy="another --out, or --overwrite"
             )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier import Classifier, ClassifierRecipe
 from ttame.errors import ExplainerFolderError, TtameError
 from ttame.explainers.trained.head import Head, HeadConfig
 from ttame.explainers.trained.head_settings import head_settings_from_json
@@ -20,6 +20,7 @@ from ttame.explainers.trained.strict_model import PER_TAP, Count, StrictModel, T
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import read_json
+from ttame.files.printable_names import printable
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.network_trace import first_line
 from ttame.outputs import OUTPUTS, SOFTMAX, OwnOutputs
@@ -125,7 +126,6 @@ def config_of(
     """
     from ttame.version import __version__
 
-    recipe = classifier.recipe
     made_of = head.to_config()
     return ExplainerConfig(
         schema_version=SCHEMA_VERSION,
@@ -138,24 +138,29 @@ def config_of(
             inputs=dict(made_of.inputs),
         ),
         classifier=_SavedClassifier(
-            name=classifier.name,
+            name=printable(classifier.name),
             fingerprint=classifier.fingerprint(),
-            recipe=None
-            if recipe is None
-            else _SavedRecipe(
-                name=recipe.name,
-                weights=recipe.weights,
-                image_size=recipe.image_size,
-                network_options=dict(recipe.network_options),
-                class_names=recipe.class_names,
-                weights_seed=recipe.weights_seed,
-                own_preprocessing=recipe.preprocessing is not None,
-            ),
+            recipe=_saved_recipe(classifier.recipe),
             taps=tuple(tap.to_config() for tap in classifier.taps),
             preprocessing=classifier.preprocessing.as_json(),
             outputs=classifier.outputs.kind,
         ),
         training=dict(training),
+    )
+
+
+def _saved_recipe(recipe: ClassifierRecipe | None) -> _SavedRecipe | None:
+    """``None`` where the classifier has to be passed, as JSON holds no names but UTF-8."""
+    if recipe is None or any(text != printable(text) for text in (recipe.name, recipe.weights)):
+        return None
+    return _SavedRecipe(
+        name=recipe.name,
+        weights=recipe.weights,
+        image_size=recipe.image_size,
+        network_options=dict(recipe.network_options),
+        class_names=recipe.class_names,
+        weights_seed=recipe.weights_seed,
+        own_preprocessing=recipe.preprocessing is not None,
     )
 
 
