@@ -30,7 +30,7 @@ def tiny_classifier(kind: Kind = "cnn", *, size: int = 16, classes: int = 5) -> 
         >>> tiny_classifier()
         <Classifier tiny cnn: 5 classes, taps 1, 3>
         >>> tiny_classifier("vit", size=32, classes=3)
-        <Classifier tiny vit: 3 classes, taps blocks.0, blocks.1>
+        <Classifier tiny vit: 3 classes, taps blocks.0.norm1, blocks.1.norm1>
     """
     if kind not in get_args(Kind):
         raise UnknownNameError(f"no tiny classifier {kind!r}", allowed=", ".join(get_args(Kind)))
