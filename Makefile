@@ -4,7 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test format benchmarks docs clean
+.PHONY: demo test format benchmarks docs pages clean
 
 demo: .venv/ready-to-explain
 	.venv/bin/ttame explain --classes top3 --out demo-output --overwrite
@@ -28,6 +28,9 @@ format: .venv/ready-to-test
 
 docs: .venv/ready-to-test
 	.venv/bin/mkdocs serve
+
+pages: .venv/ready-to-test
+	.venv/bin/python -m scripts.docs
 
 benchmarks: .venv/ready-to-test
 	.venv/bin/python -m benchmarks.speed

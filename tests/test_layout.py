@@ -7,8 +7,6 @@ import functools
 import statistics
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 SOURCE = ROOT / "src" / "ttame"
@@ -62,15 +60,13 @@ def exists(module: Path) -> bool:
     return any(path.is_file() for path in (module.with_suffix(".py"), *mains))
 
 
-@pytest.mark.parametrize(
-    "test", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS))
-)
-def test_a_test_lies_where_its_module_does_and_has_its_stem(test: Path) -> None:
-    name = test.relative_to(TESTS).as_posix()
-    assert exists(module_about(test)) != (name in CROSS_CUTTING), (
-        f"{name}: move it to where what it tests lies, or say in CROSS_CUTTING why it is about "
-        "more than one module"
-    )
+def test_a_test_lies_where_its_module_does_and_has_its_stem() -> None:
+    for test in sorted(TESTS.rglob("test_*.py")):
+        name = test.relative_to(TESTS).as_posix()
+        assert exists(module_about(test)) != (name in CROSS_CUTTING), (
+            f"{name}: move it to where what it tests lies, or say in CROSS_CUTTING why it is "
+            "about more than one module"
+        )
 
 
 def test_the_table_of_other_tests_is_up_to_date() -> None:

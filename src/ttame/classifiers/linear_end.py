@@ -64,11 +64,8 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
         The end, or ``None`` where the logits are not one linear layer on such features.
 
     Example:
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> end = find_linear_end(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> from ttame.testing import tiny_classifier
+        >>> end = find_linear_end(tiny_classifier())
         >>> end.features.layer, end.layer, end.pooling
         ('3', '6', 'average')
     """

@@ -116,11 +116,9 @@ def transformer_layout(classifier: Classifier) -> TransformerLayout | None:
     Hierarchical transformers, whose token count changes on the way, are none in this sense.
 
     Example:
-        >>> import timm
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
+        >>> from ttame.testing import tiny_classifier
         >>> layout = transformer_layout(
-        ...     Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        ...     tiny_classifier("vit", size=32))
         >>> layout.blocks, layout.tokens.grid, layout.tokens.prefix_tokens, layout.pooling
         (('blocks.0', 'blocks.1'), (2, 2), 1, 'class token')
     """

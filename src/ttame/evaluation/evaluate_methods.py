@@ -135,13 +135,9 @@ def evaluate(
     Example:
         >>> import tempfile
         >>> import torch
-        >>> from torch import nn
         >>> from ttame.explainers.known_explainers import make_explainer
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(32))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier(size=32)
         >>> photos = list(torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8))
         >>> methods = {name: make_explainer(name, classifier) for name in ("grad_cam", "random")}
         >>> with tempfile.TemporaryDirectory() as folder:

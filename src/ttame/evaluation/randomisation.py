@@ -64,11 +64,8 @@ def randomisation_check(
 
     Example:
         >>> from ttame.explainers.methods.baseline.centre_gaussian import CentreGaussian
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier()
         >>> score = randomisation_check(
         ...     CentreGaussian, classifier, torch.rand(2, 3, 16, 16), torch.tensor([0, 1]))
         >>> score.passed, [layers for layers, _ in score.steps]

@@ -111,12 +111,8 @@ def make_explainer(name: str, classifier: Classifier, **options: Any) -> Explain
             that are.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier()
         >>> make_explainer("grad_cam", classifier).card.title
         'Grad-CAM'
     """
@@ -176,12 +172,8 @@ def methods_for(
         Name to explainer with default options, and name to the reason why there is none.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier()
         >>> explainers, reasons = methods_for(classifier, ["grad_cam", "attention_rollout"])
         >>> list(explainers), list(reasons)
         (['grad_cam'], ['attention_rollout'])

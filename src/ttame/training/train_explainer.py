@@ -77,13 +77,9 @@ def train_explainer(
     Example:
         >>> import tempfile
         >>> import torch
-        >>> from torch import nn
         >>> from torch.utils.data import TensorDataset
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(32))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier(size=32)
         >>> photos = TensorDataset(torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8))
         >>> settings = training_settings("few-shot", epochs=1, batch_size=6, workers=0)
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.planted_digits.digit_classifier import trained_digit_classifier
+from benchmarks.planted_digits.digit_classifier import kept_digit_classifier
 from benchmarks.planted_digits.digit_explainer import trained_digit_explainers
 from benchmarks.planted_digits.planted_scores import FoundDigits
 
 
 @pytest.fixture(scope="session")
 def found_digits(tmp_path_factory: pytest.TempPathFactory) -> FoundDigits:
-    """Trains network and head; who uses it belongs to the xdist group ``planted digits``."""
-    classifier = trained_digit_classifier()
+    """Trains the heads; who uses it belongs to the xdist group ``planted digits``."""
+    classifier = kept_digit_classifier()
     trained = trained_digit_explainers(classifier, tmp_path_factory.mktemp("planted") / "head")
     return FoundDigits(classifier, trained, count=60)

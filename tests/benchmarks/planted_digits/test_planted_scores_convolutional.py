@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmarks.planted_digits.digit_classifier import (
+    kept_convolutional_classifier,
     share_recognised,
-    trained_convolutional_classifier,
 )
 from benchmarks.planted_digits.planted_images import plant_digits
 from benchmarks.planted_digits.planted_scores import FoundDigits
@@ -22,7 +22,7 @@ FIND_THE_DIGIT = {"cam": (85.0, 80.0), "class_evidence": (85.0, 80.0)}
 
 @pytest.fixture(scope="module")
 def found() -> FoundDigits:
-    return FoundDigits(trained_convolutional_classifier(), [], count=60)
+    return FoundDigits(kept_convolutional_classifier(), [], count=60)
 
 
 def test_the_digit_decides_and_nothing_else(found: FoundDigits) -> None:

@@ -171,13 +171,9 @@ class Explainer(ABC):
             ClassSelectionError: several classes an image; otherwise the errors of a call.
 
         Example:
-            >>> from torch import nn
             >>> from ttame.explainers.methods.activation.grad_cam import GradCam
-            >>> from ttame.images.preprocessing import Preprocessing
-            >>> network = nn.Sequential(
-            ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-            ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-            >>> grad_cam = GradCam(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+            >>> from ttame.testing import tiny_classifier
+            >>> grad_cam = GradCam(tiny_classifier())
             >>> grad_cam.attribute(torch.zeros(2, 3, 16, 16), target=4).shape
             torch.Size([2, 3, 16, 16])
         """

@@ -123,12 +123,8 @@ def new_attention_explainer(
     """An explainer with an untrained head that fits the classifier.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier()
         >>> new_attention_explainer(classifier)(torch.zeros(2, 3, 16, 16)).maps.shape
         torch.Size([2, 1, 8, 8])
     """

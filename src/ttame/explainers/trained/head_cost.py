@@ -56,12 +56,8 @@ def head_cost(
     activations are not counted on either side.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> head_cost(Classifier(network, preprocessing=Preprocessing.imagenet(16))).parameters
+        >>> from ttame.testing import tiny_classifier
+        >>> head_cost(tiny_classifier()).parameters
         517
     """
     from torch.utils.flop_counter import FlopCounterMode

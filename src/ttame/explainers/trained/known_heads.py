@@ -29,13 +29,9 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
         ExplainerError: it cannot read this classifier.
 
     Example:
-        >>> from torch import nn
         >>> from ttame.explainers.trained.head_settings import head_settings
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier()
         >>> config = plan_head(classifier, head_settings("few-shot")).config
         >>> config.settings.parts, config.inputs["class_layer"]
         (('prior', 'embedding', 'gate'), '6')

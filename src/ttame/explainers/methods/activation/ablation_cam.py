@@ -55,13 +55,8 @@ class AblationCam(Explainer):
         TapError: the layer does not exist or gives no features.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> ablation = AblationCam(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> from ttame.testing import tiny_classifier
+        >>> ablation = AblationCam(tiny_classifier())
         >>> ablation(torch.zeros(2, 3, 16, 16), "top2").maps.shape
         torch.Size([2, 2, 4, 4])
     """

@@ -38,12 +38,8 @@ class Cam(Explainer):
         ExplainerError: they are not.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> cam = Cam(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> from ttame.testing import tiny_classifier
+        >>> cam = Cam(tiny_classifier())
         >>> cam(torch.zeros(2, 3, 16, 16), "all").maps.shape
         torch.Size([2, 5, 4, 4])
     """

@@ -41,11 +41,8 @@ class ClassEvidence(Explainer):
             ``details`` is outside 0 to 1.
 
     Example:
-        >>> import timm
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=2, num_classes=5)
-        >>> explain = ClassEvidence(Classifier(network, preprocessing=Preprocessing.imagenet(64)))
+        >>> from ttame.testing import tiny_classifier
+        >>> explain = ClassEvidence(tiny_classifier("vit", size=64))
         >>> explain(torch.zeros(3, 3, 64, 64), "all").maps.shape
         torch.Size([3, 5, 4, 4])
     """

@@ -39,13 +39,8 @@ class EigenCam(Explainer):
         TapError: there is no such layer, or its output is no feature map.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> eigen_cam = EigenCam(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> from ttame.testing import tiny_classifier
+        >>> eigen_cam = EigenCam(tiny_classifier())
         >>> eigen_cam(torch.zeros(2, 3, 16, 16)).maps.shape
         torch.Size([2, 1, 4, 4])
     """

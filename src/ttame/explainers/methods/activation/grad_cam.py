@@ -25,13 +25,8 @@ class GradCam(ActivationGradientMethod):
 
     Example:
         >>> import torch
-        >>> from torch import nn
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> grad_cam = GradCam(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> from ttame.testing import tiny_classifier
+        >>> grad_cam = GradCam(tiny_classifier())
         >>> grad_cam(torch.zeros(2, 3, 16, 16), "top2").maps.shape
         torch.Size([2, 2, 4, 4])
     """

@@ -39,12 +39,9 @@ class AttentionRollout(Explainer):
         ExplainerError: the network has no such blocks, or not so many.
 
     Example:
-        >>> import timm
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
+        >>> from ttame.testing import tiny_classifier
         >>> rollout = AttentionRollout(
-        ...     Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        ...     tiny_classifier("vit", size=32))
         >>> rollout(torch.zeros(3, 3, 32, 32), "top2").maps.shape
         torch.Size([3, 2, 2, 2])
     """

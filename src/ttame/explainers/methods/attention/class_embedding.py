@@ -52,11 +52,8 @@ class ClassEmbedding(Explainer):
         ExplainerError: the network is no such transformer, or an option is not known.
 
     Example:
-        >>> import timm
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
-        >>> project = ClassEmbedding(Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        >>> from ttame.testing import tiny_classifier
+        >>> project = ClassEmbedding(tiny_classifier("vit", size=32))
         >>> project(torch.zeros(3, 3, 32, 32), "all").maps.shape
         torch.Size([3, 5, 2, 2])
     """

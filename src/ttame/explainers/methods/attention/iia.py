@@ -67,10 +67,8 @@ class Iia(Explainer):
         ExplainerError: the attention form is asked for and the network has no such blocks.
 
     Example:
-        >>> import timm
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
-        >>> iia = Iia(Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        >>> from ttame.testing import tiny_classifier
+        >>> iia = Iia(tiny_classifier("vit", size=32))
         >>> iia(torch.zeros(2, 3, 32, 32)).maps.shape
         torch.Size([2, 1, 2, 2])
     """

@@ -30,13 +30,8 @@ class CentreGaussian(Explainer):
         ExplainerError: a width that is not positive.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> blob = CentreGaussian(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> from ttame.testing import tiny_classifier
+        >>> blob = CentreGaussian(tiny_classifier())
         >>> blob(torch.zeros(2, 3, 16, 16), "top2").maps.shape
         torch.Size([2, 2, 4, 4])
     """

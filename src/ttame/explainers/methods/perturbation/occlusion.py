@@ -50,13 +50,8 @@ class Occlusion(Explainer):
         ExplainerError: an option out of range; when called, a window larger than the image.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier()
         >>> Occlusion(classifier, window=8, stride=4)(torch.zeros(2, 3, 16, 16), 1).maps.shape
         torch.Size([2, 1, 16, 16])
     """

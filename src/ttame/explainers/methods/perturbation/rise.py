@@ -53,12 +53,8 @@ class Rise(Explainer):
         ExplainerError: an option out of range.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier()
         >>> Rise(classifier, masks=10, cells=4)(torch.zeros(2, 3, 16, 16), "top2").maps.shape
         torch.Size([2, 2, 16, 16])
     """

@@ -61,11 +61,8 @@ class VitCx(Explainer):
         TapError: the layer does not exist or gives no patch tokens.
 
     Example:
-        >>> import timm
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
-        >>> vit_cx = VitCx(Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        >>> from ttame.testing import tiny_classifier
+        >>> vit_cx = VitCx(tiny_classifier("vit", size=32))
         >>> vit_cx(torch.zeros(1, 3, 32, 32), "top2").maps.shape
         torch.Size([1, 2, 32, 32])
     """

@@ -62,13 +62,8 @@ class Agf(Explainer):
         ExplainerError: the network is not convolutional, or has an operation without a rule.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> agf = Agf(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> from ttame.testing import tiny_classifier
+        >>> agf = Agf(tiny_classifier())
         >>> agf(torch.ones(2, 3, 16, 16), "top2").maps.shape
         torch.Size([2, 2, 16, 16])
     """

@@ -63,10 +63,8 @@ class AttnLrp(Explainer):
         ExplainerError: the network has no attention, or an operation without a rule; a negative γ.
 
     Example:
-        >>> import timm
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
-        >>> attn_lrp = AttnLrp(Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        >>> from ttame.testing import tiny_classifier
+        >>> attn_lrp = AttnLrp(tiny_classifier("vit", size=32))
         >>> attn_lrp(torch.zeros(3, 3, 32, 32), "top2").maps.shape
         torch.Size([3, 2, 32, 32])
     """

@@ -66,13 +66,8 @@ class FullLrp(Explainer):
         ExplainerError: the network has an operation without a rule.
 
     Example:
-        >>> from torch import nn
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> full_lrp = FullLrp(Classifier(network, preprocessing=Preprocessing.imagenet(16)))
+        >>> from ttame.testing import tiny_classifier
+        >>> full_lrp = FullLrp(tiny_classifier())
         >>> full_lrp(torch.zeros(2, 3, 16, 16), "top2").maps.shape
         torch.Size([2, 2, 16, 16])
     """

@@ -52,16 +52,11 @@ class Lrp(Explainer):
         UnknownNameError: no table of that name.
 
     Example:
-        >>> from torch import nn
         >>> from ttame.explainers.relevance.matches import LayerName
         >>> from ttame.explainers.relevance.rule_presets import rule_table
         >>> from ttame.explainers.relevance.weighted_rules import WSquare
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(
-        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16))
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier()
         >>> rules = rule_table("epsilon_plus", classifier).with_first((LayerName("0"), WSquare()))
         >>> Lrp(classifier, rules=rules)(torch.zeros(2, 3, 16, 16), "top2").maps.shape
         torch.Size([2, 2, 16, 16])

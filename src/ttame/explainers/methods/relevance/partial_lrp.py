@@ -56,11 +56,8 @@ class PartialLrp(Explainer):
         ExplainerError: the network has no such blocks, or an operation without a rule.
 
     Example:
-        >>> import timm
-        >>> from ttame.classifiers.classifier import Classifier
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
-        >>> partial_lrp = PartialLrp(Classifier(network, preprocessing=Preprocessing.imagenet(32)))
+        >>> from ttame.testing import tiny_classifier
+        >>> partial_lrp = PartialLrp(tiny_classifier("vit", size=32))
         >>> partial_lrp(torch.zeros(3, 3, 32, 32), "top2").maps.shape
         torch.Size([3, 2, 2, 2])
     """
