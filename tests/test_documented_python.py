@@ -20,9 +20,12 @@ from torch import nn
 import ttame
 from tests.cli.test_commands import run
 from tests.tiny_networks import tiny_cnn
+from ttame.cli.setting_options import setting_options
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.explainers.known_explainers import EXPLAINERS, method_options
 from ttame.metrics.known_metrics import METRICS
+from ttame.training.train_command import train_command
+from ttame.training.training_settings import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
 
@@ -174,6 +177,26 @@ def test_adding_a_metric(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         assert names["certainty"](probabilities, images, shared=shared).tolist() == [0.75, 0.5]
     assert len(asked) == 1
+
+
+def test_adding_an_objective(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's file is trained with as it stands, and has options once it is in the table."""
+    page = "docs/how-to/add-an-objective.md"
+    module = written_module(page, desk / "my_objective.py", monkeypatch)
+    monkeypatch.setitem(OBJECTIVES, "my-objective", module.MyObjective)
+    settings = ttame.training_settings(
+        objective="my-objective", shrinking=0.1, epochs=1, batch_size=8, workers=0
+    )
+    setting_options.cache_clear()
+    assert "default: 0.2" in setting_options()["shrinking"].help
+    setting_options.cache_clear()
+    assert "--objective my-objective --shrinking 0.1" in train_command(settings, [], [], "out")
+    names = {"ttame": ttame, "classifier": tiny_cnn(), "MyObjective": module.MyObjective}
+    quick = python_blocks(page)[1].replace("(shrinking=0.1)", "(shrinking=0.1), epochs=1, workers=0")
+    exec(quick, names)
+    figures = names["explainer"].training_record["validation"][-1]
+    assert figures["loss"] == pytest.approx(figures["drop"] + figures["area"])
+    assert names["explainer"].training_record["settings"]["objective"]["shrinking"] == 0.1
 
 
 def written_module(
