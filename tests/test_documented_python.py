@@ -192,7 +192,9 @@ def test_adding_an_objective(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     setting_options.cache_clear()
     assert "--objective my-objective --shrinking 0.1" in train_command(settings, [], [], "out")
     names = {"ttame": ttame, "classifier": tiny_cnn(), "MyObjective": module.MyObjective}
-    quick = python_blocks(page)[1].replace("(shrinking=0.1)", "(shrinking=0.1), epochs=1, workers=0")
+    quick = python_blocks(page)[1].replace(
+        "(shrinking=0.1)", "(shrinking=0.1), epochs=1, batch_size=8, workers=0"
+    )
     exec(quick, names)
     figures = names["explainer"].training_record["validation"][-1]
     assert figures["loss"] == pytest.approx(figures["drop"] + figures["area"])

@@ -60,9 +60,7 @@ def test_an_explainer_of_schema_1_gives_the_same_maps(tmp_path: Path) -> None:
         (lambda head: head["few_shot"].update(prior=False), "'head'"),
     ],
 )
-def test_a_broken_file_of_schema_1_is_one_line(
-    change: Any, message: str, tmp_path: Path
-) -> None:
+def test_a_broken_file_of_schema_1_is_one_line(change: Any, message: str, tmp_path: Path) -> None:
     content = json.loads((HERE / "older" / "few-shot.json").read_text())
     change(content["head"])
     path = tmp_path / "config.json"
