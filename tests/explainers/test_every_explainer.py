@@ -34,7 +34,7 @@ def untrained(method: str) -> Callable[[Classifier], Explainer]:
     settings = head_settings(variants.get(method, "t-tame"))
 
     def make(classifier: Classifier) -> Explainer:
-        if settings.variant == "l-cam":
+        if settings.kind == "l-cam":
             classifier = classifier.with_taps(classifier.taps[-1:])
         return new_attention_explainer(classifier, settings, method=method)
 
