@@ -23,9 +23,12 @@ from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.known_classifiers import SOURCES
 from ttame.classifiers.recipe_rules import refused_in_a_file
 from ttame.classifiers.sources.network_source import NetworkSource
+from ttame.cli.setting_options import setting_options
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.explainers.known_explainers import EXPLAINERS, method_options
 from ttame.metrics.known_metrics import METRICS
+from ttame.training.train_command import train_command
+from ttame.training.training_settings import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
 
@@ -197,6 +200,28 @@ def test_adding_a_source(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ttame.load_classifier("mine/narrow", "model.pth").number_of_classes == 3
     assert made.recipe is not None
     assert refused_in_a_file(made.recipe) == "classifier 'mine/narrow'"
+
+
+def test_adding_an_objective(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's file is trained with as it stands, and has options once it is in the table."""
+    page = "docs/how-to/add-an-objective.md"
+    module = written_module(page, desk / "my_objective.py", monkeypatch)
+    monkeypatch.setitem(OBJECTIVES, "my-objective", module.MyObjective)
+    settings = ttame.training_settings(
+        objective="my-objective", shrinking=0.1, epochs=1, batch_size=8, workers=0
+    )
+    setting_options.cache_clear()
+    assert "default: 0.2" in setting_options()["shrinking"].help
+    setting_options.cache_clear()
+    assert "--objective my-objective --shrinking 0.1" in train_command(settings, [], [], "out")
+    names = {"ttame": ttame, "classifier": tiny_cnn(), "MyObjective": module.MyObjective}
+    quick = python_blocks(page)[1].replace(
+        "(shrinking=0.1)", "(shrinking=0.1), epochs=1, batch_size=8, workers=0"
+    )
+    exec(quick, names)
+    figures = names["explainer"].training_record["validation"][-1]
+    assert figures["loss"] == pytest.approx(figures["drop"] + figures["area"])
+    assert names["explainer"].training_record["settings"]["objective"]["shrinking"] == 0.1
 
 
 def written_module(

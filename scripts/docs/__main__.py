@@ -14,6 +14,7 @@ PAGES = {
     "metrics": "metrics_page",
     "compatibility": "compatibility_page",
     "planted-digits": "planted_digits_page",
+    "settings": "settings_page",
 }
 """What is typed, to the module of this folder that writes it."""
 
@@ -28,7 +29,7 @@ def main(words: list[str] | None = None) -> None:
             parser.error(f"no page {name!r}; there are: {', '.join(PAGES)}")
     for name in names:
         importlib.import_module(f"scripts.docs.{PAGES[name]}").write_page()
-        print(f"wrote docs/{name}.md", flush=True)
+        print(f"wrote the page of {name}", flush=True)
 
 
 if __name__ == "__main__":

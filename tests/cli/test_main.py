@@ -45,6 +45,7 @@ PRINTED_BY = {
     "explainers/": EXPLAINING | {"train", "methods", "inspect"},
     "explainers/contract/explainer.py": EXPLAINING,
     "explainers/trained/explainer_folder.py": EXPLAINING,
+    "explainers/trained/head_settings.py": {"train"},
     "memory_limit.py": WRITING,
     "reporting/evaluation_": {"evaluate"},
     "training/": {"train"},

@@ -85,11 +85,11 @@ def test_the_map_of_a_weighting_is_the_weighted_sum_of_the_maps_of_the_classes(m
 @pytest.mark.parametrize(
     "settings",
     [head_settings("t-tame"), head_settings("few-shot", maps="raw"), head_settings("l-cam")],
-    ids=lambda settings: settings.variant,
+    ids=lambda settings: settings.kind,
 )
 def test_trained_heads_are_mixed_before_they_are_scaled(settings: HeadSettings) -> None:
     classifier = first_defined("grad_cam", "cnn")
-    if settings.variant == "l-cam":
+    if settings.kind == "l-cam":
         classifier = classifier.with_taps(classifier.taps[-1:])
     made = new_attention_explainer(classifier, settings)
     images = images_for(made, count=2)

@@ -47,11 +47,15 @@ class SettingOption(NamedTuple):
     default: str
 
     @property
+    def in_words(self) -> str:
+        """What it is and may be."""
+        unsaid = [choice for choice in self.choices if choice not in self.words]
+        return f"{self.words.removesuffix('.')}: {_one_of(self.choices)}" if unsaid else self.words
+
+    @property
     def help(self) -> str:
         """All of it in a few lines of the terminal."""
-        unsaid = [choice for choice in self.choices if choice not in self.words]
-        words = f"{self.words.removesuffix('.')}: {_one_of(self.choices)}" if unsaid else self.words
-        return f"{words} (default: {self.default})"
+        return f"{self.in_words} (default: {self.default})"
 
 
 @functools.cache

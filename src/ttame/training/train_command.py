@@ -34,7 +34,7 @@ def train_command(
     words += ["--out", folder, "--preset", settings.preset]
     for name, value in _changes(settings).items():
         if isinstance(value, bool):
-            words.append(f"--{option(name)}" if value else f"--no-{option(name)}")
+            words.append(f"--{'' if value else 'no-'}{option(name)}")
         else:
             words += [f"--{option(name)}", str(value)]
     return shlex.join(words)
