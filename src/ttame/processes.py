@@ -8,7 +8,7 @@ import dataclasses
 import datetime
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -125,8 +125,9 @@ class ProcessGroup:
         self.first(lambda: given.append(action()))
         from accelerate.utils import broadcast_object_list
 
-        (result,) = broadcast_object_list(given or [None])
-        return result  # type: ignore[no-any-return]
+        sent: list[Any] = [*given] or [None]
+        broadcast_object_list(sent)
+        return sent[0]  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

@@ -157,7 +157,7 @@ def test_maps_of_pixels_are_marked_as_such(
         (["--method", "cam,grad_cam", "--option", "layer=x"], "METHOD.NAME=VALUE"),
         (["--method", "all", "--option", "layer=x"], "option layer of all methods"),
         (["--method", "cam", "--memory-budget", "lots"], "512MiB"),
-        ([], "no trained explainer for timm/resnet10t; try: --method grad_cam"),
+        ([], "no trained explainer for timm/resnet10t; try: --methods grad_cam"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_leaves_nothing(
@@ -273,5 +273,6 @@ def test_the_time_left_is_what_each_method_took_before(monkeypatch: pytest.Monke
     now[0] = 55.0
     progress.finish()
     assert progress.seconds_left() == pytest.approx(5 + 50)
-    progress.skip(5)
+    for number in range(5):
+        progress.skip(f"{number}.png", f"{number}.png is torn")
     assert progress.seconds_left() == pytest.approx(0)

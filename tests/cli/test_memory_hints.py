@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from tests.cli.test_commands import TINY_NETWORK, run
-from ttame.cli import explain as explain_command
 from ttame.cli.explain import explain
 from ttame.cli.memory_hints import memory_options, naming_memory_options
 from ttame.cli.train import train
+from ttame.explaining import explain_photos
 
 RANDOM = [*TINY_NETWORK, "--weights", "none"]
 
@@ -26,9 +26,9 @@ FAILURES = {
     "torch.nn.functional.conv2d": RuntimeError(
         "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
     ),
-    "ttame.reporting.explanation_report.draw_panel": MemoryError(),
-    "ttame.reporting.explanation_report._save_picture": OSError(errno.ENOMEM, "Cannot allocate"),
-    "ttame.reporting.explanation_report.write_page": MemoryError(),
+    "ttame.reporting.photo_files.draw_panel": MemoryError(),
+    "ttame.reporting.photo_files._save_picture": OSError(errno.ENOMEM, "Cannot allocate"),
+    "ttame.reporting.report_contents.write_page": MemoryError(),
 }
 """What fails while reading, preparing, computing, drawing and writing."""
 
@@ -152,7 +152,7 @@ def test_photos_that_are_large_come_fewer_at_a_time(
         return stack(images, *arguments, **options)
 
     monkeypatch.setattr(torch, "stack", note)
-    monkeypatch.setattr(explain_command, "_MOST_OPEN_PIXELS", 2 * 40 * 48)
+    monkeypatch.setattr(explain_photos, "MOST_OPEN_PIXELS", 2 * 40 * 48)
     out = ["--out", str(tmp_path / "out"), "--method", "random"]
     assert run(["explain", str(photos), *RANDOM, *out], monkeypatch) == 0
     assert sizes == [2, 2, 2]

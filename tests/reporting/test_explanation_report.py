@@ -21,7 +21,7 @@ from ttame.errors import (
     UnknownNameError,
 )
 from ttame.images.preprocessing import Preprocessing
-from ttame.reporting import explanation_report
+from ttame.reporting import photo_files
 from ttame.reporting.explanation_report import ExplanationReportWriter
 from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import Explanation
@@ -367,7 +367,7 @@ def test_page_is_written_in_pieces(tmp_path, monkeypatch):
 
         return original(Measuring(), *rest)
 
-    monkeypatch.setattr(explanation_report, "write_page", measure)
+    monkeypatch.setattr(photo_files, "write_page", measure)
     with writer(tmp_path / "out") as report:
         for number in range(6):
             report.add(f"{number}.png", photo(300, 200), explanation())
@@ -532,8 +532,8 @@ def test_a_photo_that_was_read_reduced_is_told_at_its_own_size(tmp_path):
 
 
 def test_what_is_too_large_to_draw_is_drawn_smaller_at_the_same_place(tmp_path, monkeypatch):
-    monkeypatch.setattr(explanation_report, "MOST_PIXELS_AT_FULL_SIZE", 1000)
-    monkeypatch.setattr(explanation_report, "MOST_PIXELS_REDUCED", 500)
+    monkeypatch.setattr(photo_files, "MOST_PIXELS_AT_FULL_SIZE", 1000)
+    monkeypatch.setattr(photo_files, "MOST_PIXELS_REDUCED", 500)
     with writer(tmp_path / "out") as report:
         report.add("a.png", Image.new("RGB", (200, 10), "white"), explanation())
     with Image.open(next((tmp_path / "out/overlays/a").iterdir())) as overlay:

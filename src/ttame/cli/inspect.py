@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ttame.cli.network_options import (
+    MODEL_HELP,
     ClassNames,
     Device,
     ImageSize,
+    NamedClassifier,
     NetworkOption,
+    OptionalModelName,
     OutputsKind,
     Taps,
     Weights,
-    load_named_classifier,
 )
+from ttame.errors import ClassifierError
+
+_REMEDY = "ttame inspect efficientnet_lite0"
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
@@ -23,13 +28,10 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER; bundled: efficientnet_lite0, "
-            "hybrid_vit_lite0."
-        ),
-    ],
+    network: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP, show_default=False)
+    ] = None,
+    model: OptionalModelName = None,
     weights: Weights = "default",
     image_size: ImageSize = None,
     taps: Taps = None,
@@ -43,9 +45,10 @@ def inspect(
 
     Example: ttame inspect torchvision/vit_b_16 --weights none
     """
-    classifier = load_named_classifier(
-        model, weights, image_size, taps, class_names, outputs, network_option, device
-    )
+    typed = dict(locals())
+    if (network is None) == (model is None):
+        raise ClassifierError("no model" if model is None else "a model twice", remedy=_REMEDY)
+    classifier = NamedClassifier.of(typed, network).load()
     _print_classifier(classifier, weights)
     _print_transformer(classifier)
     _print_methods(classifier)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,17 +17,22 @@ from ttame.files.json_files import parse_json
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
 
+DEFAULT_MODEL = "efficientnet_lite0"
+"""The classifier, and the explainer, that ship with ttame."""
+
 _PANEL = "The classifier"
+_DETAILS = ("image_size", "taps", "class_names", "outputs", "network_option")
+"""Options that say more about the classifier than its name, weights and device."""
 _LARGEST_NAMES = 16 * 2**20  # bytes
 
-_MODEL_HELP = (
+MODEL_HELP = (
     "torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER; bundled: efficientnet_lite0, hybrid_vit_lite0."
 )
 
-ModelName = Annotated[str, typer.Option("--model", "-m", help=_MODEL_HELP, rich_help_panel=_PANEL)]
+ModelName = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=_PANEL)]
 OptionalModelName = Annotated[
     str | None,
-    typer.Option("--model", "-m", help=_MODEL_HELP, rich_help_panel=_PANEL, show_default=False),
+    typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=_PANEL, show_default=False),
 ]
 Weights = Annotated[
     str,
@@ -74,6 +80,63 @@ NetworkOption = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)]
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedClassifier:
+    """The classifier that a command's options name.
+
+    Attributes:
+        model: ``None`` if ``--model`` was not typed.
+        weights: ``"default"``, ``"none"`` or a file.
+        details: the other options, with ``None`` where nothing was typed.
+        device: resolved.
+    """
+
+    model: str | None
+    weights: str
+    details: Mapping[str, Any]
+    device: str
+
+    @classmethod
+    def of(cls, typed: Mapping[str, Any], model: str | None = None) -> NamedClassifier:
+        """Read the options of a command.
+
+        Args:
+            typed: name of each option of the command to its value.
+            model: the classifier's name, if something else than ``--model`` decided it.
+
+        Raises:
+            ClassifierError: no such device here.
+        """
+        details = {name: typed[name] or None for name in _DETAILS}
+        device = choose_device(typed["device"])
+        return cls(model or typed["model"], typed["weights"], details, device)
+
+    def load(self) -> Classifier:
+        """Load the named classifier, or the one that ships with ttame.
+
+        Raises:
+            TtameError: as :func:`load_named_classifier`.
+        """
+        return load_named_classifier(
+            self.model or DEFAULT_MODEL, self.weights, device=self.device, **self.details
+        )
+
+    def refuse_details(self, explainer: str) -> None:
+        """Refuse options that nothing would obey: an explainer brings its own classifier.
+
+        Raises:
+            ClassifierError: something about a classifier was typed without ``--model``.
+        """
+        typed = [name for name, value in self.details.items() if value is not None]
+        typed += ["weights"] if self.weights != "default" else []
+        if typed:
+            raise ClassifierError(
+                f"--{typed[0].replace('_', '-')} without --model, while the explainer {explainer} "
+                "brings its own classifier",
+                remedy="--model NAME",
+            )
 
 
 def load_named_classifier(

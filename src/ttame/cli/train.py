@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from ttame.cli.network_options import (
+    DEFAULT_MODEL,
     ClassNames,
     Device,
     ImageSize,
     ModelName,
+    NamedClassifier,
     NetworkOption,
     OutputsKind,
     Taps,
     Weights,
-    load_named_classifier,
 )
 from ttame.explainers.trained.head_settings import HeadVariant, MapScale
 from ttame.training.training_settings import DEFAULT_PRESET, PRESETS, HeadPart, Objective, Optimiser
@@ -41,12 +42,16 @@ def _one_of(names: Iterable[str]) -> str:
 
 
 def train(
-    model: ModelName = "efficientnet_lite0",
+    model: ModelName = DEFAULT_MODEL,
     data: Annotated[
         list[str] | None,
-        _option("Folder, list file or tar shards ('train-*.tar'); may be given several times."),
+        _option(
+            "Folder, list file or tar shards ('train-*.tar'); may be given several times.",
+            "--data",
+            "-d",
+        ),
     ] = None,
-    out: Annotated[Path | None, _option("Folder for the explainer.")] = None,
+    out: Annotated[Path | None, _option("Folder for the explainer.", "--out", "-o")] = None,
     preset: Annotated[str, _option(_one_of(PRESETS))] = DEFAULT_PRESET,
     epochs: Annotated[int | None, _option("Passes over the images.")] = None,
     batch_size: Annotated[int | None, _option("Images per step.")] = None,
@@ -140,9 +145,7 @@ def train(
         raise DatasetError("no data", remedy="--data FOLDER, a list file, or 'shards-*.tar'")
     if out is None:
         raise OutputError("no place to write", remedy="--out FOLDER")
-    classifier = load_named_classifier(
-        model, weights, image_size, taps, class_names, outputs, network_option, device
-    )
+    classifier = NamedClassifier.of(typed).load()
     if find_learning_rate and resume:
         raise TrainingError(
             "--find-learning-rate with --resume: the test begins anew each time",

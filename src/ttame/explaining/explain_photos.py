@@ -155,7 +155,7 @@ def classes_for_all(
     if selection is None:
         return f"top{min(3, count)}" if methods == 1 else "top1"
     if isinstance(selection, list | tuple) and all(isinstance(entry, int) for entry in selection):
-        selection = [list(selection)] if selection else selection  # type: ignore[list-item]
+        selection = [list(selection)] if selection else selection
     chosen = select_classes(selection, torch.zeros(1, count), classifier.class_names)
     # What is most probable differs from photo to photo.
     of_each = isinstance(selection, str) and re.fullmatch(r"top-?\d+", selection)

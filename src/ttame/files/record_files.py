@@ -64,8 +64,7 @@ def read_about(path: Path, first: str) -> dict[str, Any]:
     lines: list[str] = []
     for line in _lines(path):
         if line == _start(first):
-            about = _parsed(path, "".join(lines).removesuffix(",") + "}")
-            return about
+            return _parsed(path, "".join(lines).removesuffix(",") + "}")
         lines.append(line)
     raise _unreadable(path, f"it holds no list of {first}")
 
