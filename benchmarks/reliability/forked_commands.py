@@ -32,7 +32,7 @@ IMPORTED_ONCE = [
     "ttame.explainers.known_explainers",
     "ttame.explainers.trained.explainer_folder",
     "ttame.reporting.evaluation_report",
-    "ttame.reporting.explanation_report",
+    "ttame.reporting.explain",
     "ttame.training.train_explainer",
 ]
 """What the commands need; none of it starts a thread, which a fork would lose."""
