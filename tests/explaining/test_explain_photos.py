@@ -147,8 +147,9 @@ def two_classes() -> Classifier:
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     )
+    names = ["cat", "tench, Tinca tinca"]
     return Classifier(
-        network, preprocessing=Preprocessing.imagenet(16), class_names=["cat", "tench, Tinca tinca"]
+        network, preprocessing=Preprocessing.imagenet(16), class_names=names, taps=["0"]
     )
 
 
