@@ -13,7 +13,7 @@ from torch import Tensor
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.datasets.name_list import NameList
 from ttame.datasets.named_photos import open_named_photos
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, OutputError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.explaining.explain_photos import (
@@ -190,9 +190,14 @@ def _identity(explaining: Explaining) -> dict[str, Any]:
 
 def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
     """Whether ``out`` holds explanations of these photos by these methods already."""
-    path = out / "explanations.json"
-    if not path.is_file():
+    try:
+        return _holds(out / "explanations.json", explaining, facts, names)
+    # There is no such file, or one of another version: then it is a folder that is in the way.
+    except (OutputError, KeyError, TypeError):
         return False
+
+
+def _holds(path: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
     about = read_about(path, "images")
     wanted = json.loads(json.dumps(facts.as_json(), default=str))
     if any(about.get(name) != wanted[name] for name in ("methods", "preprocessing")):
