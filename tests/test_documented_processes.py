@@ -12,14 +12,25 @@ from pathlib import Path
 import pytest
 
 from tests.training.training_material import photo_folder
+from ttame.results.explained_photos import ExplainedPhotos
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/how-to/train-on-your-network.md", "docs/how-to/evaluate.md")
+PAGES = (
+    "README.md",
+    "docs/how-to/train-on-your-network.md",
+    "docs/how-to/evaluate.md",
+    "docs/how-to/explain-many-photos.md",
+)
 SMALL = {
     "train": "--image-size 64 --batch-size 4 --epochs 1 --workers 0 --held-out-at-most 2",
     "evaluate": "--image-size 64 --metrics average_drop",
+    "explain": "--image-size 64",
 }
-SAID = {"train": "2 processes share each batch", "evaluate": "2 processes share the batches"}
+SAID = {
+    "train": "2 processes share each batch",
+    "evaluate": "2 processes share the batches",
+    "explain": "2 processes share the batches",
+}
 
 
 def documented_lines() -> dict[str, str]:
@@ -37,7 +48,11 @@ def documented_lines() -> dict[str, str]:
 def test_all_pages_have_a_line_for_several_processes() -> None:
     lines = documented_lines()
     assert " ".join(lines.values()).split() == list(PAGES)
-    assert sorted(line.split("-m ttame ")[1].split()[0] for line in lines) == ["evaluate", "train"]
+    assert sorted(line.split("-m ttame ")[1].split()[0] for line in lines) == [
+        "evaluate",
+        "explain",
+        "train",
+    ]
 
 
 @pytest.mark.parametrize("line", documented_lines())
@@ -67,6 +82,10 @@ def test_the_documented_line_starts_two_processes(line: str, tmp_path: Path) -> 
     if command == "train":
         record = json.loads((tmp_path / "my-explainer/config.json").read_text())["training"]
         assert record["processes"] == 2
+    elif command == "explain":
+        found = ExplainedPhotos.read(tmp_path / "together")
+        assert (found.explained, found.methods) == (10, ("grad_cam", "random"))
+        assert finished.stdout.count("open ") == 1
     else:
         methods = json.loads((tmp_path / "several/results.json").read_text())["methods"]
         assert [method["name"] for method in methods] == ["grad_cam", "random"]

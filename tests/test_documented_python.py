@@ -103,6 +103,14 @@ def test_comparing_methods(desk: Path) -> None:
     assert "attention_rollout" in names["reasons"]
 
 
+def test_explaining_many_photos(desk: Path) -> None:
+    names: dict[str, Any] = {}
+    changes = {'"photos/", methods': '["cat.jpg", "dog.jpg"], methods'}
+    assert run_page("docs/how-to/explain-many-photos.md", names, changes) == 1
+    assert names["found"].explained == 2
+    assert names["maps"].maps.shape == (1, 2, 7, 7)
+
+
 def test_evaluating(desk: Path) -> None:
     explainer = ttame.load_explainer("efficientnet_lite0")
     explainer.save(desk / "my-explainer")

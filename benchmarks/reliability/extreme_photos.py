@@ -167,7 +167,7 @@ def attempts() -> list[Attempted]:
 
 def _explain(kind: str, path: Path, base: float) -> Taken:
     command = ["explain", str(path), "--model", "timm/resnet18", "--weights", "none"]
-    command += ["--method", "grad_cam", "--classes", "top3", "--network-option", "num_classes=5"]
+    command += ["--methods", "grad_cam", "--classes", "top3", "--network-option", "num_classes=5"]
     ended = run_command(command)
     said = ended.said[-1].replace(str(path), path.name) if ended.said else ""
     return Taken(

@@ -20,7 +20,7 @@ from benchmarks.reliability.attempts import Attempted
 from benchmarks.reliability.forked_commands import Command, last_line, start_server
 
 TRIES = 100
-_KILLS_PER_RUN = 4
+_KILLS_PER_RESULT = 4
 _NETWORK = [
     "--model", "timm/test_resnet",
     "--image-size", "32",
@@ -94,6 +94,7 @@ def attempts(tries: int = TRIES, seed: int = 0) -> list[Attempted]:
     attacks: list[Callable[[Place, int], Tally]] = [
         kill_evaluations,
         kill_explanations,
+        kill_resumed_explanations,
         kill_replacements,
     ]
     found = []
@@ -112,7 +113,7 @@ def kill_evaluations(place: Place, tries: int) -> Tally:
     expected = _rows(place.folder / "whole")
     while tally.tries < tries:
         out = f"{len(list(place.folder.iterdir()))}"
-        for _ in range(min(_KILLS_PER_RUN, tries - tally.tries)):
+        for _ in range(min(_KILLS_PER_RESULT, tries - tally.tries)):
             tally.tries += place.kill([*words, out], place.moment(duration))
             tally.harms += _half_written_rows(place.folder / out)
         tally.harms += _failure(lambda out=out: place.run([*words, out]))  # type: ignore[misc]
@@ -125,12 +126,12 @@ def kill_evaluations(place: Place, tries: int) -> Tally:
 def kill_explanations(place: Place, tries: int) -> Tally:
     """A killed ``explain`` leaves nothing under its name, and the next run nothing of it."""
     tally = Tally("explain, killed and run again")
-    words = ["explain", "photos", "--method", "grad_cam", "--overwrite", "--out"]
+    words = ["explain", "photos", "--methods", "grad_cam", "--overwrite", "--out"]
     duration = place.run([*words, "whole"])
     expected = content_of(place.folder / "whole")
     while tally.tries < tries:
         out = place.folder / f"{len(list(place.folder.iterdir()))}"
-        for _ in range(min(_KILLS_PER_RUN, tries - tally.tries)):
+        for _ in range(min(_KILLS_PER_RESULT, tries - tally.tries)):
             tally.tries += place.kill([*words, out.name], place.moment(duration))
             if out.exists() and content_of(out) != expected:
                 tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
@@ -141,10 +142,30 @@ def kill_explanations(place: Place, tries: int) -> Tally:
     return tally
 
 
+def kill_resumed_explanations(place: Place, tries: int) -> Tally:
+    """A killed ``explain`` that is resumed ends with the files of one that was never killed."""
+    tally = Tally("explain, killed and resumed")
+    words = ["explain", "photos", "--methods", "grad_cam,random", "--batch-size", "1"]
+    words += ["--resume", "--out"]
+    duration = place.run([*words, "whole"])
+    expected = content_of(place.folder / "whole")
+    while tally.tries < tries:
+        out = place.folder / f"{len(list(place.folder.iterdir()))}"
+        for _ in range(min(_KILLS_PER_RESULT, tries - tally.tries)):
+            tally.tries += place.kill([*words, out.name], place.moment(duration))
+            if out.exists() and content_of(out) != expected:
+                tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
+        tally.harms += _failure(lambda out=out: place.run([*words, out.name]))  # type: ignore[misc]
+        if content_of(out) != expected:
+            tally.harms.append(f"after {tally.tries} kills: other files than without a kill")
+        tally.harms += [f"left over: {name}" for name in _temporary(place.folder)]
+    return tally
+
+
 def kill_replacements(place: Place, tries: int) -> Tally:
     """Under the name of a result that is being replaced, there is always the old one or the new."""
     tally = Tally("explain --overwrite, killed")
-    words = ["explain", "photos", "--method", "grad_cam", "--overwrite", "--out"]
+    words = ["explain", "photos", "--methods", "grad_cam", "--overwrite", "--out"]
     results = []
     for classes in ("top1", "top2"):
         duration = place.run([*words, classes, "--classes", classes])

@@ -92,9 +92,9 @@ def _commands(photos: Path) -> dict[str, list[str]]:
     evaluated = ["--methods", "grad_cam", "--metrics", "average_drop", "--limit", "24"]
     trained = ["--epochs", "2", "--workers"]
     return {
-        "explain with grad_cam": ["explain", str(photos), "--method", "grad_cam"],
+        "explain with grad_cam": ["explain", str(photos), "--methods", "grad_cam"],
         "explain with score_cam": [
-            *("explain", str(photos / "0.png"), "--method", "score_cam"),
+            *("explain", str(photos / "0.png"), "--methods", "score_cam"),
             *("--memory-budget", "200MiB"),
         ],
         "evaluate": ["evaluate", *data, *evaluated],

@@ -35,7 +35,7 @@ def methods_page() -> str:
                 "<!-- Written by python -m scripts.docs methods; do not edit. -->",
                 "",
                 f"{len(cards)} methods, one call: `ttame.make_explainer(NAME, classifier)` in "
-                "Python, `ttame explain --method NAME`",
+                "Python, `ttame explain --methods NAME`",
                 "on the command line. `ttame methods --model MODEL` says which of them apply to a "
                 "network and why the",
                 "others do not. In the costs, *C* is the number of channels, *N* of places and *K* "

@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from ttame.images.preprocessing import Preprocessing
     from ttame.images.preprocessing_changes import PreprocessingChanges
     from ttame.outputs import Outputs, OwnOutputs
+    from ttame.reporting.explain import explain
     from ttame.results.evaluation import Evaluation
+    from ttame.results.explained_photos import ExplainedPhotos
     from ttame.results.explanation import Explanation
     from ttame.training.train_explainer import train_explainer
     from ttame.training.training_settings import TrainingSettings, training_settings
@@ -56,6 +58,7 @@ _HOMES = {
     "Classifier": "ttame.classifiers.classifier",
     "EXPLAINERS": "ttame.explainers.known_explainers",
     "Evaluation": "ttame.results.evaluation",
+    "ExplainedPhotos": "ttame.results.explained_photos",
     "Explainer": "ttame.explainers.contract.explainer",
     "Explanation": "ttame.results.explanation",
     "FeatureTap": "ttame.features.feature_taps",
@@ -69,6 +72,7 @@ _HOMES = {
     "TrainingSettings": "ttame.training.training_settings",
     "TtameError": "ttame.errors",
     "evaluate": "ttame.evaluation.evaluate_methods",
+    "explain": "ttame.reporting.explain",
     "head_settings": "ttame.explainers.trained.head_settings",
     "load_classifier": "ttame.classifiers.known_classifiers",
     "load_explainer": "ttame.explainers.trained.explainer_folder",
@@ -88,6 +92,7 @@ __all__ = [  # noqa: RUF022
     "Classifier",
     "EXPLAINERS",
     "Evaluation",
+    "ExplainedPhotos",
     "Explainer",
     "Explanation",
     "FeatureTap",
@@ -102,6 +107,7 @@ __all__ = [  # noqa: RUF022
     "TtameError",
     "__version__",
     "evaluate",
+    "explain",
     "head_settings",
     "load_classifier",
     "load_explainer",

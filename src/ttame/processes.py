@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import dataclasses
 import datetime
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -52,13 +53,81 @@ def together(accelerator: Accelerator, action: Callable[[], T]) -> T:
     return result
 
 
-def on_main_process(accelerator: Accelerator, action: Callable[[], None]) -> None:
+def on_main_process(accelerator: Accelerator, action: Callable[[], object]) -> None:
     """Do something in the main process, such as writing; others wait, and fail if it fails.
 
     Raises:
         TtameError: the error of the main process, in every process.
     """
     together(accelerator, action if accelerator.is_main_process else lambda: None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which batches this process works on: every ``of``-th, from ``process`` on.
+
+    Example:
+        >>> list(Share(1, 3).of_batches(8))
+        [1, 4, 7]
+    """
+
+    process: int = 0
+    of: int = 1
+
+    def of_batches(self, count: int) -> range:
+        """The numbers of this process's own batches among ``count``."""
+        return range(self.process, count, self.of)
+
+
+class ProcessGroup:
+    """This process among those that ``torchrun`` or ``accelerate launch`` started, if they did.
+
+    Attributes:
+        share: of this process.
+
+    Raises:
+        TtameError: this process does not see the others.
+    """
+
+    def __init__(self) -> None:
+        self._accelerator: Accelerator | None = None
+        self.share = Share()
+        if launched_processes() > 1:
+            from accelerate import Accelerator, InitProcessGroupKwargs
+
+            self._accelerator = Accelerator(
+                cpu=not torch.accelerator.is_available(),
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
+            )
+            check_joined(self._accelerator)
+            self.share = Share(self._accelerator.process_index, self._accelerator.num_processes)
+
+    def all(self, action: Callable[[], T]) -> T:
+        """Do something in every process; they fail together."""
+        return action() if self._accelerator is None else together(self._accelerator, action)
+
+    def first(self, action: Callable[[], object]) -> None:
+        """Do something in the first process while the others wait."""
+        if self._accelerator is None:
+            action()
+        else:
+            on_main_process(self._accelerator, action)
+
+    def from_first(self, action: Callable[[], T]) -> T:
+        """Do something in the first process, and return what it gave in all of them.
+
+        Args:
+            action: what it returns can be pickled.
+        """
+        if self._accelerator is None:
+            return action()
+        given: list[T] = []
+        self.first(lambda: given.append(action()))
+        from accelerate.utils import broadcast_object_list
+
+        sent: list[Any] = [*given] or [None]
+        broadcast_object_list(sent)
+        return sent[0]  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

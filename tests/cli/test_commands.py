@@ -131,7 +131,12 @@ def test_inspect_prints_choice_reason_and_cost(
 ) -> None:
     arguments = ["inspect", "timm/resnet10t", "--weights", "none", "--image-size", "64"]
     assert run([*arguments, "--layers"], monkeypatch) == 0
-    printed = " ".join(capsys.readouterr().out.split())
+    said = capsys.readouterr().out
+    # The option that all the other commands have names it as well.
+    arguments[1:2] = ["-m", "timm/resnet10t"]
+    assert run([*arguments, "--layers"], monkeypatch) == 0
+    assert capsys.readouterr().out == said
+    printed = " ".join(said.split())
     for expected in ("CNN", "layer2", "layer4", "last 3 stages", "parameters", "MB", "layer1.0"):
         assert expected in printed
 
@@ -159,6 +164,8 @@ def test_inspect_says_which_run_of_a_layer_is_read(
     [
         (["inspect", "timm/resnet5O"], "resnet50"),
         (["inspect", "resnet50"], "timm/resnet50"),
+        (["inspect"], "no model"),
+        (["inspect", "timm/resnet10t", "-m", "timm/resnet10t"], "a model twice"),
         (["inspect", "timm/resnet10t", "--weights", "none", "--taps", "layer9"], "layer"),
         (["inspect", "timm/resnet10t", "--weights", "none", "--image-size", "big"], "224x320"),
         (["inspect", "timm/resnet10t", "--weights", "missing.safetensors"], "do not exist"),
@@ -265,6 +272,6 @@ def test_photos_whose_names_are_no_utf8_are_explained(
     strange = os.fsdecode(os.fsencode(tmp_path / "photos") + b"/caf\xe9.png")
     Image.new("RGB", (40, 40), (200, 0, 0)).save(strange)
     words = ["explain", str(tmp_path / "photos"), "--weights", "none", *TINY_NETWORK]
-    words += ["--method", "random", "--out", str(tmp_path / "why")]
+    words += ["--methods", "random", "--out", str(tmp_path / "why")]
     assert run(words, monkeypatch) == 0
     assert "caf" in (tmp_path / "why" / "index.html").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from tests.cli.test_explain import TINY
 from tests.datasets.noise_photos import save_photo
 from tests.reporting.evaluation_material import realistic
 from tests.tiny_networks import TINY as NETWORKS
-from ttame.cli.evaluate import choose_methods
+from ttame.cli.chosen_explainers import choose_methods
 from ttame.cli.evaluation_display import print_evaluation
 from ttame.errors import ExplainerError, UnknownNameError
 from ttame.explainers.trained.attention_explainer import new_attention_explainer

@@ -61,7 +61,7 @@ def test_several_methods_explain_the_same_classes_of_a_named_model(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "why"
-    arguments = ["explain", str(photo), *TINY, "--method", "cam,grad_cam", "-o", str(out)]
+    arguments = ["explain", str(photo), *TINY, "--methods", "cam,grad_cam", "-o", str(out)]
     assert run([*arguments, "-c", "top2"], monkeypatch) == 0
     content = described(out)
     assert [method["title"] for method in content["methods"]] == ["CAM", "Grad-CAM"]
@@ -117,7 +117,7 @@ def test_all_takes_what_is_defined_and_says_what_is_not(
     few = {name: EXPLAINERS[name] for name in ("cam", "grad_cam", "tame")}
     monkeypatch.setattr("ttame.explainers.known_explainers.EXPLAINERS", few)
     out = tmp_path / "why"
-    assert run(["explain", str(photo), *TINY, "--method", "all", "-o", str(out)], monkeypatch) == 0
+    assert run(["explain", str(photo), *TINY, "--methods", "all", "-o", str(out)], monkeypatch) == 0
     content = described(out)
     assert [method["name"] for method in content["methods"]] == ["cam", "grad_cam"]
     assert content["methods_left_out"] == {"tame": "before it is trained"}
@@ -133,7 +133,7 @@ def test_trained_and_computed_methods_share_the_explainers_own_classifier(
     out = tmp_path / "why"
     start = ["explain", str(photo), "--explainer", str(trained), "-o", str(out), "--overwrite"]
     for methods in ("grad_cam,t_tame", "grad_cam"):
-        assert run([*start, "--method", methods], monkeypatch) == 0
+        assert run([*start, "--methods", methods], monkeypatch) == 0
         content = described(out)
         assert [method["name"] for method in content["methods"]] == methods.split(",")
         assert content["images"][0]["classes"][0]["name"].startswith("kind")
@@ -150,7 +150,7 @@ def test_an_explainer_of_another_method_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = ["explain", str(photo), "-e", str(trained), "-o", str(tmp_path / "why")]
-    assert run([*arguments, "--method", "tame"], monkeypatch) == 2
+    assert run([*arguments, "--methods", "tame"], monkeypatch) == 2
     assert "trained as t_tame, not tame" in capsys.readouterr().err
     assert run([*arguments, "--image-size", "96"], monkeypatch) == 2
     assert "--image-size without --model" in capsys.readouterr().err
@@ -163,7 +163,7 @@ def test_other_weights_are_allowed_to_a_named_trained_method_too(
     config["classifier"]["fingerprint"] = "0" * 64
     (trained / "config.json").write_text(json.dumps(config))
     out = tmp_path / "why"
-    start = ["explain", str(photo), "-e", str(trained), "-o", str(out), "--method", "t_tame"]
+    start = ["explain", str(photo), "-e", str(trained), "-o", str(out), "--methods", "t_tame"]
     assert run(start, monkeypatch) == 2
     assert run([*start, "--allow-other-weights"], monkeypatch) == 0
 
@@ -172,7 +172,7 @@ def test_maps_of_pixels_are_marked_as_such(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "why"
-    methods = ["--method", "input_x_gradient,grad_cam", "-o", str(out)]
+    methods = ["--methods", "input_x_gradient,grad_cam", "-o", str(out)]
     assert run(["explain", str(photo), *TINY, *methods], monkeypatch) == 0
     assert [method["drawn_as"] for method in described(out)["methods"]] == ["pixels", "grid"]
 
@@ -180,16 +180,16 @@ def test_maps_of_pixels_are_marked_as_such(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--method", "grad_cm"], "try: grad_cam"),
-        (["--method", " , "], "empty --method"),
-        (["--method", "tame"], "tame is not defined for timm/resnet10t before it is trained"),
-        (["--method", "cam", "--option", "power=2"], "option power of cam, which has no options"),
-        (["--method", "t_tame", "--option", "t_tame.foldr=x"], "try: folder"),
-        (["--method", "cam", "--option", "t_tame.folder=x"], "t_tame, which is not asked for"),
-        (["--method", "cam,grad_cam", "--option", "layer=x"], "METHOD.NAME=VALUE"),
-        (["--method", "all", "--option", "layer=x"], "option layer of all methods"),
-        (["--method", "cam", "--memory-budget", "lots"], "512MiB"),
-        ([], "no trained explainer for timm/resnet10t; try: --method grad_cam"),
+        (["--methods", "grad_cm"], "try: grad_cam"),
+        (["--methods", " , "], "empty --method"),
+        (["--methods", "tame"], "tame is not defined for timm/resnet10t before it is trained"),
+        (["--methods", "cam", "--option", "power=2"], "option power of cam, which has no options"),
+        (["--methods", "t_tame", "--option", "t_tame.foldr=x"], "try: folder"),
+        (["--methods", "cam", "--option", "t_tame.folder=x"], "t_tame, which is not asked for"),
+        (["--methods", "cam,grad_cam", "--option", "layer=x"], "METHOD.NAME=VALUE"),
+        (["--methods", "all", "--option", "layer=x"], "option layer of all methods"),
+        (["--methods", "cam", "--memory-budget", "lots"], "512MiB"),
+        ([], "no trained explainer for timm/resnet10t; try: --methods grad_cam"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_leaves_nothing(
@@ -222,7 +222,7 @@ def test_no_evidence_is_said_by_photo_and_method(
         "ttame.cli.network_options.load_named_classifier", lambda *a, **o: classifier
     )
     out = tmp_path / "why"
-    arguments = ["explain", str(photo), *TINY, "--method", "cam,random", "-o", str(out)]
+    arguments = ["explain", str(photo), *TINY, "--methods", "cam,random", "-o", str(out)]
     assert run([*arguments, "-c", "2"], monkeypatch) == 0
     assert "no evidence: cam in photo.png for class 2" in capsys.readouterr().out
     (image,) = described(out)["images"]
@@ -252,7 +252,7 @@ def test_the_memory_budget_and_options_reach_the_method(
 
     monkeypatch.setitem(EXPLAINERS, "cam", Watched)
     out = tmp_path / "why"
-    arguments = ["explain", str(photo), *TINY, "--method", "grad_cam,cam", "-o", str(out)]
+    arguments = ["explain", str(photo), *TINY, "--methods", "grad_cam,cam", "-o", str(out)]
     limits = ["--memory-budget", "1MiB", "--option", "cam.power=3"]
     assert run([*arguments, *limits], monkeypatch) == 0
     assert seen == [2**20]
@@ -304,5 +304,68 @@ def test_the_time_left_is_what_each_method_took_before(monkeypatch: pytest.Monke
     now[0] = 55.0
     progress.finish()
     assert progress.seconds_left() == pytest.approx(5 + 50)
-    progress.skip(5)
+    for number in range(5):
+        progress.skip(f"{number}.png", f"{number}.png is torn")
     assert progress.seconds_left() == pytest.approx(0)
+
+
+def test_the_other_spelling_of_methods_keeps_working(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "why"
+    arguments = ["explain", str(photo), *TINY, "--method", "cam", "--methods", "random"]
+    assert run([*arguments, "-o", str(out)], monkeypatch) == 0
+    assert [method["name"] for method in described(out)["methods"]] == ["random", "cam"]
+    capsys.readouterr()
+    assert run(["explain", "--help"], monkeypatch) == 0
+    assert "--method " not in capsys.readouterr().out
+
+
+def test_a_folder_is_named_among_the_methods(
+    trained: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "why"
+    arguments = ["explain", str(photo), "-e", str(trained), "-o", str(out)]
+    assert run([*arguments, "--methods", f"t_tame,{trained},cam"], monkeypatch) == 0
+    content = described(out)
+    assert [method["name"] for method in content["methods"]] == ["t_tame", str(trained), "cam"]
+    loaded = [
+        Explanation.load(out / path) for path in content["images"][0]["files"]["maps"].values()
+    ]
+    assert torch.equal(loaded[0].maps, loaded[1].maps)
+
+
+def test_two_classes_are_explained_where_there_are_no_three(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "why"
+    two = [word.replace("num_classes=5", "num_classes=2") for word in TINY]
+    arguments = ["explain", str(photo), *two, "--methods", "cam", "-o", str(out)]
+    assert run(arguments, monkeypatch) == 0
+    assert len(described(out)["images"][0]["classes"]) == 2
+
+
+def test_data_of_any_kind_are_explained_and_gone_on_with(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ttame.reporting.growing_report import GrowingReport
+
+    (tmp_path / "list.txt").write_text("photo.png 3\nphoto.png\nphoto.png")
+    out = tmp_path / "why"
+    arguments = ["explain", "--data", str(tmp_path / "list.txt"), *TINY, "--methods", "cam"]
+    arguments += ["-o", str(out), "--batch-size", "1"]
+    with monkeypatch.context() as interrupted:
+
+        def interrupt(report: GrowingReport) -> None:
+            raise KeyboardInterrupt
+
+        interrupted.setattr(GrowingReport, "complete", interrupt)
+        assert run(arguments, interrupted) == 130
+    assert "--resume goes on" in capsys.readouterr().err
+    assert run(arguments, monkeypatch) == 2
+    assert "has not finished; try: --resume" in capsys.readouterr().err
+    assert run([*arguments, "--resume"], monkeypatch) == 0
+    printed = capsys.readouterr()
+    assert "3 of 3 photos were finished before" in printed.err
+    assert printed.out.count("photo.png") == 3
+    assert [image["name"] for image in described(out)["images"]] == [str(photo)] * 3

@@ -33,7 +33,8 @@ PRINTED_BY = {
     "images/": LOADING,
     "processes.py": {"train", "evaluate"},
     "classifiers/": LOADING,
-    "cli/chosen_explainers.py": {"explain"},
+    "cli/chosen_explainers.py": EXPLAINING,
+    "cli/chosen_explainers.py _load_trained": {"explain"},
     "cli/evaluate.py": {"evaluate"},
     "cli/evaluation_display.py": {"evaluate"},
     "cli/explain.py": {"explain"},
@@ -47,6 +48,7 @@ PRINTED_BY = {
     "explainers/trained/explainer_folder.py": EXPLAINING,
     "explainers/trained/head_settings.py": {"train"},
     "memory_limit.py": WRITING,
+    "reporting/": {"explain"},
     "reporting/evaluation_": {"evaluate"},
     "training/": {"train"},
 }
@@ -148,4 +150,6 @@ def test_an_interrupt_is_one_line(
     with pytest.raises(SystemExit) as stopped:
         command_line.main()
     assert stopped.value.code == 130
-    assert capsys.readouterr().err == "ttame: interrupted; nothing was written\n"
+    assert capsys.readouterr().err == (
+        "ttame: interrupted; finished batches are kept, and --resume goes on with them\n"
+    )

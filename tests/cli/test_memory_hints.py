@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from tests.cli.test_commands import TINY_NETWORK, run
-from ttame.cli import explain as explain_command
 from ttame.cli.explain import explain
 from ttame.cli.memory_hints import memory_options, naming_memory_options
 from ttame.cli.train import train
+from ttame.explaining import explain_photos
 
 RANDOM = [*TINY_NETWORK, "--weights", "none"]
 
@@ -26,9 +26,9 @@ FAILURES = {
     "torch.nn.functional.conv2d": RuntimeError(
         "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
     ),
-    "ttame.reporting.explanation_report.draw_panel": MemoryError(),
-    "ttame.reporting.explanation_report._save_picture": OSError(errno.ENOMEM, "Cannot allocate"),
-    "ttame.reporting.explanation_report.write_page": MemoryError(),
+    "ttame.reporting.photo_files.draw_panel": MemoryError(),
+    "ttame.reporting.photo_files._save_picture": OSError(errno.ENOMEM, "Cannot allocate"),
+    "ttame.reporting.report_contents.write_page": MemoryError(),
 }
 """What fails while reading, preparing, computing, drawing and writing."""
 
@@ -66,7 +66,7 @@ def test_explaining_names_its_options(
 ) -> None:
     fail_with(place, FAILURES[place], monkeypatch)
     out = ["--out", str(tmp_path / "out")]
-    assert run(["explain", str(photos), *RANDOM, "--method", "grad_cam", *out], monkeypatch) == 2
+    assert run(["explain", str(photos), *RANDOM, "--methods", "grad_cam", *out], monkeypatch) == 2
     assert the_error(capsys) == (
         "ttame: error: not enough memory; try: --batch-size 4, an --image-size below 32, or for "
         "methods with many passes a --memory-budget below 2GiB"
@@ -121,7 +121,7 @@ def test_evaluating_names_its_options(
 
 
 def test_only_options_that_help_are_named() -> None:
-    bundled = {"explainer": None, "model": None, "method": None, "image_size": None}
+    bundled = {"explainer": None, "model": None, "methods": None, "image_size": None}
     assert "--image-size" not in memory_options({**bundled, "batch_size": 8})
     assert "--image-size" in memory_options({**bundled, "model": "timm/resnet18"})
     assert memory_options({"batch_size": 1, "image_size": None}) == "a smaller --image-size"
@@ -152,8 +152,8 @@ def test_photos_that_are_large_come_fewer_at_a_time(
         return stack(images, *arguments, **options)
 
     monkeypatch.setattr(torch, "stack", note)
-    monkeypatch.setattr(explain_command, "_MOST_OPEN_PIXELS", 2 * 40 * 48)
-    out = ["--out", str(tmp_path / "out"), "--method", "random"]
+    monkeypatch.setattr(explain_photos, "MOST_OPEN_PIXELS", 2 * 40 * 48)
+    out = ["--out", str(tmp_path / "out"), "--methods", "random"]
     assert run(["explain", str(photos), *RANDOM, *out], monkeypatch) == 0
     assert sizes == [2, 2, 2]
     assert len(list((tmp_path / "out/pictures").iterdir())) == 6
@@ -164,9 +164,9 @@ def test_a_photo_that_is_refused_does_not_end_a_folder(
 ) -> None:
     Image.new("1", (300, 300)).save(photos / "huge.png")
     monkeypatch.setattr("ttame.images.photos.MOST_PIXELS", 50_000)
-    out = ["--out", str(tmp_path / "out"), "--method", "random"]
+    out = ["--out", str(tmp_path / "out"), "--methods", "random"]
     assert run(["explain", str(photos), *RANDOM, *out], monkeypatch) == 0
     assert "huge.png is too large (0.09 megapixels); allowed: 0.05 meg" in capsys.readouterr().err
-    out = ["--out", str(tmp_path / "again"), "--method", "random"]
+    out = ["--out", str(tmp_path / "again"), "--methods", "random"]
     assert run(["explain", str(photos / "huge.png"), *RANDOM, *out], monkeypatch) == 2
     assert not (tmp_path / "again").exists()

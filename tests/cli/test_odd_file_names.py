@@ -60,7 +60,7 @@ def test_explain(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / os.fsdecode(b"expl\xe4")
-    command = ["explain", str(photos), "--method", "grad_cam", "--out", str(out), *TINY_NETWORK]
+    command = ["explain", str(photos), "--methods", "grad_cam", "--out", str(out), *TINY_NETWORK]
     assert run([*command, "--weights", "none"], monkeypatch) == 0
     printed = capsys.readouterr()
     assert "\x1b" not in printed.out and "\x07" not in printed.out and "\u202e" not in printed.out

@@ -21,7 +21,7 @@ from ttame.errors import (
     UnknownNameError,
 )
 from ttame.images.preprocessing import Preprocessing
-from ttame.reporting import explanation_report
+from ttame.reporting import photo_files, report_contents
 from ttame.reporting.explanation_report import ExplanationReportWriter
 from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import Explanation
@@ -148,6 +148,7 @@ def test_json_says_everything_about_every_image(tmp_path):
         "not_explained": [{"name": "b.png", "heading": "b.png", "reason": "unreadable"}],
     }
     first, second = image.pop("classes")
+    prediction = image.pop("prediction")
     region = PREPROCESSING.region((48, 36))
     assert image == {
         "name": "some/where/a.png",
@@ -159,6 +160,9 @@ def test_json_says_everything_about_every_image(tmp_path):
         },
     }  # fmt: skip
     probabilities = batch.logits[1].softmax(0)
+    best = int(probabilities.argmax())
+    assert (prediction["index"], prediction["name"]) == (best, NAMES[best])
+    assert prediction["probability"] == pytest.approx(float(probabilities[best]))
     assert (first["index"], first["name"]) == (3, NAMES[3])
     assert first["probability"] == pytest.approx(float(probabilities[3]))
     assert first["rank"] == 1 + int((probabilities > probabilities[3]).sum())
@@ -273,7 +277,7 @@ def test_failure_while_the_page_is_written_leaves_nothing(tmp_path, monkeypatch)
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr("ttame.reporting.explanation_report.write_page", fail)
+    monkeypatch.setattr("ttame.reporting.report_contents.write_page", fail)
     with pytest.raises(MemoryError), writer(tmp_path / "out") as report:
         report.add("a.png", photo(), explanation())
     assert list(tmp_path.iterdir()) == []
@@ -349,6 +353,7 @@ def test_nothing_of_an_image_stays_in_memory(tmp_path):
         gc.collect()
         assert [reference() for reference in alive] == [None] * 15
         held = [value for value in vars(report).values() if isinstance(value, list | dict | set)]
+        held += [report._facts.methods, report._facts.labels]
         # What the report says about its one method; nothing per image.
         assert sum(len(content) for content in held) == 2
         assert len(vars(report._stems)["_next_number"]) == 5
@@ -356,7 +361,7 @@ def test_nothing_of_an_image_stays_in_memory(tmp_path):
 
 def test_page_is_written_in_pieces(tmp_path, monkeypatch):
     longest = 0
-    original = explanation_report.write_page
+    original = report_contents.write_page
 
     def measure(file, *rest):
         class Measuring:
@@ -367,7 +372,7 @@ def test_page_is_written_in_pieces(tmp_path, monkeypatch):
 
         return original(Measuring(), *rest)
 
-    monkeypatch.setattr(explanation_report, "write_page", measure)
+    monkeypatch.setattr(report_contents, "write_page", measure)
     with writer(tmp_path / "out") as report:
         for number in range(6):
             report.add(f"{number}.png", photo(300, 200), explanation())
@@ -532,8 +537,8 @@ def test_a_photo_that_was_read_reduced_is_told_at_its_own_size(tmp_path):
 
 
 def test_what_is_too_large_to_draw_is_drawn_smaller_at_the_same_place(tmp_path, monkeypatch):
-    monkeypatch.setattr(explanation_report, "MOST_PIXELS_AT_FULL_SIZE", 1000)
-    monkeypatch.setattr(explanation_report, "MOST_PIXELS_REDUCED", 500)
+    monkeypatch.setattr(photo_files, "MOST_PIXELS_AT_FULL_SIZE", 1000)
+    monkeypatch.setattr(photo_files, "MOST_PIXELS_REDUCED", 500)
     with writer(tmp_path / "out") as report:
         report.add("a.png", Image.new("RGB", (200, 10), "white"), explanation())
     with Image.open(next((tmp_path / "out/overlays/a").iterdir())) as overlay:

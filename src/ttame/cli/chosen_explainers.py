@@ -3,67 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ttame.errors import ClassifierError, ExplainerError, UnknownNameError
+import typer
+
+from ttame.cli.network_options import DEFAULT_MODEL, NamedClassifier
+from ttame.errors import ExplainerError, UnknownNameError
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import parse_json
+from ttame.files.printable_names import printable
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.explainers.contract.explainer import Explainer
     from ttame.explainers.trained.attention_explainer import AttentionExplainer
 
-DEFAULT_MODEL = "efficientnet_lite0"
-"""The classifier, and the explainer, that ship with ttame."""
-
 MethodOptions = dict[str, dict[str, Any]]
 """Method to option to value."""
 
 
-@dataclasses.dataclass(frozen=True)
-class NamedClassifier:
-    """The options of the command line that name a classifier; see ``network_options``.
+QUICK_METHODS = "grad_cam,layer_cam,random,centre_gaussian"
+"""What is compared if no method is named."""
 
-    Attributes:
-        model: ``None`` if ``--model`` was not typed.
-        weights: ``"default"``, ``"none"`` or a file.
-        details: the other options, with ``None`` where nothing was typed.
-        device: resolved.
+OtherSpelling = Annotated[str | None, typer.Option("--method", hidden=True)]
+"""Of ``--methods``."""
+
+
+def methods_option(default: str, panel: str | None = None) -> Any:
+    """``--methods``, as every command that takes methods has it.
+
+    Args:
+        default: in words, what is taken if nothing is typed.
+        panel: of the command's help.
     """
-
-    model: str | None
-    weights: str
-    details: Mapping[str, Any]
-    device: str
-
-    def load(self) -> Classifier:
-        """Load the named classifier, or the one that ships with ttame."""
-        from ttame.cli.network_options import load_named_classifier
-
-        return load_named_classifier(
-            self.model or DEFAULT_MODEL, self.weights, device=self.device, **self.details
-        )
-
-    def refuse_details(self, explainer: str, *, weights_too: bool) -> None:
-        """Refuse options that nothing would obey: an explainer brings its own classifier.
-
-        Args:
-            explainer: its name or folder.
-            weights_too: whether ``--weights`` is such an option.
-
-        Raises:
-            ClassifierError: something about a classifier was typed without ``--model``.
-        """
-        typed = [name for name, value in self.details.items() if value is not None]
-        typed += ["weights"] if self.weights != "default" and weights_too else []
-        if typed:
-            raise ClassifierError(
-                f"--{typed[0].replace('_', '-')} without --model, while the explainer {explainer} "
-                "brings its own classifier",
-                remedy="--model NAME",
-            )
+    return typer.Option(
+        "--methods",
+        help="Methods and folders of trained explainers separated by commas, or all; "
+        f"`ttame methods` lists the methods. If not given, {default}.",
+        rich_help_panel=panel,
+        show_default=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +55,7 @@ class ChosenExplainers:
     Attributes:
         classifier: the explained network.
         explainers: method to explainer, in the order of the command line; at least one.
-        left_out: of ``--method all``: method to the reason why it cannot explain this network.
+        left_out: of ``--methods all``: method to the reason why it cannot explain this network.
     """
 
     classifier: Classifier
@@ -82,67 +64,138 @@ class ChosenExplainers:
 
 
 def choose_explainers(
-    methods: Sequence[str],
+    names: Sequence[str],
     explainer: str | None,
     named: NamedClassifier,
-    options: MethodOptions,
+    options: Sequence[str],
     *,
     allow_other_weights: bool,
 ) -> ChosenExplainers:
-    """Load the classifier and make an explainer for each method.
+    """Load the classifier, and the trained explainer if one is wanted, and make the explainers.
 
     Args:
-        methods: as :func:`parse_methods` returns them; empty for the trained explainer.
+        names: as :func:`parse_methods` returns them; empty for the trained explainer alone.
         explainer: what ``--explainer`` says, if it was typed.
         named: the classifier that was typed.
-        options: as :func:`parse_method_options` returns them.
+        options: as typed behind ``--option``.
         allow_other_weights: of :func:`ttame.load_explainer`.
 
     Raises:
         TtameError: whatever was typed does not exist or does not fit together.
     """
+    typed = parse_method_options(options, names)
     trained = None
-    if explainer is not None or not methods:
+    if explainer is not None or not names:
         trained = _load_trained(explainer, named, allow_other_weights=allow_other_weights)
         classifier = trained.classifier
     else:
         classifier = named.load()
-    if not methods:
-        assert trained is not None
-        methods = [trained.method]
-    chosen = ChosenExplainers(classifier, {})
-    for name in _every_method() if "all" in methods else methods:
-        set_options = options.get(name, {})
-        try:
-            made = _make(name, classifier, trained, explainer, set_options, "all" in methods)
-        except ExplainerError as problem:
-            if name in methods or set_options:
-                raise
-            chosen.left_out[name] = problem.problem
-            continue
-        chosen.explainers[name] = made
-    if not chosen.explainers:
+    making = _Making(classifier, typed, trained, explainer, allow_other_weights)
+    wanted = names or [trained.method] if trained else names
+    made, left_out = making.make_all(wanted, lenient=False)
+    if not made:
         raise ExplainerError(f"no method is defined for {classifier.name}")
-    return chosen
+    return ChosenExplainers(classifier, made, left_out)
 
 
-def _make(
-    name: str,
+def choose_methods(
+    names: Sequence[str],
     classifier: Classifier,
-    trained: AttentionExplainer | None,
-    place: str | None,
-    options: dict[str, Any],
+    options: Sequence[str],
     any_will_do: bool,
-) -> Explainer:
-    from ttame.explainers.known_explainers import make_explainer
-    from ttame.explainers.trained.trained_cards import TRAINED_CARDS
+) -> tuple[dict[str, Explainer], dict[str, str]]:
+    """Make the explainers that ``--methods`` names, or some that suit the classifier.
 
-    if trained is not None and trained.method == name and not options:
-        return trained
-    if name in TRAINED_CARDS and place is not None and not any_will_do:
-        # Named, but the folder holds another method: the error says which.
-        options = {"folder": place, **options}
-    return make_explainer(name, classifier, **options)
+    Args:
+        names: of methods, folders of trained explainers, or ``all``; empty for a choice.
+        classifier: the explained network.
+        options: as typed behind ``--option``.
+        any_will_do: whether a method that is not defined for the classifier is left out.
+
+    Returns:
+        Label to explainer, and method to the reason why it is left out.
+
+    Raises:
+        UnknownNameError: neither a method nor a folder; with near matches.
+        ExplainerError: a named method is not defined for the classifier.
+    """
+    from ttame.explainers.trained.explainer_places import bundled_methods
+
+    wanted = list(names) or [
+        *QUICK_METHODS.split(","),
+        *list(bundled_methods(classifier.name))[:1],
+    ]
+    making = _Making(classifier, parse_method_options(options, wanted))
+    return making.make_all(wanted, lenient=any_will_do or not names)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Making:
+    """What methods are made from.
+
+    Attributes:
+        classifier: the explained network.
+        options: of the methods.
+        trained: the explainer that ``--explainer`` names, or that is explained with by default.
+        place: what ``--explainer`` says, if it was typed.
+        allow_other_weights: of trained explainers that are named among the methods.
+    """
+
+    classifier: Classifier
+    options: MethodOptions
+    trained: AttentionExplainer | None = None
+    place: str | None = None
+    allow_other_weights: bool = False
+
+    def make_all(
+        self, wanted: Sequence[str], *, lenient: bool
+    ) -> tuple[dict[str, Explainer], dict[str, str]]:
+        """Make each method once; return them by their labels, and why others are left out.
+
+        What stands behind ``all`` may be left out; so may all the others, if it is ``lenient``.
+        """
+        known = _every_method()
+        expanded = [name for entry in wanted for name in (known if entry == "all" else [entry])]
+        made: dict[str, Explainer] = {}
+        left_out: dict[str, str] = {}
+        for name in dict.fromkeys(expanded):
+            if name not in known:
+                label, explainer = self._load(name)
+            else:
+                try:
+                    label, explainer = name, self._make(name, any_will_do="all" in wanted)
+                except ExplainerError as problem:
+                    if name in self.options or (name in wanted and not lenient):
+                        raise
+                    left_out[name] = problem.problem
+                    continue
+            made[label] = explainer
+        return made, left_out
+
+    def _make(self, name: str, *, any_will_do: bool) -> Explainer:
+        from ttame.explainers.known_explainers import make_explainer
+        from ttame.explainers.trained.trained_cards import TRAINED_CARDS
+
+        options = self.options.get(name, {})
+        if self.trained is not None and self.trained.method == name and not options:
+            return self.trained
+        if name in TRAINED_CARDS and self.place is not None and not any_will_do:
+            # Named, but the folder holds another method: the error says which.
+            options = {"folder": self.place, **options}
+        return make_explainer(name, self.classifier, **options)
+
+    def _load(self, name: str) -> tuple[str, Explainer]:
+        """A trained explainer that is named by its folder, and its label."""
+        from ttame.explainers.trained.explainer_folder import load_explainer
+        from ttame.explainers.trained.explainer_places import bundled_explainers
+
+        _refuse_unknown(name)
+        explainer = load_explainer(
+            name, classifier=self.classifier, allow_other_weights=self.allow_other_weights
+        )
+        # Two spellings of a folder are one explainer.
+        label = name if name in bundled_explainers() else printable(os.path.normpath(name))
+        return label, explainer
 
 
 def _load_trained(
@@ -166,7 +219,7 @@ def _load_trained(
     if explainer is None and place not in bundled_explainers():
         raise ExplainerError(
             f"no trained explainer for {named.model}",
-            remedy="--method grad_cam (ttame methods lists them all), or --explainer FOLDER",
+            remedy="--methods grad_cam (ttame methods lists them all), or --explainer FOLDER",
         )
     return load_explainer(
         place,
@@ -176,26 +229,40 @@ def _load_trained(
     )
 
 
-def parse_methods(text: str | None) -> list[str]:
-    """Read ``--method``: names between commas, each once; ``all`` stands for every method.
+def parse_methods(text: str | None, other_spelling: str | None = None) -> list[str]:
+    """Read ``--methods``: names and folders between commas, each once; ``all`` is every method.
+
+    Args:
+        text: as typed behind ``--methods``, if it was.
+        other_spelling: as typed behind ``--method``, if it was.
 
     Raises:
-        UnknownNameError: no such method; with near matches.
+        UnknownNameError: neither a method nor a folder; with near matches.
+        ExplainerError: nothing is named.
 
     Example:
         >>> parse_methods("grad_cam, cam,grad_cam")
         ['grad_cam', 'cam']
     """
-    names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    if text is not None and not names:
-        raise ExplainerError("an empty --method", remedy="ttame methods, which lists them")
-    if not names:
-        return []
-    known = _every_method()
+    given = [typed for typed in (text, other_spelling) if typed is not None]
+    names = [name.strip() for typed in given for name in typed.split(",") if name.strip()]
+    if given and not names:
+        raise ExplainerError("an empty --methods", remedy="ttame methods, which lists them")
     for name in names:
-        if name not in known and name != "all":
-            raise UnknownNameError.of("method", name, [*known, "all"])
+        _refuse_unknown(name)
     return list(dict.fromkeys(names))
+
+
+def _refuse_unknown(name: str) -> None:
+    from ttame.explainers.trained.explainer_places import bundled_explainers
+    from ttame.files.leftovers import put_back
+
+    known = [*_every_method(), "all"]
+    if name in known:
+        return
+    put_back(Path(name))
+    if not Path(name).is_dir() and name not in bundled_explainers():
+        raise UnknownNameError.of("method or explainer folder", name, known)
 
 
 def parse_method_options(pairs: Sequence[str], methods: Sequence[str]) -> MethodOptions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ttame.cli.chosen_explainers import QUICK_METHODS, OtherSpelling, methods_option
 from ttame.cli.network_options import (
+    DEFAULT_MODEL,
     ClassNames,
     CropShare,
     Device,
     ImageSize,
     InterpolationName,
     Mean,
+    NamedClassifier,
     NetworkOption,
     OptionalModelName,
     OutputsKind,
@@ -26,7 +28,6 @@ from ttame.cli.network_options import (
     Std,
     Taps,
     Weights,
-    choose_device,
 )
 from ttame.errors import EvaluationError
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from ttame.results.evaluation import Evaluation
 
 _MEASURING = "The measuring"
-_QUICK_METHODS = "grad_cam,layer_cam,random,centre_gaussian"
 
 
 def evaluate(
@@ -56,13 +56,9 @@ def evaluate(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(
-            "--methods",
-            help="Names and folders of trained explainers separated by commas, or all. If not "
-            f"given, {_QUICK_METHODS}, and the bundled explainer if there is one.",
-            show_default=False,
-        ),
+        methods_option(f"{QUICK_METHODS}, and the bundled explainer if there is one"),
     ] = None,
+    method: OtherSpelling = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for rows, table and page.")] = (
         Path("evaluation")
     ),
@@ -145,7 +141,8 @@ def evaluate(
 
     Example: ttame evaluate --data photos --methods grad_cam,rise,t_tame --limit 100
     """
-    from ttame.cli.chosen_explainers import NamedClassifier
+    typed = dict(locals())
+    from ttame.cli.chosen_explainers import choose_methods, parse_methods
     from ttame.cli.evaluation_display import print_evaluation, print_metrics, print_reproductions
     from ttame.processes import is_first_process
 
@@ -157,23 +154,12 @@ def evaluate(
         return
     from ttame.explainers.contract.memory_budget import parse_memory
 
-    asked = _asked(reproduce, data, methods, metrics, protocol, model)
+    named = parse_methods(methods, method)
+    asked = _asked(reproduce, data, named, metrics, protocol, model)
     budget = parse_memory(memory_budget)
     photos = _photos(asked.data, asked.setup)
-    details = {
-        "image_size": image_size,
-        "taps": taps,
-        "class_names": class_names,
-        "outputs": outputs,
-        "network_option": network_option or None,
-        "mean": mean,
-        "std": std,
-        "interpolation": interpolation,
-        "resize": resize,
-        "crop_share": crop_share,
-    }
-    classifier = NamedClassifier(asked.model, weights, details, choose_device(device)).load()
-    lenient = asked.setup is not None and not methods
+    classifier = NamedClassifier.of(typed, asked.model).load()
+    lenient = asked.setup is not None and not named
     explainers, left_out = choose_methods(asked.methods, classifier, option or (), lenient)
     evaluation = _evaluate(
         asked,
@@ -217,7 +203,7 @@ class _Asked:
 def _asked(
     reproduce: str | None,
     data: list[str] | None,
-    methods: str | None,
+    methods: list[str],
     metrics: str | None,
     protocol: str | None,
     model: str | None,
@@ -228,7 +214,6 @@ def _asked(
         UnknownNameError: a name that no registry knows.
         EvaluationError: no data.
     """
-    from ttame.cli.chosen_explainers import DEFAULT_MODEL
     from ttame.evaluation.reproductions import known_reproduction
     from ttame.metrics.known_metrics import known_metrics
     from ttame.metrics.known_protocols import DEFAULT_PROTOCOL, known_protocol
@@ -242,7 +227,7 @@ def _asked(
         setup=setup,
         data=data,
         model=model or (setup.model if setup else DEFAULT_MODEL),
-        methods=_names(methods) or list(setup.methods if setup else ()),
+        methods=methods or list(setup.methods if setup else ()),
         metrics=measured or None,
         protocol=known_protocol(protocol or (setup.protocol if setup else DEFAULT_PROTOCOL)),
     )
@@ -289,65 +274,6 @@ def _evaluate(
             command = printable(shlex.join(["ttame", *sys.argv[1:]]))
             write_evaluation_report(out / "report.html", evaluation, gallery, command=command)
     return evaluation
-
-
-def choose_methods(
-    names: Sequence[str],
-    classifier: Classifier,
-    options: Sequence[str],
-    any_will_do: bool,
-) -> tuple[dict[str, Explainer], dict[str, str]]:
-    """Make the explainers that ``--methods`` names.
-
-    Args:
-        names: of methods, folders of trained explainers, or ``all``.
-        classifier: the explained network.
-        options: as typed behind ``--option``.
-        any_will_do: whether a method that is not defined for the classifier is left out.
-
-    Returns:
-        Label to explainer, and method to the reason why it is left out.
-
-    Raises:
-        UnknownNameError: neither a method nor a folder; with near matches.
-        ExplainerError: a named method is not defined for the classifier.
-    """
-    from ttame.cli.chosen_explainers import parse_method_options
-    from ttame.errors import ExplainerError, UnknownNameError
-    from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
-    from ttame.explainers.trained.explainer_folder import load_explainer
-    from ttame.explainers.trained.explainer_places import bundled_explainers, bundled_methods
-    from ttame.files.leftovers import put_back
-    from ttame.files.printable_names import printable
-
-    wanted = list(names) or [
-        *_QUICK_METHODS.split(","),
-        *list(bundled_methods(classifier.name))[:1],
-    ]
-    lenient = any_will_do or not names
-    expanded = [name for entry in wanted for name in (EXPLAINERS if entry == "all" else [entry])]
-    typed = parse_method_options(options, [name for name in expanded if name in EXPLAINERS])
-    made: dict[str, Explainer] = {}
-    left_out: dict[str, str] = {}
-    for name in dict.fromkeys(expanded):
-        if name not in EXPLAINERS:
-            put_back(Path(name))
-        if name in EXPLAINERS:
-            try:
-                explainer: Explainer = make_explainer(name, classifier, **typed.get(name, {}))
-            except ExplainerError as problem:
-                if not lenient and name in wanted:
-                    raise
-                left_out[name] = problem.problem
-                continue
-        elif Path(name).is_dir() or name in bundled_explainers():
-            explainer = load_explainer(name, classifier=classifier)
-            # Two spellings of a folder are one explainer.
-            name = name if name in bundled_explainers() else printable(os.path.normpath(name))
-        else:
-            raise UnknownNameError.of("method or explainer folder", name, [*EXPLAINERS, "all"])
-        made[name] = explainer
-    return made, left_out
 
 
 def _names(text: str | None) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ttame.cli.chosen_explainers import OtherSpelling, methods_option
 from ttame.cli.network_options import (
     ClassNames,
     CropShare,
@@ -16,6 +16,7 @@ from ttame.cli.network_options import (
     ImageSize,
     InterpolationName,
     Mean,
+    NamedClassifier,
     NetworkOption,
     OptionalModelName,
     OutputsKind,
@@ -23,25 +24,13 @@ from ttame.cli.network_options import (
     Std,
     Taps,
     Weights,
-    choose_device,
 )
-from ttame.files.printable_names import printable
 
 if TYPE_CHECKING:
-    from PIL import Image
-    from torch import Tensor
-
     from ttame.classifiers.classifier import Classifier
-    from ttame.cli.asked_targets import AskedTargets
-    from ttame.cli.chosen_explainers import ChosenExplainers
-    from ttame.cli.explanation_display import ExplanationProgress
-    from ttame.reporting.explanation_report import ExplanationReportWriter
-    from ttame.results.explanation import Explanation
+    from ttame.datasets.photo_source import PhotoSource
 
 _METHODS = "The methods"
-
-_MOST_OPEN_PIXELS = 200_000_000
-"""Of the photos that are open at a time: 800 MB."""
 
 _SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
 """Real photos among scikit-image's data."""
@@ -55,15 +44,18 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    method: Annotated[
-        str | None,
+    data: Annotated[
+        list[str] | None,
         typer.Option(
-            help="Methods separated by commas, or all; `ttame methods` lists them. "
-            "If not given, the trained explainer.",
-            rich_help_panel=_METHODS,
+            "--data",
+            "-d",
+            help="Folder of photos, list file or tar shards ('photos-*.tar'); may be given several "
+            "times.",
             show_default=False,
         ),
     ] = None,
+    methods: Annotated[str | None, methods_option("the trained explainer", panel=_METHODS)] = None,
+    method: OtherSpelling = None,
     explainer: Annotated[
         str | None,
         typer.Option(
@@ -80,8 +72,8 @@ def explain(
         typer.Option(
             "--classes",
             "-c",
-            help="top1, top3, all, or names or indices separated by commas. If not given, top3, "
-            "and top1 with several methods.",
+            help="top1, top3, all, or names or indices separated by commas. If not given, top3 "
+            "(top2 of two classes), and top1 with several methods.",
             show_default=False,
         ),
     ] = None,
@@ -98,6 +90,10 @@ def explain(
     ),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace --out if it exists.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where an earlier run into --out was stopped."),
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Photos at a time.", min=1)] = 8,
     memory_budget: Annotated[
@@ -140,263 +136,75 @@ def explain(
 ) -> None:
     """Explain photos: pictures, the maps, and a page to look at.
 
-    Example: ttame explain photo.jpg --method grad_cam,t_tame --classes "tabby,Egyptian cat"
+    Example: ttame explain photo.jpg --methods grad_cam,t_tame --classes "tabby,Egyptian cat"
     """
-    from ttame.cli.asked_targets import AskedTargets
-    from ttame.cli.chosen_explainers import (
-        NamedClassifier,
-        choose_explainers,
-        parse_method_options,
-        parse_methods,
-    )
+    typed = dict(locals())
+    from ttame.cli.chosen_explainers import choose_explainers, parse_methods
     from ttame.cli.explanation_display import ExplanationProgress, summarise
     from ttame.cli.methods import short_reasons
     from ttame.explainers.contract.memory_budget import parse_memory
     from ttame.files.atomic_writing import refuse_existing
+    from ttame.processes import is_first_process
+    from ttame.reporting.explain import explain as explain_photos
 
-    refuse_existing(out, overwrite=overwrite)
-    named, found = _photo_paths(images or _sample_photos())
-    _refuse_unreadable(named)
+    if not resume:
+        refuse_existing(out, overwrite=overwrite)
+    photos = _photos(images or [], data or [])
     budget = parse_memory(memory_budget)
-    methods = parse_methods(method)
-    options = parse_method_options(option or (), methods)
-    details = {
-        "image_size": image_size,
-        "taps": taps,
-        "class_names": class_names,
-        "outputs": outputs,
-        "network_option": network_option or None,
-        "mean": mean,
-        "std": std,
-        "interpolation": interpolation,
-        "resize": resize,
-        "crop_share": crop_share,
-    }
     chosen = choose_explainers(
-        methods,
+        parse_methods(methods, method),
         explainer,
-        NamedClassifier(model, weights, details, choose_device(device)),
-        options,
+        NamedClassifier.of(typed),
+        option or (),
         allow_other_weights=allow_other_weights,
     )
-    one = len(chosen.explainers) == 1
-    most = min(3, chosen.classifier.number_of_classes) if one else 1
-    wanted = parse_classes(classes or f"top{most}", chosen.classifier)
-    asking = AskedTargets.of(wanted, rather_than, chosen.classifier)
     left_out = short_reasons(chosen.left_out, chosen.classifier.name)
-    paths = [*named, *found]
-    with (
-        _report(out, chosen, left_out, overwrite=overwrite) as report,
-        ExplanationProgress(list(chosen.explainers), len(paths)) as progress,
-    ):
-        explained = _explain_all(
-            chosen, paths, asking, budget, batch_size, report, progress, len(named)
+    shown = is_first_process()
+    with ExplanationProgress(list(chosen.explainers), len(photos), shown=shown) as progress:
+        found = explain_photos(
+            photos,
+            chosen.explainers,
+            out,
+            classes=parse_classes(classes, chosen.classifier) if classes else None,
+            rather_than=rather_than,
+            batch_size=batch_size,
+            memory_budget=budget,
+            overwrite=overwrite,
+            resume=resume,
+            listener=progress,
+            left_out=left_out,
         )
-    summarise(explained.rows, explained.no_evidence, left_out, out)
+    if shown:
+        summarise(found, already_said=progress.said)
 
 
-def parse_classes(text: str, classifier: Classifier) -> str | list[str] | int:
-    """Read ``--classes`` and check it before any work.
+def parse_classes(text: str, classifier: Classifier) -> str | list[str]:
+    """Read ``--classes``: a name, or several separated by commas.
 
-    Raises:
-        ClassSelectionError: a class that the classifier does not have.
+    Example:
+        >>> import ttame
+        >>> parse_classes("tench, goldfish", ttame.load_classifier("efficientnet_lite0"))
+        ['tench', 'goldfish']
     """
-    import torch
-
-    from ttame.classifiers.class_selection import select_classes
-
-    wanted = [part.strip() for part in text.split(",") if part.strip()]
-    selection: str | list[str] = wanted[0] if len(wanted) == 1 else wanted
     # A name may itself hold a comma, as in "tench, Tinca tinca".
     if text.strip() in classifier.class_names:
-        selection = text.strip()
-    blank = torch.zeros(1, classifier.number_of_classes)
-    select_classes(selection, blank, classifier.class_names)
-    return selection
+        return text.strip()
+    wanted = [part.strip() for part in text.split(",") if part.strip()]
+    return wanted[0] if len(wanted) == 1 else wanted
 
 
-@dataclasses.dataclass(frozen=True)
-class _Explained:
-    """What the terminal says in the end: (photo, prediction, explained classes), and remarks."""
+def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
+    """The photos that were named, then those of folders and of data."""
+    from ttame.datasets.joined_photos import JoinedPhotos
+    from ttame.datasets.named_photos import NamedPhotos
+    from ttame.datasets.open_photos import open_photos
 
-    rows: list[tuple[str, str, str]]
-    no_evidence: list[str]
-
-
-def _report(
-    out: Path, chosen: ChosenExplainers, left_out: dict[str, str], *, overwrite: bool
-) -> ExplanationReportWriter:
-    from ttame.reporting.explanation_report import ExplanationReportWriter
-    from ttame.reporting.method_label import MethodLabel
-
-    return ExplanationReportWriter(
-        out,
-        overwrite=overwrite,
-        title=f"Why did {chosen.classifier.name} say that?",
-        preprocessing=chosen.classifier.preprocessing,
-        labels={
-            name: MethodLabel(
-                explainer.card.title,
-                one_map=not explainer.card.class_specific,
-                of_pixels=explainer.card.map_is == "pixels",
-            )
-            for name, explainer in chosen.explainers.items()
-        },
-        left_out=left_out,
-    )
-
-
-def _explain_all(
-    chosen: ChosenExplainers,
-    paths: list[Path],
-    asking: AskedTargets,
-    memory_budget: int,
-    batch_size: int,
-    report: ExplanationReportWriter,
-    progress: ExplanationProgress,
-    named: int,
-) -> _Explained:
-    """Explain batch by batch, each by every method, and write the report.
-
-    The first ``named`` photos were typed by name, and must be readable.
-    """
-    import torch
-
-    from ttame.errors import ImageError
-
-    explained = _Explained([], [])
-    preprocessing = chosen.classifier.preprocessing
-    finished = 0
-    for opened, skipped in _batches(paths, batch_size, named, report):
-        progress.skip(skipped)
-        start, finished = finished, finished + len(opened) + skipped
-        if not opened:
-            continue
-        images: Tensor = torch.stack([preprocessing.prepare(photo) for _, photo in opened])
-        explanations = _explain_batch(chosen, images, asking, memory_budget, start, progress)
-        for index, (path, photo) in enumerate(opened):
-            report.add(str(path), photo, explanations, index)
-            _remember(explained, path, explanations, index)
-    if not explained.rows:
-        raise ImageError(
-            f"none of the {len(paths)} photos is readable", remedy="JPEG, PNG or WebP files"
-        )
-    return explained
-
-
-def _explain_batch(
-    chosen: ChosenExplainers,
-    images: Tensor,
-    asking: AskedTargets,
-    memory_budget: int,
-    start: int,
-    progress: ExplanationProgress,
-) -> list[Explanation]:
-    """Explain the same targets of the same images by every method."""
-    explanations: list[Explanation] = []
-    for name, explainer in chosen.explainers.items():
-        progress.begin(name, start + 1, len(images))
-        explanation = explainer(
-            images,
-            target=asking.target(explanations[0] if explanations else None),
-            memory_budget=memory_budget,
-            progress=progress.step,
-        )
-        # The maps wait on the CPU, so that many methods need no more of a GPU than one.
-        explanations.append(explanation.to("cpu"))
-        progress.finish()
-    return explanations
-
-
-def _remember(
-    explained: _Explained, path: Path, explanations: list[Explanation], index: int
-) -> None:
-    first = explanations[0]
-    top = first.logits[index].argmax()[None]
-    name = printable(path.name)
-    explained.rows.append((name, _in_words(first, index, top), _in_words(first, index)))
-    for explanation in explanations:
-        # One remark a photo and method, however many classes it is about.
-        blank = [
-            explanation.target_label(index, int(place))
-            for place in (~explanation.has_evidence[index]).nonzero().flatten()
-        ]
-        if blank:
-            shown = ", ".join(blank[:3]) + (f" and {len(blank) - 3} more" if blank[3:] else "")
-            explained.no_evidence.append(f"{explanation.method} in {name} for {shown}")
-
-
-def _in_words(explanation: Explanation, index: int, classes: Tensor | None = None) -> str:
-    """Names and probabilities of some classes of one image; of the explained ones by default."""
-    shown = explanation.classes[index] if classes is None else classes
-    if classes is None and explanation.target_labels:
-        labels = explanation.target_labels[index]
-        return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if labels[5:] else "")
-    words = [
-        f"{explanation.class_label(int(c))} {float(explanation.probabilities[index, int(c)]):.1%}"
-        for c in shown[:5]
-    ]
-    return ", ".join(words) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
-
-
-_Opened = list[tuple["Path", "Image.Image"]]
-
-
-def _batches(
-    paths: list[Path], size: int, named: int, report: ExplanationReportWriter
-) -> Iterator[tuple[_Opened, int]]:
-    """The readable photos, at most ``size`` at a time, and how many others were met on the way.
-
-    Photos stay open until they are drawn, so fewer of them come at a time if they are large.
-    Unreadable ones are named in the report, unless the user typed their names: that is an error.
-    """
-    from ttame.errors import ImageError
-    from ttame.images.photos import read_photo
-
-    opened: _Opened = []
-    pixels = skipped = 0
-    for number, path in enumerate(paths):
-        try:
-            photo = read_photo(path, name=printable(str(path)))
-        except ImageError as problem:
-            if number < named:
-                raise
-            report.skip(str(path), str(problem))
-            typer.echo(f"skipped: {problem}", err=True)
-            skipped += 1
-        else:
-            coming = photo.width * photo.height
-            if opened and pixels + coming > _MOST_OPEN_PIXELS:
-                yield opened, skipped
-                opened, pixels, skipped = [], 0, 0
-            opened.append((path, photo))
-            pixels += coming
-            del photo
-        if len(opened) + skipped == size or number + 1 == len(paths):
-            yield opened, skipped
-            opened, pixels, skipped = [], 0, 0
-
-
-def _photo_paths(places: list[Path]) -> tuple[list[Path], list[Path]]:
-    """The photos that were named, and those found in folders that were named."""
-    from ttame.datasets.image_folder import ImageFolder
-
-    named, found = [], []
-    for place in places:
-        if place.is_dir():
-            folder = ImageFolder(place)
-            found += [folder.path(index) for index in range(len(folder))]
-        else:
-            named.append(place)
-    return named, found
-
-
-def _refuse_unreadable(paths: list[Path]) -> None:
-    """A photo that was typed by name must be readable; nothing is written otherwise."""
-    from ttame.images.photos import check_photo
-
-    for path in paths:
-        check_photo(path, name=printable(str(path)))
+    places = images or ([] if data else _sample_photos())
+    named = [place for place in places if not place.is_dir()]
+    folders = [place for place in places if place.is_dir()]
+    sources: list[PhotoSource] = [NamedPhotos(named)] if named else []
+    sources += [open_photos(place) for place in [*map(str, folders), *data]]
+    return sources[0] if len(sources) == 1 else JoinedPhotos(sources)
 
 
 def _sample_photos() -> list[Path]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence, Set
+from itertools import groupby
 from types import TracebackType
 
 import typer
@@ -14,6 +14,8 @@ from rich.table import Table
 
 from ttame.cli.durations import duration_in_words
 from ttame.cli.methods import print_reasons, wide_console
+from ttame.reporting.explained_image import last_part
+from ttame.results.explained_photos import ClassProbability, ExplainedPhoto, ExplainedPhotos
 
 _MOST_PHOTOS = 20
 """Rows of the table on the terminal; the page has them all."""
@@ -27,9 +29,14 @@ class ExplanationProgress:
     Args:
         methods: in the order in which each batch of photos is explained.
         n_photos: of all batches.
+        shown: false in all but the first of several processes.
+
+    Attributes:
+        said: why photos could not be read, as far as it was printed.
     """
 
-    def __init__(self, methods: Sequence[str], n_photos: int) -> None:
+    def __init__(self, methods: Sequence[str], n_photos: int, *, shown: bool = True) -> None:
+        self.said: set[str] = set()
         self._n_photos = n_photos
         self._seconds_a_photo: dict[str, float] = {}
         self._left = dict.fromkeys(methods, n_photos)
@@ -42,6 +49,7 @@ class ExplanationProgress:
             TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
             transient=True,
+            disable=not shown,
         )
         total = len(methods) * n_photos
         self._task = self._progress.add_task("loading", total=total, steps="", left="")
@@ -57,6 +65,18 @@ class ExplanationProgress:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+    def start(self, photos: int, finished: int) -> None:
+        """This process explains so many photos; some were finished in an earlier run."""
+        from ttame.processes import joined_in_words
+
+        said = [joined_in_words("the batches")]
+        said += [f"{finished} of {photos} photos were finished before"] if finished else []
+        for line in filter(None, said):
+            self._say(f"note: {line}")
+        self._left = dict.fromkeys(self._left, photos - finished)
+        total = len(self._left) * photos
+        self._progress.update(self._task, total=total, completed=len(self._left) * finished)
 
     def begin(self, method: str, first: int, count: int) -> None:
         """A method starts on ``count`` photos; ``first`` counts from 1."""
@@ -83,11 +103,18 @@ class ExplanationProgress:
         self._seconds_a_photo[method] = (time.monotonic() - began) / count
         self._progress.update(self._task, advance=count, left=self._time_left())
 
-    def skip(self, count: int) -> None:
-        """Some photos could not be read, so that no method will explain them."""
+    def skip(self, name: str, reason: str) -> None:
+        """A photo could not be read, so that no method will explain it."""
+        self.said.add(reason)
+        self._say(f"skipped: {reason}")
         for method in self._left:
-            self._left[method] = max(0, self._left[method] - count)
-        self._progress.update(self._task, advance=count * len(self._left))
+            self._left[method] = max(0, self._left[method] - 1)
+        self._progress.update(self._task, advance=len(self._left))
+
+    def _say(self, line: str) -> None:
+        """Print a line above the bar, in the first process only."""
+        if not self._progress.disable:
+            self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _time_left(self, share: float = 0.0) -> str:
         seconds = self.seconds_left(share)
@@ -115,36 +142,52 @@ class ExplanationProgress:
         )
 
 
-def summarise(
-    rows: Sequence[tuple[str, str, str]],
-    no_evidence: Sequence[str],
-    left_out: dict[str, str],
-    out: Path,
-) -> None:
+def summarise(found: ExplainedPhotos, already_said: Set[str] = frozenset()) -> None:
     """Print what was predicted and explained, what is missing, and where the page is.
 
     Args:
-        rows: (photo, prediction, explained classes).
-        no_evidence: one remark for each map that points nowhere.
-        left_out: method to the reason why it did not take part.
-        out: the report's folder.
+        found: what was written.
+        already_said: why photos were skipped, as far as that was printed.
     """
+    for _, reason in found.skipped:
+        if reason not in already_said:
+            typer.echo(f"skipped: {reason}", err=True)
     table = Table(box=None, pad_edge=False)
     table.add_column("photo", style="bold", overflow="fold")
     table.add_column("prediction")
     table.add_column("explained")
-    for row in rows[:_MOST_PHOTOS]:
-        table.add_row(*row)
+    remarks: list[str] = []
+    n_remarks = 0
+    for number, photo in enumerate(found.rows()):
+        name = last_part(photo.name)
+        if number < _MOST_PHOTOS:
+            table.add_row(name, _in_words([photo.prediction]), _in_words(photo.classes))
+        blank = list(_without_evidence(name, photo))
+        n_remarks += len(blank)
+        remarks += blank[: _MOST_REMARKS - len(remarks)]
     console = wide_console()
     console.print(table)
-    if len(rows) > _MOST_PHOTOS:
-        console.print(f"… and {len(rows) - _MOST_PHOTOS} more")
-    for remark in no_evidence[:_MOST_REMARKS]:
+    if found.explained > _MOST_PHOTOS:
+        console.print(f"… and {found.explained - _MOST_PHOTOS} more")
+    for remark in remarks:
         console.print(f"no evidence: {remark}", style="yellow")
-    if len(no_evidence) > _MOST_REMARKS:
-        console.print(f"… and {len(no_evidence) - _MOST_REMARKS} more maps without evidence")
-    if left_out:
+    if n_remarks > len(remarks):
+        console.print(f"… and {n_remarks - len(remarks)} more maps without evidence")
+    if found.left_out:
         console.print()
-        print_reasons(console, left_out)
+        print_reasons(console, dict(found.left_out))
     # Not through rich: a path must not be wrapped or highlighted.
-    typer.echo(f"open {(out / 'index.html').resolve()}")
+    typer.echo(f"open {(found.folder / 'index.html').resolve()}")
+
+
+def _in_words(classes: Sequence[ClassProbability]) -> str:
+    words = [f"{each.name} {each.probability:.1%}" for each in classes[:5]]
+    return ", ".join(words) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
+
+
+def _without_evidence(name: str, photo: ExplainedPhoto) -> Iterator[str]:
+    """One remark per method, however many classes it is about."""
+    for method, pairs in groupby(photo.no_evidence, key=lambda pair: pair[0]):
+        blank = [label for _, label in pairs]
+        shown = ", ".join(blank[:3]) + (f" and {len(blank) - 3} more" if blank[3:] else "")
+        yield f"{method} in {name} for {shown}"

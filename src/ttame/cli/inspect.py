@@ -14,14 +14,18 @@ from ttame.cli.network_options import (
     ImageSize,
     InterpolationName,
     Mean,
+    NamedClassifier,
     NetworkOption,
+    OptionalModelName,
     OutputsKind,
     Resize,
     Std,
     Taps,
     Weights,
-    load_named_classifier,
 )
+from ttame.errors import ClassifierError
+
+_REMEDY = "ttame inspect efficientnet_lite0"
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
@@ -29,10 +33,10 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: Annotated[
-        str,
-        typer.Argument(help=MODEL_HELP),
-    ],
+    network: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP, show_default=False)
+    ] = None,
+    model: OptionalModelName = None,
     weights: Weights = "default",
     image_size: ImageSize = None,
     taps: Taps = None,
@@ -51,21 +55,10 @@ def inspect(
 
     Example: ttame inspect torchvision/vit_b_16 --weights none
     """
-    classifier = load_named_classifier(
-        model,
-        weights,
-        image_size,
-        taps,
-        class_names,
-        outputs,
-        network_option,
-        device,
-        mean,
-        std,
-        interpolation,
-        resize,
-        crop_share,
-    )
+    typed = dict(locals())
+    if (network is None) == (model is None):
+        raise ClassifierError("no model" if model is None else "a model twice", remedy=_REMEDY)
+    classifier = NamedClassifier.of(typed, network).load()
     _print_classifier(classifier, weights)
     _print_transformer(classifier)
     _print_methods(classifier)

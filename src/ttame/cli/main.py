@@ -82,15 +82,15 @@ def interrupted_in_words(arguments: Sequence[str]) -> str:
         arguments: what was typed behind ``ttame``.
 
     Example:
-        >>> interrupted_in_words(["explain", "photo.jpg"])
-        'interrupted; nothing was written'
+        >>> interrupted_in_words(["inspect", "efficientnet_lite0"])
+        'interrupted'
     """
     command = next((word for word in arguments if not word.startswith("-")), "")
-    if command == "explain" or "--find-learning-rate" in arguments:
+    if "--find-learning-rate" in arguments:
         return "interrupted; nothing was written"
     if command == "train":
         return "interrupted; the same command with --resume goes on from the last checkpoint"
-    if command == "evaluate":
+    if command in ("evaluate", "explain"):
         return "interrupted; finished batches are kept, and --resume goes on with them"
     return "interrupted"
 

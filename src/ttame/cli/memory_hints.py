@@ -74,4 +74,6 @@ def _batch_size(typed: Mapping[str, Any]) -> int:
 
 def _obeys_image_size(typed: Mapping[str, Any]) -> bool:
     """A trained explainer that brings its classifier also brings the size."""
-    return "explainer" not in typed or bool(typed["model"] or typed["method"])
+    return "explainer" not in typed or any(
+        typed.get(name) for name in ("model", "methods", "method")
+    )

@@ -16,13 +16,13 @@ from ttame.cli.network_options import (
     ImageSize,
     InterpolationName,
     Mean,
+    NamedClassifier,
     NetworkOption,
     OutputsKind,
     Resize,
     Std,
     Taps,
     Weights,
-    load_named_classifier,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def methods(
 
     Example: ttame methods --model timm/vit_tiny_patch16_224 --weights none
     """
+    typed = dict(locals())
     from ttame.explainers.known_explainers import EXPLAINERS, methods_for
 
     console = wide_console()
@@ -82,21 +83,7 @@ def methods(
     if model is None:
         _print_cards(console, [EXPLAINERS[each].card for each in names], options=options)
         return
-    classifier = load_named_classifier(
-        model,
-        weights,
-        image_size,
-        taps,
-        class_names,
-        outputs,
-        network_option,
-        device,
-        mean,
-        std,
-        interpolation,
-        resize,
-        crop_share,
-    )
+    classifier = NamedClassifier.of(typed).load()
     applicable, reasons = methods_for(classifier, names)
     if name is None:
         cards = [EXPLAINERS[each].card for each in applicable]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.images.preprocessing_changes import PreprocessingChanges
 
+DEFAULT_MODEL = "efficientnet_lite0"
+"""The classifier, and the explainer, that ship with ttame."""
+
 _PANEL = "The classifier"
 _PIXELS = "How photos are prepared, if not as the network's own configuration says"
+_DETAILS = (
+    *("image_size", "taps", "class_names", "outputs", "network_option"),
+    *("mean", "std", "interpolation", "resize", "crop_share"),
+)
+"""Options that say more about the classifier than its name, weights and device."""
 _LARGEST_NAMES = 16 * 2**20  # bytes
 
 MODEL_HELP = (
@@ -124,6 +133,67 @@ CropShare = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)]
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedClassifier:
+    """The classifier that a command's options name.
+
+    Attributes:
+        model: ``None`` if ``--model`` was not typed.
+        weights: ``"default"``, ``"none"`` or a file.
+        details: the other options, with ``None`` where nothing was typed.
+        device: resolved.
+    """
+
+    model: str | None
+    weights: str
+    details: Mapping[str, Any]
+    device: str
+
+    @classmethod
+    def of(cls, typed: Mapping[str, Any], model: str | None = None) -> NamedClassifier:
+        """Read the options of a command.
+
+        Args:
+            typed: name of each option of the command to its value.
+            model: the classifier's name, if something else than ``--model`` decided it.
+
+        Raises:
+            ClassifierError: no such device here.
+        """
+        details = {name: typed[name] or None for name in _DETAILS}
+        device = choose_device(typed["device"])
+        return cls(model or typed["model"], typed["weights"], details, device)
+
+    def load(self) -> Classifier:
+        """Load the named classifier, or the one that ships with ttame.
+
+        Raises:
+            TtameError: as :func:`load_named_classifier`.
+        """
+        return load_named_classifier(
+            self.model or DEFAULT_MODEL, self.weights, device=self.device, **self.details
+        )
+
+    def refuse_details(self, explainer: str, *, weights_too: bool) -> None:
+        """Refuse options that nothing would obey: an explainer brings its own classifier.
+
+        Args:
+            explainer: its name or folder.
+            weights_too: whether ``--weights`` is such an option.
+
+        Raises:
+            ClassifierError: something about a classifier was typed without ``--model``.
+        """
+        typed = [name for name, value in self.details.items() if value is not None]
+        typed += ["weights"] if self.weights != "default" and weights_too else []
+        if typed:
+            raise ClassifierError(
+                f"--{typed[0].replace('_', '-')} without --model, while the explainer {explainer} "
+                "brings its own classifier",
+                remedy="--model NAME",
+            )
 
 
 def load_named_classifier(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ttame.cli.network_options import (
+    DEFAULT_MODEL,
     ClassNames,
     CropShare,
     Device,
@@ -16,13 +17,13 @@ from ttame.cli.network_options import (
     InterpolationName,
     Mean,
     ModelName,
+    NamedClassifier,
     NetworkOption,
     OutputsKind,
     Resize,
     Std,
     Taps,
     Weights,
-    load_named_classifier,
 )
 from ttame.cli.setting_options import with_setting_options
 from ttame.training.training_settings import DEFAULT_PRESET, PRESETS
@@ -43,12 +44,16 @@ def _one_of(names: Iterable[str]) -> str:
 
 @with_setting_options
 def train(
-    model: ModelName = "efficientnet_lite0",
+    model: ModelName = DEFAULT_MODEL,
     data: Annotated[
         list[str] | None,
-        _option("Folder, list file or tar shards ('train-*.tar'); may be given several times."),
+        _option(
+            "Folder, list file or tar shards ('train-*.tar'); may be given several times.",
+            "--data",
+            "-d",
+        ),
     ] = None,
-    out: Annotated[Path | None, _option("Folder for the explainer.")] = None,
+    out: Annotated[Path | None, _option("Folder for the explainer.", "--out", "-o")] = None,
     preset: Annotated[
         str, typer.Option(help=f"Where the settings start: {_one_of(PRESETS)}")
     ] = DEFAULT_PRESET,
@@ -82,6 +87,7 @@ def train(
 
     Example: ttame train --model timm/resnet18 --data photos/ --out my-explainer
     """
+    typed = dict(locals())
     from ttame.errors import DatasetError, OutputError, TrainingError
     from ttame.training.training_settings import training_settings
 
@@ -91,21 +97,7 @@ def train(
         raise DatasetError("no data", remedy="--data FOLDER, a list file, or 'shards-*.tar'")
     if out is None:
         raise OutputError("no place to write", remedy="--out FOLDER")
-    classifier = load_named_classifier(
-        model,
-        weights,
-        image_size,
-        taps,
-        class_names,
-        outputs,
-        network_option,
-        device,
-        mean,
-        std,
-        interpolation,
-        resize,
-        crop_share,
-    )
+    classifier = NamedClassifier.of(typed).load()
     if find_learning_rate and resume:
         raise TrainingError(
             "--find-learning-rate with --resume: the test begins anew each time",

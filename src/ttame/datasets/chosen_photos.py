@@ -44,6 +44,10 @@ class ChosenPhotos(PhotoSource):
         """As in the source."""
         return self._source.name(self._indices[index])
 
+    def location(self, index: int) -> str:
+        """As in the source."""
+        return self._source.location(self._indices[index])
+
     def read(self, index: int) -> Image.Image:
         """As in the source."""
         return self._source.read(self._indices[index])

@@ -68,7 +68,11 @@ class ImageFolder(PhotoSource):
 
     def name(self, index: int) -> str:
         """The path of the file."""
-        return printable(str(self.path(index)))
+        return printable(self.location(index))
+
+    def location(self, index: int) -> str:
+        """The path of the file, byte by byte."""
+        return str(self.path(index))
 
     def read(self, index: int) -> Image.Image:
         """See :meth:`PhotoSource.read`."""

@@ -66,7 +66,11 @@ class ImageList(PhotoSource):
 
     def name(self, index: int) -> str:
         """The path of the file."""
-        return printable(str(self.path.parent / self._names[index]))
+        return printable(self.location(index))
+
+    def location(self, index: int) -> str:
+        """The path of the file, byte by byte."""
+        return str(self.path.parent / self._names[index])
 
     def read(self, index: int) -> Image.Image:
         """See :meth:`PhotoSource.read`."""

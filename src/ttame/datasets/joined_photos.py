@@ -42,6 +42,11 @@ class JoinedPhotos(PhotoSource):
         _, source, inner = self._find(index)
         return source.name(inner)
 
+    def location(self, index: int) -> str:
+        """The photo's own location."""
+        _, source, inner = self._find(index)
+        return source.location(inner)
+
     def read(self, index: int) -> Image.Image:
         """Read the photo; see :meth:`PhotoSource.read`."""
         _, source, inner = self._find(index)

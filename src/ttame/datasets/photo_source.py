@@ -41,6 +41,13 @@ class PhotoSource(abc.ABC):
     def name(self, index: int) -> str:
         """How messages call photo ``index``: its path, or shard and member; printable."""
 
+    def location(self, index: int) -> str:
+        """Where photo ``index`` is, as it would be typed: :meth:`name`, were it not for odd bytes.
+
+        What is written for programs has it, so that they find the photo.
+        """
+        return self.name(index)
+
     @abc.abstractmethod
     def read(self, index: int) -> Image.Image:
         """Read photo ``index``.

@@ -17,7 +17,6 @@ from ttame.errors import EvaluationError, UnknownNameError
 from ttame.evaluation.evaluation_run import (
     Listener,
     Measuring,
-    Share,
     Targets,
     measure_methods,
     spread,
@@ -34,7 +33,7 @@ from ttame.evaluation.sanity import check_sanity, sanity_scores
 from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
-from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.atomic_writing import whole_file
 from ttame.files.leftovers import remove_leftovers_below
 from ttame.files.printable_names import printable
@@ -44,15 +43,7 @@ from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
 from ttame.networks.giving_back import gives_everything_back
-from ttame.networks.weights_files import weight_fingerprint
-from ttame.processes import (
-    LONGEST_WAIT,
-    check_joined,
-    launched_processes,
-    noticing_lost_processes,
-    on_main_process,
-    together,
-)
+from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.results.evaluation import Evaluation, MethodScores, Score
 
 
@@ -176,11 +167,11 @@ def evaluate(
         "annotations": annotations,
     }
     facts = {
-        label: MethodFacts(method.card.title, method.card.family, _provenance(method))
+        label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
         for label, method in methods.items()
     }
     listener = listener or Silence()
-    process = _Processes()
+    process = ProcessGroup()
     process.first(lambda: check_identity(out, identity, resume=resume))
     process.first(lambda: remove_leftovers_below(out))
     process.first(lambda: note_methods(out, facts))
@@ -200,13 +191,6 @@ def evaluate(
     return evaluation
 
 
-def _provenance(method: Explainer) -> dict[str, Any]:
-    """What a method's maps depend on, a trained head's weights included."""
-    if not isinstance(method, AttentionExplainer):
-        return dict(method.provenance())
-    return {**method.provenance(), "head_fingerprint": weight_fingerprint(method.head)[:12]}
-
-
 def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
     if not metrics:
         raise UnknownNameError("no metric to measure", allowed=", ".join(METRICS))
@@ -216,40 +200,6 @@ def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
             f"{', '.join(needing)} without annotations",
             remedy="--annotations with a COCO JSON file, a folder of VOC XML files or of masks",
         )
-
-
-class _Processes:
-    """This process among those that ``torchrun`` started, if it did."""
-
-    def __init__(self) -> None:
-        self._accelerator: Any = None
-        if launched_processes() > 1:
-            from accelerate import Accelerator, InitProcessGroupKwargs
-
-            self._accelerator = Accelerator(
-                cpu=not torch.accelerator.is_available(),
-                kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
-            )
-            check_joined(self._accelerator)
-        self.share = (
-            Share(self._accelerator.process_index, self._accelerator.num_processes)
-            if self._accelerator
-            else Share()
-        )
-
-    def all(self, action: Any) -> None:
-        """Do something in every process; they fail together."""
-        if self._accelerator is None:
-            action()
-            return
-        together(self._accelerator, action)
-
-    def first(self, action: Any) -> None:
-        """Do something in the first process while the others wait."""
-        if self._accelerator is None:
-            action()
-            return
-        on_main_process(self._accelerator, action)
 
 
 def summarise(

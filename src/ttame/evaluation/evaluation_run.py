@@ -36,6 +36,7 @@ from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol
 from ttame.metrics.shared_results import SharedResults
 from ttame.networks.pass_counter import counting_passes
+from ttame.processes import Share
 
 HAS_EVIDENCE = "has_evidence"
 """Key of the rows that say whether a map is more than a constant."""
@@ -61,14 +62,6 @@ class Listener(TypingProtocol):
 
     def randomising(self, method: str) -> None:
         """The network is randomised under a method, to see whether its maps change."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Share:
-    """Which batches this process measures: every ``of``-th, from ``process`` on."""
-
-    process: int = 0
-    of: int = 1
 
 
 def spread(total: int, limit: int | None) -> list[int]:
@@ -137,7 +130,7 @@ def measure_methods(
     for label, explainer in explainers.items():
         finished = store.finished(label)
         # Of the batches that are this process's own, so that the time left is right for it.
-        own = [i for i in range(len(chunks)) if i % share.of == share.process]
+        own = share.of_batches(len(chunks))
         sizes = [part.stop - part.start for part in chunks]
         before = sum(sizes[i] for i in own if i in finished)
         listener.begin(label, sum(sizes[i] for i in own), before)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from ttame.errors import OutputError
 from ttame.files.folder_exchange import exchange
 from ttame.files.leftovers import (
-    Claim,
     claim_existing,
     claim_file,
     claim_folder,
@@ -64,20 +63,17 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
-    claim: Claim | None = None
-    try:
+    with naming_the_place(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
         claim = claim_file(path)
-        # Temporary files are made private; a result is as readable as any other new file.
-        claim.path.chmod(0o666 & ~_umask())
-        yield claim.path
-        _flush_to_disk(claim.path)
-        os.replace(claim.path, path)
-    except OSError as problem:
-        raise _output_error(path, problem) from problem
-    finally:
-        if claim is not None:
+        try:
+            # Temporary files are made private; a result is as readable as any other new file.
+            claim.path.chmod(0o666 & ~umask())
+            yield claim.path
+            _flush_to_disk(claim.path)
+            os.replace(claim.path, path)
+        finally:
             claim.path.unlink(missing_ok=True)
             claim.release()
 
@@ -99,25 +95,22 @@ def whole_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]
     refuse_mount_point(path)
     # Of a link, what it leads to is replaced; so is a folder that is called ".".
     real = Path(os.path.realpath(path))
-    claim: Claim | None = None
-    try:
+    with naming_the_place(path):
         real.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(real)
         claim = claim_folder(real)
-        claim.path.chmod(0o777 & ~_umask())
-        yield claim.path
-        # Asked again: somebody may have written there meanwhile.
-        refuse_existing(path, overwrite=overwrite)
-        _give_name(claim.path, real)
-    except OSError as problem:
-        raise _output_error(path, problem) from problem
-    finally:
-        if claim is not None:
+        try:
+            claim.path.chmod(0o777 & ~umask())
+            yield claim.path
+            # Asked again: somebody may have written there meanwhile.
+            refuse_existing(path, overwrite=overwrite)
+            give_name(claim.path, real)
+        finally:
             remove(claim.path)
             claim.release()
 
 
-def _give_name(made: Path, path: Path) -> None:
+def give_name(made: Path, path: Path) -> None:
     """Rename a folder; afterwards ``made`` is gone, or is what was at ``path`` before.
 
     Where the system cannot exchange two folders at once there is a moment without either.
@@ -222,10 +215,24 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permissions that new files of this process do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextlib.contextmanager
+def naming_the_place(path: Path) -> Iterator[None]:
+    """Say in one line what could not be written, and what to do.
+
+    Raises:
+        OutputError: the disk is full or the place is not writable.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise _output_error(path, problem) from problem
 
 
 def _output_error(path: Path, problem: OSError) -> OutputError:

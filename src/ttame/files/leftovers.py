@@ -82,6 +82,19 @@ def claim_existing(path: Path) -> Claim:
     return Claim(path, handle)
 
 
+def claim_abandoned(path: Path) -> Claim:
+    """Lock what a killed run left, to go on with it.
+
+    Raises:
+        BlockingIOError: a living run holds it.
+    """
+    handle = _opened(path)
+    if handle is not None and _lock(handle) is False:
+        os.close(handle)
+        raise BlockingIOError(f"{path} is in use")
+    return Claim(path, handle)
+
+
 def retired_name(target: Path) -> Path:
     """A free name for the result that a new one is about to replace."""
     return target.parent / f"{_prefix(target)}{secrets.token_hex(4)}{OLD}"

@@ -145,7 +145,17 @@ class ExplainedImage:
             "region": dataclasses.asdict(
                 scaled_region(self.region, self.photo.size, (width, height))
             ),
+            "prediction": self._prediction(),
             "classes": classes,
+        }
+
+    def _prediction(self) -> dict[str, Any]:
+        """The most probable class, explained or not."""
+        index = int(self.explanation.logits[0].argmax())
+        return {
+            "index": index,
+            "name": self.explanation.class_label(index),
+            "probability": float(self.explanation.probabilities[0, index]),
         }
 
     def page_entry(
@@ -221,6 +231,11 @@ def of_one_image(explanation: Explanation, index: int) -> Explanation:
             f"image {index} of the batch has NaN or infinite maps", allowed="finite maps"
         )
     return cut
+
+
+def skipped_record(name: str, reason: str) -> dict[str, Any]:
+    """What ``explanations.json`` and the page say about a photo that was not explained."""
+    return {"name": name, "heading": last_part(name), "reason": reason}
 
 
 def last_part(name: str) -> str:

@@ -9,7 +9,7 @@ from ttame.drawing.heatmap_overlay import UNSEEN_BRIGHTNESS
 from ttame.images.preprocessing import Preprocessing
 from ttame.reporting.embedded_pictures import legend_gradient
 from ttame.reporting.page_template import page_template
-from ttame.reporting.record_spool import RecordSpool
+from ttame.reporting.record_spool import Records
 from ttame.reporting.written_values import in_words
 
 
@@ -18,8 +18,8 @@ def write_page(
     about: Mapping[str, Any],
     preprocessing: Preprocessing,
     opacity: float,
-    entries: RecordSpool,
-    skipped: RecordSpool,
+    entries: Records,
+    skipped: Records,
 ) -> None:
     """Write the page piece by piece: one image is in memory at a time.
 

@@ -7,7 +7,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
+
+
+class Records(Protocol):
+    """Some JSON records, read one by one, as often as wanted."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Read them in order."""
 
 
 class RecordSpool:

@@ -17,6 +17,7 @@ from benchmarks.reliability.killed_commands import (
     kill_evaluations,
     kill_explanations,
     kill_replacements,
+    kill_resumed_explanations,
 )
 
 
@@ -79,6 +80,9 @@ def gone(out: Path, classes: str) -> None:
         (kill_explanations, nothing, ""),
         (kill_explanations, half_report, "half-written folder"),
         (kill_explanations, left_part, "left over"),
+        (kill_resumed_explanations, nothing, ""),
+        (kill_resumed_explanations, half_report, "half-written folder"),
+        (kill_resumed_explanations, left_part, "left over"),
         (kill_replacements, nothing, ""),
         (kill_replacements, gone, "neither the old result nor the new one"),
         (kill_replacements, half_report, "neither the old result nor the new one"),
@@ -118,5 +122,6 @@ def test_commands_that_are_killed_lose_nothing() -> None:
     names = "evaluate, killed and resumed", "explain, killed and run again"
     assert attempts(tries=1) == [
         *(Attempted(name, 1, 0) for name in names),
+        Attempted("explain, killed and resumed", 1, 0),
         Attempted("explain --overwrite, killed", 1, 0),
     ]

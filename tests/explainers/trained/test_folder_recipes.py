@@ -190,7 +190,7 @@ def test_no_command_runs_the_code_of_a_folder(
         refused = [
             ["explain", photo, "--explainer", str(stranger), "--out", out],
             ["inspect", f"hf/{strange_network}"],
-            ["explain", photo, "--model", f"hf/{strange_network}", "--method", "grad_cam"],
+            ["explain", photo, "--model", f"hf/{strange_network}", "--methods", "grad_cam"],
         ]
         for arguments in refused:
             assert run(arguments, monkeypatch) == 2

@@ -1,0 +1,1 @@
+"""Explaining many photos by several methods, batch by batch."""

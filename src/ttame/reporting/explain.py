@@ -1,0 +1,228 @@
+"""The public way to explain many photos: the loop, and the report that it writes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ttame.classifiers.class_selection import ClassSelection, class_index
+from ttame.datasets.name_list import NameList
+from ttame.datasets.named_photos import open_named_photos
+from ttame.errors import ExplainerError, OutputError
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
+from ttame.explainers.trained.head_provenance import full_provenance
+from ttame.explaining.explain_photos import (
+    Explaining,
+    Listener,
+    classes_for_all,
+    explain_batches,
+)
+from ttame.files.record_files import read_about, read_records
+from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
+from ttame.networks.giving_back import gives_everything_back
+from ttame.processes import ProcessGroup, noticing_lost_processes
+from ttame.reporting.growing_report import GrowingReport
+from ttame.reporting.method_label import MethodLabel
+from ttame.reporting.report_contents import ReportFacts
+from ttame.reporting.unfinished_report import unfinished_report
+from ttame.results.explained_photos import ExplainedPhotos
+
+
+@noticing_lost_processes()
+@gives_everything_back
+def explain(
+    photos: Any,
+    explainers: Explainer | Mapping[str, Explainer],
+    out: Path | str,
+    *,
+    classes: ClassSelection = None,
+    rather_than: str | None = None,
+    batch_size: int = 8,
+    memory_budget: str | int = DEFAULT_BUDGET,
+    overwrite: bool = False,
+    resume: bool = False,
+    listener: Listener | None = None,
+    left_out: Mapping[str, str] | None = None,
+    title: str | None = None,
+) -> ExplainedPhotos:
+    """Explain many photos, and write pictures, maps and a page.
+
+    The photos are read and explained batch by batch, and memory does not grow with their number,
+    but for their names. Several processes, as of ``torchrun``, share the batches. ``out`` appears
+    whole, in the end, with the files that ``ExplanationReportWriter`` lists. A call that is killed
+    leaves its finished batches in a hidden folder next to ``out``; the same call with
+    ``resume=True`` goes on with them, and writes the same files as one that was never killed.
+
+    Args:
+        photos: whatever :func:`ttame.datasets.open_photos.open_photos` takes; or the path of a
+            photo or a list of such paths, all of which must be readable. Other photos that cannot
+            be read are skipped and listed.
+        explainers: one, or label to explainer, of the same classifier.
+        out: a new folder.
+        classes: of every photo: an int, a list of ints, ``"all"``, ``"top3"``, a class name or a
+            list of names. If not given, the three most probable ones by one method (two of a
+            network with two), and the most probable one by several.
+        rather_than: a class: what speaks for ``classes`` rather than for it.
+        batch_size: photos at a time.
+        memory_budget: activations that a method with many passes may hold at a time: bytes, or
+            ``"2GiB"``.
+        overwrite: replace ``out`` if it is there, once everything is explained.
+        resume: go on with what an earlier call left, if it left something. If everything was
+            finished, nothing is done.
+        listener: told how far it is.
+        left_out: methods that are not defined for the classifier, with the reason, for the page.
+        title: heads the page.
+
+    Returns:
+        What was written, in every process.
+
+    Raises:
+        OutputError: ``out`` exists and may not be replaced; an earlier call has left unfinished
+            work and neither ``overwrite`` nor ``resume`` is set; or that is of something else.
+        ImageError: a photo that was named cannot be read, or none can be read.
+        DatasetError: no photos.
+        ClassSelectionError: a class that the classifier does not have.
+        LostProcessError: another of several processes has ended.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from ttame.explainers.known_explainers import make_explainer
+        >>> from ttame.testing import tiny_classifier
+        >>> classifier = tiny_classifier(size=32, classes=2)
+        >>> photos = list(torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = explain(photos, make_explainer("grad_cam", classifier), folder + "/why")
+        ...     for photo in found.rows():
+        ...         print(photo.name, len(photo.classes), photo.files["pictures"])
+        item 0 of list 2 ['pictures/item_0_of_list.png']
+        item 1 of list 2 ['pictures/item_1_of_list.png']
+        item 2 of list 2 ['pictures/item_2_of_list.png']
+    """
+    if batch_size < 1:
+        raise ExplainerError(f"batch_size {batch_size}", allowed="1 or more")
+    explaining = dataclasses.replace(
+        _explaining(photos, explainers, classes, batch_size),
+        rather_than=rather_than,
+        memory_budget=parse_memory(memory_budget),
+    )
+    if rather_than is not None:
+        classifier = explaining.classifier
+        class_index(rather_than, classifier.class_names, classifier.number_of_classes)
+    facts = _facts(explaining, title, left_out or {})
+    source = explaining.photos
+    names = NameList(source.location(number) for number in range(len(source)))
+    out = Path(out)
+    processes = ProcessGroup()
+    with contextlib.ExitStack() as stack:
+
+        def open_report() -> Path | None:
+            if resume and not overwrite and _is_finished(out, explaining, facts, names):
+                return None
+            identity = _identity(explaining) if explaining.batches > 1 else {}
+            return stack.enter_context(
+                unfinished_report(out, identity, overwrite=overwrite, resume=resume)
+            )
+
+        place = processes.from_first(open_report)
+        if place is not None:
+            report = GrowingReport(place, names, facts)
+            with naming_the_setting(SMALLER_BATCH):
+                processes.all(
+                    lambda: explain_batches(
+                        explaining, report, listener=listener, share=processes.share
+                    )
+                )
+                processes.first(report.complete)
+            processes.first(stack.close)
+    return processes.from_first(lambda: ExplainedPhotos.read(out))
+
+
+def _explaining(
+    photos: Any,
+    explainers: Explainer | Mapping[str, Explainer],
+    classes: ClassSelection,
+    batch_size: int,
+) -> Explaining:
+    """Open the photos, and check all that was asked for."""
+    labelled = (
+        {explainers.method: explainers} if isinstance(explainers, Explainer) else dict(explainers)
+    )
+    explaining = Explaining(open_named_photos(photos), labelled, "top1", batch_size)
+    explaining.refuse_different_networks()
+    fixed = classes_for_all(classes, explaining.classifier, len(labelled))
+    return Explaining(explaining.photos, labelled, fixed, batch_size)
+
+
+def _facts(explaining: Explaining, title: str | None, left_out: Mapping[str, str]) -> ReportFacts:
+    explainers = explaining.explainers
+    return ReportFacts(
+        explaining.classifier.preprocessing,
+        title or f"Why did {explaining.classifier.name} say that?",
+        methods={label: explainer.provenance() for label, explainer in explainers.items()},
+        labels={
+            label: MethodLabel(
+                explainer.card.title if label == explainer.method else label,
+                one_map=not explainer.card.class_specific,
+                of_pixels=explainer.card.map_is == "pixels",
+            )
+            for label, explainer in explainers.items()
+        },
+        left_out=left_out,
+    )
+
+
+def _identity(explaining: Explaining) -> dict[str, Any]:
+    """What a later run must have in common to go on."""
+    classifier = explaining.classifier
+    classes = explaining.classes
+    return {
+        "classifier": classifier.name,
+        "classifier_fingerprint": classifier.fingerprint(),
+        "preprocessing": classifier.preprocessing.in_words(),
+        "data": explaining.photos.fingerprint(),
+        "methods": [
+            {"label": label, **full_provenance(explainer)}
+            for label, explainer in explaining.explainers.items()
+        ],
+        "classes": classes.flatten().tolist() if isinstance(classes, Tensor) else classes,
+        "rather_than": explaining.rather_than,
+        "batch_size": explaining.batch_size,
+    }
+
+
+def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
+    """Whether ``out`` holds explanations of these photos by these methods already."""
+    if explaining.rather_than is not None:  # Records do not say what a class was compared with.
+        return False
+    try:
+        return _holds(out / "explanations.json", explaining, facts, names)
+    # There is no such file, or one of another version: then it is a folder that is in the way.
+    except (OutputError, KeyError, TypeError):
+        return False
+
+
+def _holds(path: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
+    about = read_about(path, "images")
+    wanted = json.loads(json.dumps(facts.as_json(), default=str))
+    if any(about.get(name) != wanted[name] for name in ("methods", "preprocessing")):
+        return False
+    there = {record["name"] for record in read_records(path, "not_explained")}
+    for record in read_records(path, "images"):
+        there.add(record["name"])
+        if not _are_wanted(explaining.classes, [each["index"] for each in record["classes"]]):
+            return False
+    return there == {names[number] for number in range(len(names))}
+
+
+def _are_wanted(wanted: str | Tensor, explained: list[int]) -> bool:
+    if isinstance(wanted, Tensor):
+        return explained == wanted.flatten().tolist()
+    return len(explained) == int(wanted.removeprefix("top").lstrip("-"))

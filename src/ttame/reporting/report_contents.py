@@ -1,0 +1,89 @@
+"""What a report says as a whole: ``explanations.json`` and the page."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ttame.drawing.colour_scales import DEFAULT_SCALE, colour_scale
+from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, opacity_scale
+from ttame.files.record_files import opened_for_text, write_records
+from ttame.images.preprocessing import Preprocessing
+from ttame.reporting.explanation_page import write_page
+from ttame.reporting.method_label import MethodLabel
+from ttame.reporting.record_spool import Records
+
+SCHEMA_VERSION = 2
+"""Of ``explanations.json``. Version 1 knew one method: each class had ``map`` and ``overlay``."""
+
+
+@dataclasses.dataclass(eq=False)
+class ReportFacts:
+    """What is the same for all photos of a report.
+
+    Attributes:
+        preprocessing: of the classifier.
+        title: heads the page.
+        methods: name to provenance, in order; filled in when the first photo comes, at the latest.
+        labels: method to what stands below its pictures.
+        left_out: methods that do not take part, to the reason why.
+        scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
+        opacity: of the highest value in the pictures, in [0, 1].
+
+    Raises:
+        UnknownNameError: no such colour scale.
+        ImageError: an opacity outside [0, 1].
+    """
+
+    preprocessing: Preprocessing
+    title: str = "Explanations"
+    methods: dict[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    labels: dict[str, MethodLabel] = dataclasses.field(default_factory=dict)
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    scale: str = DEFAULT_SCALE
+    opacity: float = DEFAULT_OPACITY
+
+    def __post_init__(self) -> None:
+        # Asked here, because a wrong name must not surface after the first long batch.
+        colour_scale(self.scale)
+        opacity_scale(self.opacity)
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``explanations.json`` says before it comes to the photos."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "title": self.title,
+            "methods": [
+                {
+                    "name": name,
+                    "title": self.labels[name].title,
+                    "drawn_as": "pixels" if self.labels[name].of_pixels else "grid",
+                    "provenance": dict(provenance),
+                }
+                for name, provenance in self.methods.items()
+            ],
+            "methods_left_out": dict(self.left_out),
+            "preprocessing": self.preprocessing.as_json(),
+            "colour_scale": self.scale,
+        }
+
+
+def write_contents(
+    folder: Path, facts: ReportFacts, images: Records, entries: Records, skipped: Records
+) -> None:
+    """Write ``explanations.json`` and ``index.html``, one photo in memory at a time.
+
+    Args:
+        folder: of the report.
+        facts: what is the same for all photos.
+        images: one record per photo, from ``ExplainedImage.record``.
+        entries: one record per photo, from ``ExplainedImage.page_entry``.
+        skipped: name, heading and reason of each photo that was not explained.
+    """
+    about = facts.as_json()
+    lists = {"images": images, "not_explained": skipped}
+    write_records(folder / "explanations.json", about, lists)
+    with opened_for_text(folder / "index.html") as file:
+        write_page(file, about, facts.preprocessing, facts.opacity, entries, skipped)

@@ -1,0 +1,114 @@
+"""What an explaining run is of, so that a later run goes on with this one and no other."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ttame.errors import OutputError
+from ttame.files.atomic_writing import write_json
+from ttame.files.bounded_reading import UnreadableFileError
+from ttame.files.growing_folder import RESULT, growing_folder, unfinished_folders
+from ttame.files.json_files import read_json_object
+from ttame.files.leftovers import remove_leftovers_below
+from ttame.reporting.growing_report import finished_batches
+
+_IDENTITY = "explaining.json"
+_FOLDER = "folder"
+"""The number that the file system has given to the result's folder."""
+
+_WORDS = {
+    "classifier": ("classifier", "--model"),
+    "classifier_fingerprint": ("classifier's weights", "--weights"),
+    "preprocessing": ("preprocessing", "--image-size"),
+    "data": ("set of photos", "photos"),
+    "methods": ("choice of methods or of their options", "--methods, --explainer and --option"),
+    "classes": ("choice of classes", "--classes"),
+    "batch_size": ("batch size", "--batch-size"),
+}
+"""Entry to its name, and to what decides it on the command line."""
+
+
+@contextlib.contextmanager
+def unfinished_report(
+    out: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: bool
+) -> Iterator[Path]:
+    """Yield the work folder of a report: a new one, or one that a run left which did not finish.
+
+    Args:
+        out: the folder to be.
+        identity: what must be the same to go on; empty if there is too little to keep anything.
+        overwrite: replace an existing folder, once the new one is complete.
+        resume: go on with what an earlier run left, if it left something.
+
+    Raises:
+        OutputError: ``out`` exists and may not be replaced; there is work of an earlier run, and
+            neither ``overwrite`` nor ``resume``; or it is of something else.
+    """
+    continued = _left(out, identity, overwrite=overwrite, resume=resume)
+    with growing_folder(
+        out, keeps=_is_worth_keeping, overwrite=overwrite, continued=continued
+    ) as place:
+        if continued is not None:
+            remove_leftovers_below(place)
+        elif identity:
+            number = (place / RESULT).stat().st_ino
+            write_json(place / _IDENTITY, {**_plain(identity), _FOLDER: number})
+        yield place
+
+
+def _left(out: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: bool) -> Path | None:
+    """What an earlier run left to go on with, if anything."""
+    if overwrite and not resume:
+        return None
+    left = unfinished_folders(out, _is_worth_keeping)
+    if left and not resume:
+        raise OutputError(
+            f"an earlier run into {out} has not finished",
+            remedy="--resume, which goes on with it, or --overwrite, which begins anew",
+        )
+    wanted = _plain(identity)
+    changes = [_changed(_read(place), wanted) for place in left]
+    if changes and all(changes):
+        name, before, now = next(filter(None, changes))
+        words, option = _WORDS[name]
+        between = f": {before}, not {now}" if len(before + now) < 100 else ""
+        raise OutputError(
+            f"the unfinished explanations of an earlier run into {out} are of another "
+            f"{words}{between}",
+            remedy=f"the same {option} as before, or --overwrite without --resume to begin anew",
+        )
+    return next((place for place, change in zip(left, changes, strict=True) if not change), None)
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """The first entry that is not the same, with both values in words."""
+    for name in _WORDS:
+        if before.get(name) != now.get(name):
+            return name, str(before.get(name)), str(now.get(name))
+    return None
+
+
+def _is_worth_keeping(place: Path) -> bool:
+    """Whether a work folder holds finished batches of a report that has no name yet."""
+    result = place / RESULT
+    if not result.is_dir() or not finished_batches(place):
+        return False
+    # A run that was killed just after it exchanged its result with the one that it replaces has
+    # left the old one here.
+    return bool(_read(place).get(_FOLDER) == result.stat().st_ino)
+
+
+def _read(place: Path) -> dict[str, Any]:
+    try:
+        return read_json_object(place / _IDENTITY)
+    except UnreadableFileError:
+        return {}
+
+
+def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dict(identity), default=str))
+    return plain

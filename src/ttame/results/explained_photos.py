@@ -1,0 +1,123 @@
+"""What explaining a set of photos has written."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ttame.errors import OutputError
+from ttame.files.record_files import read_about, read_records
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassProbability:
+    """A class of one photo.
+
+    Attributes:
+        name: of the class, or ``"class 7"``.
+        probability: in [0, 1].
+    """
+
+    name: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainedPhoto:
+    """What was found about one photo.
+
+    Attributes:
+        name: what the user calls it, usually its path.
+        prediction: its most probable class.
+        classes: the explained ones.
+        no_evidence: (method, class) of each map that is constant and so points nowhere.
+        files: ``"pictures"`` to their paths within the folder, and ``"maps"`` to method to path.
+    """
+
+    name: str
+    prediction: ClassProbability
+    classes: tuple[ClassProbability, ...]
+    no_evidence: tuple[tuple[str, str], ...]
+    files: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainedPhotos:
+    """What explaining a set of photos has written.
+
+    Attributes:
+        folder: with ``index.html``, ``explanations.json``, pictures and maps.
+        methods: labels, in order.
+        explained: how many photos.
+        skipped: name and reason of each photo that could not be read.
+        left_out: methods that did not take part, to the reason why.
+    """
+
+    folder: Path
+    methods: tuple[str, ...]
+    explained: int
+    skipped: tuple[tuple[str, str], ...] = ()
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path | str) -> ExplainedPhotos:
+        """Read what is in a folder of explanations.
+
+        Raises:
+            OutputError: there is no readable ``explanations.json``.
+        """
+        path = Path(folder) / "explanations.json"
+        with _naming_what_is_missing(path):
+            about = read_about(path, "images")
+            skipped = read_records(path, "not_explained")
+            return cls(
+                folder=Path(folder),
+                methods=tuple(method["name"] for method in about["methods"]),
+                explained=sum(1 for _ in read_records(path, "images")),
+                skipped=tuple((record["name"], record["reason"]) for record in skipped),
+                left_out=about["methods_left_out"],
+            )
+
+    def rows(self) -> Iterator[ExplainedPhoto]:
+        """Read what was found, photo by photo, in the order of the photos.
+
+        Raises:
+            OutputError: ``explanations.json`` is gone or damaged.
+        """
+        path = self.folder / "explanations.json"
+        for record in read_records(path, "images"):
+            with _naming_what_is_missing(path):
+                photo = self._row(record)
+            yield photo
+
+    def _row(self, record: Mapping[str, Any]) -> ExplainedPhoto:
+        classes = record["classes"]
+        return ExplainedPhoto(
+            name=record["name"],
+            prediction=_class_of(record["prediction"]),
+            classes=tuple(map(_class_of, classes)),
+            no_evidence=tuple(
+                (method, described["name"])
+                for method in self.methods
+                for described in classes
+                if not described["maps"][method]["has_evidence"]
+            ),
+            files=record["files"],
+        )
+
+
+@contextlib.contextmanager
+def _naming_what_is_missing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError) as problem:
+        raise OutputError(
+            f"{path} cannot be read ({problem} is missing)", allowed="a file that ttame wrote"
+        ) from problem
+
+
+def _class_of(described: Mapping[str, Any]) -> ClassProbability:
+    return ClassProbability(described["name"], described["probability"])
