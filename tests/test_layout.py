@@ -16,6 +16,7 @@ MIRRORED = {"benchmarks": ROOT / "benchmarks", "scripts": ROOT / "scripts"}
 
 CROSS_CUTTING = {
     "cli/test_commands.py": "one command after another, as they are typed",
+    "cli/test_own_weights.py": "a network of one's own, in every command",
     "cli/test_odd_file_names.py": "names of any bytes, in every command",
     "explainers/test_attribute.py": "other people's metrics run on explainers",
     "explainers/test_every_explainer.py": "the contract of all methods on all kinds of networks",

@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.reliability import forked_commands
 from ttame.classifiers.classifier import Classifier
 from ttame.images.preprocessing import Preprocessing
 from ttame.training import learning_rate_test, train_explainer
@@ -30,7 +31,11 @@ assert Accelerator  # Imported for the fork server, as torch and timm are: once 
 assert learning_rate_test
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.training.training_material"])
+# A process has a single fork server: it knows what the commands of other tests need, too.
+assert forked_commands  # Imported first, as it names what the server imports, too.
+_FORKS.set_forkserver_preload(
+    ["benchmarks.reliability.imported_once", "tests.training.training_material"]
+)
 
 
 def tiny_cnn(seed: int = 0) -> Classifier:

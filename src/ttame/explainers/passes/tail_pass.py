@@ -63,11 +63,9 @@ class TailPass:
             which the batch would otherwise not fit.
 
     Example:
-        >>> from ttame.images.preprocessing import Preprocessing
-        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(),
-        ...                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
-        >>> classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16), taps=["1"])
-        >>> tail, images = TailPass(classifier), torch.zeros(2, 3, 16, 16)
+        >>> from ttame.testing import tiny_classifier
+        >>> tail = TailPass(tiny_classifier().with_taps(["1"]))
+        >>> images = torch.zeros(2, 3, 16, 16)
         >>> reading, size = tail.read(images)
         >>> def times(features, variants):
         ...     return features * variants.reshape(-1, 1, 1, 1)
