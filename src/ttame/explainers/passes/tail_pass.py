@@ -63,6 +63,7 @@ class TailPass:
             which the batch would otherwise not fit.
 
     Example:
+        >>> from torch import nn
         >>> from ttame.images.preprocessing import Preprocessing
         >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(),
         ...                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
