@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -254,8 +255,7 @@ def test_the_card_has_a_column_for_every_part(objective: str, tmp_path: Path) ->
         "data_fingerprint": "f", "training_images": 3, "held_out_images": 2, "steps": 6,
         "processes": 1, "device": "cpu", "validation": epochs, "finished": "2026-01-01",
     }  # fmt: skip
-    explainer = tiny()
-    explainer.training_record = record
+    explainer = dataclasses.replace(tiny(), training=record)
     assert explainer.card == trained_card("few_shot")
     explainer.save(tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")

@@ -335,7 +335,7 @@ def test_unknown_names(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown protocol 't-tam'; try: t-tame"):
         run(photos, tmp_path / "out", protocol="t-tam")
     with pytest.raises(EvaluationError, match="no method"):
-        run(photos, tmp_path / "out", methods={}, classifier=NoMethods())
+        run(photos, tmp_path / "out", methods={})
     with pytest.raises(TtameError, match="no metric"):
         run(photos, tmp_path / "out", metrics=[])
     with pytest.raises(DatasetError, match="empty"):
@@ -343,10 +343,6 @@ def test_unknown_names(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="pointing_game without annotations.*COCO"):
         run(photos, tmp_path / "out", metrics=["pointing_game"])
     assert not (tmp_path / "out").exists()
-
-
-class NoMethods:
-    """Stands where no classifier is looked at."""
 
 
 class BrokenLater(torch.nn.Module):

@@ -114,16 +114,14 @@ def test_every_photo_is_explained_as_if_it_came_alone() -> None:
             assert random.method == "random"
 
 
-def test_labels_name_the_explanations_and_progress_is_given_back() -> None:
+def test_labels_name_the_explanations() -> None:
     explainer = methods(tiny_cnn())["grad_cam"]
-    explainer.progress = print
     notes = Notes()
     explain_batches(explaining(Photos(3), {"mine": explainer}), notes)
     assert notes.added[0][0][1][0].method == "mine"
     assert explainer.method == "grad_cam"
     with pytest.raises(StoppedError):
         explain_batches(explaining(Photos(3), {"mine": explainer}), Notes(), listener=Stopping(1))
-    assert explainer.progress is print
 
 
 def test_a_batch_that_failed_is_not_finished() -> None:

@@ -20,7 +20,7 @@ def test_masked_images_go_through_the_classifier(space: str) -> None:
     classifier = tiny_cnn()
     images = classifier.prepare(noise_photos(3))
     masks = torch.rand(3, 1, 4, 4)
-    found = masked_logits(classifier, images, masks, quick(masking_space=space))
+    found = masked_logits(classifier, images, masks, quick(masking_space=space).objective.masked)
     up = F.interpolate(masks, size=(16, 16), mode="bilinear", align_corners=False)
     mean = torch.tensor(classifier.preprocessing.mean).reshape(3, 1, 1)
     std = torch.tensor(classifier.preprocessing.std).reshape(3, 1, 1)
@@ -35,7 +35,7 @@ def test_masked_features_go_through_the_rest_of_the_classifier() -> None:
     layer = int(classifier.taps[-1].layer)
     images = classifier.prepare(noise_photos(3))
     masks = torch.rand(3, 1, 2, 2, requires_grad=True)
-    found = masked_logits(classifier, images, masks, quick("l-cam-fm"))
+    found = masked_logits(classifier, images, masks, quick("l-cam-fm").objective.masked)
     features = network[: layer + 1](images)
     up = F.interpolate(masks, size=features.shape[2:], mode="bilinear", align_corners=False)
     assert_close(found, network[layer + 1 :](features * up), 1e-5)
@@ -63,7 +63,7 @@ def test_features_with_channels_last_are_masked_by_place() -> None:
     assert classifier.taps[0].layout == "channels last"
     images = classifier.prepare(noise_photos(2))
     masks = torch.rand(2, 1, 4, 4)
-    found = masked_logits(classifier, images, masks, quick("l-cam-fm"))
+    found = masked_logits(classifier, images, masks, quick("l-cam-fm").objective.masked)
     expected = network[3:](network[:3](images) * masks.permute(0, 2, 3, 1))
     assert_close(found, expected, 1e-5)
 
@@ -82,8 +82,13 @@ def test_features_that_cannot_be_masked_are_refused() -> None:
     masks = torch.rand(2, 1, 4, 4)
     vit = tiny_vit()
     with pytest.raises(ExplainerError, match="tokens"):
-        masked_logits(vit, vit.prepare(noise_photos(2)), masks, quick("l-cam-fm"))
+        masked_logits(vit, vit.prepare(noise_photos(2)), masks, quick("l-cam-fm").objective.masked)
     network = nn.Sequential(nn.Conv2d(3, 6, 3, 4, 1), InATuple(), OutOfTheTuple(), nn.Linear(6, 5))
     classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16), taps=["1"])
     with pytest.raises(ExplainerError, match="l-cam-img"):
-        masked_logits(classifier, classifier.prepare(noise_photos(2)), masks, quick("l-cam-fm"))
+        masked_logits(
+            classifier,
+            classifier.prepare(noise_photos(2)),
+            masks,
+            quick("l-cam-fm").objective.masked,
+        )

@@ -19,6 +19,10 @@ class ClassProbability:
     Attributes:
         name: of the class, or ``"class 7"``.
         probability: in [0, 1].
+
+    Example:
+        >>> ClassProbability("tabby", 0.75).name
+        'tabby'
     """
 
     name: str
@@ -35,6 +39,12 @@ class ExplainedPhoto:
         classes: the explained ones.
         no_evidence: (method, class) of each map that is constant and so points nowhere.
         files: ``"pictures"`` to their paths within the folder, and ``"maps"`` to method to path.
+
+    Example:
+        >>> tabby = ClassProbability("tabby", 0.75)
+        >>> photo = ExplainedPhoto("cat.jpg", tabby, (tabby,), (), {"pictures": ["cat.png"]})
+        >>> photo.prediction.name, photo.files["pictures"]
+        ('tabby', ['cat.png'])
     """
 
     name: str
@@ -54,6 +64,11 @@ class ExplainedPhotos:
         explained: how many photos.
         skipped: name and reason of each photo that could not be read.
         left_out: methods that did not take part, to the reason why.
+
+    Example:
+        >>> found = ExplainedPhotos(Path("why"), ("grad_cam",), 2, (("torn.jpg", "truncated"),))
+        >>> found.explained, [name for name, _ in found.skipped]
+        (2, ['torn.jpg'])
     """
 
     folder: Path

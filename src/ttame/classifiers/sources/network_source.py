@@ -26,6 +26,11 @@ class LoadedNetwork:
         outputs: what the outputs mean, or ``None`` if nothing says it.
         outputs_reason: what says it, in a few words.
         taps: where features are read; chosen automatically if ``None``.
+
+    Example:
+        >>> loaded = LoadedNetwork(nn.Flatten(), Preprocessing.imagenet(32), ("cat", "dog"))
+        >>> loaded.preprocessing.input_size, loaded.class_names
+        ((32, 32), ('cat', 'dog'))
     """
 
     network: nn.Module

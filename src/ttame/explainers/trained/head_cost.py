@@ -92,7 +92,7 @@ def head_cost(
         top1_share=(reading + count(lambda: head(features, one_class, **others))) / whole,
         all_share=(reading + count(lambda: head(features, **others))) / whole,
         parts=head.settings.parts,
-        prior_layer=None if head.evidence is None else plan.classifier.taps[head.evidence].layer,
+        prior_layer=None if head.evidence is None else str(plan.classifier.taps[head.evidence]),
     )
 
 

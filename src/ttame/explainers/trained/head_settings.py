@@ -56,6 +56,10 @@ class HeadSettings(SettingsPart):
     Attributes:
         maps: What explanations hold: the head's raw output (published), its sigmoid, or, of a
             few-shot head, its min-max over the picture.
+
+    Example:
+        >>> head_settings("few-shot", maps="min-max").maps.kind
+        'min-max'
     """
 
     kind: str = ""
