@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ttame import processes
 from ttame.cli.network_options import choose_device
 from ttame.errors import LostProcessError, TtameError
 from ttame.processes import (
@@ -106,3 +111,35 @@ def test_a_lost_process_is_told_from_other_errors(launcher: pytest.MonkeyPatch) 
         raise closed
     with pytest.raises(RuntimeError, match="of the network"), noticing_lost_processes():
         raise RuntimeError("of the network")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells children of their parent's death")
+def test_a_worker_ends_with_the_launcher_that_started_it() -> None:
+    """An orphan would go on, and write into the folder that the next run resumes in."""
+    receive, send = os.pipe()
+    launcher = os.fork()
+    if launcher == 0:
+        worker = os.fork()
+        if worker == 0:
+            os.environ["TORCHELASTIC_RUN_ID"] = "run"
+            processes._end_with_the_launcher()
+            os.write(send, str(os.getpid()).encode())
+        time.sleep(60)
+        os._exit(0)
+    worker = int(os.read(receive, 20))
+    os.kill(launcher, signal.SIGKILL)
+    os.waitpid(launcher, 0)
+    for _ in range(100):
+        if not _runs(worker):
+            return
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker outlived its launcher")
+
+
+def _runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

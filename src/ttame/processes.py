@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import dataclasses
 import datetime
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:  # Accelerate takes a second to import, and most runs are of o
     from accelerate import Accelerator
 
 T = TypeVar("T")
+
+_SIGNAL_AT_PARENTS_DEATH = 1
+"""PR_SET_PDEATHSIG of Linux's prctl."""
 
 LONGEST_WAIT = datetime.timedelta(days=7)
 """For other processes. One may have much more left of a resumed evaluation than the others, or
@@ -215,6 +221,7 @@ def check_joined(accelerator: Accelerator) -> None:
     """
     if accelerator.num_processes > 1:
         atexit.register(_leave_process_group)
+        _end_with_the_launcher()
     launched = launched_processes()
     if accelerator.num_processes != launched:
         raise TtameError(
@@ -222,6 +229,15 @@ def check_joined(accelerator: Accelerator) -> None:
             f"{accelerator.num_processes} on {accelerator.device}",
             remedy="as many processes as there are GPUs, or ACCELERATE_USE_CPU=true",
         )
+
+
+def _end_with_the_launcher() -> None:
+    """Ask Linux to end this process when the ``torchrun`` that started it is killed.
+
+    Orphans would go on, and write into the folder that the next run resumes in.
+    """
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+        ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_DEATH, signal.SIGTERM)
 
 
 def _leave_process_group() -> None:
