@@ -125,28 +125,20 @@ def kill_evaluations(place: Place, tries: int) -> Tally:
 
 def kill_explanations(place: Place, tries: int) -> Tally:
     """A killed ``explain`` leaves nothing under its name, and the next run nothing of it."""
-    tally = Tally("explain, killed and run again")
     words = ["explain", "photos", "--methods", "grad_cam", "--overwrite", "--out"]
-    duration = place.run([*words, "whole"])
-    expected = content_of(place.folder / "whole")
-    while tally.tries < tries:
-        out = place.folder / f"{len(list(place.folder.iterdir()))}"
-        for _ in range(min(_KILLS_PER_RESULT, tries - tally.tries)):
-            tally.tries += place.kill([*words, out.name], place.moment(duration))
-            if out.exists() and content_of(out) != expected:
-                tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
-        tally.harms += _failure(lambda out=out: place.run([*words, out.name]))  # type: ignore[misc]
-        if content_of(out) != expected:
-            tally.harms.append(f"kill {tally.tries}: another result than without a kill")
-        tally.harms += [f"left over: {name}" for name in _temporary(place.folder)]
-    return tally
+    return _killed_until_whole(place, tries, "explain, killed and run again", words)
 
 
 def kill_resumed_explanations(place: Place, tries: int) -> Tally:
     """A killed ``explain`` that is resumed ends with the files of one that was never killed."""
-    tally = Tally("explain, killed and resumed")
     words = ["explain", "photos", "--methods", "grad_cam,random", "--batch-size", "1"]
     words += ["--resume", "--out"]
+    return _killed_until_whole(place, tries, "explain, killed and resumed", words)
+
+
+def _killed_until_whole(place: Place, tries: int, name: str, words: list[str]) -> Tally:
+    """Kill an ``explain`` again and again, then let it end: as if nothing had happened."""
+    tally = Tally(name)
     duration = place.run([*words, "whole"])
     expected = content_of(place.folder / "whole")
     while tally.tries < tries:
@@ -158,7 +150,7 @@ def kill_resumed_explanations(place: Place, tries: int) -> Tally:
         tally.harms += _failure(lambda out=out: place.run([*words, out.name]))  # type: ignore[misc]
         if content_of(out) != expected:
             tally.harms.append(f"after {tally.tries} kills: other files than without a kill")
-        tally.harms += [f"left over: {name}" for name in _temporary(place.folder)]
+        tally.harms += [f"left over: {path}" for path in _temporary(place.folder)]
     return tally
 
 

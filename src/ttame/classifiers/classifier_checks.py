@@ -46,7 +46,7 @@ def checked_names(
     """Class names that fit, as the outputs complete them; none if there are none.
 
     Raises:
-        ClassifierError: they are no texts, or not one per class.
+        ClassifierError: they are not texts, or there is not one per class.
     """
     if isinstance(names, str):
         raise ClassifierError(f"class names {names!r}", allowed="a list of names")

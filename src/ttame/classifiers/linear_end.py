@@ -208,7 +208,7 @@ def _pooled(
         for pooling, features in _ways_to_pool(tap, output, size):
             if is_read(features):
                 return LinearEnd(tap, linear, pooling)
-    # What a function rectifies between the last layer and the average is no layer's output.
+    # Where a function, not a layer, rectifies before the average, no layer puts that out.
     for tap, output in read:
         if isinstance(tap, LayerOutput) and isinstance(output, Tensor):
             rectified = RectifiedOutput.like(tap)

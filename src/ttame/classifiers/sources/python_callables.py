@@ -53,7 +53,7 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
 
     It returns an ``nn.Module``, or a :class:`ttame.Classifier`, whose preprocessing, class names,
     outputs and taps are kept; a network that stands ready under the name is taken as it is. A
-    module or file is imported anew only if it was not imported before.
+    module or file is imported only if it was not imported before.
 
     Raises:
         ClassifierError: it cannot be imported, fails, or returns something else.

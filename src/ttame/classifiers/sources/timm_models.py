@@ -67,7 +67,7 @@ def load_folder(folder: Path, recipe: ClassifierRecipe) -> LoadedNetwork:
     """Load the network of a folder that timm's ``save_for_hf`` wrote.
 
     Raises:
-        WeightsError: there are no weights, or they do not fit.
+        WeightsError: the weights are missing, or do not fit the network.
         ClassifierError: its configuration asks for more than plain options.
     """
     return _load_place(f"{timm_folders.ON_DISK}{folder}", recipe)

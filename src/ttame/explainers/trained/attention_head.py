@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
-from ttame.explainers.trained.class_token import gated_features, refuse_without_class_token
 from ttame.explainers.trained.global_batch_norm import GlobalBatchNorm2d
-from ttame.explainers.trained.head import Head, HeadConfig, HeadInputs, HeadPlan, tapped_config
+from ttame.explainers.trained.head import HeadPlan
 from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadSettings
+from ttame.explainers.trained.token_gated_head import TokenGatedHead
 from ttame.images.saliency_maps import resize_maps
 
 LARGEST_GRID = 56
 """The published cap on the height of the maps."""
 
 
-class AttentionHead(Head):
+class AttentionHead(TokenGatedHead):
     """T-TAME's attention head (arXiv 2403.04523; the same as TAME's, arXiv 2301.07407).
 
     With ``F_i`` the tapped feature maps, C_i × h_i × w_i, i = 1..M::
@@ -84,21 +84,7 @@ class AttentionHead(Head):
         assert isinstance(settings, AttentionHeadSettings)
         if settings.last_tap_only:
             classifier = classifier.with_taps(classifier.taps[-1:])
-        if settings.class_token == "multiply":
-            refuse_without_class_token(classifier)
-        return HeadPlan(classifier, cls, tapped_config(classifier, settings))
-
-    @classmethod
-    def from_config(cls, config: HeadConfig, *, seed: int = 0) -> Self:
-        """The untrained head."""
-        assert isinstance(config.settings, AttentionHeadSettings)
-        return cls(config.channels, config.number_of_classes, config.settings, seed=seed)
-
-    def inputs_of(self, classifier: Classifier, reading: FeatureReading) -> HeadInputs:
-        """The features, with or without the class token."""
-        if self.settings.class_token == "multiply":
-            return HeadInputs(gated_features(reading), {})
-        return super().inputs_of(classifier, reading)
+        return cls._planned(classifier, settings)
 
     def forward(self, feature_maps: Sequence[Tensor], classes: Tensor | None = None) -> Tensor:
         """Compute the maps of some classes, before the sigmoid.

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.attention_head import map_grid, mix_channels, sum_of_resized
-from ttame.explainers.trained.class_token import gated_features, refuse_without_class_token
-from ttame.explainers.trained.head import Head, HeadConfig, HeadInputs, HeadPlan, tapped_config
+from ttame.explainers.trained.head import HeadPlan
 from ttame.explainers.trained.head_settings import HeadSettings, LCamHeadSettings
+from ttame.explainers.trained.token_gated_head import TokenGatedHead
 
 
-class LCamHead(Head):
+class LCamHead(TokenGatedHead):
     """L-CAM's attention mechanism (arXiv 2209.11189).
 
     With ``F`` the features of the last tap, C × h × w, the map of class k is ``w_k ∗ F + b_k``, on
@@ -69,23 +69,7 @@ class LCamHead(Head):
     @classmethod
     def plan(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:
         """A head on the classifier's last tap."""
-        assert isinstance(settings, LCamHeadSettings)
-        classifier = classifier.with_taps(classifier.taps[-1:])
-        if settings.class_token == "multiply":
-            refuse_without_class_token(classifier)
-        return HeadPlan(classifier, cls, tapped_config(classifier, settings))
-
-    @classmethod
-    def from_config(cls, config: HeadConfig, *, seed: int = 0) -> Self:
-        """The untrained head."""
-        assert isinstance(config.settings, LCamHeadSettings)
-        return cls(config.channels, config.number_of_classes, config.settings, seed=seed)
-
-    def inputs_of(self, classifier: Classifier, reading: FeatureReading) -> HeadInputs:
-        """The features, with or without the class token."""
-        if self.settings.class_token == "multiply":
-            return HeadInputs(gated_features(reading), {})
-        return super().inputs_of(classifier, reading)
+        return cls._planned(classifier.with_taps(classifier.taps[-1:]), settings)
 
     def forward(self, feature_maps: Sequence[Tensor], classes: Tensor | None = None) -> Tensor:
         """Compute the maps of some classes, before the sigmoid.
