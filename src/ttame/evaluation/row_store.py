@@ -202,11 +202,12 @@ class RowStore:
         return sorted(path for path in files if re.fullmatch(r"[0-9]{1,9}", path.stem))
 
     def _read(self, path: Path, columns: list[str] | None = None) -> Any:
-        with self._naming(path), path.open("rb") as file:
+        with self._naming(path):
+            file = self._opened(path)
             # A few bytes may stand for any number of equal rows.
-            if self._parquet.read_metadata(file).num_rows > _MOST_ROWS:
+            if file.metadata.num_rows > _MOST_ROWS:
                 raise ValueError("too many rows")
-            table = self._parquet.read_table(file, page_checksum_verification=True)
+            table = file.read(use_threads=False)
             if not table.schema.equals(self._schema):
                 raise ValueError("its columns are not those of an evaluation")
             table.validate(full=True)
@@ -216,8 +217,20 @@ class RowStore:
             return table
 
     def _metadata(self, path: Path) -> dict[bytes, bytes]:
-        with self._naming(path), path.open("rb") as file:
-            return dict(self._parquet.read_schema(file).metadata or {})
+        with self._naming(path):
+            return dict(self._opened(path).schema_arrow.metadata or {})
+
+    def _opened(self, path: Path) -> Any:
+        """The file, read by the caller's thread and by no other.
+
+        A damaged file makes Arrow give up while threads of its own still read: now and then the
+        process crashed. Bytes of ours and no read-ahead leave no such threads.
+        """
+        return self._parquet.ParquetFile(
+            self._arrow.BufferReader(path.read_bytes()),
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
 
     @contextlib.contextmanager
     def _naming(self, path: Path) -> Iterator[None]:
