@@ -194,7 +194,7 @@ def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:
     """A (1, 3, H, W) zero image on the network's device, in its floating dtype."""
     parameter = next((p for p in network.parameters() if p.is_floating_point()), None)
     device = parameter.device if parameter is not None else None
-    dtype = parameter.dtype if parameter is not None else None
+    dtype = parameter.dtype if parameter is not None else torch.float32
     return torch.zeros(1, 3, *image_size, device=device, dtype=dtype)
 
 
@@ -204,7 +204,9 @@ def noise_images(network: nn.Module, image_size: tuple[int, int], count: int = 1
     Two layers that agree on noise agree for a reason; on a blank image biases alone would do.
     """
     blank = blank_image(network, image_size)
-    noise = torch.randn(count, *blank.shape[1:], generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(
+        count, *blank.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float32
+    )
     return noise.to(blank)
 
 
