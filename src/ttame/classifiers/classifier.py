@@ -368,6 +368,7 @@ class Classifier:
                 f"{self.name} is on the meta device: its weights have no values",
                 remedy="network.to_empty(device='cpu'), then its weights, before the Classifier",
             )
+        images = images.clone() if images.is_inference() else images
         return images.to(like.device, like.dtype).contiguous(memory_format=self.memory_format)
 
 
