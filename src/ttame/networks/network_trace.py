@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from ttame.errors import ClassifierError, TtameError
 from ttame.memory_limit import ran_out_of_memory
+from ttame.networks.checkpointing import keeping_activations
 from ttame.networks.frozen_network import frozen
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import first_tensor, running_eagerly, uncompiled, watching
@@ -225,7 +226,7 @@ def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> 
             meanwhile, such as a time limit.
     """
     try:
-        with running_eagerly(network):
+        with running_eagerly(network), keeping_activations(network):
             output = network(images)
     except TtameError:
         raise
