@@ -17,7 +17,8 @@ from ttame.classifiers.classifier_checks import checked_names, refuse_other_part
 from ttame.classifiers.output_checks import check_outputs
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
-from ttame.features.tap_choice import Family, TapChoice, choose_taps
+from ttame.features.tap_choice import Family, TapChoice
+from ttame.features.tap_influence import influential_choice, refuse_idle_taps
 from ttame.features.tap_names import Tap
 from ttame.features.tap_reading import TapReading, reading_taps
 from ttame.images.photos import read_photo
@@ -330,8 +331,9 @@ class Classifier:
     def _choose_taps(self, taps: Sequence[str | Tap] | None) -> TapChoice:
         network, trace = uncompiled(self.network), self.trace
         if taps is None:
-            return choose_taps(network, trace)
-        return named_taps(network, trace, [taps] if isinstance(taps, str) else taps, self.name)
+            return influential_choice(network, trace)
+        named = named_taps(network, trace, [taps] if isinstance(taps, str) else taps, self.name)
+        return refuse_idle_taps(network, trace, named)
 
     def _choose_memory_format(self) -> torch.memory_format:
         """Channels-last images make convolutions several times faster, where they are allowed.
