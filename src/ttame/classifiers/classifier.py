@@ -13,7 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier_checks import checked_names, refuse_other_parts
+from ttame.classifiers.classifier_checks import (
+    checked_names,
+    refuse_other_parts,
+    refuse_quantised,
+)
 from ttame.classifiers.output_checks import check_outputs
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
@@ -290,6 +294,8 @@ class Classifier:
             # Seldom: something behind a tapped layer works in place, and gradients are wanted.
             logits, reading = self._run_and_read(images, passing_copies=True)
         image_size = (int(images.shape[2]), int(images.shape[3]))
+        if any(getattr(output, "is_quantized", False) for output in reading.outputs.values()):
+            refuse_quantised(uncompiled(self.network), self.name)
         tapped = [(tap, tap.tensor(reading.outputs.get(tap))) for tap in self.taps]
         return FeatureReading(
             logits=logits,
@@ -320,6 +326,8 @@ class Classifier:
 
     def _run(self, images: Tensor, rows: int | None = None) -> Tensor:
         network = uncompiled(self.network)
+        if torch.is_grad_enabled():
+            refuse_quantised(network, self.name)
         if images.requires_grad and torch.is_grad_enabled():
             with one_product_attention(network):
                 logits = self.outputs.scores(run_network(network, images, rows))

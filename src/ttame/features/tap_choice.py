@@ -105,7 +105,7 @@ def _attends(trace: NetworkTrace) -> bool:
     Attention is seen in what a network computes. Linear attention, which has no probabilities, is
     known by its name only.
     """
-    linear = ("LiteMLA", "LinearAttention", "LinearSelfAttention")
+    linear = ("LiteMLA", "LinearAttention", "LinearSelfAttention", "AdditiveAttention")
     return trace.attends or any(layer.kind.endswith(linear) for layer in trace.layers)
 
 
