@@ -101,7 +101,9 @@ def _told_by(scores: Tensor, taps: Sequence[LayerOutput]) -> TapInfluence:
     spoilt = scores.isnan().any(dim=1)
     if bool(spoilt[len(taps) :].any()):
         return TapInfluence()  # the images of a batch are not independent
-    idle = tuple(tap for tap, is_spoilt in zip(taps, spoilt.tolist(), strict=False) if not is_spoilt)
+    idle = tuple(
+        tap for tap, is_spoilt in zip(taps, spoilt.tolist(), strict=False) if not is_spoilt
+    )
     first, second, exchanged = scores[len(taps) :]
     distance = float((second - first).abs().max())
     if not distance > 1e-4 * float(scores[len(taps) :].abs().max()):

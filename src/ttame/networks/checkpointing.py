@@ -88,7 +88,7 @@ def _may_checkpoint(module: nn.Module) -> bool:
 
 
 @functools.cache
-def _mentions_checkpoint(kind: type[nn.Module]) -> bool:
+def _mentions_checkpoint(kind: Any) -> bool:
     """Whether the code of a module's class, or of its module's functions, mentions it."""
     if kind.__module__.startswith("torch."):
         return False

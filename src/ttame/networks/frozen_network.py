@@ -10,7 +10,6 @@ from torch.nn import Parameter
 
 from ttame.networks.giving_back import Lent, Loan, lock
 
-
 CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing")
 """What timm and transformers call the flag of modules that compute activations twice."""
 

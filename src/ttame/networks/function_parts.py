@@ -96,8 +96,8 @@ def _product(
     left_matrix = _laid_out(a, of_a, batch + rows + inner, [*shape, many, summed])
     right_matrix = _laid_out(b, of_b, batch + inner + columns, [*shape, summed, others])
     product = torch.matmul(left_matrix, right_matrix)
-    letters = batch + rows + columns
-    return _reshaped(product, [sizes[letter] for letter in letters]), "".join(letters)
+    left_over = batch + rows + columns
+    return _reshaped(product, [sizes[letter] for letter in left_over]), "".join(left_over)
 
 
 def _size(sizes: dict[str, int], letters: list[str]) -> int:
@@ -170,8 +170,9 @@ def _norm(
     dim = tuple(range(input.ndim)) if dim is None else dim
     norm = squares.sum(dim=dim, keepdim=keepdim).sqrt()
     norm = norm.to(input.dtype) if narrow else norm
-    if norm.grad_fn is not None:
-        norm.grad_fn.metadata[_NORM] = True
+    node: Any = norm.grad_fn
+    if node is not None:
+        node.metadata[_NORM] = True
     return norm
 
 

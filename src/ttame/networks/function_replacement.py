@@ -152,7 +152,8 @@ def replacing_functions(
 
     Fused attention is taken apart first: ``scaled_dot_product_attention`` into matrix products and
     a softmax, ``multi_head_attention_forward`` into linear maps and attention, ``einsum`` into
-    matrix products, so that a replacement of ``"softmax"`` sees attention probabilities in torchvision, timm and transformers.
+    matrix products, so that a replacement of ``"softmax"`` sees attention probabilities in
+    torchvision, timm and transformers.
     A replacement runs with everything as usual: calls that it makes are not replaced again.
 
     Args:

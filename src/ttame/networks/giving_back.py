@@ -211,7 +211,7 @@ def _is_switched() -> bool:
 
 
 class _PlainModes(Loan[None]):
-    """No autocast and no inference mode; gradients stay switched on or off as they are."""
+    """No autocast, no inference mode; gradients stay on or off. May be undone twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -233,7 +233,6 @@ class _PlainModes(Loan[None]):
         for device in self._autocast:
             torch.set_autocast_enabled(device, True)
         if self._inference is not None:
-            # See ttame.explainers.contract.differentiation: left twice is as good as once.
             with contextlib.suppress(AttributeError):
                 self._inference.__exit__(None, None, None)
         torch.set_grad_enabled(self._gradients)
