@@ -114,8 +114,8 @@ def _told_by(scores: Tensor, taps: Sequence[LayerOutput]) -> TapInfluence:
 def influential_choice(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     """The automatic choice of taps, among layers on which the scores depend.
 
-    Where something goes past the last tap, the reason says so. Inside blocks with a residual connection something
-    always goes past, which is what the choice for Vision Transformers means to do.
+    Where something goes past the last tap, the reason says so. Inside blocks with a residual
+    connection something always goes past, as the choice for Vision Transformers means it to.
 
     Args:
         network: in any mode; not behind ``torch.compile``.

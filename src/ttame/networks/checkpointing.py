@@ -9,6 +9,7 @@ are switched off by :func:`ttame.networks.frozen_network.frozen`; here is what t
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -84,12 +85,18 @@ def _refuse_reentrant(network: str) -> None:
 def _may_checkpoint(module: nn.Module) -> bool:
     """Not where a flag rules it, which is held off meanwhile."""
     flagged = any(hasattr(module, flag) for flag in CHECKPOINTING)
-    return not flagged and _mentions_checkpoint(type(module))
+    return not flagged and _mentions_checkpoint(_Kind(type(module)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    kind: type[nn.Module]
 
 
 @functools.cache
-def _mentions_checkpoint(kind: Any) -> bool:
+def _mentions_checkpoint(of: _Kind) -> bool:
     """Whether the code of a module's class, or of its module's functions, mentions it."""
+    kind = of.kind
     if kind.__module__.startswith("torch."):
         return False
     codes = [

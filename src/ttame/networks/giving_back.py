@@ -54,7 +54,7 @@ whose end was missed may end in the middle of anything, when its context manager
 class _OfThread(threading.local):
     def __init__(self) -> None:
         self.loans: list[Loan[Any]] = []
-        self.depth = 0  # how many functions run in one another that give everything back
+        self.depth = 0  # of functions that give everything back
 
 
 _this_thread = _OfThread()
@@ -147,11 +147,10 @@ def _insist(end: Callable[[], None]) -> None:
 def gives_everything_back(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function leave its thread and every network as it found them, also when interrupted.
 
-    Loans that were made while it ran and were not given back end with it, the newest first; then
+    Loans made while it ran and not given back end with it, the newest first; then
     gradient mode and the stacks of torch's modes are put back as they were. Costs microseconds.
 
-    The outermost of them runs without the autocast and the inference mode of its caller, which
-    would change numbers and forbid gradients; what it switches on itself stays on inside.
+    The outermost one runs without its caller's autocast and inference mode.
 
     Not for a function that returns a context manager or a generator, whose loans outlive it.
 

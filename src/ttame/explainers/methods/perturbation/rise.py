@@ -151,7 +151,7 @@ def rise_maps(
         for index in range(len(images)):
             image = images[index : index + 1]
             masked = mask_images(image, masks, classifier.preprocessing, space)
-            of_image = targets[torch.full((len(masks),), index, dtype=torch.float32)]
+            of_image = targets[torch.full((len(masks),), index, dtype=torch.long)]
             values = target_scores(
                 classifier.logits(masked), of_image, "probability", classifier.outputs
             )
