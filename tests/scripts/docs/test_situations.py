@@ -1,4 +1,4 @@
-"""Every situation: the maps of a plain twin, Grad-CAM by hand, or a refusal in the words promised."""
+"""Every situation: Grad-CAM by hand, the other maps of a plain twin, or the promised refusal."""
 
 from __future__ import annotations
 
