@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ttame.errors import TapError, TtameError
 from ttame.features.feature_taps import LayerOutput
+from ttame.features.layer_layouts import describe_layer
 from ttame.features.tap_choice import TapChoice, choose_taps
 from ttame.networks.frozen_network import frozen
 from ttame.networks.layer_outputs import first_tensor, put_first_tensor
@@ -25,6 +26,9 @@ from ttame.networks.network_trace import NetworkTrace, noise_images, run_network
 
 ROUNDING = 1e-3
 """Of scores, over the difference between those of two images."""
+
+_AT_ONCE = 8
+"""Layers looked at in one pass."""
 
 PASSED = "the scores also depend on what goes past it, which its maps do not show"
 """Said of a last tap that is not on every way to the scores."""
@@ -126,22 +130,34 @@ def influential_choice(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     """
     choice = choose_taps(network, trace)
     found = _influence(network, trace, choice)
-    for _ in range(4):
-        if not found.idle:
-            break
-        idle = {tap.layer for tap in found.idle}
-        # With a block that does not matter go the layers inside it.
-        layers = tuple(
-            layer
-            for layer in trace.layers
-            if not any(f"{layer.name}.".startswith(f"{name}.") for name in idle)
-        )
-        trace = dataclasses.replace(trace, layers=layers)
+    while found.idle:
+        trace = _without_idle_layers(network, trace, found.idle)
         choice = choose_taps(network, trace)
         found = _influence(network, trace, choice)
     if not found.passed or choice.family in ("Vision Transformer", "token mixer"):
         return choice
     return dataclasses.replace(choice, reason=f"{choice.reason}; {PASSED}")
+
+
+def _without_idle_layers(
+    network: nn.Module, trace: NetworkTrace, idle: Sequence[LayerOutput]
+) -> NetworkTrace:
+    """The trace without idle layers, and without those inside them that are idle too.
+
+    Not all inside need be: a block may put out patches that nobody reads, next to a class token.
+    """
+    names = {tap.layer for tap in idle}
+    inside = [
+        tap
+        for layer in trace.layers
+        if any(layer.name.startswith(f"{name}.") for name in names)
+        if (tap := describe_layer(network, trace, layer)) is not None
+    ]
+    for start in range(0, len(inside), _AT_ONCE):
+        part = inside[start : start + _AT_ONCE]
+        names |= {tap.layer for tap in tap_influence(network, trace, part).idle}
+    layers = tuple(layer for layer in trace.layers if layer.name not in names)
+    return dataclasses.replace(trace, layers=layers)
 
 
 def refuse_idle_taps(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> TapChoice:
