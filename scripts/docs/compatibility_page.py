@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from scripts.docs.situations import as_markdown as situations_as_markdown
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.classifiers.linear_end import evidence_tap, find_linear_end
@@ -302,6 +303,8 @@ def as_markdown(rows: list[Row]) -> str:
             "(plain MLPs), TorchScript modules (their layers cannot be read; pass the module they "
             "were made from),",
             "and token networks that keep the batch in the second place (`batch_first=False`).",
+            "",
+            situations_as_markdown(),
             "",
         ]
     )

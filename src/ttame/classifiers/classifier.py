@@ -13,11 +13,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier_checks import checked_names, refuse_other_parts
+from ttame.classifiers.classifier_checks import (
+    checked_names,
+    refuse_other_parts,
+    refuse_quantised,
+)
 from ttame.classifiers.output_checks import check_outputs
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
-from ttame.features.tap_choice import Family, TapChoice, choose_taps
+from ttame.features.tap_choice import Family, TapChoice
+from ttame.features.tap_influence import influential_choice, refuse_idle_taps
 from ttame.features.tap_names import Tap
 from ttame.features.tap_reading import TapReading, reading_taps
 from ttame.images.photos import read_photo
@@ -289,6 +294,8 @@ class Classifier:
             # Seldom: something behind a tapped layer works in place, and gradients are wanted.
             logits, reading = self._run_and_read(images, passing_copies=True)
         image_size = (int(images.shape[2]), int(images.shape[3]))
+        if any(getattr(output, "is_quantized", False) for output in reading.outputs.values()):
+            refuse_quantised(uncompiled(self.network), self.name)
         tapped = [(tap, tap.tensor(reading.outputs.get(tap))) for tap in self.taps]
         return FeatureReading(
             logits=logits,
@@ -319,6 +326,8 @@ class Classifier:
 
     def _run(self, images: Tensor, rows: int | None = None) -> Tensor:
         network = uncompiled(self.network)
+        if torch.is_grad_enabled():
+            refuse_quantised(network, self.name)
         if images.requires_grad and torch.is_grad_enabled():
             with one_product_attention(network):
                 logits = self.outputs.scores(run_network(network, images, rows))
@@ -330,8 +339,9 @@ class Classifier:
     def _choose_taps(self, taps: Sequence[str | Tap] | None) -> TapChoice:
         network, trace = uncompiled(self.network), self.trace
         if taps is None:
-            return choose_taps(network, trace)
-        return named_taps(network, trace, [taps] if isinstance(taps, str) else taps, self.name)
+            return influential_choice(network, trace)
+        named = named_taps(network, trace, [taps] if isinstance(taps, str) else taps, self.name)
+        return refuse_idle_taps(network, trace, named)
 
     def _choose_memory_format(self) -> torch.memory_format:
         """Channels-last images make convolutions several times faster, where they are allowed.
@@ -368,6 +378,7 @@ class Classifier:
                 f"{self.name} is on the meta device: its weights have no values",
                 remedy="network.to_empty(device='cpu'), then its weights, before the Classifier",
             )
+        images = images.clone() if images.is_inference() else images
         return images.to(like.device, like.dtype).contiguous(memory_format=self.memory_format)
 
 

@@ -67,3 +67,19 @@ def checked_names(
             allowed="one name per class, in the order of the outputs",
         )
     return names
+
+
+def refuse_quantised(network: nn.Module, name: str) -> None:
+    """Refuse a network with quantised layers, whose outputs are integers without gradients.
+
+    Raises:
+        ClassifierError: it has such layers; with the way out.
+    """
+    kinds = {type(module) for module in network.modules()}
+    if any(".quantized." in f"{kind.__module__}." for kind in kinds):
+        raise ClassifierError(
+            f"{name} is quantised: its layers have neither gradients nor features in numbers that "
+            "can be computed with",
+            remedy="the float network that it was made from; or rise or occlusion, which ask for "
+            "scores only",
+        )

@@ -111,7 +111,7 @@ def find_class_layer(classifier: Classifier) -> str | None:
     width = classifier.trace.number_of_outputs
     if not linears or linears[-1].shape != (1, width):
         return None
-    linear = classifier.outputs.class_rows(torch.zeros(width, 1)) is not None
+    linear = classifier.outputs.class_rows(torch.zeros(width, 1, dtype=torch.float32)) is not None
     return linears[-1].name if linear else None
 
 

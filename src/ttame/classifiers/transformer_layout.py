@@ -152,7 +152,9 @@ def _read_rows(classifier: Classifier, last_block: str) -> tuple[int, ...]:
     """The tokens of the last block that have a gradient of the logits."""
     block = uncompiled(classifier.network).get_submodule(last_block)
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(1, 3, *classifier.preprocessing.input_size, generator=generator)
+    images = torch.randn(
+        1, 3, *classifier.preprocessing.input_size, generator=generator, dtype=torch.float32
+    )
 
     def logits_and(
         tokens: list[Tensor], change: Callable[[Tensor], Tensor], rows: int = 1
@@ -171,7 +173,9 @@ def _read_rows(classifier: Classifier, last_block: str) -> tuple[int, ...]:
     with torch.enable_grad():
         logits = logits_and(tokens, lambda tensor: tensor.clone().requires_grad_())
         # Not their sum: the gradients of all classes together may cancel.
-        score = (logits * torch.randn(logits.shape, generator=generator).to(logits)).sum()
+        score = (
+            logits * torch.randn(logits.shape, generator=generator, dtype=torch.float32).to(logits)
+        ).sum()
         (gradient,) = torch.autograd.grad(score, tokens[0])
     read = gradient[0].abs().sum(dim=1).nonzero().flatten().tolist()
     if not read:

@@ -178,7 +178,9 @@ class _ReshapedTap(LayerOutput):
         record = classifier.trace.by_name().get(layer)
         if record is None:
             raise TapError(f"target layer {layer!r} gives no features")
-        _, channels, height, width = reshape_transform(torch.zeros(record.shape)).shape
+        _, channels, height, width = reshape_transform(
+            torch.zeros(record.shape, dtype=torch.float32)
+        ).shape
         layout: TapLayout = "tokens"
         if len(record.shape) == 4:
             layout = "channels first" if record.shape[1] == channels else "channels last"

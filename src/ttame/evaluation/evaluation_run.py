@@ -327,7 +327,11 @@ def readable_images(measuring: Measuring, numbers: Sequence[int]) -> ReadImages:
         images.append(preprocessing.prepare(photo))
         if measuring.targets is not None:
             photos.append(photo)
-    together = torch.stack(images) if images else torch.zeros(0, 3, *preprocessing.input_size)
+    together = (
+        torch.stack(images)
+        if images
+        else torch.zeros(0, 3, *preprocessing.input_size, dtype=torch.float32)
+    )
     together = together.to(measuring.classifier.device)
     return ReadImages(tuple(found), together, tuple(photos), tuple(skipped))
 

@@ -173,7 +173,9 @@ def _maps(
             wanted = classes[start : start + len(some)]
             parts.append(explainer(some, wanted, memory_budget=memory_budget).maps[:, 0])
         except NonFiniteMapError:
-            parts.append(torch.full((len(some), 1, 1), torch.nan, device=images.device))
+            parts.append(
+                torch.full((len(some), 1, 1), torch.nan, device=images.device, dtype=torch.float32)
+            )
     largest = max(parts, key=lambda part: part[0].numel())
     return torch.cat([part.expand(-1, *largest.shape[1:]) for part in parts])
 

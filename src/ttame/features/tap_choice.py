@@ -102,14 +102,11 @@ def network_family(trace: NetworkTrace) -> Family:
 def _attends(trace: NetworkTrace) -> bool:
     """Whether the network has self-attention between places.
 
-    Channel gates and attention pooling carry the word in their names, but no place asks another.
+    Attention is seen in what a network computes. Linear attention, which has no probabilities, is
+    known by its name only.
     """
-    gates = ("channel", "spatial", "pool", "squeeze", "selective", "cbam")
-    return any(
-        ("attention" in kind.lower() or "attn" in kind.lower() or kind.endswith(("SA", "MLA")))
-        and not any(gate in kind.lower() for gate in gates)
-        for kind in {layer.kind for layer in trace.layers}
-    )
+    linear = ("LiteMLA", "LinearAttention", "LinearSelfAttention", "AdditiveAttention")
+    return trace.attends or any(layer.kind.endswith(linear) for layer in trace.layers)
 
 
 def _tap_token_blocks(

@@ -143,7 +143,9 @@ def removed_squares(
     side = max(1, min(height, width) // 4)
     free = torch.tensor([height - side + 1, width - side + 1])
     draws = [
-        torch.rand(samples, 2, generator=image_generator(seed, number, "squares"))
+        torch.rand(
+            samples, 2, generator=image_generator(seed, number, "squares"), dtype=torch.float32
+        )
         for number in numbers
     ]
     corners = (torch.stack(draws, dim=1) * free).long().to(images.device)  # (samples, B, 2)

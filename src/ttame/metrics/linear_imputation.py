@@ -341,7 +341,7 @@ def _galerkin_kernel() -> Tensor:
     def weight(down: int, right: int) -> float:
         return max(0.0, 1 - abs(down) / 2) * max(0.0, 1 - abs(right) / 2)
 
-    kernel = torch.zeros(9, 9, 3, 3)
+    kernel = torch.zeros(9, 9, 3, 3, dtype=torch.float32)
     for coarse, (big_down, big_right) in enumerate(_OFFSETS):
         for fine, (down, right) in enumerate(_OFFSETS):
             for y, x in _OFFSETS:

@@ -193,7 +193,11 @@ def imputed_images(
 def _noise(numbers: Sequence[int], like: Tensor, seed: int) -> Tensor:
     """Standard normal, shape of ``like``; drawn on the CPU, so that all devices draw the same."""
     fields = [
-        torch.randn(like.shape[1:], generator=image_generator(seed, number, "road noise"))
+        torch.randn(
+            like.shape[1:],
+            generator=image_generator(seed, number, "road noise"),
+            dtype=torch.float32,
+        )
         for number in numbers
     ]
     return torch.stack(fields).to(like)

@@ -56,7 +56,7 @@ def sensitivity_max(
     generators = [
         image_generator(seed, number, "sensitivity") for number in numbers or range(len(images))
     ]
-    largest = torch.zeros(len(images), device=maps.device)
+    largest = torch.zeros(len(images), device=maps.device, dtype=torch.float32)
     for _ in range(samples):
         noise = uniform_noise(images, radius, generators)
         largest = torch.maximum(largest, relative_change(maps, explain(images + noise, classes)))
@@ -66,7 +66,9 @@ def sensitivity_max(
 def uniform_noise(images: Tensor, radius: float, generators: Sequence[torch.Generator]) -> Tensor:
     """Noise in [−r, r], each image's from its own generator; the images' shape and device."""
     shape = images.shape[1:]
-    drawn = torch.stack([torch.rand(shape, generator=generator) for generator in generators])
+    drawn = torch.stack(
+        [torch.rand(shape, generator=generator, dtype=torch.float32) for generator in generators]
+    )
     return radius * (2 * drawn - 1).to(images)
 
 

@@ -29,7 +29,8 @@ def sparseness(maps: Tensor) -> Tensor:
     largest = values.amax(dim=1, keepdim=True)
     values = (values / largest.masked_fill(largest == 0, 1)).sort(dim=1).values
     count = values.shape[1]
-    weights = (2 * torch.arange(1, count + 1, device=values.device) - count - 1) / count
+    places = torch.arange(1, count + 1, device=values.device, dtype=values.dtype)
+    weights = (2 * places - count - 1) / count
     total = values.sum(dim=1)
     return ((weights * values).sum(dim=1) / total.masked_fill(total == 0, 1)).clamp_min(0)
 

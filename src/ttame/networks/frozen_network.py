@@ -10,19 +10,21 @@ from torch.nn import Parameter
 
 from ttame.networks.giving_back import Lent, Loan, lock
 
+CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing")
+"""What timm and transformers call the flag of modules that compute activations twice."""
+
 
 @dataclasses.dataclass(frozen=True)
 class _Held:
     """One module or parameter that was switched, and who still needs that."""
 
     switched: nn.Module | Parameter
+    flags: tuple[str, ...]
     borrowers: set[_Freezing] = dataclasses.field(default_factory=set)
 
     def restore(self) -> None:
-        if isinstance(self.switched, nn.Module):
-            self.switched.training = True
-        else:
-            self.switched.requires_grad_(True)
+        for flag in self.flags:
+            setattr(self.switched, flag, True)
 
 
 _held: dict[int, _Held] = {}
@@ -41,7 +43,9 @@ def frozen(network: nn.Module) -> contextlib.AbstractContextManager[nn.Module]:
     freezes, the last one out restores. Nothing else is touched: no hooks, no ``.grad``, no weights.
 
     Frozen means three things in T-TAME: no gradient to the parameters, batch-norm statistics
-    fixed and dropout off. Gradients still flow *through* the network to its input.
+    fixed and dropout off. Gradients still flow *through* the network to its input. Activation
+    checkpointing is held off where a module has a flag for it: without gradients to parameters it
+    saves little, and it would run layers a second time, behind everybody's back.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
@@ -63,18 +67,20 @@ class _Freezing(Loan[nn.Module]):
         with lock:
             # Not .eval(): some networks override train() and would do more than set the flag.
             for module in self.network.modules():
-                if module.training or id(module) in _held:
-                    self._hold(module)
-                    module.training = False
+                flags = _flags_that_are_on(module)
+                if flags or id(module) in _held:
+                    self._hold(module, flags)
+                    for flag in flags:
+                        setattr(module, flag, False)
             for parameter in self.network.parameters():
                 # Only leaves can be switched; anything else gets its flag from its inputs.
                 if (parameter.requires_grad and parameter.is_leaf) or id(parameter) in _held:
-                    self._hold(parameter)
+                    self._hold(parameter, ("requires_grad",))
                     parameter.requires_grad_(False)
         return self.network
 
-    def _hold(self, switched: nn.Module | Parameter) -> None:
-        held = _hold(switched)
+    def _hold(self, switched: nn.Module | Parameter, flags: tuple[str, ...]) -> None:
+        held = _hold(switched, flags)
         held.borrowers.add(self)
         # Between these steps, a loan that is collected may have found an entry without borrowers.
         _held[id(switched)] = held
@@ -89,5 +95,10 @@ class _Freezing(Loan[nn.Module]):
                 held.borrowers.discard(self)
 
 
-def _hold(switched: nn.Module | Parameter) -> _Held:
-    return _held.setdefault(id(switched), _Held(switched))
+def _hold(switched: nn.Module | Parameter, flags: tuple[str, ...]) -> _Held:
+    return _held.setdefault(id(switched), _Held(switched, flags))
+
+
+def _flags_that_are_on(module: nn.Module) -> tuple[str, ...]:
+    attributes = vars(module)
+    return tuple(flag for flag in ("training", *CHECKPOINTING) if attributes.get(flag) is True)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from ttame.networks.function_parts import PARTS, PARTS_FOR_RULES
 from ttame.networks.giving_back import InFunctionMode, Lent
 
 Operation = Literal[
@@ -123,6 +124,10 @@ _FUNCTIONS: dict[Operation, tuple[Callable[..., Any], ...]] = {
         F.selu,
         F.celu,
         F.prelu,
+        *(torch.pow, torch.Tensor.pow, torch.Tensor.__pow__, torch.square, torch.Tensor.square),
+        *(torch.sqrt, torch.Tensor.sqrt, torch.abs, torch.Tensor.abs, torch.Tensor.__abs__),
+        *(torch.clamp, torch.clip, torch.clamp_min, torch.clamp_max),
+        *(torch.Tensor.clamp, torch.Tensor.clip, torch.Tensor.clamp_min, torch.Tensor.clamp_max),
         F.hardsigmoid,
         F.sigmoid,
         torch.sigmoid,
@@ -146,8 +151,9 @@ def replacing_functions(
     """Run some operations by other means while the block lasts, in this thread only.
 
     Fused attention is taken apart first: ``scaled_dot_product_attention`` into matrix products and
-    a softmax, ``multi_head_attention_forward`` into linear maps and attention, so that a
-    replacement of ``"softmax"`` sees attention probabilities in torchvision, timm and transformers.
+    a softmax, ``multi_head_attention_forward`` into linear maps and attention, ``einsum`` into
+    matrix products, so that a replacement of ``"softmax"`` sees attention probabilities in
+    torchvision, timm and transformers.
     A replacement runs with everything as usual: calls that it makes are not replaced again.
 
     Args:
@@ -174,6 +180,7 @@ class _Replacing(TorchFunctionMode):
         super().__init__()
         self.replacements = replacements
         self.otherwise = otherwise
+        self.decompositions = _DECOMPOSITIONS if otherwise is None else _FOR_RULES
 
     def __torch_function__(
         self,
@@ -183,10 +190,11 @@ class _Replacing(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _DECOMPOSITIONS:
+        in_parts = self.decompositions.get(func)
+        if in_parts is not None:
             # The mode is off in here; inside it again, the parts are seen one by one.
             with self:
-                result = _DECOMPOSITIONS[func](*args, **kwargs)
+                result = in_parts(*args, **kwargs)
             if result is not NotImplemented:
                 return result
         operation = _OPERATION_OF.get(func)
@@ -318,4 +326,6 @@ def _multi_head_attention_in_parts(
 _DECOMPOSITIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.scaled_dot_product_attention: attention_in_parts,
     F.multi_head_attention_forward: _multi_head_attention_in_parts,
+    **PARTS,
 }
+_FOR_RULES = _DECOMPOSITIONS | PARTS_FOR_RULES

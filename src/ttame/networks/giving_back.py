@@ -54,6 +54,7 @@ whose end was missed may end in the middle of anything, when its context manager
 class _OfThread(threading.local):
     def __init__(self) -> None:
         self.loans: list[Loan[Any]] = []
+        self.depth = 0  # of functions that give everything back
 
 
 _this_thread = _OfThread()
@@ -146,8 +147,10 @@ def _insist(end: Callable[[], None]) -> None:
 def gives_everything_back(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function leave its thread and every network as it found them, also when interrupted.
 
-    Loans that were made while it ran and were not given back end with it, the newest first; then
+    Loans made while it ran and not given back end with it, the newest first; then
     gradient mode and the stacks of torch's modes are put back as they were. Costs microseconds.
+
+    The outermost one runs without its caller's autocast and inference mode.
 
     Not for a function that returns a context manager or a generator, whose loans outlive it.
 
@@ -165,7 +168,13 @@ def gives_everything_back(function: Callable[P, T]) -> Callable[P, T]:
         _end_forgotten()
         found = _thread_state()
         try:
-            result = function(*args, **kwargs)
+            _this_thread.depth += 1
+            if _this_thread.depth == 1 and _is_switched():
+                with Lent(_PlainModes()):
+                    result = function(*args, **kwargs)
+            else:
+                result = function(*args, **kwargs)
+            _this_thread.depth -= 1
             # An exception that was caught inside may have left something, too.
             if _thread_state() != found:
                 _put_back(found)
@@ -193,7 +202,42 @@ def _end_forgotten() -> None:
         _end_all([loan for loan in loans if loan.backstop is not None and loan.backstop() is None])
 
 
-_State = tuple[tuple[Loan[Any], ...], bool, int, int, object]
+_DEVICES = ("cpu", "cuda", "xpu", "mps")
+
+
+def _is_switched() -> bool:
+    return torch.is_inference_mode_enabled() or any(map(torch.is_autocast_enabled, _DEVICES))
+
+
+class _PlainModes(Loan[None]):
+    """No autocast, no inference mode; gradients stay on or off. May be undone twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._autocast = [device for device in _DEVICES if torch.is_autocast_enabled(device)]
+        self._gradients = torch.is_grad_enabled()
+        self._inference: torch.inference_mode | None = None
+
+    def begin(self) -> None:
+        if torch.is_inference_mode_enabled():
+            self._inference = torch.inference_mode(False)
+            self._inference.__enter__()
+            torch.set_grad_enabled(self._gradients)
+        for device in self._autocast:
+            torch.set_autocast_enabled(device, False)
+
+    def undo(self) -> None:
+        if not self.in_its_thread():
+            return
+        for device in self._autocast:
+            torch.set_autocast_enabled(device, True)
+        if self._inference is not None:
+            with contextlib.suppress(AttributeError):
+                self._inference.__exit__(None, None, None)
+        torch.set_grad_enabled(self._gradients)
+
+
+_State = tuple[tuple[Loan[Any], ...], bool, int, int, object, int]
 
 
 def _thread_state() -> _State:
@@ -203,11 +247,12 @@ def _thread_state() -> _State:
         _len_torch_function_stack(),
         _len_torch_dispatch_stack(),
         _device.CURRENT_DEVICE,
+        _this_thread.depth,
     )
 
 
 def _put_back(found: _State, problem: BaseException | None = None) -> None:
-    loans, gradients, function_modes, dispatch_modes, device = found
+    loans, gradients, function_modes, dispatch_modes, device, _this_thread.depth = found
     _finish_interrupted(problem)
     _end_all([loan for loan in _this_thread.loans if loan not in loans])
     while _len_torch_function_stack() > function_modes:

@@ -163,8 +163,24 @@ def hooks_at_rest() -> contextlib.AbstractContextManager[object]:
 
 
 def uncompiled(network: nn.Module) -> nn.Module:
-    """The module behind ``torch.compile``, whose graph would not call hooks; else ``network``."""
-    return getattr(network, "_orig_mod", network)
+    """The module behind ``torch.compile``, whose graph would not call hooks; else ``network``.
+
+    Also the one that ``DataParallel``, ``DistributedDataParallel`` or ``AveragedModel`` wraps.
+    """
+    while True:
+        if isinstance(network, _WRAPPERS):
+            network = network.module
+        elif "_orig_mod" in vars(network).get("_modules", {}):
+            network = network.get_submodule("_orig_mod")
+        else:
+            return network
+
+
+_WRAPPERS = (
+    nn.DataParallel,
+    nn.parallel.DistributedDataParallel,
+    torch.optim.swa_utils.AveragedModel,
+)
 
 
 _eager: set[_RunningEagerly] = set()

@@ -12,6 +12,8 @@ from torch.nn.parameter import is_lazy
 
 from ttame.errors import ClassifierError, TtameError
 from ttame.memory_limit import ran_out_of_memory
+from ttame.networks.attention_search import AttentionSearch
+from ttame.networks.checkpointing import keeping_activations
 from ttame.networks.frozen_network import frozen
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import first_tensor, running_eagerly, uncompiled, watching
@@ -87,12 +89,14 @@ class NetworkTrace:
         image_size: (H, W) of the input.
         number_of_outputs: N of the (B, N) numbers that the network returns.
         output: (1, N), what it returned for the constant image.
+        attends: whether it computed ``softmax(QKᵀ) V`` between several places or channels.
     """
 
     layers: tuple[LayerRecord, ...]
     image_size: tuple[int, int]
     number_of_outputs: int
     output: Tensor
+    attends: bool = False
 
     def by_name(self) -> dict[str, LayerRecord]:
         """Layer name to record."""
@@ -126,7 +130,8 @@ def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTra
         return lambda _module, output: note(name, output)
 
     layers = [(module, noter(name)) for name, module in network.named_modules() if name]
-    with frozen(network), torch.no_grad(), watching(layers):
+    search = AttentionSearch()
+    with frozen(network), torch.no_grad(), watching(layers), search.watching():
         try:
             output = run_network(network, blank_image(network, image_size))
         except NetworkFailedError as problem:
@@ -136,7 +141,8 @@ def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTra
     records = [_record(network, name, seen) for name, seen in runs.items()]
     in_order = sorted(records, key=lambda record: record.order)
     spoken_of = tuple(record for record in in_order if len(record.shape) >= 2)
-    return NetworkTrace(spoken_of, image_size, int(output.shape[1]), output.detach())
+    number = int(output.shape[1])
+    return NetworkTrace(spoken_of, image_size, number, output.detach(), search.found)
 
 
 def _record(network: nn.Module, name: str, runs: list[LayerRun]) -> LayerRecord:
@@ -194,7 +200,7 @@ def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:
     """A (1, 3, H, W) zero image on the network's device, in its floating dtype."""
     parameter = next((p for p in network.parameters() if p.is_floating_point()), None)
     device = parameter.device if parameter is not None else None
-    dtype = parameter.dtype if parameter is not None else None
+    dtype = parameter.dtype if parameter is not None else torch.float32
     return torch.zeros(1, 3, *image_size, device=device, dtype=dtype)
 
 
@@ -204,7 +210,9 @@ def noise_images(network: nn.Module, image_size: tuple[int, int], count: int = 1
     Two layers that agree on noise agree for a reason; on a blank image biases alone would do.
     """
     blank = blank_image(network, image_size)
-    noise = torch.randn(count, *blank.shape[1:], generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(
+        count, *blank.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float32
+    )
     return noise.to(blank)
 
 
@@ -223,7 +231,7 @@ def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> 
             meanwhile, such as a time limit.
     """
     try:
-        with running_eagerly(network):
+        with running_eagerly(network), keeping_activations(network):
             output = network(images)
     except TtameError:
         raise

@@ -92,7 +92,9 @@ def random_masks(maps: Tensor, generator: torch.Generator, first_image: int = 0)
     from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
 
     # A row for each image, the earlier ones of the batch too, so that rows do not depend on them.
-    drawn = torch.rand(first_image + len(maps), 3, generator=generator)[first_image:].T
+    drawn = torch.rand(first_image + len(maps), 3, generator=generator, dtype=torch.float32)[
+        first_image:
+    ].T
     soft_means, hard_means = (
         (low + (high - low) * shares).to(maps)
         for (low, high), shares in zip((_SOFT_MEANS, _HARD_MEANS), drawn[:2], strict=True)

@@ -38,11 +38,9 @@ PASSES = [conserving(), gradients()]
 
 UNKNOWN: dict[str, Callable[[Tensor], Tensor]] = {
     "exp": torch.exp,
-    "pow": lambda values: values**2,
     "sin": torch.sin,
     "cumsum": lambda values: values.cumsum(dim=1),
-    "sqrt": lambda values: values.abs().sqrt(),
-    "einsum": lambda values: torch.einsum("bi,bj->bij", values, values),
+    "log": lambda values: values.abs().log(),
     "rsub": lambda values: torch.rsub(values, 1),
     "__rtruediv__": lambda values: 1 / values,
     "div": lambda values: torch.div(1, values),
@@ -195,7 +193,7 @@ def test_signs_reach_only_the_channels_of_a_linear_map() -> None:
 
 class Squaring(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
-        return values.square()
+        return values.exp()
 
 
 def with_layer(layer: nn.Module) -> Classifier:
@@ -208,7 +206,7 @@ def with_layer(layer: nn.Module) -> Classifier:
 def test_a_network_with_an_operation_without_a_rule_is_refused_with_a_remedy() -> None:
     classifier = with_layer(Squaring())
     with pytest.raises(
-        ExplainerError, match=r"operation square in layer '1' \(Squaring\); try: grad_cam"
+        ExplainerError, match=r"operation exp in layer '1' \(Squaring\); try: grad_cam"
     ):
         FullLrp(classifier)
 

@@ -124,6 +124,8 @@ class MeanSlope(Rule):
     def apply(self, call: OperationCall) -> Any:
         """Run the activation and record its modified gradient."""
         values, *settings = call.args
+        if any(map(depends_on_image, (*settings, *call.kwargs.values()))):
+            return NotImplemented
         run = out_of_place(call.function, settings, call.kwargs)
 
         def scaled(gradient: Tensor, values: Tensor) -> tuple[Tensor]:

@@ -14,6 +14,7 @@ from ttame.explainers.relevance.operation_calls import (
     CONSTANT_PRODUCT,
     OPERATIONS,
     OperationCall,
+    function_name,
 )
 
 
@@ -70,8 +71,8 @@ class Operation(Match):
         self.names = names
 
     def matches(self, call: OperationCall) -> bool:
-        """Whether the operation has one of the names."""
-        return call.operation in self.names
+        """Whether the operation, or its torch function, has one of the names."""
+        return call.operation in self.names or function_name(call.function) in self.functions
 
     @property
     def functions(self) -> frozenset[str]:

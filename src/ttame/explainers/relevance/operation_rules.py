@@ -32,6 +32,7 @@ from ttame.explainers.relevance.stabilisers import (
     Stabiliser,
     divide_sign_aware,
 )
+from ttame.networks.function_parts import is_norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,7 +243,9 @@ def _constant_factor(call: OperationCall) -> Any:
     left, right = two_operands(*call.args, **call.kwargs)
     if call.operation == "divide":
         if depends_on_image(right):
-            return NotImplemented
+            if not is_norm(right):
+                return NotImplemented
+            right = right.detach()  # as in a normalisation, whose norm counts as a constant
         return passed_on(lambda tensor: torch.div(tensor, right), left)
     if depends_on_image(left) and depends_on_image(right):
         return NotImplemented

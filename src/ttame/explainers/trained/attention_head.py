@@ -77,6 +77,7 @@ class AttentionHead(TokenGatedHead):
             self.branches = nn.ModuleList(branches)
             self._widths = tuple(branch.width for branch in branches)
             self.fusion = nn.Conv2d(sum(self._widths), number_of_classes, kernel_size=1)
+        self.float()  # whatever the session's default is
 
     @classmethod
     def plan(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:

@@ -65,9 +65,15 @@ def head_cost(
     plan = plan_head(classifier, settings)
     with torch.device("meta"):
         head = plan.make().eval()
-        features = [torch.empty(1, tap.channels, *tap.grid) for tap in plan.classifier.taps]
+        features = [
+            torch.empty(1, tap.channels, *tap.grid, dtype=torch.float32)
+            for tap in plan.classifier.taps
+        ]
         one_class = torch.zeros(1, 1, dtype=torch.long)
-        others = {name: torch.empty(shape) for name, shape in head.shapes_of_others.items()}
+        others = {
+            name: torch.empty(shape, dtype=torch.float32)
+            for name, shape in head.shapes_of_others.items()
+        }
 
     def count(run: object) -> int:
         assert callable(run)

@@ -131,15 +131,16 @@ class SharedHead(Head):
                     if inputs.class_layer
                     else nn.Embedding(number_of_classes, WIDTH)
                 )
-                self.embedding_scale = nn.Parameter(torch.ones(()))
+                self.embedding_scale = nn.Parameter(torch.ones((), dtype=torch.float32))
             if "gate" in parts:
                 self.gate = nn.Conv2d(WIDTH, 1, kernel_size=1, bias=False)
                 nn.init.zeros_(self.gate.weight)
             if isinstance(settings.maps, MinMaxMaps):
                 self.exponent: Tensor
-                self.register_buffer("exponent", torch.ones(()))
+                self.register_buffer("exponent", torch.ones((), dtype=torch.float32))
             else:
-                self.bias = nn.Parameter(torch.zeros(()))
+                self.bias = nn.Parameter(torch.zeros((), dtype=torch.float32))
+        self.float()  # whatever the session's default is
 
     @classmethod
     def plan(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:
@@ -262,7 +263,7 @@ class SharedHead(Head):
         if not isinstance(self.settings.maps, MinMaxMaps):
             return
         together = gather(self.unit_range(maps.detach()).flatten())[None]
-        mean = torch.full((1,), self.settings.maps.mean_map).to(together)
+        mean = torch.full((1,), self.settings.maps.mean_map, dtype=torch.float32).to(together)
         logarithm = exponents_for_means(together, mean)[0].log()
         self.exponent.copy_(self.exponent.log().lerp(logarithm, 0.1).exp())
 

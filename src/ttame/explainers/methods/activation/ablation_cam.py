@@ -110,7 +110,9 @@ class AblationCam(Explainer):
         """How much each target loses with each channel: (B, K, C) float32."""
         tap = self.tail.tap
         before = targets.of(reading.logits.float())
-        drops = torch.empty(*targets.shape, tap.channels, device=targets.device)
+        drops = torch.empty(
+            *targets.shape, tap.channels, device=targets.device, dtype=torch.float32
+        )
 
         def change(outputs: Tensor, channels: Tensor) -> Tensor:
             rows = torch.arange(len(outputs), device=outputs.device)

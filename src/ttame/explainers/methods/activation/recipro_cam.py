@@ -77,7 +77,9 @@ class ReciproCam(Explainer):
         reading, variant_bytes = self.tail.read(images)
         targets = request.targets(reading.logits)
         height, width = reading.feature_maps[0].shape[2:]
-        maps = torch.empty(*targets.shape, height * width, device=targets.device)
+        maps = torch.empty(
+            *targets.shape, height * width, device=targets.device, dtype=torch.float32
+        )
 
         def change(outputs: Tensor, places: Tensor) -> Tensor:
             masks = place_masks(places, (height, width), gaussian=self.gaussian)

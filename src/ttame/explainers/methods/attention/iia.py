@@ -182,7 +182,10 @@ class Iia(Explainer):
         """``M^b``, (B, T, T), for each target and each block."""
         shape = (len(images), layout.number_of_tokens, layout.number_of_tokens)
         sums = [
-            [torch.zeros(shape, device=self.classifier.device) for _ in layout.blocks]
+            [
+                torch.zeros(shape, device=self.classifier.device, dtype=torch.float32)
+                for _ in layout.blocks
+            ]
             for _ in range(targets.shape[1])
         ]
         runs = 1 + self.attention_steps
@@ -210,7 +213,9 @@ class Iia(Explainer):
     ) -> tuple[Tensor, list[Tensor]]:
         """Logits (runs · B, C), run by run, and each block's attention in their graph."""
         steps = self.attention_steps
-        scales = torch.tensor([1.0, *(index / (steps - 1) for index in range(steps))])
+        scales = torch.tensor(
+            [1.0, *(index / (steps - 1) for index in range(steps))], dtype=torch.float32
+        )
         blocks = block_modules(self.classifier, layout)
         attention: list[Tensor] = []
 

@@ -65,5 +65,5 @@ class CentreGaussian(Explainer):
         )
 
     def _profile(self, cells: int) -> Tensor:
-        distance = (torch.arange(cells) + 0.5) / cells - 0.5
+        distance = (torch.arange(cells, dtype=torch.float32) + 0.5) / cells - 0.5
         return torch.exp(-(distance**2) / (2 * self.width**2))

@@ -59,4 +59,4 @@ class RandomMap(Explainer):
         values = image.detach().float().cpu().contiguous().numpy().tobytes()
         digest = hashlib.sha256(str(self.seed).encode() + b":" + values).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-        return torch.rand(grid, generator=generator)
+        return torch.rand(grid, generator=generator, dtype=torch.float32)

@@ -64,7 +64,9 @@ def averaged_gradients(
                 inputs = variants.detach().flatten(0, 1).requires_grad_()
                 logits = classifier.logits(inputs)
                 repeated = theirs.repeated(len(numbers))
-                shares = torch.tensor([weights[number] for number in numbers]).to(sums)
+                shares = torch.tensor(
+                    [weights[number] for number in numbers], dtype=torch.float32
+                ).to(sums)
                 for k, gradient in enumerate(target_gradients(logits, repeated, inputs)):
                     by_variant = gradient.reshape(variants.shape).float().to(sums.device)
                     sums[part, k] += torch.einsum("v,vbchw->bchw", shares, by_variant)

@@ -84,7 +84,7 @@ class SmoothGrad(Explainer):
     def _noisy(self, images: Tensor, number: int) -> Tensor:
         # A generator for each sample: the draw must not depend on which samples run together.
         generator = torch.Generator().manual_seed(_mixed(self.seed, number))
-        pattern = torch.randn(images.shape[1:], generator=generator).to(images)
+        pattern = torch.randn(images.shape[1:], generator=generator, dtype=torch.float32).to(images)
         values = images.flatten(1)
         deviation = self.noise * (values.amax(dim=1) - values.amin(dim=1))
         return images + deviation[:, None, None, None] * pattern

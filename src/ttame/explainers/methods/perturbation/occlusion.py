@@ -116,7 +116,7 @@ class Occlusion(Explainer):
         classifier = self.classifier.for_many_passes()
         before = target_scores(logits, targets, self.score, self.classifier.outputs)
         windows = len(rows) * len(columns)
-        drops = torch.empty(*targets.shape, windows, device=targets.device)
+        drops = torch.empty(*targets.shape, windows, device=targets.device, dtype=torch.float32)
         cover = (
             self.classifier.preprocessing.black(images)
             if self.fill == "black"

@@ -139,7 +139,9 @@ def rise_maps(
         (B, K, H, W) float32, on the device of the targets; at least 0 for classes.
     """
     images = images.to(targets.device)
-    maps = torch.zeros(*targets.shape, *images.shape[2:], device=targets.device)
+    maps = torch.zeros(
+        *targets.shape, *images.shape[2:], device=targets.device, dtype=torch.float32
+    )
     flat_maps = maps.flatten(2)
     count = 0
     for masks in mask_chunks:
@@ -149,7 +151,7 @@ def rise_maps(
         for index in range(len(images)):
             image = images[index : index + 1]
             masked = mask_images(image, masks, classifier.preprocessing, space)
-            of_image = targets[torch.full((len(masks),), index)]
+            of_image = targets[torch.full((len(masks),), index, dtype=torch.long)]
             values = target_scores(
                 classifier.logits(masked), of_image, "probability", classifier.outputs
             )
@@ -181,7 +183,7 @@ class RandomMasks:
         generator = torch.Generator().manual_seed(seed)
         self.size = (int(size[0]), int(size[1]))
         self.cell = (math.ceil(size[0] / cells), math.ceil(size[1] / cells))
-        drawn = torch.rand(count, 1, cells, cells, generator=generator)
+        drawn = torch.rand(count, 1, cells, cells, generator=generator, dtype=torch.float32)
         self.grids = (drawn < keep_probability).float()
         self.offsets = torch.stack(
             [torch.randint(length, (count,), generator=generator) for length in self.cell], dim=1

@@ -55,7 +55,9 @@ class MosaicRules:
         places = torch.arange(patches.start, patches.stop)
         on_grid = place_masks(places, layout.tokens.grid, gaussian=self.kernel == "gaussian")
         prefix = torch.full(
-            (len(places), layout.tokens.prefix_tokens), 0.0 if self.zeroed_prefix else 1.0
+            (len(places), layout.tokens.prefix_tokens),
+            0.0 if self.zeroed_prefix else 1.0,
+            dtype=torch.float32,
         )
         return torch.cat([prefix, on_grid.flatten(1)], dim=1)
 
@@ -178,7 +180,10 @@ def run_short_mosaics(tail: Tail, image: int, masks: Tensor, rules: MosaicRules)
     factors, places = masks[:, prefix:].topk(left, dim=1)
     there = factors > 0
     zeroed = masks.shape[1] - prefix - there.sum(dim=1, keepdim=True)
-    counts = torch.cat([torch.ones(len(masks), prefix, device=masks.device), there, zeroed], dim=1)
+    counts = torch.cat(
+        [torch.ones(len(masks), prefix, device=masks.device, dtype=torch.float32), there, zeroed],
+        dim=1,
+    )
 
     kept_prefix = normalised[:prefix] * masks[:, :prefix, None].to(normalised)
     patches = normalised[prefix:][places] * factors[:, :, None].to(normalised)

@@ -126,10 +126,14 @@ class VitCx(Explainer):
         """The (K, H, W) maps of one image, given the (m, h, w) sums of its clusters."""
         size = (int(image.shape[2]), int(image.shape[3]))
         generator = torch.Generator().manual_seed(self.seed)
-        noise = self.noise * torch.randn(image.shape, generator=generator).to(image)
+        noise = self.noise * torch.randn(image.shape, generator=generator, dtype=torch.float32).to(
+            image
+        )
         whole = self._values(image, targets)
-        weighted = torch.zeros(targets.shape[1], size[0] * size[1], device=image.device)
-        coverage = torch.zeros(size[0] * size[1], device=image.device)
+        weighted = torch.zeros(
+            targets.shape[1], size[0] * size[1], device=image.device, dtype=torch.float32
+        )
+        coverage = torch.zeros(size[0] * size[1], device=image.device, dtype=torch.float32)
 
         def add(part: slice) -> None:
             masks = to_unit_range(resize_maps(clusters[part, None], size))
@@ -178,7 +182,7 @@ def cluster_maps(features: Tensor, size: tuple[int, int], distance: float) -> Te
     """
     features = features[has_evidence(features)]
     if not len(features):
-        return torch.zeros(1, *features.shape[1:], device=features.device)
+        return torch.zeros(1, *features.shape[1:], device=features.device, dtype=torch.float32)
     extremes = [
         torch.stack(resize_maps(features[part, None], size).flatten(1).aminmax(dim=1))
         for part in in_chunks(len(features), MAPS_AT_ONCE)
@@ -193,7 +197,9 @@ def cluster_maps(features: Tensor, size: tuple[int, int], distance: float) -> Te
     gram = products.flatten(1) @ maps.flatten(1).T
     lengths = gram.diagonal().sqrt()
     labels = complete_linkage(1 - gram / (lengths[:, None] * lengths), distance)
-    sums = torch.zeros(int(labels.max()) + 1, *scaled.shape[1:], device=scaled.device)
+    sums = torch.zeros(
+        int(labels.max()) + 1, *scaled.shape[1:], device=scaled.device, dtype=torch.float32
+    )
     return sums.index_add_(0, labels.to(scaled.device), scaled)
 
 

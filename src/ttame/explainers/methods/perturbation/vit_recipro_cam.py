@@ -216,7 +216,9 @@ class ViTReciproCam(Explainer):
         """
         layout, recorder = self.layout, self._recorder(self.layout)
         size = self.classifier.preprocessing.input_size
-        noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(
+            1, 3, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float32
+        )
         name = layout.blocks[-1]
         with recorder.recording(), reading({name: recorder.blocks[-1]}) as outputs:
             self.classifier.logits(noise)

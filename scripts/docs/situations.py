@@ -1,0 +1,229 @@
+"""Networks as people have them, each in one situation: what works, and what is refused in words.
+
+``SITUATIONS`` are checked one by one in ``tests/scripts/docs/test_situations.py``, against a plain
+twin of each network; :func:`as_markdown` is the section of the compatibility page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from scripts.docs.situation_networks import (
+    Attention,
+    Autocast,
+    Baddbmm,
+    Checkpointed,
+    Einsum,
+    Ensemble,
+    Gated,
+    InFlag,
+    Mixing,
+    Normed,
+    NormedTwin,
+    Plain,
+    Powers,
+    PowersTwin,
+    Reentrant,
+    SideHead,
+    TokensFirst,
+    Transformer,
+    WithoutGradients,
+)
+
+
+def _seeded(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    def made() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return make().eval()
+
+    return made
+
+
+plain = _seeded(Plain)
+
+
+def _frozen() -> nn.Module:
+    return plain().requires_grad_(False)
+
+
+def _dynamic() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.ao.quantization.quantize_dynamic(plain(), {nn.Linear})  # type: ignore[no-any-return]
+
+
+def _scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(plain(), torch.zeros(1, 3, 32, 32))  # type: ignore[no-any-return]
+
+
+def _made_in_inference_mode() -> nn.Module:
+    with torch.inference_mode():
+        return Plain()
+
+
+@contextlib.contextmanager
+def default_dtype(dtype: torch.dtype) -> Any:
+    """Another default dtype of the session while the block runs."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """A network somewhere, and what comes of it.
+
+    Attributes:
+        title: of the row.
+        make: the network.
+        around: what runs around everything.
+        twin: a plain network that computes the same, for the comparison.
+        taps: named by the user.
+        said: words of the refusal, or of the reason of the choice where it works.
+        works: whether it does.
+        methods: compared with the twin, or refused.
+        tolerance: of the comparison, relative to the largest value.
+    """
+
+    title: str
+    make: Callable[[], nn.Module] = plain
+    around: Callable[[], Any] = contextlib.nullcontext
+    twin: Callable[[], nn.Module] = plain
+    taps: tuple[str, ...] | None = None
+    said: str = ""
+    works: bool = True
+    methods: tuple[str, ...] = ("grad_cam", "lrp", "occlusion")
+    tolerance: float = 1e-4
+
+
+_OF_TRANSFORMERS = ("grad_cam", "attn_lrp", "attention_rollout", "class_evidence", "occlusion")
+_at = _seeded(lambda: Transformer(Attention))
+
+
+def _attending(kind: type[Attention]) -> Callable[[], nn.Module]:
+    return _seeded(lambda: Transformer(kind))
+
+
+SITUATIONS = (
+    Situation("a network in eval mode"),
+    Situation("a network in train mode", lambda: plain().train()),
+    Situation("weights with `requires_grad=False`", _frozen),
+    Situation("a session with default dtype float64", around=lambda: default_dtype(torch.float64)),
+    Situation("a session with default dtype float16", around=lambda: default_dtype(torch.float16)),
+    Situation("autocast around", around=lambda: torch.autocast("cpu", torch.bfloat16)),
+    Situation("autocast inside the network", _seeded(Autocast), tolerance=0.1),
+    Situation("`torch.no_grad()` around", around=torch.no_grad),
+    Situation("`torch.inference_mode()` around", around=torch.inference_mode),
+    Situation("a float64 network", lambda: plain().double()),
+    Situation("a bfloat16 network", lambda: plain().bfloat16(), tolerance=0.1),
+    Situation("channels-last weights", lambda: plain().to(memory_format=torch.channels_last)),
+    Situation("activation checkpointing by a flag", _seeded(InFlag)),
+    Situation("activation checkpointing, `use_reentrant=False`", _seeded(Checkpointed)),
+    Situation("an in-place ReLU behind the read layer", _seeded(lambda: Plain(inplace=True))),
+    Situation("`nn.DataParallel`", lambda: nn.DataParallel(plain())),
+    Situation("`AveragedModel`", lambda: torch.optim.swa_utils.AveragedModel(plain())),
+    Situation("a wrapper inside a wrapper", lambda: nn.DataParallel(nn.DataParallel(plain()))),
+    Situation("a network inside `nn.Sequential`", lambda: nn.Sequential(plain())),
+    Situation("`torch.compile`", lambda: torch.compile(plain())),  # type: ignore[arg-type, return-value]
+    Situation("a deep copy", lambda: copy.deepcopy(plain())),
+    Situation("a side head that is not returned", _seeded(SideHead)),
+    Situation(
+        "an ensemble",
+        _seeded(Ensemble),
+        twin=_seeded(Ensemble),
+        said="the scores also depend on what goes past it",
+    ),
+    Situation("a gate called attention", _seeded(Gated), twin=_seeded(Gated)),
+    Situation("negatives, clamps and powers", _seeded(Powers), twin=_seeded(PowersTwin)),
+    Situation("a norm as divisor", _seeded(Normed), twin=_seeded(NormedTwin)),
+    Situation(
+        "attention in a class of another name",
+        _attending(Mixing),
+        twin=_at,
+        methods=_OF_TRANSFORMERS,
+    ),
+    Situation(
+        "attention by `torch.einsum`", _attending(Einsum), twin=_at, methods=_OF_TRANSFORMERS
+    ),
+    Situation(
+        "attention by `torch.baddbmm`", _attending(Baddbmm), twin=_at, methods=_OF_TRANSFORMERS
+    ),
+    Situation(
+        "a dynamically quantised network, scores alone",
+        _dynamic,
+        methods=("rise", "occlusion"),
+        tolerance=0.3,
+    ),
+    Situation(
+        "a dynamically quantised network, gradients",
+        _dynamic,
+        works=False,
+        said="is quantised",
+        methods=("grad_cam", "lrp"),
+    ),
+    Situation(
+        "activation checkpointing, `use_reentrant=True`",
+        _seeded(Reentrant),
+        works=False,
+        said="activation checkpointing with use_reentrant=True",
+        methods=("grad_cam", "lrp"),
+    ),
+    Situation(
+        "`torch.no_grad()` inside the network",
+        _seeded(WithoutGradients),
+        works=False,
+        said="no gradient",
+        methods=("grad_cam", "integrated_gradients"),
+    ),
+    Situation(
+        "a named layer on which the scores do not depend",
+        _seeded(SideHead),
+        taps=("side.0",),
+        works=False,
+        said="on which the class scores do not depend",
+    ),
+    Situation(
+        "tokens before the batch", _seeded(TokensFirst), works=False, said="come before the batch"
+    ),
+    Situation("TorchScript", _scripted, works=False, said="a TorchScript network"),
+    Situation(
+        "a network made in inference mode",
+        _made_in_inference_mode,
+        works=False,
+        said="made in torch.inference_mode",
+    ),
+)
+
+
+def as_markdown() -> str:
+    """The section of the page."""
+    rows = [
+        f"| {each.title} | {'works' if each.works else 'refused'} | {each.said} |"
+        for each in SITUATIONS
+    ]
+    return "\n".join(
+        [
+            "## Situations",
+            "",
+            "Each is compared with a plain network that computes the same, method by method, in "
+            "`tests/scripts/docs/test_situations.py`.",
+            "",
+            "| situation | outcome | in which words |",
+            "|---|---|---|",
+            *rows,
+        ]
+    )

@@ -1,0 +1,185 @@
+"""Whether the class scores depend on tapped layers, and whether anything goes past the last one.
+
+One pass of a few noise images tells. For each tap one image is spoilt there: if its scores are not
+spoilt, they do not depend on the layer. One more image gets at the last tap what the layer gave for
+another image: if everything that tells classes apart goes through the layer, its scores become
+those of the other image; if not, something goes past it, as another member of an ensemble does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ttame.errors import TapError, TtameError
+from ttame.features.feature_taps import LayerOutput
+from ttame.features.layer_layouts import describe_layer
+from ttame.features.tap_choice import TapChoice, choose_taps
+from ttame.networks.frozen_network import frozen
+from ttame.networks.layer_outputs import first_tensor, put_first_tensor
+from ttame.networks.network_trace import NetworkTrace, noise_images, run_network
+
+ROUNDING = 1e-3
+"""Of scores, over the difference between those of two images."""
+
+_AT_ONCE = 8
+"""Layers looked at in one pass."""
+
+PASSED = "the scores also depend on what goes past it, which its maps do not show"
+"""Said of a last tap that is not on every way to the scores."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TapInfluence:
+    """How the scores depend on layers.
+
+    Attributes:
+        idle: taps on which the scores do not depend.
+        passed: whether something goes past the last tap; ``None`` where that was not seen, as with
+            a head that starts at zero.
+    """
+
+    idle: tuple[LayerOutput, ...] = ()
+    passed: bool | None = None
+
+
+def tap_influence(
+    network: nn.Module, trace: NetworkTrace, taps: Sequence[LayerOutput]
+) -> TapInfluence:
+    """See in one pass how the scores depend on layers.
+
+    Args:
+        network: in any mode; not behind ``torch.compile``.
+        trace: of the network.
+        taps: at least one; the last is the one that something may go past.
+
+    Example:
+        >>> from ttame.features.layer_layouts import describe_layer
+        >>> from ttame.networks.network_trace import trace_network
+        >>> network = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        ...     nn.Linear(8, 5))
+        >>> trace = trace_network(network, (16, 16))
+        >>> tap_influence(network, trace, [describe_layer(network, trace, trace.by_name()["1"])])
+        TapInfluence(idle=(), passed=False)
+    """
+    two = noise_images(network, trace.image_size, 2)
+    if two.is_meta:
+        return TapInfluence()
+    count = len(taps)
+    # For each tap an image to be spoilt; the first image, the second, and the first again.
+    images = torch.cat([two[:1].expand(count, -1, -1, -1), two, two[:1]])
+
+    def exchange(number: int, output: Any) -> Any:
+        tensor = first_tensor(output)
+        if tensor is None or len(tensor) != count + 3 or not tensor.is_floating_point():
+            raise TapError("an output that does not hold the images of the batch")
+        changed = tensor.clone()
+        changed[number] = torch.nan
+        if number == count - 1:
+            changed[-1] = changed[-2]
+        return put_first_tensor(output, changed)
+
+    try:
+        with frozen(network), torch.no_grad(), contextlib.ExitStack() as stack:
+            for number, tap in enumerate(taps):
+                change = _partial(exchange, number)
+                stack.enter_context(tap.exchanging(network, trace, change))
+            scores = run_network(network, images).float()
+    except (TtameError, NotImplementedError, RuntimeError):
+        # A quantised layer, or one with an output of its own kind: nothing is seen, nothing said.
+        return TapInfluence()
+    return _told_by(scores, taps)
+
+
+def _partial(exchange: Any, number: int) -> Any:
+    return lambda output: exchange(number, output)
+
+
+def _told_by(scores: Tensor, taps: Sequence[LayerOutput]) -> TapInfluence:
+    spoilt = scores.isnan().any(dim=1)
+    if bool(spoilt[len(taps) :].any()):
+        return TapInfluence()  # the images of a batch are not independent
+    idle = tuple(
+        tap for tap, is_spoilt in zip(taps, spoilt.tolist(), strict=False) if not is_spoilt
+    )
+    first, second, exchanged = scores[len(taps) :]
+    distance = float((second - first).abs().max())
+    if not distance > 1e-4 * float(scores[len(taps) :].abs().max()):
+        return TapInfluence(idle)
+    return TapInfluence(idle, float((exchanged - second).abs().max()) > ROUNDING * distance)
+
+
+def influential_choice(network: nn.Module, trace: NetworkTrace) -> TapChoice:
+    """The automatic choice of taps, among layers on which the scores depend.
+
+    Where something goes past the last tap, the reason says so. Inside blocks with a residual
+    connection something always goes past, as the choice for Vision Transformers means it to.
+
+    Args:
+        network: in any mode; not behind ``torch.compile``.
+        trace: of the network.
+
+    Raises:
+        TapError: the network has no such layers.
+    """
+    choice = choose_taps(network, trace)
+    found = _influence(network, trace, choice)
+    while found.idle:
+        trace = _without_idle_layers(network, trace, found.idle)
+        choice = choose_taps(network, trace)
+        found = _influence(network, trace, choice)
+    if not found.passed or choice.family in ("Vision Transformer", "token mixer"):
+        return choice
+    return dataclasses.replace(choice, reason=f"{choice.reason}; {PASSED}")
+
+
+def _without_idle_layers(
+    network: nn.Module, trace: NetworkTrace, idle: Sequence[LayerOutput]
+) -> NetworkTrace:
+    """The trace without idle layers, and without those inside them that are idle too.
+
+    Not all inside need be: a block may put out patches that nobody reads, next to a class token.
+    """
+    names = {tap.layer for tap in idle}
+    inside = [
+        tap
+        for layer in trace.layers
+        if any(layer.name.startswith(f"{name}.") for name in names)
+        if (tap := describe_layer(network, trace, layer)) is not None
+    ]
+    for start in range(0, len(inside), _AT_ONCE):
+        part = inside[start : start + _AT_ONCE]
+        names |= {tap.layer for tap in tap_influence(network, trace, part).idle}
+    layers = tuple(layer for layer in trace.layers if layer.name not in names)
+    return dataclasses.replace(trace, layers=layers)
+
+
+def refuse_idle_taps(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> TapChoice:
+    """The choice, unless the scores do not depend on a layer in it.
+
+    Raises:
+        TapError: they do not; with the layers that would be chosen.
+    """
+    idle = _influence(network, trace, choice).idle
+    if not idle:
+        return choice
+    try:
+        remedy = ", ".join(str(tap) for tap in influential_choice(network, trace).taps)
+    except TapError:
+        remedy = ""
+    raise TapError(
+        f"layer {str(idle[0])!r}, on which the class scores do not depend",
+        allowed="layers on the way to the scores",
+        remedy=remedy,
+    )
+
+
+def _influence(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> TapInfluence:
+    taps = [tap for tap in choice.taps if isinstance(tap, LayerOutput)]
+    return tap_influence(network, trace, taps) if taps else TapInfluence()

@@ -1,0 +1,102 @@
+"""The scores depend on taps, and on nothing that goes past the last one; or it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ttame.errors import TapError
+from ttame.features.layer_layouts import describe_layer
+from ttame.features.named_taps import named_taps
+from ttame.features.tap_influence import (
+    PASSED,
+    TapInfluence,
+    influential_choice,
+    refuse_idle_taps,
+    tap_influence,
+)
+from ttame.networks.network_trace import trace_network
+
+
+class Ways(nn.Module):
+    """Two convolutions, an idle one, and a head whose inputs a test chooses."""
+
+    def __init__(self, way: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU())
+        self.idle = nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU())
+        self.head = nn.Linear(8, 4)
+        self.way = way
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = self.first(images)
+        second = self.second(first)
+        self.idle(second)
+        out: Tensor = self.head(self.way(first.mean((2, 3)), second.mean((2, 3))))
+        return out
+
+
+def through(_first: Tensor, second: Tensor) -> Tensor:
+    return second
+
+
+def past(first: Tensor, second: Tensor) -> Tensor:
+    return first + second
+
+
+def around(first: Tensor, _second: Tensor) -> Tensor:
+    return first
+
+
+def influence(network: Ways, *layers: str) -> tuple[list[str], bool | None]:
+    trace = trace_network(network, (32, 32))
+    taps = [describe_layer(network, trace, trace.by_name()[layer]) for layer in layers]
+    found = tap_influence(network, trace, [tap for tap in taps if tap is not None])
+    return [tap.layer for tap in found.idle], found.passed
+
+
+def test_what_is_seen_of_each_way() -> None:
+    assert influence(Ways(through), "first", "second") == ([], False)
+    assert influence(Ways(past), "first", "second") == ([], True)
+    assert influence(Ways(past), "second", "first") == ([], False)
+    assert influence(Ways(around), "first", "second") == (["second"], True)
+    assert influence(Ways(through), "second", "idle") == (["idle"], True)
+
+
+def test_a_head_that_starts_at_zero_says_nothing_of_what_goes_past() -> None:
+    network = Ways(through)
+    nn.init.zeros_(network.head.weight)
+    assert influence(network, "second") == ([], None)
+
+
+def test_images_of_a_batch_that_influence_each_other_say_nothing() -> None:
+    network = Ways(lambda _first, second: second - second.mean(dim=0))
+    trace = trace_network(network, (32, 32))
+    tap = describe_layer(network, trace, trace.by_name()["idle"])
+    assert tap is not None
+    assert tap_influence(network, trace, [tap]).passed in (True, None)
+    tap = describe_layer(network, trace, trace.by_name()["second"])
+    assert tap is not None
+    assert tap_influence(network, trace, [tap]) == TapInfluence()
+
+
+def test_the_choice_moves_on_and_names_what_goes_past() -> None:
+    for way, last, passed in ((through, "second", False), (past, "second", True)):
+        network = Ways(way)
+        choice = influential_choice(network, trace_network(network, (32, 32)))
+        assert choice.taps[-1].layer.startswith(last)
+        assert choice.reason.endswith(PASSED) == passed
+
+
+def test_a_named_layer_that_does_not_matter_is_refused() -> None:
+    network = Ways(through)
+    trace = trace_network(network, (32, 32))
+    with pytest.raises(TapError, match=r"'idle', on which the class scores do not depend.*second"):
+        refuse_idle_taps(network, trace, named_taps(network, trace, ["idle"]))
+    choice = named_taps(network, trace, ["first"])
+    assert refuse_idle_taps(network, trace, choice) is choice
