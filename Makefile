@@ -11,7 +11,8 @@ demo: .venv/ready-to-explain
 
 # Half of the CPU time of the tests was the kernel's, handing out pages and clearing them: glibc gives
 # large tensors back as soon as they are freed. With these it keeps them; others than glibc ignore
-# them. Values from outside win.
+# them. Values from outside win. A test that crashes its worker ends the run: xdist would put another
+# worker in its place, give it nothing to do and wait for it for ever.
 test: export MALLOC_TRIM_THRESHOLD_ ?= 8000000000
 test: export MALLOC_MMAP_THRESHOLD_ ?= 8000000000
 test: export MALLOC_TOP_PAD_ ?= 200000000
@@ -20,7 +21,7 @@ test: .venv/ready-to-test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/mkdocs build --strict --quiet --site-dir build/site
-	.venv/bin/python -m pytest -n 2 --dist loadgroup
+	.venv/bin/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
 
 format: .venv/ready-to-test
 	.venv/bin/ruff check --fix .
