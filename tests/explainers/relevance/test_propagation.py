@@ -191,7 +191,7 @@ def test_signs_reach_only_the_channels_of_a_linear_map() -> None:
     follow_by(torch.ones(2, 3), torch.ones(3), 1)
 
 
-class Squaring(nn.Module):
+class Exponential(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         return values.exp()
 
@@ -204,9 +204,9 @@ def with_layer(layer: nn.Module) -> Classifier:
 
 
 def test_a_network_with_an_operation_without_a_rule_is_refused_with_a_remedy() -> None:
-    classifier = with_layer(Squaring())
+    classifier = with_layer(Exponential())
     with pytest.raises(
-        ExplainerError, match=r"operation exp in layer '1' \(Squaring\); try: grad_cam"
+        ExplainerError, match=r"operation exp in layer '1' \(Exponential\); try: grad_cam"
     ):
         FullLrp(classifier)
 

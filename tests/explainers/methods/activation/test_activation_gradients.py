@@ -269,11 +269,13 @@ class TwoBranches(nn.Module):
 
 
 def test_a_layer_that_the_logits_do_not_depend_on_is_an_error() -> None:
-    classifier = Classifier(
-        TwoBranches(), preprocessing=Preprocessing.imagenet(16), taps=["unused"]
-    )
-    with pytest.raises(ExplainerError, match="do not depend on it"):
-        GradCam(classifier)(torch.zeros(1, 3, 16, 16))
+    classifier = Classifier(TwoBranches(), preprocessing=Preprocessing.imagenet(16))
+    assert classifier.tap_choice.taps[-1].layer == "used"
+    said = "layer 'unused', on which the class scores do not depend; .*; try: used"
+    with pytest.raises(TapError, match=said):
+        GradCam(classifier, layer="unused")
+    with pytest.raises(TapError, match=said):
+        Classifier(TwoBranches(), preprocessing=Preprocessing.imagenet(16), taps=["unused"])
 
 
 def test_after_the_last_block_a_class_token_leaves_no_evidence() -> None:

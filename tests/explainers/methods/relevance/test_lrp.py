@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.conftest import assert_close
 from tests.explainers.relevance.tables import almost_without_stabilisers
-from tests.explainers.relevance.test_propagation import Squaring, with_layer
+from tests.explainers.relevance.test_propagation import Exponential, with_layer
 from tests.tiny_networks import TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, UnknownNameError
@@ -145,16 +145,16 @@ def test_the_last_layer_of_one_logit_goes_by_its_name() -> None:
 
 
 def test_what_the_error_says_to_add_helps() -> None:
-    classifier = with_layer(Squaring())
+    classifier = with_layer(Exponential())
     images = torch.randn(1, 3, 8, 8)
     with pytest.raises(ExplainerError) as caught:
         Lrp(classifier)
     assert str(caught.value) == (
-        "lrp is not defined for Sequential: it has no relevance rule for the operation square in "
-        "layer '1' (Squaring); try: a first row (Operation('square'), RULE) in the table of rules"
+        "lrp is not defined for Sequential: it has no relevance rule for the operation exp in "
+        "layer '1' (Exponential); try: a first row (Operation('exp'), RULE) in the table of rules"
     )
     preset = rule_table("epsilon_plus", classifier)
-    explainer = Lrp(classifier, rules=preset.with_first((Operation("square"), Pass())))
+    explainer = Lrp(classifier, rules=preset.with_first((Operation("exp"), Pass())))
     assert torch.isfinite(explainer(images).maps).all()
 
 
