@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+
+Tell = Callable[[int], None]
+"""Told how many tries of a part are done."""
+
+
+def nobody(done: int) -> None:
+    """Whom to tell if nobody listens."""
 
 
 @dataclasses.dataclass(frozen=True)

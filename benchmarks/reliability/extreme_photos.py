@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from benchmarks.reliability.attempts import Attempted
+from benchmarks.reliability.attempts import Attempted, Tell, nobody
 from benchmarks.reliability.forked_command import alone, run_command
 
 MOST_SECONDS = 15.0
@@ -156,10 +156,14 @@ def measured(words: list[str], folder: Path) -> Iterator[Taken]:
         path.unlink()
 
 
-def attempts() -> list[Attempted]:
+def attempts(tell: Tell = nobody) -> list[Attempted]:
     """How often an extreme photo broke the bounds."""
+    rows: list[Taken] = []
     with tempfile.TemporaryDirectory() as folder:
-        rows = list(measured([], Path(folder)))[1:]
+        for row in measured([], Path(folder)):
+            rows.append(row)
+            tell(len(rows) - 1)
+    rows = rows[1:]
     failed = [row for row in rows if not row.passed]
     example = f"{failed[0].kind}: {failed[0].said}" if failed else ""
     return [Attempted("photos of extreme size and shape", len(rows), len(failed), example)]

@@ -1,6 +1,6 @@
 """``evaluate``, ``explain`` and ``--overwrite`` killed at random moments, and what is left of them.
 
-python -m benchmarks.reliability --only "killed commands"
+python -m benchmarks.reliability --only "evaluate, killed" --only "explain, killed"
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reliability.attempts import Attempted
+from benchmarks.reliability.attempts import Attempted, Tell, nobody
 from benchmarks.reliability.forked_commands import Command, last_line, start_server
 
 TRIES = 100
@@ -89,22 +89,26 @@ class Place:
         return Command(words, self.folder / "output.txt", folder=self.folder)
 
 
-def attempts(tries: int = TRIES, seed: int = 0) -> list[Attempted]:
-    """Kill each command ``tries`` times; say what was lost, half written or left over."""
-    attacks: list[Callable[[Place, int], Tally]] = [
-        kill_evaluations,
-        kill_explanations,
-        kill_resumed_explanations,
-        kill_replacements,
-    ]
+def attempts(
+    attack: str = "", tries: int = TRIES, seed: int = 0, tell: Tell = nobody
+) -> list[Attempted]:
+    """Kill each command ``tries`` times, or one; say what was lost, half written or left over."""
+    attacks: dict[str, Callable[[Place, int, Tell], Tally]] = {
+        "evaluate": kill_evaluations,
+        "explain": kill_explanations,
+        "explain --resume": kill_resumed_explanations,
+        "explain --overwrite": kill_replacements,
+    }
     found = []
-    for number, attack in enumerate(attacks):
-        with tempfile.TemporaryDirectory() as folder:
-            found.append(attack(Place(Path(folder), seed + number), tries).attempted())
+    for number, name in enumerate(attacks):
+        if attack in ("", name):
+            with tempfile.TemporaryDirectory() as folder:
+                place = Place(Path(folder), seed + number)
+                found.append(attacks[name](place, tries, tell).attempted())
     return found
 
 
-def kill_evaluations(place: Place, tries: int) -> Tally:
+def kill_evaluations(place: Place, tries: int, tell: Tell = nobody) -> Tally:
     """A killed evaluation that is resumed ends with the rows of one that was never killed."""
     tally = Tally("evaluate, killed and resumed")
     words = ["evaluate", "--data", "photos", "--methods", "grad_cam,random"]
@@ -115,6 +119,7 @@ def kill_evaluations(place: Place, tries: int) -> Tally:
         out = f"{len(list(place.folder.iterdir()))}"
         for _ in range(min(_KILLS_PER_RESULT, tries - tally.tries)):
             tally.tries += place.kill([*words, out], place.moment(duration))
+            tell(tally.tries)
             tally.harms += _half_written_rows(place.folder / out)
         tally.harms += _failure(lambda out=out: place.run([*words, out]))  # type: ignore[misc]
         if _rows(place.folder / out) != expected:
@@ -123,20 +128,22 @@ def kill_evaluations(place: Place, tries: int) -> Tally:
     return tally
 
 
-def kill_explanations(place: Place, tries: int) -> Tally:
+def kill_explanations(place: Place, tries: int, tell: Tell = nobody) -> Tally:
     """A killed ``explain`` leaves nothing under its name, and the next run nothing of it."""
     words = ["explain", "photos", "--methods", "grad_cam", "--overwrite", "--out"]
-    return _killed_until_whole(place, tries, "explain, killed and run again", words)
+    return _killed_until_whole(place, tries, "explain, killed and run again", words, tell)
 
 
-def kill_resumed_explanations(place: Place, tries: int) -> Tally:
+def kill_resumed_explanations(place: Place, tries: int, tell: Tell = nobody) -> Tally:
     """A killed ``explain`` that is resumed ends with the files of one that was never killed."""
     words = ["explain", "photos", "--methods", "grad_cam,random", "--batch-size", "1"]
     words += ["--resume", "--out"]
-    return _killed_until_whole(place, tries, "explain, killed and resumed", words)
+    return _killed_until_whole(place, tries, "explain, killed and resumed", words, tell)
 
 
-def _killed_until_whole(place: Place, tries: int, name: str, words: list[str]) -> Tally:
+def _killed_until_whole(
+    place: Place, tries: int, name: str, words: list[str], tell: Tell
+) -> Tally:
     """Kill an ``explain`` again and again, then let it end: as if nothing had happened."""
     tally = Tally(name)
     duration = place.run([*words, "whole"])
@@ -145,6 +152,7 @@ def _killed_until_whole(place: Place, tries: int, name: str, words: list[str]) -
         out = place.folder / f"{len(list(place.folder.iterdir()))}"
         for _ in range(min(_KILLS_PER_RESULT, tries - tally.tries)):
             tally.tries += place.kill([*words, out.name], place.moment(duration))
+            tell(tally.tries)
             if out.exists() and content_of(out) != expected:
                 tally.harms.append(f"kill {tally.tries}: a half-written folder under its name")
         tally.harms += _failure(lambda out=out: place.run([*words, out.name]))  # type: ignore[misc]
@@ -154,7 +162,7 @@ def _killed_until_whole(place: Place, tries: int, name: str, words: list[str]) -
     return tally
 
 
-def kill_replacements(place: Place, tries: int) -> Tally:
+def kill_replacements(place: Place, tries: int, tell: Tell = nobody) -> Tally:
     """Under the name of a result that is being replaced, there is always the old one or the new."""
     tally = Tally("explain --overwrite, killed")
     words = ["explain", "photos", "--methods", "grad_cam", "--overwrite", "--out"]
@@ -166,6 +174,7 @@ def kill_replacements(place: Place, tries: int) -> Tally:
     while tally.tries < tries:
         classes = ("top2", "top1")[tally.tries % 2]
         tally.tries += place.kill([*words, "out", "--classes", classes], place.moment(duration))
+        tell(tally.tries)
         if content_of(place.folder / "out") not in results:
             tally.harms.append(f"kill {tally.tries}: neither the old result nor the new one")
     tally.harms += _failure(lambda: place.run([*words, "out", "--classes", "top2"]))

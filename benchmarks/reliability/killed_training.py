@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.reliability.attempts import Attempted
+from benchmarks.reliability.attempts import Attempted, Tell, nobody
 from benchmarks.reliability.forked_commands import Command, HangsError, last_line, start_server
 from ttame.training.training_folder import UNFINISHED
 
@@ -26,21 +26,27 @@ MOST_KILLS_OF_A_RUN = 4
 FILES = {"README.md", "config.json", "explainer.safetensors", "training.jsonl"}
 
 
-def attempts(kills: int, processes: tuple[int, ...] = (1, 2)) -> list[Attempted]:
+def attempts(
+    kills: int,
+    processes: tuple[int, ...] = (1, 2),
+    *,
+    overwrite: bool = True,
+    tell: Tell = nobody,
+) -> list[Attempted]:
     """Kill trainings.
 
     Args:
         kills: of each kind.
         processes: the kinds: how many train together.
+        overwrite: whether to kill trainings that replace an explainer, too.
+        tell: told how many of a kind are done.
     """
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder, "photos")
         write_noise_photos(photos)
         place = Path(folder)
-        return [
-            *(_killed(place, photos, number, kills) for number in processes),
-            replaced(place, photos, kills),
-        ]
+        rows = [_killed(place, photos, number, kills, tell) for number in processes]
+        return [*rows, *([replaced(place, photos, kills, tell)] if overwrite else [])]
 
 
 def write_noise_photos(folder: Path) -> None:
@@ -95,7 +101,9 @@ class Training:
         return "" if records[0] == records[1] else "config.json"
 
 
-def _killed(place: Path, photos: Path, processes: int, kills: int) -> Attempted:
+def _killed(
+    place: Path, photos: Path, processes: int, kills: int, tell: Tell = nobody
+) -> Attempted:
     own = place / f"{processes}"
     own.mkdir()
     training = Training(own, photos, processes)
@@ -112,6 +120,7 @@ def _killed(place: Path, photos: Path, processes: int, kills: int) -> Attempted:
         most = min(MOST_KILLS_OF_A_RUN, kills - tries)
         killed, problem = _kill_and_finish(training, f"run-{runs}", seconds, most, generator)
         tries += killed
+        tell(tries)
         failures += bool(problem)
         example = example or problem
     names = {1: "train, one process killed", 2: "train, one or both of two processes killed"}
@@ -119,7 +128,7 @@ def _killed(place: Path, photos: Path, processes: int, kills: int) -> Attempted:
     return Attempted(name, tries, failures, example)
 
 
-def replaced(place: Path, photos: Path, kills: int) -> Attempted:
+def replaced(place: Path, photos: Path, kills: int, tell: Tell = nobody) -> Attempted:
     """Kill trainings with ``--overwrite`` that replace an explainer, some of which are resumed."""
     own = place / "replaced"
     own.mkdir()
@@ -141,6 +150,7 @@ def replaced(place: Path, photos: Path, kills: int) -> Attempted:
         command = trainings[1 - number % 2].start("out", *words)
         codes = command.kill_after(generator.uniform(0, 1.2 * seconds))
         tries += -9 in codes
+        tell(tries)
         if (found := contents(own / "out")) not in either:
             problems.append(f"after {tries} kills: neither the old explainer nor the new one")
             break

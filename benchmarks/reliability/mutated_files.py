@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
-from benchmarks.reliability.attempts import Attempted
+from benchmarks.reliability.attempts import Attempted, Tell, nobody
 from benchmarks.reliability.file_parsers import PARSERS, harm_of
 
 MEMORY = 4 * 2**30
@@ -27,21 +27,33 @@ class _TooSlow(BaseException):
     """Not an Exception, which a reader might take for damage of its file."""
 
 
-def mutated_files(tries: int = 2000, names: Iterable[str] = PARSERS) -> list[Attempted]:
+def mutated_files(
+    tries: int = 2000, names: Iterable[str] = PARSERS, tell: Tell = nobody
+) -> list[Attempted]:
     """Let readers read damaged files.
 
     Args:
         tries: files for each.
         names: of the readers.
+        tell: told how many files are done.
 
     Returns:
         A row for each reader. A failure is anything but reading the file, or refusing it in one
         short line: a traceback, more than five seconds, more than 4 GiB, or a dead process.
     """
-    return [_attempted(name, tries) for name in names]
+    names = list(names)
+    return [
+        _attempted(name, tries, lambda done, before=number * tries: tell(before + done))  # type: ignore[misc]
+        for number, name in enumerate(names)
+    ]
 
 
-def _attempted(name: str, tries: int) -> Attempted:
+def attempts(part: int, of: int, tries: int = 2000, tell: Tell = nobody) -> list[Attempted]:
+    """Damage the files of every ``of``-th reader, from number ``part`` on."""
+    return mutated_files(tries, list(PARSERS)[part::of], tell)
+
+
+def _attempted(name: str, tries: int, tell: Tell) -> Attempted:
     PARSERS[name].examples()  # Here already: in the processes, a mistake in it would be one each.
     failures, example, done = 0, "", 0
     while done < tries:
@@ -61,6 +73,8 @@ def _attempted(name: str, tries: int) -> Attempted:
             failures += bool(harm)
             example = example or (harm and f"file {done}: {harm[:200]}")
             done += 1
+            if done % 50 == 0:
+                tell(done)
             if not answered:
                 break
         process.kill()

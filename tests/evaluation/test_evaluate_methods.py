@@ -156,6 +156,24 @@ def test_two_processes_share_the_images(undisturbed: Evaluation, tmp_path: Path)
     assert without_times(found) == without_times(undisturbed)
 
 
+def test_a_second_evaluation_into_the_same_folder_is_refused(
+    photos: Path, tmp_path: Path
+) -> None:
+    refused = []
+
+    class BeginAnother(Silence):
+        def measured(self, images: int) -> None:
+            for resume in (False, True):
+                with pytest.raises(OutputError, match=r"another run is writing .*try: waiting"):
+                    run(photos, tmp_path / "out", metrics=QUICK, resume=resume)
+                refused.append(images)
+
+    found = run(photos, tmp_path / "out", metrics=QUICK, listener=BeginAnother())
+    assert len(refused) == 2 * 3 * 3
+    again = run(photos, tmp_path / "out", metrics=QUICK, resume=True)
+    assert without_times(again) == without_times(found)
+
+
 def test_methods_can_be_added(photos: Path, tmp_path: Path) -> None:
     classifier = tiny_cnn()
     run(photos, tmp_path, classifier, methods=explainers(classifier, ("random",)), metrics=QUICK)

@@ -131,6 +131,28 @@ def test_a_stopped_run_goes_on_and_writes_the_same_bytes(photos: Path, tmp_path:
     assert hidden(tmp_path) == []
 
 
+def test_a_second_run_into_the_same_folder_is_refused(photos: Path, tmp_path: Path) -> None:
+    refused = []
+
+    class BeginAnother(Stopping):
+        ways: tuple[dict[str, bool], ...] = ({}, {"resume": True}, {"overwrite": True})
+
+        def begin(self, method: str, first: int, count: int) -> None:
+            for options in self.ways:
+                with pytest.raises(OutputError, match=r"another run is writing .*try: waiting"):
+                    explain(photos, tmp_path / "out", **options)
+                refused.append(options)
+
+    listener = BeginAnother()
+    explain(photos, tmp_path / "out", listener=listener)
+    found, before = content_of(tmp_path / "out"), len(refused)
+    assert before >= 3
+    listener.ways = ({"overwrite": True}, {"overwrite": True, "resume": True})
+    explain(photos, tmp_path / "out", listener=listener, overwrite=True)
+    assert content_of(tmp_path / "out") == found and len(refused) > before
+    assert hidden(tmp_path) == []
+
+
 def test_a_finished_run_has_nothing_to_resume(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "why"
     found = explain(photos, out, resume=True)

@@ -457,6 +457,34 @@ def test_an_existing_folder_is_refused_and_kept(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_second_training_into_the_same_folder_is_refused(tmp_path: Path) -> None:
+    refusals = []
+
+    def begin_another(progress: TrainingProgress) -> None:
+        for options in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises(OutputError, match="another run is writing .*try: waiting") as found:
+                train(tiny_cnn(), noise_photos(PHOTOS), out, quick(), **options)
+            refusals.append(str(found.value))
+
+    out = tmp_path / "out"
+    train(tiny_cnn(), noise_photos(PHOTOS), out, quick(epochs=1), watch=begin_another)
+    assert len(refusals) == 3 * 3
+    disturbed = weights_of(out)
+    # Also where it replaces an explainer; and afterwards the folder is free again.
+    train(
+        tiny_cnn(),
+        noise_photos(PHOTOS),
+        out,
+        quick(epochs=1),
+        overwrite=True,
+        watch=begin_another,
+    )
+    assert len(refusals) == 2 * 3 * 3
+    train(tiny_cnn(), noise_photos(PHOTOS), out, quick(epochs=1), overwrite=True)
+    assert all(torch.equal(disturbed[name], weight) for name, weight in weights_of(out).items())
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_an_explainer_to_be_overwritten_survives_bad_input(tmp_path: Path) -> None:
     out = tmp_path / "out"
     train(tiny_cnn(), noise_photos(PHOTOS), out, quick(epochs=1))

@@ -27,6 +27,7 @@ from ttame.evaluation.run_identity import (
     MethodFacts,
     check_identity,
     known_methods,
+    make_folder,
     note_methods,
 )
 from ttame.evaluation.sanity import check_sanity, sanity_scores
@@ -37,6 +38,7 @@ from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.atomic_writing import whole_file
 from ttame.files.leftovers import remove_leftovers_below
 from ttame.files.printable_names import printable
+from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
@@ -120,6 +122,7 @@ def evaluate(
         UnknownNameError: no such protocol or metric.
         EvaluationError: ``out`` holds other results; a metric needs annotations and there are
             none; probabilities that are no numbers. What was measured before is kept.
+        OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: no photos.
         LostProcessError: another of several processes has ended.
 
@@ -172,22 +175,29 @@ def evaluate(
     }
     listener = listener or Silence()
     process = ProcessGroup()
-    process.first(lambda: check_identity(out, identity, resume=resume))
-    process.first(lambda: remove_leftovers_below(out))
-    process.first(lambda: note_methods(out, facts))
-    with naming_the_setting(SMALLER_BATCH):
-        process.all(
-            lambda: measure_methods(measuring, methods, listener=listener, share=process.share)
+
+    def begin() -> None:
+        make_folder(out)
+        use.take()
+        check_identity(out, identity, resume=resume)
+        remove_leftovers_below(out)
+        note_methods(out, facts)
+
+    with FolderUse(out) as use:
+        process.first(begin)
+        with naming_the_setting(SMALLER_BATCH):
+            process.all(
+                lambda: measure_methods(measuring, methods, listener=listener, share=process.share)
+            )
+            process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))
+        evaluation = summarise(
+            measuring,
+            data=printable(data_name or _words_of(data)),
+            left_out=left_out or {},
+            published=published or {},
+            notes=notes,
         )
-        process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))
-    evaluation = summarise(
-        measuring,
-        data=printable(data_name or _words_of(data)),
-        left_out=left_out or {},
-        published=published or {},
-        notes=notes,
-    )
-    process.first(lambda: _write(out, evaluation))
+        process.first(lambda: _write(out, evaluation))
     return evaluation
 
 

@@ -74,13 +74,22 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
         raise EvaluationError(
             f"{folder} is not empty and holds no evaluation", remedy="another --out"
         )
+    make_folder(folder)
+    write_json(path, identity)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder unless it is there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise OutputError(
             f"cannot make the folder {folder} ({problem.strerror})", remedy="another --out"
         ) from problem
-    write_json(path, identity)
 
 
 @dataclasses.dataclass(frozen=True)

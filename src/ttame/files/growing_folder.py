@@ -17,6 +17,7 @@ from ttame.files.leftovers import (
     remove,
     remove_leftovers,
 )
+from ttame.files.sole_use import sole_use
 
 RESULT = "result"
 """What gets the final name; whatever lies next to it serves the work and is removed with it."""
@@ -44,13 +45,17 @@ def growing_folder(
 
     Raises:
         OutputError: ``path`` exists and ``overwrite`` is false, the disk is full, the place is
-            not writable, or another run goes on with ``continued``.
+            not writable, or another run makes the same folder.
     """
     path = Path(path)
     refuse_existing(path, overwrite=overwrite)
     # Of a link, what it leads to is replaced; so is a folder that is called ".".
     real = Path(os.path.realpath(path))
-    with naming_the_place(path):
+    with naming_the_place(path), contextlib.ExitStack() as stack:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(sole_use(path))
+        # Asked again: what was made meanwhile would be found too late.
+        refuse_existing(path, overwrite=overwrite)
         claim = _claimed_work_folder(path, real, continued)
         done = False
         try:
@@ -76,7 +81,6 @@ def _claimed_work_folder(path: Path, real: Path, continued: Path | None) -> Clai
             raise OutputError(
                 f"another run is writing {path}", remedy="waiting for it, or another --out"
             ) from problem
-    real.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(real)
     return claim_folder(real)
 

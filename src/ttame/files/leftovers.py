@@ -7,7 +7,8 @@ containers on one machine, where process numbers mean nothing. Where there are n
 nothing was written to for a week counts as left over.
 
 For a target ``NAME`` the names are ``.NAME.ttame-xxxxxxxx.part`` for what is being written, and
-``.NAME.ttame-xxxxxxxx.old`` for a result that is about to be replaced. Nothing else is touched.
+``.NAME.ttame-xxxxxxxx.old`` for a result that is about to be replaced. ``.NAME.ttame-occupied.part``
+is an empty file that says by its lock that a run makes NAME. Nothing else is touched.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import shutil
 import stat
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +33,8 @@ except ImportError:  # Windows
 
 PART = ".part"
 OLD = ".old"
+
+_OCCUPIED = "occupied"
 
 _OURS = re.compile(r"\..*\.ttame-[a-z0-9_]{8}\.part", re.DOTALL)
 _LONGEST_NAME = 200
@@ -48,12 +52,26 @@ class Claim:
     def __init__(self, path: Path, handle: int | None) -> None:
         self.path = path
         self._handle = handle
+        _claims.add(self)
 
     def release(self) -> None:
         """Give up the lock; what is at the path stays."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+_claims: weakref.WeakSet[Claim] = weakref.WeakSet()
+
+
+def _leave_to_the_parent() -> None:
+    """Let no forked process, such as one that reads photos, hold on to what a killed run held."""
+    for claim in list(_claims):
+        claim.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 def claim_file(target: Path) -> Claim:
@@ -95,6 +113,32 @@ def claim_abandoned(path: Path) -> Claim:
     return Claim(path, handle)
 
 
+def claim_place(target: Path) -> Claim:
+    """Lock the name of a result: a file next to it that says so, whether it was there or not.
+
+    Whoever has finished removes it, and then releases the claim.
+
+    Raises:
+        BlockingIOError: a living run holds it.
+        OSError: the place is not writable.
+    """
+    path = target.parent / f"{_prefix(target)}{_OCCUPIED}{PART}"
+    while True:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        claim = Claim(path, handle)
+        if fcntl is None:  # Windows removes no open file.
+            claim.release()
+            return claim
+        if _lock(handle) is False:
+            claim.release()
+            raise BlockingIOError(f"{target} is being written")
+        # Another run may have finished, and removed the file, between opening and locking.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.lstat(path)):
+                return claim
+        claim.release()
+
+
 def retired_name(target: Path) -> Path:
     """A free name for the result that a new one is about to replace."""
     return target.parent / f"{_prefix(target)}{secrets.token_hex(4)}{OLD}"
@@ -120,7 +164,9 @@ def leftovers_of(target: Path, suffix: str = PART) -> list[Path]:
         (True, [])
     """
     pattern = re.compile(re.escape(_prefix(target)) + r"[a-z0-9_]{8}" + re.escape(suffix))
-    return [path for path in _entries(target.parent) if pattern.fullmatch(path.name)]
+    occupied = f"{_prefix(target)}{_OCCUPIED}{PART}"  # not a leftover to go on with
+    names = [path for path in _entries(target.parent) if pattern.fullmatch(path.name)]
+    return [path for path in names if path.name != occupied]
 
 
 def remove_leftovers(target: Path) -> None:

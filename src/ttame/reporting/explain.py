@@ -85,7 +85,8 @@ def explain(
 
     Raises:
         OutputError: ``out`` exists and may not be replaced; an earlier call has left unfinished
-            work and neither ``overwrite`` nor ``resume`` is set; or that is of something else.
+            work and neither ``overwrite`` nor ``resume`` is set; or that is of something else; or
+            another run is writing ``out``.
         ImageError: a photo that was named cannot be read, or none can be read.
         DatasetError: no photos.
         ClassSelectionError: a class that the classifier does not have.

@@ -21,6 +21,7 @@ from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.tap_choice import NAMED
 from ttame.files.printable_names import printable
+from ttame.files.sole_use import FolderUse
 from ttame.processes import (
     LONGEST_WAIT,
     check_joined,
@@ -50,14 +51,25 @@ def prepare_run(
     data: TrainingData,
     folder: Path,
     settings: TrainingSettings,
+    use: FolderUse,
     *,
     resume: bool = False,
     overwrite: bool = False,
 ) -> TrainingRun:
     """Set a run up, or pick one up. Nothing is written or removed before all checks have passed.
 
+    Args:
+        classifier: to explain.
+        data: the photos.
+        folder: of the training.
+        settings: of the training.
+        use: of ``folder``; taken here, and given up by the caller.
+        resume: go on from a checkpoint.
+        overwrite: replace what is there.
+
     Raises:
-        OutputError: the folder holds something and neither ``resume`` nor ``overwrite`` is set.
+        OutputError: the folder holds something and neither ``resume`` nor ``overwrite`` is set,
+            or another run is writing it.
         DatasetError: no readable images.
         TrainingError: fewer images than a batch, or a batch that the processes cannot share.
         ExplainerError: the method does not fit the classifier.
@@ -65,11 +77,21 @@ def prepare_run(
     """
     place = TrainingFolder(folder)
     accelerator = make_accelerator(settings)
-    on_main_process(accelerator, lambda: place.check(resume=resume, overwrite=overwrite))
+
+    def check() -> None:
+        use.take()
+        place.check(resume=resume, overwrite=overwrite)
+
+    def begin() -> None:
+        place.make()
+        check()  # Another run may have begun here meanwhile.
+        place.begin(resume=resume)
+
+    on_main_process(accelerator, check)
     run = new_run(classifier, data, place, settings, accelerator)
     if resume and place.checkpoint_file.exists():
         together(accelerator, lambda: run.restore(load_checkpoint(place.checkpoint_file)))
-    on_main_process(accelerator, lambda: place.begin(resume=resume))
+    on_main_process(accelerator, begin)
     return run
 
 

@@ -13,6 +13,7 @@ from ttame.errors import NonFiniteLossError, TrainingError, UnknownNameError
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.settings_part import leaves_of
+from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.processes import noticing_lost_processes
@@ -64,7 +65,7 @@ def train_explainer(
 
     Raises:
         DatasetError: no readable images.
-        OutputError: the folder exists, or cannot be written.
+        OutputError: the folder exists, cannot be written, or another run is writing it.
         TrainingError: settings that do not fit the data or the processes.
         ClassifierError: a network instead of a classifier.
         ExplainerError: a method that does not fit the classifier, or a network through which no
@@ -89,9 +90,9 @@ def train_explainer(
     """
     _refuse_other_arguments(classifier, settings, typed)
     # Notebooks switch gradients off for good.
-    with differentiating(), noticing_lost_processes():
+    with differentiating(), noticing_lost_processes(), FolderUse(Path(folder)) as use:
         run = prepare_run(
-            classifier, data, Path(folder), settings, resume=resume, overwrite=overwrite
+            classifier, data, Path(folder), settings, use, resume=resume, overwrite=overwrite
         )
         return _train(run, settings, watch)
 

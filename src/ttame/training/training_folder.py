@@ -92,8 +92,19 @@ class TrainingFolder:
                 remedy="another --out",
             )
 
+    def make(self) -> None:
+        """Make the folder, but nothing in it.
+
+        Raises:
+            OutputError: the place is not writable.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise OutputError(f"cannot write {self.path} ({problem})") from problem
+
     def begin(self, *, resume: bool) -> None:
-        """Make the folder; unless resuming, remove what an older training would mix in.
+        """Clear up; unless resuming, remove what an older training would mix in.
 
         A complete explainer stays.
 
