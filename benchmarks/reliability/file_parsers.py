@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmarks.reliability import explainer_folders
+from benchmarks.reliability import explainer_folders, report_files
 from benchmarks.reliability.mutations import (
     Mutation,
     mutate_bytes,
@@ -30,6 +30,10 @@ from benchmarks.reliability.mutations import (
     mutate_tar,
     mutate_xml,
 )
+from ttame.classifiers.class_selection import class_index
+from ttame.classifiers.recipe_rules import check_timm_configuration
+from ttame.classifiers.sources.timm_folders import open_place
+from ttame.cli.network_options import read_class_names
 from ttame.datasets.annotated_photo import AnnotationSource
 from ttame.datasets.coco_annotations import CocoAnnotations
 from ttame.datasets.image_list import ImageList
@@ -43,7 +47,7 @@ from ttame.evaluation.run_identity import MethodFacts, check_identity, known_met
 from ttame.evaluation.sanity import sanity_scores
 from ttame.explainers.trained.settings_part import flat_settings
 from ttame.images.photos import read_photo
-from ttame.networks.weights_files import load_weights, read_weights
+from ttame.networks.weights_files import load_weights, read_network_weights, read_weights
 from ttame.results.evaluation import (
     ColumnFacts,
     CurvePoint,
@@ -56,6 +60,7 @@ from ttame.results.evaluation import (
 from ttame.results.explanation import Explanation
 from ttame.training.checkpoint import RunIdentity, Workforce, load_checkpoint, save_checkpoint
 from ttame.training.optimisation import make_optimiser, make_schedule
+from ttame.training.training_progress import TrainingLog
 from ttame.training.training_settings import TrainingSettings
 
 LONGEST_MESSAGE = 1000
@@ -234,6 +239,49 @@ def _weights() -> tuple[bytes, ...]:
     from safetensors.torch import save
 
     return save(_network().state_dict()), save(_network().half().state_dict(), {"format": "pt"})
+
+
+def _torch_weights() -> tuple[bytes, ...]:
+    state = _network().state_dict()
+    return tuple(
+        _written(functools.partial(torch.save, content, _use_new_zipfile_serialization=new))
+        for content in (dict(state), {"state_dict": dict(state), "epoch": 3})
+        for new in (True, False)
+    )
+
+
+def _read_torch_weights(path: Path) -> None:
+    load_weights(_network(), read_network_weights(path).tensors, "weights")
+
+
+_TIMM_CONFIGURATION = {
+    "architecture": "test_resnet",
+    "num_classes": 3,
+    "model_args": {"drop_rate": 0.1},
+    "pretrained_cfg": {"input_size": [3, 32, 32], "mean": [0.5, 0.5, 0.5], "crop_pct": 0.9},
+}
+
+
+def _read_timm_configuration(path: Path) -> None:
+    opened = open_place(f"local-dir:{path.parent}", with_weights=False)
+    check_timm_configuration(opened.described, "theirs", ["test_resnet", "resnet18"])
+
+
+def _read_class_names(path: Path) -> None:
+    names = read_class_names(path)
+    assert all(name.strip() for name in names)
+    if names:
+        assert 0 <= class_index(names[0], tuple(names), len(names)) < len(names)
+
+
+_LOG = b"".join(
+    b'{"step": %d, "epoch": 0, "total": 0.5, "lr": 0.1}\n' % step for step in range(1, 5)
+)
+
+
+def _read_log(path: Path) -> None:
+    with TrainingLog(path, keep_steps=2) as log:
+        log.write({"step": 3})
 
 
 def _read_weights(path: Path) -> None:
@@ -422,8 +470,42 @@ PARSERS: Mapping[str, FileParser] = {
         mutate_safetensors,
     ),
     "weights": FileParser("w.safetensors", _weights, _read_weights, mutate_safetensors),
+    "torch weights": FileParser("w.pth", _torch_weights, _read_torch_weights, mutate_bytes),
+    "timm configuration": FileParser(
+        "network/config.json",
+        lambda: _json(_TIMM_CONFIGURATION),
+        _read_timm_configuration,
+        mutate_json,
+    ),
+    "class names": FileParser(
+        "names.txt",
+        lambda: ("tench\ngoldfish\nStörche, Reiher\n".encode(),),
+        _read_class_names,
+        mutate_lines,
+    ),
     "checkpoint": FileParser(
         "checkpoint.safetensors", _checkpoints, _read_checkpoint, mutate_safetensors
+    ),
+    "training log": FileParser(
+        "training.jsonl", lambda: (_LOG,), _read_log, report_files.mutate_records
+    ),
+    "explanations": FileParser(
+        "why/explanations.json",
+        lambda: (report_files.report_files()["explanations.json"],),
+        report_files.read_explanations,
+        report_files.mutate_records,
+    ),
+    "batches": FileParser(
+        "unfinished/batches/000000.jsonl",
+        lambda: (report_files.report_files()["batch"],),
+        report_files.read_batches,
+        report_files.mutate_records,
+    ),
+    "explaining": FileParser(
+        ".out.ttame-unfinish.part/explaining.json",
+        lambda: (report_files.report_files()["explaining.json"],),
+        report_files.read_identity,
+        mutate_json,
     ),
     "results": FileParser("results.json", _results, _read_results, mutate_json),
     "evaluation": FileParser(

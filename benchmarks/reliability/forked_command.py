@@ -45,10 +45,16 @@ class Ended:
     megabytes: float = 0.0
 
 
+LONGEST = 300.0
+"""Seconds after which a process hangs, and is killed."""
+
+
 def alone(work: Callable[[], None]) -> int:
-    """Do something in a process of its own; return its exit code."""
+    """Do something in a process of its own; return its exit code, -9 if it hangs."""
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
+    process.join(LONGEST)
+    process.kill()
     process.join()
     return int(process.exitcode or 0)
 

@@ -93,18 +93,12 @@ def attempts(
     attack: str = "", tries: int = TRIES, seed: int = 0, tell: Tell = nobody
 ) -> list[Attempted]:
     """Kill each command ``tries`` times, or one; say what was lost, half written or left over."""
-    attacks: dict[str, Callable[[Place, int, Tell], Tally]] = {
-        "evaluate": kill_evaluations,
-        "explain": kill_explanations,
-        "explain --resume": kill_resumed_explanations,
-        "explain --overwrite": kill_replacements,
-    }
     found = []
-    for number, name in enumerate(attacks):
+    for number, name in enumerate(ATTACKS):
         if attack in ("", name):
             with tempfile.TemporaryDirectory() as folder:
                 place = Place(Path(folder), seed + number)
-                found.append(attacks[name](place, tries, tell).attempted())
+                found.append(ATTACKS[name](place, tries, tell).attempted())
     return found
 
 
@@ -141,9 +135,7 @@ def kill_resumed_explanations(place: Place, tries: int, tell: Tell = nobody) -> 
     return _killed_until_whole(place, tries, "explain, killed and resumed", words, tell)
 
 
-def _killed_until_whole(
-    place: Place, tries: int, name: str, words: list[str], tell: Tell
-) -> Tally:
+def _killed_until_whole(place: Place, tries: int, name: str, words: list[str], tell: Tell) -> Tally:
     """Kill an ``explain`` again and again, then let it end: as if nothing had happened."""
     tally = Tally(name)
     duration = place.run([*words, "whole"])
@@ -182,6 +174,14 @@ def kill_replacements(place: Place, tries: int, tell: Tell = nobody) -> Tally:
         tally.harms.append("after the last kill: another result than without a kill")
     tally.harms += [f"left over: {name}" for name in _temporary(place.folder)]
     return tally
+
+
+ATTACKS: dict[str, Callable[[Place, int, Tell], Tally]] = {
+    "evaluate": kill_evaluations,
+    "explain": kill_explanations,
+    "explain --resume": kill_resumed_explanations,
+    "explain --overwrite": kill_replacements,
+}
 
 
 def content_of(folder: Path) -> dict[str, str]:

@@ -54,7 +54,9 @@ class TimeLeft:
         passed = self._clock() - self._began
         whole = sum(work.seconds for work in self._works.values()) or 1.0
         share = sum(self._share(name) * work.seconds for name, work in self._works.items()) / whole
-        left = f"about {passed / share * (1 - share) / 60:.1f} left" if share > 0.01 else "just begun"
+        left = (
+            f"about {passed / share * (1 - share) / 60:.1f} left" if share > 0.01 else "just begun"
+        )
         parts = [f"{name} {self._done[name]}/{self._works[name].tries}" for name in running]
         return f"{100 * share:.0f} % after {passed / 60:.1f} minutes, {left}; {', '.join(parts)}"
 

@@ -156,9 +156,7 @@ def test_two_processes_share_the_images(undisturbed: Evaluation, tmp_path: Path)
     assert without_times(found) == without_times(undisturbed)
 
 
-def test_a_second_evaluation_into_the_same_folder_is_refused(
-    photos: Path, tmp_path: Path
-) -> None:
+def test_a_second_evaluation_into_the_same_folder_is_refused(photos: Path, tmp_path: Path) -> None:
     refused = []
 
     class BeginAnother(Silence):

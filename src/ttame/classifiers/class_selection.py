@@ -85,7 +85,8 @@ def class_index(name: str, names: Sequence[str], count: int) -> int:
     if found:
         raise ClassSelectionError(
             f"{len(found)} classes are called {name!r}",
-            remedy=" or ".join(f"index {index} ({names[index]})" for index in found),
+            remedy=" or ".join(f"index {index} ({names[index]})" for index in found[:_MOST_SHOWN])
+            + (" or another" if len(found) > _MOST_SHOWN else ""),
         )
     if not names:
         raise ClassSelectionError(
@@ -110,8 +111,11 @@ def _near_classes(wanted: str, names: Sequence[str]) -> list[str]:
     near = [of_synonym[synonym] for synonym in near_matches(wanted, of_synonym)]
     word = re.compile(rf"\b{re.escape(wanted)}\b")
     holding = [name for name in names if wanted and word.search(name.casefold())]
-    return list(dict.fromkeys([*holding, *near]))[:4]
+    return list(dict.fromkeys([*holding, *near]))[:_MOST_SHOWN]
 
+
+_MOST_SHOWN = 4
+"""Classes that a message offers."""
 
 _ALLOWED = 'None, an int, (B,) or (B, K) ints, "all", "top3", a class name or a list of names'
 

@@ -8,6 +8,7 @@ has such a file is finished, and killing a run loses the batches in flight and n
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,10 @@ from ttame.results.explanation import Explanation
 _BATCHES = "batches"
 _IMAGE, _ENTRY, _SKIPPED = "image", "entry", "skipped"
 """The first word of a line says what its record is for."""
+
+_END = "end"
+"""The first word of the last line, before the digest of all others: what was changed or torn
+since is not put on a page."""
 
 
 class GrowingReport:
@@ -62,7 +67,9 @@ class GrowingReport:
         """Open a batch; it is finished when the block ends without an error."""
         target = self._place / _BATCHES / f"{number:06d}.jsonl"
         with whole_file(target) as temporary, opened_for_text(temporary) as file:
-            yield ReportBatch(file, self._files, self._names, self._stems)
+            batch = ReportBatch(file, self._files, self._names, self._stems)
+            yield batch
+            batch.end()
 
     def complete(self) -> None:
         """Join all batches in ``explanations.json`` and the page.
@@ -72,6 +79,8 @@ class GrowingReport:
             OutputError: a batch's file is damaged.
         """
         paths = finished_batches(self._place)
+        for path in paths:
+            _refuse_damaged(path)
         images = BatchRecords(paths, _IMAGE)
         if not len(images):
             remove(self._place / _BATCHES)  # There is nothing to go on with.
@@ -90,6 +99,7 @@ class ReportBatch:
         self, file: TextIO, files: PhotoFiles, names: NameList, stems: Sequence[str]
     ) -> None:
         self._file = file
+        self._digest = hashlib.sha256()
         self._files = files
         self._names = names
         self._stems = stems
@@ -111,8 +121,14 @@ class ReportBatch:
         """Note that photo ``number`` could not be read."""
         self._write(_SKIPPED, skipped_record(self._names[number], reason))
 
+    def end(self) -> None:
+        """Note that nothing more comes."""
+        self._file.write(f"{_END} {self._digest.hexdigest()}\n")
+
     def _write(self, kind: str, record: Mapping[str, Any]) -> None:
-        self._file.write(f"{kind} {json.dumps(record, allow_nan=False)}\n")
+        line = f"{kind} {json.dumps(record, allow_nan=False)}\n"  # ASCII
+        self._digest.update(line.encode())
+        self._file.write(line)
 
 
 class BatchRecords:
@@ -153,7 +169,17 @@ def finished_batches(place: Path) -> list[Path]:
     )
 
 
-def _damaged(path: Path, problem: Exception) -> OutputError:
+def _refuse_damaged(path: Path) -> None:
+    digest, last = hashlib.sha256(), b""
+    with path.open("rb") as file:
+        for line in file:
+            digest.update(last)
+            last = line
+    if last != f"{_END} {digest.hexdigest()}\n".encode():
+        raise _damaged(path, "it is not as it was written")
+
+
+def _damaged(path: Path, problem: Exception | str) -> OutputError:
     return OutputError(
         f"{path} is damaged ({problem})", remedy="deleting it, then --resume to explain it again"
     )

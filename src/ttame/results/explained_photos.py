@@ -90,10 +90,13 @@ class ExplainedPhotos:
             skipped = read_records(path, "not_explained")
             return cls(
                 folder=Path(folder),
-                methods=tuple(method["name"] for method in about["methods"]),
+                methods=tuple(_checked(str, method["name"]) for method in about["methods"]),
                 explained=sum(1 for _ in read_records(path, "images")),
-                skipped=tuple((record["name"], record["reason"]) for record in skipped),
-                left_out=about["methods_left_out"],
+                skipped=tuple(
+                    (_checked(str, record["name"]), _checked(str, record["reason"]))
+                    for record in skipped
+                ),
+                left_out=_checked(dict, about["methods_left_out"]),
             )
 
     def rows(self) -> Iterator[ExplainedPhoto]:
@@ -111,16 +114,16 @@ class ExplainedPhotos:
     def _row(self, record: Mapping[str, Any]) -> ExplainedPhoto:
         classes = record["classes"]
         return ExplainedPhoto(
-            name=record["name"],
+            name=_checked(str, record["name"]),
             prediction=_class_of(record["prediction"]),
             classes=tuple(map(_class_of, classes)),
             no_evidence=tuple(
-                (method, described["name"])
+                (method, _checked(str, described["name"]))
                 for method in self.methods
                 for described in classes
                 if not described["maps"][method]["has_evidence"]
             ),
-            files=record["files"],
+            files=_checked(dict, record["files"]),
         )
 
 
@@ -128,11 +131,27 @@ class ExplainedPhotos:
 def _naming_what_is_missing(path: Path) -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError) as problem:
-        raise OutputError(
-            f"{path} cannot be read ({problem} is missing)", allowed="a file that ttame wrote"
-        ) from problem
+    except KeyError as problem:
+        raise _unreadable(path, f"{problem} is missing") from problem
+    except TypeError as problem:
+        raise _unreadable(path, "a value is of another kind than it should be") from problem
+
+
+def _unreadable(path: Path, reason: str) -> OutputError:
+    return OutputError(f"{path} cannot be read ({reason})", allowed="a file that ttame wrote")
 
 
 def _class_of(described: Mapping[str, Any]) -> ClassProbability:
-    return ClassProbability(described["name"], described["probability"])
+    name, probability = described["name"], described["probability"]
+    return ClassProbability(_checked(str, name), _checked((int, float), probability))
+
+
+def _checked(kind: type | tuple[type, ...], value: Any) -> Any:
+    """A value that is of a kind; pydantic would refuse file names that are not UTF-8.
+
+    Raises:
+        TypeError: it is of another.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(type(value).__name__)
+    return value

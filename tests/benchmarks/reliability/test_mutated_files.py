@@ -15,11 +15,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.reliability import mutated_files
+from benchmarks.reliability.__main__ import PARTS
 from benchmarks.reliability.file_parsers import PARSERS, FileParser, harm_of
+from benchmarks.reliability.killed_commands import ATTACKS
 from ttame.errors import TtameError
 
 CORPUS = Path(__file__).parent / "corpus"
 """Files that once did harm, each in a folder that is named as its reader."""
+
+ENDS_REFUSED = {"methods": "other options: layer", "explaining": "^stopped$"}
+"""Readers whose use of a valid file ends with a refusal."""
 
 MOST_MEMORY = 64 * 2**20
 """Bytes of Python and NumPy for files of a few kilobytes."""
@@ -36,8 +41,8 @@ def test_valid_files_are_read(name: str, tmp_path: Path) -> None:
         path = tmp_path / PARSERS[name].file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        if name == "methods":  # It ends with a run of other options, which is refused.
-            with pytest.raises(TtameError, match="other options: layer"):
+        if name in ENDS_REFUSED:
+            with pytest.raises(TtameError, match=ENDS_REFUSED[name]):
                 PARSERS[name].parse(path)
         else:
             PARSERS[name].parse(path)
@@ -109,3 +114,16 @@ def test_the_long_run_survives_what_it_looks_for(monkeypatch: pytest.MonkeyPatch
     assert (row.tries, row.failures) == (12, 12 - kinds.count(0))
     first = next(number for number, kind in enumerate(kinds) if kind)
     assert row.example.startswith(f"file {first}: ")
+
+
+def test_every_reader_and_every_kind_of_kill_has_its_part() -> None:
+    damaged = [part.options for part in PARTS.values() if part.module == "mutated_files"]
+    chosen = [name for each in damaged for name in list(PARSERS)[each["part"] :: each["of"]]]
+    assert sorted(chosen) == sorted(PARSERS)
+    trained = [part.options for part in PARTS.values() if part.module == "killed_training"]
+    assert sorted(number for each in trained for number in each["processes"]) == [1, 2]
+    assert sum(each.get("overwrite", True) for each in trained) == 1
+    assert all(each["kills"] >= 100 for each in trained)
+    commands = [part.options for part in PARTS.values() if part.module == "killed_commands"]
+    assert {each["attack"] for each in commands} == set(ATTACKS)
+    assert all(each["tries"] >= 100 for each in commands)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,6 +201,110 @@ def test_no_command_runs_the_code_of_a_folder(
         assert run(evaluate, monkeypatch) == 2
         assert "reads layers of timm/test_resnet" in capsys.readouterr().err
     assert not marker.exists()
+
+
+PYTHON_NETWORK = """
+import os
+with open(os.environ["TTAME_TEST_MARKER"], "a") as file:
+    file.write("ran")
+
+def build(num_classes=2):
+    import timm
+    return timm.create_model("test_resnet", num_classes=num_classes)
+"""
+
+
+@pytest.fixture
+def python_code(tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every way to name code that can be imported from here, and that says when it runs."""
+    file = tmp_path / "strangers_network.py"
+    file.write_text(PYTHON_NETWORK)
+    (tmp_path / "strangers_network.py:build").mkdir()  # as if it were a folder of a network
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("")
+    (tmp_path / "package" / "network.py").write_text(PYTHON_NETWORK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    places = ["strangers_network:build", "package.network:build", "strangers_network.py:build"]
+    places += [f"{file}:build", f"./{file.name}:build", f"~/../{file}:build"]
+    behind = [place for place in places if place.count("/") != 1]
+    return [
+        *places,
+        *(f"{source}/{place}" for source in ("hf", "timm", "torchvision") for place in behind),
+        *(f"timm/local-dir:{place}" for place in behind),
+        *(f"timm/hf-hub:{place}" for place in behind),
+        f"{places[0]}\n",
+        f" {places[0]}",
+    ]
+
+
+def test_no_folder_names_python_code(
+    stranger: Path,
+    python_code: list[str],
+    marker: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By path, by its name on the hub, and whatever stands beside the name."""
+    downloaded = []
+
+    def download(repository: str, **_: object) -> str:
+        downloaded.append(repository)
+        return str(stranger)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    weights = ("none", "default", str(stranger / "explainer.safetensors"))
+    for name in python_code:
+        for number, place in enumerate((stranger, "somebody/explainer")):
+            set_recipe(
+                stranger, name=name, weights=weights[number], weights_seed=0, network_options={}
+            )
+            with pytest.raises(TtameError) as caught:
+                load_explainer(place)
+            assert "\n" not in str(caught.value)
+            with pytest.raises(TtameError):
+                load_explainer(place, weights=weights[2], allow_other_weights=True)
+    assert len(downloaded) == 2 * len(python_code)
+    assert not marker.exists()
+    assert not {"strangers_network", "package", "package.network"} & set(sys.modules)
+
+
+def test_no_command_runs_python_code_that_a_folder_names(
+    stranger: Path,
+    python_code: list[str],
+    marker: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from PIL import Image
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (64, 64), "red").save(photos / "photo.png")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(stranger))
+    out = ["--out", str(tmp_path / "out")]
+    for name in python_code[:4]:
+        # Also where the name that is shown says so.
+        edit(stranger, lambda config, name=name: config["classifier"].update(name=name))
+        set_recipe(stranger, name=name, weights="none", weights_seed=0, network_options={})
+        for place in (str(stranger), "somebody/explainer"):
+            explain = ["explain", str(photos), "--explainer", place, *out]
+            assert run(explain, monkeypatch) == 2
+            error = capsys.readouterr().err
+            assert "which only you may ask for" in error and len(error.splitlines()) == 1
+            # The bundled classifier is the default, and has other layers.
+            evaluate = ["evaluate", "--data", str(photos), "--methods", place, *out]
+            assert run(evaluate, monkeypatch) == 2
+            assert "layers" in capsys.readouterr().err
+            assert run(["inspect", place], monkeypatch) == 2
+            capsys.readouterr()
+    assert not marker.exists()
+    # What a person types is run, and nothing else.
+    name = python_code[0]
+    explain = ["explain", str(photos), "--explainer", str(stranger), "--model", name, *out]
+    assert run([*explain, "--weights", "none", "--image-size", "64"], monkeypatch) == 2
+    assert marker.read_text() == "ran"
+    assert "was trained for" in capsys.readouterr().err
 
 
 def test_the_command_that_the_message_names_works(
