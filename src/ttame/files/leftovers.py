@@ -7,8 +7,8 @@ containers on one machine, where process numbers mean nothing. Where there are n
 nothing was written to for a week counts as left over.
 
 For a target ``NAME`` the names are ``.NAME.ttame-xxxxxxxx.part`` for what is being written, and
-``.NAME.ttame-xxxxxxxx.old`` for a result that is about to be replaced. ``.NAME.ttame-occupied.part``
-is an empty file that says by its lock that a run makes NAME. Nothing else is touched.
+``.NAME.ttame-xxxxxxxx.old`` for a result that is about to be replaced. By its lock, the empty file
+``.NAME.ttame-occupied.part`` says that a run makes NAME. Nothing else is touched.
 """
 
 from __future__ import annotations

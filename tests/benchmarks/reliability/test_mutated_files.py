@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.reliability import mutated_files
-from benchmarks.reliability.__main__ import PARTS
+from benchmarks.reliability.all_attacks import PARTS
 from benchmarks.reliability.file_parsers import PARSERS, FileParser, harm_of
 from benchmarks.reliability.killed_commands import ATTACKS
 from ttame.errors import TtameError

@@ -292,12 +292,12 @@ def test_no_command_runs_python_code_that_a_folder_names(
             assert run(explain, monkeypatch) == 2
             error = capsys.readouterr().err
             assert "which only you may ask for" in error and len(error.splitlines()) == 1
-            # The bundled classifier is the default, and has other layers.
-            evaluate = ["evaluate", "--data", str(photos), "--methods", place, *out]
-            assert run(evaluate, monkeypatch) == 2
-            assert "layers" in capsys.readouterr().err
             assert run(["inspect", place], monkeypatch) == 2
             capsys.readouterr()
+        # The bundled classifier is the default, and has other layers.
+        evaluate = ["evaluate", "--data", str(photos), "--methods", str(stranger), *out]
+        assert run(evaluate, monkeypatch) == 2
+        assert "reads layers of" in capsys.readouterr().err
     assert not marker.exists()
     # What a person types is run, and nothing else.
     name = python_code[0]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.reliability import __main__ as reliability
-from benchmarks.reliability.__main__ import PARTS, Attack, Ended, main, run_parts, section_of
+from benchmarks.reliability import all_attacks as reliability
+from benchmarks.reliability.all_attacks import PARTS, Attack, Ended, main, run_parts, section_of
 from benchmarks.reliability.attempts import Attempted, Tell
 from benchmarks.reliability.kept_rows import Found, digest_of_code
 
