@@ -41,7 +41,7 @@ FLOORS: list[dict[str, set[str]]] = [
     },
     {
         "explainers.trained": {"explainers.contract", "classifiers", "features", "networks"}
-        | {"images", "files", "outputs", "version", "errors"},
+        | {"images", "files", "outputs", "memory_limit", "version", "errors"},
         "explainers.methods": {"explainers.relevance", "explainers.passes", "explainers.contract"}
         | {"classifiers", "features", "networks", "images", "outputs", "memory_limit"}
         | {"signal_handlers", "errors"},
@@ -63,10 +63,10 @@ FLOORS: list[dict[str, set[str]]] = [
         "classifiers": {"features", "networks", "images", "files", "outputs", "memory_limit"}
         | {"signal_handlers", "errors"}
     },
-    {"features": {"networks", "errors"}},
+    {"features": {"networks", "memory_limit", "errors"}},
     {"networks": {"files", "memory_limit", "signal_handlers", "errors"}},
     {
-        "datasets": {"images", "files", "signal_handlers", "errors"},
+        "datasets": {"images", "files", "memory_limit", "signal_handlers", "errors"},
         "drawing": {"images", "errors"},
         "results": {"images", "files", "outputs", "errors"},
     },

@@ -11,6 +11,9 @@ from ttame.errors import MemoryLimitError
 FEWER_IMAGES = "fewer images or classes per call, or smaller images"
 """What helps whoever calls a method."""
 
+SMALLER_NETWORK = "a smaller network, or smaller images"
+"""What helps whoever loads one."""
+
 SMALLER_BATCH = "a smaller batch_size"
 """What helps whoever works through a set of photos."""
 

@@ -104,7 +104,10 @@ def test_a_process_that_reads_photos_may_be_what_finds_no_memory(
     assert "--workers 0" in printed and "Traceback" not in printed
 
 
-@pytest.mark.parametrize("place", list(FAILURES)[:3])
+@pytest.mark.parametrize(
+    "place",
+    [*list(FAILURES)[:3], "ttame.evaluation.row_store.whole_file", "timm.create_model"],
+)
 def test_evaluating_names_its_options(
     place: str,
     photos: Path,
@@ -112,7 +115,7 @@ def test_evaluating_names_its_options(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fail_with(place, FAILURES[place], monkeypatch)
+    fail_with(place, FAILURES.get(place, MemoryError()), monkeypatch)
     options = ["--methods", "random", "--metrics", "average_drop", "--out", str(tmp_path / "out")]
     assert run(["evaluate", *RANDOM, "--data", str(photos), *options], monkeypatch) == 2
     error = the_error(capsys)

@@ -28,7 +28,7 @@ from ttame.features.tap_reading import TapReading, reading_taps
 from ttame.images.photos import read_photo
 from ttame.images.preprocessing import Preprocessing
 from ttame.images.rgb_conversion import to_rgb
-from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
+from ttame.memory_limit import FEWER_IMAGES, SMALLER_NETWORK, naming_the_setting
 from ttame.networks.batch_norm_folding import folded
 from ttame.networks.fast_attention import one_product_attention
 from ttame.networks.frozen_network import frozen
@@ -144,7 +144,7 @@ class Classifier:
         self.recipe = recipe
         self.outputs = outputs_of_kind(outputs)
         self.outputs_reason = "assumed, since nothing else is said"
-        with naming_the_setting("smaller images, or a smaller network"):
+        with naming_the_setting(SMALLER_NETWORK):
             self.trace = trace_network(network, preprocessing.input_size)
         self.notices = check_outputs(network, self.trace, self.outputs, self.name)
         self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)

@@ -33,6 +33,7 @@ from ttame.errors import ClassifierError, UnknownNameError, near_matches
 from ttame.features.tap_names import Tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.images.preprocessing_changes import PreprocessingChanges
+from ttame.memory_limit import SMALLER_NETWORK, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import first_line
 from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
@@ -49,6 +50,7 @@ _PYTHON = NetworkSource(python_callables.load_network)
 
 
 @gives_everything_back
+@naming_the_setting(SMALLER_NETWORK)
 def load_classifier(
     name: str,
     weights: Literal["default", "none"] | str | Path = "default",

@@ -13,6 +13,7 @@ from PIL import Image
 from ttame.datasets.annotated_photo import AnnotatedObject, AnnotatedPhoto, AnnotationSource
 from ttame.datasets.image_folder import ImageFolder
 from ttame.errors import DatasetError
+from ttame.memory_limit import ran_out_of_memory
 from ttame.signal_handlers import raised_by_signal_handler
 
 MASK_ENDINGS = ("_mask", "-mask", ".mask")
@@ -97,7 +98,7 @@ def read_mask(path: Path) -> np.ndarray:
                 values = np.array(picture if single else picture.convert("RGB"))
     # Pillow's decoders raise nearly everything on damaged files.
     except Exception as problem:
-        if raised_by_signal_handler(problem):
+        if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
             raise
         raise DatasetError(f"mask {path} cannot be read ({problem})") from problem
     if values.ndim == 3:

@@ -15,6 +15,7 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError, ImageError
 from ttame.images.photos import SMALLEST_SIDE
 from ttame.images.rgb_conversion import to_rgb
+from ttame.memory_limit import ran_out_of_memory
 
 _ALLOWED = (
     "a PIL image, a uint8 tensor or array (3, H, W), (1, H, W), (H, W, 3) or (H, W), a float one "
@@ -98,6 +99,8 @@ class WrappedDataset(PhotoSource):
         # What datasets raise that open a damaged or missing file; other errors are bugs in the
         # dataset, which skipping would hide.
         except (OSError, SyntaxError) as problem:
+            if ran_out_of_memory(problem):
+                raise
             raise ImageError(f"{name} cannot be read ({problem})") from problem
         if min(photo.size) < SMALLEST_SIDE:
             raise ImageError(

@@ -183,13 +183,12 @@ def evaluate(
         remove_leftovers_below(out)
         note_methods(out, facts)
 
-    with FolderUse(out) as use:
+    with naming_the_setting(SMALLER_BATCH), FolderUse(out) as use:
         process.first(begin)
-        with naming_the_setting(SMALLER_BATCH):
-            process.all(
-                lambda: measure_methods(measuring, methods, listener=listener, share=process.share)
-            )
-            process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))
+        process.all(
+            lambda: measure_methods(measuring, methods, listener=listener, share=process.share)
+        )
+        process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))
         evaluation = summarise(
             measuring,
             data=printable(data_name or _words_of(data)),

@@ -20,6 +20,7 @@ from ttame.errors import TapError, TtameError
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import describe_layer
 from ttame.features.tap_choice import TapChoice, choose_taps
+from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.frozen_network import frozen
 from ttame.networks.layer_outputs import first_tensor, put_first_tensor
 from ttame.networks.network_trace import NetworkTrace, noise_images, run_network
@@ -91,7 +92,9 @@ def tap_influence(
                 change = _partial(exchange, number)
                 stack.enter_context(tap.exchanging(network, trace, change))
             scores = run_network(network, images).float()
-    except (TtameError, NotImplementedError, RuntimeError):
+    except (TtameError, NotImplementedError, RuntimeError) as problem:
+        if ran_out_of_memory(problem):
+            raise
         # A quantised layer, or one with an output of its own kind: nothing is seen, nothing said.
         return TapInfluence()
     return _told_by(scores, taps)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ttame.errors import TtameError
+from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.frozen_network import frozen
 from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.network_trace import blank_image, run_network
@@ -39,7 +40,9 @@ def last_operation(network: nn.Module, image_size: tuple[int, int]) -> str:
         with torch.inference_mode(False), torch.enable_grad(), frozen(network):
             image = blank_image(network, image_size).requires_grad_()
             step: Any = run_network(network, image).grad_fn
-    except (TtameError, RuntimeError):
+    except (TtameError, RuntimeError) as problem:
+        if ran_out_of_memory(problem):
+            raise
         return ""
     while step is not None and _kind(step) in _MOVES_ONLY:
         step = step.next_functions[0][0]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ttame.errors import WeightsError
+from ttame.memory_limit import ran_out_of_memory
 
 LARGEST_FILE = 64 * 2**30
 """Bytes of a file of weights; larger ones are not opened."""
@@ -90,9 +91,9 @@ def _restricted(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except UnpicklingError as problem:
         raise _needs_more(path, problem) from problem
-    except MemoryError as problem:
-        raise WeightsError(f"{path} does not fit into memory") from problem
     except Exception as problem:  # a damaged file can fail anywhere in the reader
+        if ran_out_of_memory(problem):
+            raise WeightsError(f"{path} does not fit into memory") from problem
         raise _damaged(path) from problem
 
 

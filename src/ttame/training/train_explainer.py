@@ -90,7 +90,12 @@ def train_explainer(
     """
     _refuse_other_arguments(classifier, settings, typed)
     # Notebooks switch gradients off for good.
-    with differentiating(), noticing_lost_processes(), FolderUse(Path(folder)) as use:
+    with (
+        differentiating(),
+        noticing_lost_processes(),
+        naming_the_setting(BATCH_REMEDY),
+        FolderUse(Path(folder)) as use,
+    ):
         run = prepare_run(
             classifier, data, Path(folder), settings, use, resume=resume, overwrite=overwrite
         )
@@ -123,7 +128,7 @@ def _train(run: TrainingRun, settings: TrainingSettings, watch: Watch | None) ->
     main = run.accelerator.is_main_process
     log = TrainingLog(run.folder.log_file, keep_steps=run.step, enabled=main)
     clock = StepClock(settings.run.batch_size)
-    with run.classifier.frozen(), log, naming_the_setting(BATCH_REMEDY):
+    with run.classifier.frozen(), log:
         for epoch in run.epochs_left:
             clock.pause_ended()
             for batches in run.batches_of_steps(epoch):

@@ -35,6 +35,7 @@ from ttame.explainers.trained.explainer_places import find_explainer
 from ttame.explainers.trained.head import Head
 from ttame.features.tap_names import parse_tap
 from ttame.images.preprocessing import Preprocessing
+from ttame.memory_limit import SMALLER_NETWORK, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import first_line
 from ttame.networks.weights_files import read_shapes, read_weights
@@ -62,6 +63,7 @@ def save_explainer(
 
 
 @gives_everything_back
+@naming_the_setting(SMALLER_NETWORK)
 def load_explainer(
     place: Path | str,
     *,
