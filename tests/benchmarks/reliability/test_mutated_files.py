@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import tempfile
 import tracemalloc
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+import ttame
 from benchmarks.reliability import mutated_files
 from benchmarks.reliability.all_attacks import PARTS
 from benchmarks.reliability.file_parsers import PARSERS, FileParser, harm_of
@@ -127,3 +129,52 @@ def test_every_reader_and_every_kind_of_kill_has_its_part() -> None:
     commands = [part.options for part in PARTS.values() if part.module == "killed_commands"]
     assert {each["attack"] for each in commands} == set(ATTACKS)
     assert all(each["tries"] >= 100 for each in commands)
+
+
+def test_the_security_page_lists_every_reader() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [
+        line for line in page.split("## Who reads which bytes")[1].splitlines() if line[:1] == "|"
+    ]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+    header, _, *table = cells
+    assert header[-1] == "fuzzed as" and {len(row) for row in table} == {len(header)}
+    named = [name for row in table for name in row[-1].split(", ") if name != "no"]
+    assert sorted(named) == sorted(PARSERS)
+    source = Path(ttame.__file__).parent
+    for file in re.findall(r"`([a-z_/]+\.py)`", " ".join(row[1] for row in table)):
+        assert list(source.rglob(file)), f"there is no {file}"
+
+
+READS = re.compile(
+    r"\bjson\.loads?\(|parse_json\(|read_json(?:_object)?\(|safe_open\(|torch\.load\(|Image\.open\("
+    r"|tarfile\.open\(|ElementTree\.XML|ParquetFile\(|read_tensors\(|read_text\(path"
+    r"|\.from_pretrained\((?!\.\.\.)|pickle\.load|yaml\.|csv\.|np\.load\("
+)
+READ_BY_OTHERS = {
+    "files/json_files.py",  # what all of them use
+    "files/bounded_reading.py",
+    "files/record_files.py",
+    "files/tensor_files.py",
+    "networks/weights_files.py",
+    "networks/torch_files.py",
+    "classifiers/sources/transformers_models.py",
+}
+NO_FILES_OF_STRANGERS = {
+    "classifiers/sources/bundled.py",  # ours, in the package
+    "drawing/colour_scales.py",
+    "cli/chosen_explainers.py",  # what the user types
+    "reporting/record_spool.py",  # a file without a name, written by the same process
+    "training/run_preparation.py",  # there and back, in memory
+}
+
+
+def test_no_module_that_reads_files_is_missing_on_the_security_page() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text(encoding="utf-8")
+    source = Path(ttame.__file__).parent
+    for path in source.rglob("*.py"):
+        name = path.relative_to(source).as_posix()
+        code = "\n".join(line for line in path.read_text().splitlines() if ">>>" not in line)
+        if READS.search(code) and name not in READ_BY_OTHERS | NO_FILES_OF_STRANGERS:
+            folder = f"`{name.split('/')[0]}/`"
+            assert path.name in page or folder in page, f"{name} reads files"
