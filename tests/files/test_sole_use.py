@@ -76,10 +76,13 @@ def test_processes_that_a_run_has_forked_do_not_hold_what_it_held(tmp_path: Path
     out.mkdir()
     with FolderUse(out) as use, sole_use(tmp_path / "name"):
         use.take()
+        told, tell = os.pipe()
         child = os.fork()
         if not child:
             signal.alarm(60)
+            os.write(tell, b"!")
             signal.pause()
+        os.read(told, 1)
     try:
         with FolderUse(out) as use, sole_use(tmp_path / "name"):
             use.take()

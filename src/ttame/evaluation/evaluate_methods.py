@@ -175,16 +175,8 @@ def evaluate(
     }
     listener = listener or Silence()
     process = ProcessGroup()
-
-    def begin() -> None:
-        make_folder(out)
-        use.take()
-        check_identity(out, identity, resume=resume)
-        remove_leftovers_below(out)
-        note_methods(out, facts)
-
     with naming_the_setting(SMALLER_BATCH), FolderUse(out) as use:
-        process.first(begin)
+        process.first(lambda: _begin(out, use, identity, facts, resume=resume))
         process.all(
             lambda: measure_methods(measuring, methods, listener=listener, share=process.share)
         )
@@ -198,6 +190,22 @@ def evaluate(
         )
         process.first(lambda: _write(out, evaluation))
     return evaluation
+
+
+def _begin(
+    out: Path,
+    use: FolderUse,
+    identity: Mapping[str, Any],
+    facts: Mapping[str, MethodFacts],
+    *,
+    resume: bool,
+) -> None:
+    """Take the folder before anything in it is looked at, and clear up what a killed run left."""
+    make_folder(out)
+    use.take()
+    check_identity(out, identity, resume=resume)
+    remove_leftovers_below(out)
+    note_methods(out, facts)
 
 
 def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
