@@ -175,8 +175,10 @@ def remove_leftovers(target: Path) -> None:
     What cannot be removed stays, without an error: it is in nobody's way.
     """
     put_back(target)
-    for path in (*leftovers_of(target), *leftovers_of(target, OLD)):
-        _remove_if_left(path)
+    occupied = target.parent / f"{_prefix(target)}{_OCCUPIED}{PART}"
+    for path in (*leftovers_of(target), *leftovers_of(target, OLD), occupied):
+        if os.path.lexists(path):
+            _remove_if_left(path)
 
 
 def remove_leftovers_below(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ttame.explaining.explain_photos import (
     classes_for_all,
     explain_batches,
 )
+from ttame.files.leftovers import remove_leftovers
 from ttame.files.record_files import read_about, read_records
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
@@ -126,6 +128,8 @@ def explain(
 
         def open_report() -> Path | None:
             if resume and not overwrite and _is_finished(out, explaining, facts, names):
+                # Of a run that was killed just after its result got its name.
+                remove_leftovers(Path(os.path.realpath(out)))
                 return None
             identity = _identity(explaining) if explaining.batches > 1 else {}
             return stack.enter_context(
