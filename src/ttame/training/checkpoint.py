@@ -103,6 +103,11 @@ class Workforce:
     threads: int | None
     torch_version: str
 
+    def __post_init__(self) -> None:
+        # Both are shown as they are: what a checkpoint holds must not command the terminal.
+        if not (self.device + self.torch_version).isprintable():
+            raise ValueError("a device or version of torch that cannot be printed")
+
     @classmethod
     def of(cls, processes: int, device: torch.device) -> Workforce:
         """The one that this process belongs to."""
