@@ -26,8 +26,8 @@ from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.explainers.contract.method_card import MethodFamily
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.trained.explainer_places import bundled_methods
+from ttame.images.photo_crop import PhotoRegion
 from ttame.images.photos import read_photo
-from ttame.images.preprocessing import PhotoRegion
 from ttame.images.saliency_maps import to_unit_range
 
 DOCS = Path(__file__).parent.parent / "docs"

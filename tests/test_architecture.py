@@ -32,8 +32,8 @@ FLOORS: list[dict[str, set[str]]] = [
         "evaluation": {"explainers", "explainers.trained", "explainers.contract", "metrics"}
         | {"classifiers", "networks", "datasets", "results", "images", "files", "memory_limit"}
         | {"processes", "errors"},
-        "explaining": {"explainers.contract", "classifiers", "datasets", "results", "processes"}
-        | {"errors"},
+        "explaining": {"explainers.contract", "classifiers", "datasets", "results", "images"}
+        | {"processes", "errors"},
     },
     {
         "explainers": {"explainers.trained", "explainers.methods", "explainers.contract"}

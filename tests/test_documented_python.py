@@ -111,6 +111,15 @@ def test_explaining_many_photos(desk: Path) -> None:
     assert names["maps"].maps.shape == (1, 2, 7, 7)
 
 
+def test_other_channels(desk: Path) -> None:
+    names: dict[str, Any] = {"np": np, "ttame": ttame}
+    assert run_page("docs/how-to/other-channels.md", names) == 3
+    assert names["grey"].channels == "grey"
+    assert names["sentinel"].prepare(names["field"]).shape == (13, 64, 64)
+    assert names["sentinel"].drawn(names["field"]).size == (100, 80)
+    assert names["explanation"].heatmaps_on("photo.jpg").shape == (1, 240, 256)
+
+
 def test_evaluating(desk: Path) -> None:
     explainer = ttame.load_explainer("efficientnet_lite0")
     explainer.save(desk / "my-explainer")

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AttentionExplainer": "ttame.explainers.trained.attention_explainer",
     "AttentionHead": "ttame.explainers.trained.attention_head",
+    "BandPhoto": "ttame.images.band_photo",
     "Classifier": "ttame.classifiers.classifier",
     "EXPLAINERS": "ttame.explainers.known_explainers",
     "Evaluation": "ttame.results.evaluation",
@@ -89,6 +90,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022
     "AttentionExplainer",
     "AttentionHead",
+    "BandPhoto",
     "Classifier",
     "EXPLAINERS",
     "Evaluation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_what_is_shown_of_outputs_and_pixels(
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["--mean", "red"], "--mean 'red'; allowed: 0.5, three numbers"),
+        (["--mean", "red"], "--mean 'red'; allowed: 0.5, a number for each channel"),
         (["--resize", "big"], "--resize 'big'; allowed: 256"),
         (["--resize", "70", "--crop-share", "0.9"], "both a resize and a crop share"),
         (["--interpolation", "cubic"], "interpolation 'cubic'"),
@@ -110,3 +111,52 @@ def test_code_is_typed_again_and_the_message_says_how(desk: Path) -> None:
         load_explainer("mine")
     assert f"--model {desk}/net.py:build --weights {desk}/model.pth" in str(caught.value)
     assert load_explainer("mine", classifier=classifier).classifier.name == classifier.name
+
+
+ONE_CHANNEL = """
+import torch
+from torch import nn
+
+def build(channels=1):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(channels, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+"""
+SMALL = ["--image-size", "16", "--mean", "0.5", "--std", "0.5"]
+
+
+def test_a_network_of_one_channel_gives_a_picture(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("grey.py").write_text(ONE_CHANNEL)
+    Image.fromarray(np.linspace(0, 65535, 1200, dtype=np.uint16).reshape(30, 40)).save("x-ray.png")
+    typed = ["explain", "photo.png", "x-ray.png", "--model", "grey.py:build", *SMALL]
+    assert run([*typed, "--method", "grad_cam"], monkeypatch) == 0
+    said = capsys.readouterr().err
+    assert "takes 1 channel: photos are made grey, with mean 0.5" in said
+    assert "0 became black and 65535 white (16-bit integers)" in said
+    assert len(list((desk / "explanations").rglob("*.png"))) >= 2
+
+
+def test_a_network_of_bands_takes_arrays_and_refuses_photos(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bands.py").write_text(ONE_CHANNEL)
+    np.save(
+        "field.npy", np.random.default_rng(0).integers(0, 10_000, (13, 20, 24), dtype=np.uint16)
+    )
+    network = ["--model", "bands.py:build", "--network-option", "channels=13", *SMALL]
+    bands = ["--channels", "13", "--band-scale", "10000", "--display-bands", "3,2,1"]
+    typed = ["explain", "field.npy", *network, *bands, "--method", "grad_cam"]
+    assert run(typed, monkeypatch) == 0
+    capsys.readouterr()
+    written = (desk / "explanations" / "explanations.json").read_text()
+    stored = json.loads(written)["preprocessing"]
+    assert (stored["channels"], stored["band_scale"]) == (13, 10_000)
+    assert stored["display_bands"] == [3, 2, 1]
+    typed = ["explain", "photo.png", *network, "--method", "grad_cam", "--out", "others"]
+    assert run(typed, monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert "a photo of mode RGB for a network of 13 bands; allowed: an array" in said
+    assert "Traceback" not in said

@@ -13,7 +13,8 @@ from ttame.drawing.explanation_panel import (
 )
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.errors import ImageError
-from ttame.images.preprocessing import PhotoRegion, Preprocessing
+from ttame.images.photo_crop import PhotoRegion
+from ttame.images.preprocessing import Preprocessing
 
 LABELS = ["tabby", "Löwe", "tench, " * 40, "猫", "<script>"]
 

@@ -7,7 +7,8 @@ from ttame.drawing import heatmap_overlay
 from ttame.drawing.colour_scales import apply_colours, colour_scale
 from ttame.drawing.heatmap_overlay import covers_photo, mark_unseen, opacity_scale, overlay_heatmap
 from ttame.errors import ImageError, UnknownNameError
-from ttame.images.preprocessing import PhotoRegion, Preprocessing
+from ttame.images.photo_crop import PhotoRegion
+from ttame.images.preprocessing import Preprocessing
 from ttame.images.saliency_maps import resize_maps
 
 GREY = (120, 120, 120)

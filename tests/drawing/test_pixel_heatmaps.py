@@ -4,7 +4,7 @@ from PIL import Image
 
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.drawing.pixel_heatmaps import FINEST_SIDE, pixel_heatmaps
-from ttame.images.preprocessing import PhotoRegion
+from ttame.images.photo_crop import PhotoRegion
 from ttame.images.saliency_maps import to_unit_range
 
 

@@ -23,6 +23,7 @@ class Stopping(Silence):
         self.begun: list[tuple[str, int, int]] = []
         self.started: list[tuple[int, int]] = []
         self.skipped: list[str] = []
+        self.notes: list[str] = []
 
     def start(self, photos: int, finished: int) -> None:
         self.started.append((photos, finished))
@@ -34,6 +35,9 @@ class Stopping(Silence):
 
     def skip(self, name: str, reason: str) -> None:
         self.skipped.append(name)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def methods(

@@ -51,7 +51,7 @@ def test_transforms_of_torchvision(transform: object) -> None:
     ("steps", "message"),
     [
         ([transforms.RandomResizedCrop(32)], "with RandomResizedCrop"),
-        ([transforms.Resize(32), transforms.Grayscale()], "with Grayscale"),
+        ([transforms.Resize(32), transforms.Grayscale(3)], "with Grayscale"),
         ([transforms.Resize(32), transforms.ToTensor()], "leaves the size of its result open"),
         ([transforms.CenterCrop(32), transforms.Resize(16)], "after cropping"),
         ([transforms.Resize(32, max_size=40), transforms.CenterCrop(32)], "max_size"),
@@ -60,6 +60,25 @@ def test_transforms_of_torchvision(transform: object) -> None:
 def test_what_a_preprocessing_cannot_do_is_refused(steps: list[object], message: str) -> None:
     with pytest.raises(ClassifierError, match=message):
         Preprocessing.from_torchvision(transforms.Compose(steps))
+
+
+def test_a_transform_that_makes_grey_is_of_one_channel() -> None:
+    steps = [transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()]
+    plain = Preprocessing.from_torchvision(transforms.Compose(steps))
+    assert (plain.channels, plain.mean, plain.std) == ("grey", (0.0,), (1.0,))
+    steps += [transforms.Normalize((0.13,), (0.31,))]
+    read, photo = Preprocessing.from_torchvision(transforms.Compose(steps)), wide_photo()
+    torch.testing.assert_close(
+        read.prepare(photo), transforms.Compose(steps)(photo), rtol=0, atol=2 / 255 / 0.31
+    )
+
+
+def test_timm_gives_three_colours_for_other_channels_too() -> None:
+    config = {"input_size": (1, 32, 32), "crop_pct": 1, "interpolation": "bicubic"}
+    grey = Preprocessing.from_timm({**config, "mean": (0.2, 0.3, 0.4), "std": (0.5,) * 3})
+    assert (grey.channels, grey.mean, grey.std) == ("grey", (0.3,), (0.5,))
+    thirteen = {**config, "input_size": (13, 32, 32), "mean": (0.2,) * 3, "std": (0.5,) * 3}
+    assert Preprocessing.from_timm(thirteen).mean == (0.0,) * 13
 
 
 def test_a_configuration_of_timm_needs_all_its_entries() -> None:

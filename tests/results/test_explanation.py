@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, ImageError
 from ttame.files.tensor_files import read_tensors
+from ttame.images.photo_crop import PhotoCrop
 from ttame.results.explanation import Explanation
 
 
@@ -98,3 +101,24 @@ def test_labels_that_do_not_fit_the_maps_are_refused(
     other = saved_otherwise(tmp_path / "one.safetensors", target_labels=labels)
     with pytest.raises(ExplainerError, match="no saved explanation"):
         Explanation.load(other)
+
+
+def test_maps_on_the_photo_need_to_know_the_crop_and_the_image(tmp_path: Path) -> None:
+    photo, crop = Image.new("RGB", (8, 4)), PhotoCrop((4, 4), 4)
+    several = Explanation(
+        torch.arange(8.0).reshape(2, 1, 2, 2), torch.zeros(2, 1, dtype=torch.int64),
+        torch.zeros(2, 3), (4, 4), crop=crop,
+    )  # fmt: skip
+    several.save(tmp_path / "maps.safetensors")
+    again = Explanation.load(tmp_path / "maps.safetensors")
+    assert again.crop == crop
+    laid = again.heatmaps_on(photo, 1, outside=math.nan)[0]
+    assert laid[:, :2].isnan().all() and laid[:, 6:].isnan().all()
+    assert laid[0, 2] == 0 and laid[3, 5] == 1
+    with pytest.raises(ImageError, match="one photo and an explanation of 2 images"):
+        again.heatmaps_on(photo)
+    with pytest.raises(ImageError, match="image 2"):
+        again.heatmaps_on(photo, 2)
+    for unknown in (None, PhotoCrop((8, 8), 8)):
+        with pytest.raises(ExplainerError, match="which part of a photo"):
+            dataclasses.replace(again, crop=unknown).heatmaps_on(photo, 0)

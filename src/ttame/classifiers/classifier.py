@@ -6,11 +6,9 @@ import contextlib
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier_checks import (
@@ -18,6 +16,7 @@ from ttame.classifiers.classifier_checks import (
     refuse_other_parts,
     refuse_quantised,
 )
+from ttame.classifiers.input_channels import trace_with_channels
 from ttame.classifiers.output_checks import check_outputs
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
@@ -25,22 +24,18 @@ from ttame.features.tap_choice import Family, TapChoice
 from ttame.features.tap_influence import influential_choice, refuse_idle_taps
 from ttame.features.tap_names import Tap
 from ttame.features.tap_reading import TapReading, reading_taps
-from ttame.images.photos import read_photo
+from ttame.images.picture_files import Photo, open_picture
 from ttame.images.preprocessing import Preprocessing
-from ttame.images.rgb_conversion import to_rgb
 from ttame.memory_limit import FEWER_IMAGES, SMALLER_NETWORK, naming_the_setting
 from ttame.networks.batch_norm_folding import folded
 from ttame.networks.fast_attention import one_product_attention
 from ttame.networks.frozen_network import frozen
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled
-from ttame.networks.network_trace import blank_image, run_network, trace_network
+from ttame.networks.network_trace import blank_image, run_network
 from ttame.networks.pass_counter import note_pass
 from ttame.networks.weights_files import weight_fingerprint
 from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
-
-Photo = Image.Image | Path | str
-"""A photo that is open already, or the path of one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +90,7 @@ class Classifier:
     with its parameters frozen, and afterwards modes, flags and hooks are as they were.
 
     Args:
-        network: any module that maps (B, 3, H, W) to (B, N) numbers, or to an output with
+        network: any module that maps (B, C, H, W) to (B, N) numbers, or to an output with
             ``.logits``.
         preprocessing: the one that belongs to the network's weights.
         class_names: C names; without them classes are called by index.
@@ -139,14 +134,15 @@ class Classifier:
     ) -> None:
         refuse_other_parts(network, preprocessing)
         self.network = network
-        self.preprocessing = preprocessing
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
         self.outputs = outputs_of_kind(outputs)
         self.outputs_reason = "assumed, since nothing else is said"
         with naming_the_setting(SMALLER_NETWORK):
-            self.trace = trace_network(network, preprocessing.input_size)
-        self.notices = check_outputs(network, self.trace, self.outputs, self.name)
+            self.trace, self.preprocessing, notices = trace_with_channels(
+                network, preprocessing, self.name
+            )
+        self.notices = (*notices, *check_outputs(network, self.trace, self.outputs, self.name))
         self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
         self.tap_choice = self._choose_taps(taps)
         self.memory_format = self._choose_memory_format()
@@ -201,12 +197,16 @@ class Classifier:
         Returns:
             A classifier to drop after use; this one, where nothing can be made faster.
         """
-        network = folded(self.network, self.preprocessing.input_size)
+        network = folded(self.network, self.preprocessing.input_size, self.trace.channels)
         if network is None:
             return self
         other = copy.copy(self)
         other.network = network
         return other
+
+    def blank_image(self) -> Tensor:
+        """(1, C, H, W) zeros as the network takes them, on its device, in its dtype."""
+        return blank_image(self.network, self.trace.image_size, self.trace.channels)
 
     def frozen(self) -> contextlib.AbstractContextManager[nn.Module]:
         """Hold the network in eval mode with its parameters frozen; see ``frozen_network``."""
@@ -216,33 +216,22 @@ class Classifier:
         """Turn one or several photos into a batch for the network.
 
         Args:
-            photos: PIL images or paths.
+            photos: PIL images, which are turned upright as their EXIF block says, or paths; of
+                networks of other channels also arrays in ``.npy`` files, and TIFF files of bands.
 
         Returns:
-            (B, 3, H, W) float32, normalised, on the classifier's device.
+            (B, C, H, W) float32, normalised, on the classifier's device.
 
         Raises:
             ImageError: a file that is no readable image.
             MemoryLimitError: the photos do not fit into memory.
         """
-        several = [photos] if isinstance(photos, Image.Image | str | Path) else list(photos)
+        several = [photos] if isinstance(photos, Photo) else list(photos)
         if not several:
             raise ImageError("an empty list of photos", allowed="at least one photo")
-        for photo in several:
-            if not isinstance(photo, Image.Image | str | Path):
-                raise ImageError(
-                    f"a {type(photo).__name__} as photo",
-                    allowed="a PIL image or a path",
-                    remedy="PIL.Image.fromarray(array) for an array of pixels",
-                )
         with naming_the_setting(FEWER_IMAGES):
             # One photo after the other: photos are much larger than what is made of them.
-            prepared = [
-                self.preprocessing.prepare(
-                    to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
-                )
-                for photo in several
-            ]
+            prepared = [self.preprocessing.prepare(open_picture(photo)) for photo in several]
             return torch.stack(prepared).to(self.device)
 
     @gives_everything_back
@@ -252,7 +241,7 @@ class Classifier:
         Gradients flow to ``images`` if they require them, never to the parameters.
 
         Args:
-            images: (B, 3, H, W) float, normalised.
+            images: (B, C, H, W) float, normalised.
             rows: how many rows of logits to expect where a hook of the caller multiplies the
                 batch on the way, as methods do that run only the tail for many variants; B if
                 not given.
@@ -277,7 +266,7 @@ class Classifier:
         """Run the network once and read logits and features.
 
         Args:
-            images: (B, 3, H, W) float, normalised.
+            images: (B, C, H, W) float, normalised.
 
         Returns:
             Logits and feature maps in the network's dtype. They carry a graph only if the images
@@ -352,7 +341,7 @@ class Classifier:
         if self.family in ("Vision Transformer", "token mixer"):
             return torch.contiguous_format
         # More than one image: strides of a single one are ambiguous.
-        probe = blank_image(self.network, self.preprocessing.input_size).repeat(2, 1, 1, 1)
+        probe = self.blank_image().repeat(2, 1, 1, 1)
         try:
             with self.frozen(), torch.no_grad():
                 run_network(
@@ -364,11 +353,13 @@ class Classifier:
 
     def _checked_images(self, images: Tensor) -> Tensor:
         remedy = "classifier.prepare(photos), which gives normalised images"
+        channels = self.trace.channels
+        allowed = f"(B, {channels}, H, W)"
         if not isinstance(images, Tensor):
-            raise ImageError(f"a {type(images).__name__}", allowed="(B, 3, H, W)", remedy=remedy)
-        if images.ndim != 4 or images.shape[1] != 3 or not len(images):
+            raise ImageError(f"a {type(images).__name__}", allowed=allowed, remedy=remedy)
+        if images.ndim != 4 or images.shape[1] != channels or not len(images):
             raise ImageError(
-                f"images of shape {tuple(images.shape)}", allowed="(B, 3, H, W)", remedy=remedy
+                f"images of shape {tuple(images.shape)}", allowed=allowed, remedy=remedy
             )
         if not images.is_floating_point():
             raise ImageError(f"{images.dtype} images", allowed="float, normalised", remedy=remedy)

@@ -80,7 +80,7 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
     end = _pooled(classifier, candidates, linears[-1].name)
     if end is not None:
         return end
-    images = noise_images(network, classifier.preprocessing.input_size)
+    images = noise_images(network, classifier.trace.image_size, 1, classifier.trace.channels)
     with torch.no_grad(), classifier.frozen():
         normalised = normalised_averages(network, trace, candidates, images)
     return _pooled(classifier, normalised, linears[-1].name) if normalised else None
@@ -179,9 +179,9 @@ def _pooled(
     The input is compared as well as the logits: a head that starts at zero gives the same logits
     for any features.
     """
-    network, size = uncompiled(classifier.network), classifier.preprocessing.input_size
+    network, size = uncompiled(classifier.network), classifier.trace.image_size
     layer = linear_layer(classifier, linear)
-    images = noise_images(network, size)
+    images = noise_images(network, size, 1, classifier.trace.channels)
     given: list[Tensor] = []
 
     def keep(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

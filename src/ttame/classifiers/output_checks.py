@@ -44,7 +44,7 @@ def check_outputs(
         )
     if not outputs.reads_logits or not _between_0_and_1(trace.output):
         return ()
-    last = last_operation(network, trace.image_size)
+    last = last_operation(network, trace.image_size, trace.channels)
     if last in _PROBABILITIES_OF:
         kind = _PROBABILITIES_OF[last]
         raise ClassifierError(
@@ -54,7 +54,7 @@ def check_outputs(
             remedy=f"that, or the network without its last {last.lower()}",
         )
     with torch.no_grad(), frozen(network):
-        noise = noise_images(network, trace.image_size, _NOISE_IMAGES)
+        noise = noise_images(network, trace.image_size, _NOISE_IMAGES, trace.channels)
         if not _between_0_and_1(run_network(uncompiled(network), noise)):
             return ()
     return (

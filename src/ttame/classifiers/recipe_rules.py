@@ -17,6 +17,7 @@ from typing import Any
 
 from ttame.classifiers.classifier import ClassifierRecipe
 from ttame.errors import ClassifierError
+from ttame.images.network_channels import MOST_CHANNELS
 
 MOST_CLASSES = 100_000
 """Of a network from a file: room for ImageNet-21k, but not for more memory than there is."""
@@ -92,6 +93,7 @@ def _is_side_or_sides(value: Any) -> bool:
 
 
 _CLASSES = _whole(1, MOST_CLASSES)
+_CHANNELS = _whole(1, MOST_CHANNELS)
 _SHARE = _number(0, 1)
 _FLAG = OptionRule("true or false", lambda value: isinstance(value, bool))
 _SIDES = OptionRule(f"one or two sides from 1 to {LONGEST_SIDE}", _is_side_or_sides)
@@ -102,7 +104,7 @@ _ACTIVATION = _words(
 
 TIMM_OPTIONS: Mapping[str, OptionRule] = {
     "num_classes": _CLASSES,
-    "in_chans": _whole(3, 3),
+    "in_chans": _CHANNELS,
     "img_size": _SIDES,
     "drop_rate": _SHARE,
     "drop_path_rate": _SHARE,
@@ -130,7 +132,7 @@ _TORCHVISION_OPTIONS: Mapping[str, OptionRule] = {
 
 _TRANSFORMERS_OPTIONS: Mapping[str, OptionRule] = {
     "num_labels": _CLASSES,
-    "num_channels": _whole(3, 3),
+    "num_channels": _CHANNELS,
     "image_size": _SIDES,
     "hidden_act": _ACTIVATION,
     "hidden_dropout_prob": _SHARE,

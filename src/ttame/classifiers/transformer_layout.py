@@ -152,9 +152,8 @@ def _read_rows(classifier: Classifier, last_block: str) -> tuple[int, ...]:
     """The tokens of the last block that have a gradient of the logits."""
     block = uncompiled(classifier.network).get_submodule(last_block)
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(
-        1, 3, *classifier.preprocessing.input_size, generator=generator, dtype=torch.float32
-    )
+    shape = classifier.blank_image().shape
+    images = torch.randn(shape, generator=generator, dtype=torch.float32)
 
     def logits_and(
         tokens: list[Tensor], change: Callable[[Tensor], Tensor], rows: int = 1

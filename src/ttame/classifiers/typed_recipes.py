@@ -40,8 +40,16 @@ def _typed_preprocessing(preprocessing: Preprocessing, *, sized: bool) -> list[s
     resize = preprocessing.resize
     written = "x".join(map(str, resize)) if isinstance(resize, tuple) else str(resize)
     size = [] if sized else ["--image-size", "x".join(map(str, preprocessing.input_size))]
+    colours: list[str] = []
+    if preprocessing.channels != "rgb":
+        colours = ["--channels", str(preprocessing.channels)]
+    if preprocessing.band_scale is not None:
+        colours += ["--band-scale", f"{preprocessing.band_scale:g}"]
+    if preprocessing.display_bands is not None:
+        colours += ["--display-bands", ",".join(map(str, preprocessing.display_bands))]
     return [
         *size,
+        *colours,
         *("--mean", ",".join(f"{value:g}" for value in preprocessing.mean)),
         *("--std", ",".join(f"{value:g}" for value in preprocessing.std)),
         *("--interpolation", preprocessing.interpolation, "--resize", written),

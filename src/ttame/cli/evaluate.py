@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import sys
@@ -15,21 +16,27 @@ from ttame.cli.chosen_explainers import QUICK_METHODS, OtherSpelling, methods_op
 from ttame.cli.network_options import (
     DEFAULT_MODEL,
     ClassNames,
-    CropShare,
     Device,
     ImageSize,
-    InterpolationName,
-    Mean,
     NamedClassifier,
     NetworkOption,
     OptionalModelName,
     OutputsKind,
-    Resize,
-    Std,
     Taps,
     Weights,
 )
+from ttame.cli.pixel_options import (
+    BandScale,
+    ChannelsName,
+    CropShare,
+    DisplayBands,
+    InterpolationName,
+    Mean,
+    Resize,
+    Std,
+)
 from ttame.errors import EvaluationError
+from ttame.files.printable_names import printable
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
@@ -135,6 +142,9 @@ def evaluate(
     interpolation: InterpolationName = None,
     resize: Resize = None,
     crop_share: CropShare = None,
+    channels: ChannelsName = None,
+    band_scale: BandScale = None,
+    display_bands: DisplayBands = None,
     device: Device = "auto",
 ) -> None:
     """Find out which method is most faithful on your network and photos.
@@ -285,7 +295,21 @@ def _photos(data: Sequence[str], setup: Reproduction | None) -> PhotoSource:
     from ttame.evaluation.reproductions import listed_photos
 
     photos = open_photos(list(data))
+    _note_scaling(photos)
     return listed_photos(photos, setup.images) if setup else photos
+
+
+def _note_scaling(photos: PhotoSource) -> None:
+    """Say how greys of more than 8 bits are scaled, by the first photo."""
+    from ttame.errors import ImageError
+    from ttame.images.band_photo import BandPhoto
+    from ttame.images.rgb_conversion import scaling_of
+
+    with contextlib.suppress(ImageError):  # It will be skipped, and named then.
+        first = photos.read(0)
+        if not isinstance(first, BandPhoto) and scaling_of(first):
+            text = f"{photos.name(0)}: {scaling_of(first)}"
+            typer.echo(f"ttame: note: {printable(text)}", err=True)
 
 
 def _targets(

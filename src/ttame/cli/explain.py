@@ -11,19 +11,24 @@ import typer
 from ttame.cli.chosen_explainers import OtherSpelling, methods_option
 from ttame.cli.network_options import (
     ClassNames,
-    CropShare,
     Device,
     ImageSize,
-    InterpolationName,
-    Mean,
     NamedClassifier,
     NetworkOption,
     OptionalModelName,
     OutputsKind,
-    Resize,
-    Std,
     Taps,
     Weights,
+)
+from ttame.cli.pixel_options import (
+    BandScale,
+    ChannelsName,
+    CropShare,
+    DisplayBands,
+    InterpolationName,
+    Mean,
+    Resize,
+    Std,
 )
 
 if TYPE_CHECKING:
@@ -132,6 +137,9 @@ def explain(
     interpolation: InterpolationName = None,
     resize: Resize = None,
     crop_share: CropShare = None,
+    channels: ChannelsName = None,
+    band_scale: BandScale = None,
+    display_bands: DisplayBands = None,
     device: Device = "auto",
 ) -> None:
     """Explain photos: pictures, the maps, and a page to look at.

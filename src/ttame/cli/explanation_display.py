@@ -37,6 +37,7 @@ class ExplanationProgress:
 
     def __init__(self, methods: Sequence[str], n_photos: int, *, shown: bool = True) -> None:
         self.said: set[str] = set()
+        self._noted: set[str] = set()
         self._n_photos = n_photos
         self._seconds_a_photo: dict[str, float] = {}
         self._left = dict.fromkeys(methods, n_photos)
@@ -110,6 +111,13 @@ class ExplanationProgress:
         for method in self._left:
             self._left[method] = max(0, self._left[method] - 1)
         self._progress.update(self._task, advance=len(self._left))
+
+    def note(self, text: str) -> None:
+        """Something that the user should know of a photo; said once for all that are alike."""
+        what = text.rpartition(": ")[2]
+        if what not in self._noted:
+            self._noted.add(what)
+            self._say(f"note: {text}")
 
     def _say(self, line: str) -> None:
         """Print a line above the bar, in the first process only."""

@@ -9,19 +9,24 @@ import typer
 from ttame.cli.network_options import (
     MODEL_HELP,
     ClassNames,
-    CropShare,
     Device,
     ImageSize,
-    InterpolationName,
-    Mean,
     NamedClassifier,
     NetworkOption,
     OptionalModelName,
     OutputsKind,
-    Resize,
-    Std,
     Taps,
     Weights,
+)
+from ttame.cli.pixel_options import (
+    BandScale,
+    ChannelsName,
+    CropShare,
+    DisplayBands,
+    InterpolationName,
+    Mean,
+    Resize,
+    Std,
 )
 from ttame.errors import ClassifierError
 
@@ -48,6 +53,9 @@ def inspect(
     interpolation: InterpolationName = None,
     resize: Resize = None,
     crop_share: CropShare = None,
+    channels: ChannelsName = None,
+    band_scale: BandScale = None,
+    display_bands: DisplayBands = None,
     device: Device = "auto",
     layers: Annotated[bool, typer.Option(help="Also list every layer that can be tapped.")] = False,
 ) -> None:

@@ -11,18 +11,23 @@ import typer
 
 from ttame.cli.network_options import (
     ClassNames,
-    CropShare,
     Device,
     ImageSize,
-    InterpolationName,
-    Mean,
     NamedClassifier,
     NetworkOption,
     OutputsKind,
-    Resize,
-    Std,
     Taps,
     Weights,
+)
+from ttame.cli.pixel_options import (
+    BandScale,
+    ChannelsName,
+    CropShare,
+    DisplayBands,
+    InterpolationName,
+    Mean,
+    Resize,
+    Std,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +70,9 @@ def methods(
     interpolation: InterpolationName = None,
     resize: Resize = None,
     crop_share: CropShare = None,
+    channels: ChannelsName = None,
+    band_scale: BandScale = None,
+    display_bands: DisplayBands = None,
     device: Device = "auto",
 ) -> None:
     """List the explanation methods: what they are for, what they cost, who published them.

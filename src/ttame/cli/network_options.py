@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ttame.cli.pixel_options import PIXEL_OPTIONS, typed_changes
 from ttame.errors import ClassifierError, ImageError
 from ttame.files.bounded_reading import UnreadableFileError, read_text
 from ttame.files.json_files import parse_json
@@ -18,16 +18,14 @@ from ttame.files.printable_names import printable
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
-    from ttame.images.preprocessing_changes import PreprocessingChanges
 
 DEFAULT_MODEL = "efficientnet_lite0"
 """The classifier, and the explainer, that ship with ttame."""
 
 _PANEL = "The classifier"
-_PIXELS = "How photos are prepared, if not as the network's own configuration says"
 _DETAILS = (
     *("image_size", "taps", "class_names", "outputs", "network_option"),
-    *("mean", "std", "interpolation", "resize", "crop_share"),
+    *PIXEL_OPTIONS,
 )
 """Options that say more about the classifier than its name, weights and device."""
 _LARGEST_NAMES = 16 * 2**20  # bytes
@@ -93,43 +91,6 @@ NetworkOption = Annotated[
         "trust_remote_code=true lets an hf/ network run Python code of its repository with your "
         "rights; it holds for this command only.",
         rich_help_panel=_PANEL,
-    ),
-]
-Mean = Annotated[
-    str | None,
-    typer.Option(
-        help="Of the pixels in [0, 1]: 0.5, three numbers 0.485,0.456,0.406, or imagenet.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-Std = Annotated[
-    str | None,
-    typer.Option(
-        help="Standard deviation: 0.5, three numbers, or imagenet.", rich_help_panel=_PIXELS
-    ),
-]
-InterpolationName = Annotated[
-    str | None,
-    typer.Option(
-        "--interpolation",
-        help="How photos are resized: nearest, bilinear, bicubic, lanczos.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-Resize = Annotated[
-    str | None,
-    typer.Option(
-        help="256: the shorter side, then a centre crop; 256x320: exactly, then a centre crop; "
-        "squash: to the input size, whatever the photo's shape; pad: the whole photo, the rest "
-        "black.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-CropShare = Annotated[
-    float | None,
-    typer.Option(
-        help="Share of the shorter side that the crop keeps, such as 0.875; instead of --resize.",
-        rich_help_panel=_PIXELS,
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)]
@@ -205,13 +166,20 @@ def load_named_classifier(
     outputs: str | None,
     network_option: Sequence[str] | None,
     device: str,
-    mean: str | None = None,
-    std: str | None = None,
-    interpolation: str | None = None,
-    resize: str | None = None,
-    crop_share: float | None = None,
+    **pixels: Any,
 ) -> Classifier:
     """Load the classifier that the options describe, and say what its user should know of it.
+
+    Args:
+        model: its name.
+        weights: ``"default"``, ``"none"`` or a file.
+        image_size: as typed, like all that follow; ``None`` for what was not.
+        taps: between commas.
+        class_names: a file of them.
+        outputs: their kind.
+        network_option: ``NAME=VALUE`` each.
+        device: resolved or not.
+        pixels: the options of :data:`ttame.cli.pixel_options.PIXEL_OPTIONS`.
 
     Raises:
         TtameError: as :func:`ttame.load_classifier`, and for options that cannot be read.
@@ -222,7 +190,7 @@ def load_named_classifier(
         model,
         weights,
         image_size=parse_size(image_size) if image_size else None,
-        preprocessing=_changes(mean, std, interpolation, resize, crop_share),
+        preprocessing=typed_changes(**pixels),
         taps=[name.strip() for name in taps.split(",")] if taps else None,
         class_names=read_class_names(class_names) if class_names else None,
         outputs=outputs,
@@ -232,59 +200,6 @@ def load_named_classifier(
     for notice in classifier.notices:
         typer.echo(f"ttame: note: {printable(notice)}", err=True)
     return classifier
-
-
-def _changes(
-    mean: str | None,
-    std: str | None,
-    interpolation: str | None,
-    resize: str | None,
-    crop_share: float | None,
-) -> PreprocessingChanges | None:
-    """What was typed of the preprocessing, or ``None``."""
-    from ttame.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-    from ttame.images.preprocessing_changes import PreprocessingChanges
-
-    if (mean, std, interpolation, resize, crop_share) == (None,) * 5:
-        return None
-    if "imagenet" in (mean, std):
-        mean, std = mean or "imagenet", std or "imagenet"
-    return PreprocessingChanges(
-        mean=_parse_three(mean, "--mean", IMAGENET_MEAN),
-        std=_parse_three(std, "--std", IMAGENET_STD),
-        interpolation=cast("Any", interpolation),
-        resize=_parse_resize(resize),
-        crop_share=crop_share,
-    )
-
-
-def _parse_three(
-    text: str | None, option: str, imagenet: tuple[float, float, float]
-) -> tuple[float, float, float] | None:
-    """Read ``0.5``, three numbers between commas, or ``imagenet``."""
-    if text is None or text == "imagenet":
-        return None if text is None else imagenet
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) == 1:
-        values *= 3
-    if len(values) != 3 or not all(math.isfinite(value) for value in values):
-        raise ClassifierError(
-            f"{option} {text!r}", allowed="0.5, three numbers 0.485,0.456,0.406, or imagenet"
-        )
-    red, green, blue = values
-    return red, green, blue
-
-
-def _parse_resize(text: str | None) -> int | tuple[int, int] | Literal["pad", "squash"] | None:
-    if text is None or text in ("pad", "squash"):
-        return cast("Literal['pad', 'squash'] | None", text)
-    sides = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip())
-    if not sides:
-        raise ClassifierError(f"--resize {text!r}", allowed="256, 256x320, squash or pad")
-    return (int(sides[1]), int(sides[2])) if sides[2] else int(sides[1])
 
 
 def parse_size(text: str) -> tuple[int, int]:

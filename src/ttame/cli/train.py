@@ -11,19 +11,24 @@ import typer
 from ttame.cli.network_options import (
     DEFAULT_MODEL,
     ClassNames,
-    CropShare,
     Device,
     ImageSize,
-    InterpolationName,
-    Mean,
     ModelName,
     NamedClassifier,
     NetworkOption,
     OutputsKind,
-    Resize,
-    Std,
     Taps,
     Weights,
+)
+from ttame.cli.pixel_options import (
+    BandScale,
+    ChannelsName,
+    CropShare,
+    DisplayBands,
+    InterpolationName,
+    Mean,
+    Resize,
+    Std,
 )
 from ttame.cli.setting_options import with_setting_options
 from ttame.training.training_settings import DEFAULT_PRESET, PRESETS
@@ -78,6 +83,9 @@ def train(
     interpolation: InterpolationName = None,
     resize: Resize = None,
     crop_share: CropShare = None,
+    channels: ChannelsName = None,
+    band_scale: BandScale = None,
+    display_bands: DisplayBands = None,
     device: Device = "auto",
     **typed_settings: Any,
 ) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image
-
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError
+from ttame.images.band_photo import Picture
 
 
 class ChosenPhotos(PhotoSource):
@@ -22,6 +21,7 @@ class ChosenPhotos(PhotoSource):
 
     Example:
         >>> from ttame.datasets.open_photos import open_photos
+        >>> from PIL import Image
         >>> photos = open_photos([Image.new("RGB", (8, 8 + side)) for side in range(4)])
         >>> ChosenPhotos(photos, [3, 1]).read(0).size
         (8, 11)
@@ -48,7 +48,7 @@ class ChosenPhotos(PhotoSource):
         """As in the source."""
         return self._source.location(self._indices[index])
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         """As in the source."""
         return self._source.read(self._indices[index])
 

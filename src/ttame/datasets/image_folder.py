@@ -6,21 +6,23 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from ttame.datasets.name_list import NameList
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError
 from ttame.files.printable_names import printable
-from ttame.images.photos import PHOTO_SUFFIXES, read_photo
+from ttame.images.band_photo import Picture
+from ttame.images.photos import PHOTO_SUFFIXES
+from ttame.images.picture_files import ARRAY_SUFFIXES, PICTURE_SUFFIXES, read_picture
 
 
 class ImageFolder(PhotoSource):
     """All photos below a folder, sorted by their path in it.
 
     File name endings are compared without case. Hidden files and folders (``.thumbnails``, the
-    ``._photo.jpg`` of macOS) are left out; links are followed. Subfolders are not taken for
-    classes, because their names say nothing about the classifier's class numbers.
+    ``._photo.jpg`` of macOS) are left out; links are followed. Arrays (``.npy``) are taken for
+    pictures of bands if there are no photos; next to photos they are something else. Subfolders
+    are not taken for classes, because their names say nothing about the classifier's class
+    numbers.
 
     Args:
         folder: where to search.
@@ -30,6 +32,7 @@ class ImageFolder(PhotoSource):
 
     Example:
         >>> import tempfile
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     (Path(folder) / "cats").mkdir()
         ...     Image.new("RGB", (8, 8)).save(Path(folder) / "cats" / "tom.png")
@@ -43,7 +46,8 @@ class ImageFolder(PhotoSource):
         if not self.folder.is_dir():
             raise DatasetError(f"{self.folder} is no folder", allowed="a folder of photos")
         try:
-            self._names = NameList(sorted(_photos_below(self.folder)))
+            names = sorted(_photos_below(self.folder))
+            self._names = NameList(names or sorted(_photos_below(self.folder, ARRAY_SUFFIXES)))
         except OSError as problem:
             raise DatasetError(
                 f"cannot list {problem.filename} ({problem.strerror})",
@@ -52,7 +56,7 @@ class ImageFolder(PhotoSource):
         if not len(self._names):
             raise DatasetError(
                 f"folder {self.folder} holds no photos",
-                allowed="files that end in " + ", ".join(sorted(PHOTO_SUFFIXES)),
+                allowed="files that end in " + ", ".join(sorted(PICTURE_SUFFIXES)),
             )
 
     def __len__(self) -> int:
@@ -74,9 +78,9 @@ class ImageFolder(PhotoSource):
         """The path of the file, byte by byte."""
         return str(self.path(index))
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         """See :meth:`PhotoSource.read`."""
-        return read_photo(self.path(index), name=self.name(index))
+        return read_picture(self.path(index), name=self.name(index))
 
     def label(self, index: int) -> int | None:
         """None: a folder names no labels."""
@@ -92,7 +96,12 @@ def holds_photos(folder: Path) -> bool:
     return next(_photos_below(folder), None) is not None
 
 
-def _photos_below(folder: Path, prefix: str = "", ancestors: tuple[str, ...] = ()) -> Iterator[str]:
+def _photos_below(
+    folder: Path,
+    suffixes: frozenset[str] = PHOTO_SUFFIXES,
+    prefix: str = "",
+    ancestors: tuple[str, ...] = (),
+) -> Iterator[str]:
     """Yield the paths of photos relative to the first ``folder``, in no order."""
     real = os.path.realpath(folder)
     if real in ancestors:  # A link to a folder above it would go round for ever.
@@ -103,7 +112,7 @@ def _photos_below(folder: Path, prefix: str = "", ancestors: tuple[str, ...] = (
                 continue
             if entry.is_dir():
                 yield from _photos_below(
-                    Path(entry.path), f"{prefix}{entry.name}/", (*ancestors, real)
+                    Path(entry.path), suffixes, f"{prefix}{entry.name}/", (*ancestors, real)
                 )
-            elif os.path.splitext(entry.name)[1].lower() in PHOTO_SUFFIXES:
+            elif os.path.splitext(entry.name)[1].lower() in suffixes:
                 yield prefix + entry.name

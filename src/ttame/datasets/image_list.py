@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ttame.datasets.name_list import NameList
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError
 from ttame.files.bounded_reading import UnopenedFileError, UnreadableFileError, read_bounded
 from ttame.files.printable_names import printable
-from ttame.images.photos import read_photo
+from ttame.images.band_photo import Picture
+from ttame.images.picture_files import read_picture
 
 _LARGEST_FILE = 2 * 2**30
 _NO_LABEL = -1
@@ -38,6 +38,7 @@ class ImageList(PhotoSource):
 
     Example:
         >>> import tempfile
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("RGB", (8, 8)).save(Path(folder) / "my cat.png")
         ...     _ = (Path(folder) / "list.txt").write_text("my cat.png 281")
@@ -72,9 +73,9 @@ class ImageList(PhotoSource):
         """The path of the file, byte by byte."""
         return str(self.path.parent / self._names[index])
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         """See :meth:`PhotoSource.read`."""
-        return read_photo(self.path.parent / self._names[index], name=self.name(index))
+        return read_picture(self.path.parent / self._names[index], name=self.name(index))
 
     def label(self, index: int) -> int | None:
         """The number behind the path, if the line has one."""

@@ -6,9 +6,8 @@ import bisect
 import itertools
 from collections.abc import Sequence
 
-from PIL import Image
-
 from ttame.datasets.photo_source import PhotoSource
+from ttame.images.band_photo import Picture
 
 
 class JoinedPhotos(PhotoSource):
@@ -18,6 +17,7 @@ class JoinedPhotos(PhotoSource):
 
     Example:
         >>> from ttame.datasets.wrapped_dataset import WrappedDataset
+        >>> from PIL import Image
         >>> grey = WrappedDataset([Image.new("RGB", (8, 8), (128, 128, 128))])
         >>> white = WrappedDataset([Image.new("RGB", (8, 8), (255, 255, 255))])
         >>> joined = JoinedPhotos([grey, white])
@@ -47,7 +47,7 @@ class JoinedPhotos(PhotoSource):
         _, source, inner = self._find(index)
         return source.location(inner)
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         """Read the photo; see :meth:`PhotoSource.read`."""
         _, source, inner = self._find(index)
         return source.read(inner)

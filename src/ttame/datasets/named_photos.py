@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ttame.datasets.joined_photos import JoinedPhotos
 from ttame.datasets.name_list import NameList
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError, ImageError
 from ttame.files.printable_names import printable
-from ttame.images.photos import PHOTO_SUFFIXES, check_photo, read_photo
+from ttame.images.band_photo import Picture
+from ttame.images.picture_files import PICTURE_SUFFIXES, check_picture, read_picture
 
 
 class NamedPhotos(PhotoSource):
@@ -30,6 +29,7 @@ class NamedPhotos(PhotoSource):
 
     Example:
         >>> import tempfile
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("RGB", (8, 6)).save(Path(folder) / "tom.png")
         ...     NamedPhotos([Path(folder) / "tom.png"]).read(0).size
@@ -40,7 +40,7 @@ class NamedPhotos(PhotoSource):
         if not paths:
             raise DatasetError("no photos", allowed="at least one")
         for path in paths:
-            check_photo(Path(path), name=printable(os.fspath(path)))
+            check_picture(Path(path), name=printable(os.fspath(path)))
         self._paths = NameList(os.fspath(path) for path in paths)
 
     def __len__(self) -> int:
@@ -58,14 +58,14 @@ class NamedPhotos(PhotoSource):
         """The path, printable."""
         return printable(self._paths[index])
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         """Read the photo.
 
         Raises:
             DatasetError: it cannot be read: the set is not what was asked for.
         """
         try:
-            return read_photo(Path(self._paths[index]), name=self.name(index))
+            return read_picture(Path(self._paths[index]), name=self.name(index))
         except ImageError as problem:
             raise DatasetError(
                 problem.problem, allowed=problem.allowed, remedy=problem.remedy
@@ -101,4 +101,4 @@ def open_named_photos(data: Any) -> PhotoSource:
 
 def _names_a_photo(place: str | os.PathLike[str]) -> bool:
     path = Path(place)
-    return path.suffix.lower() in PHOTO_SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()

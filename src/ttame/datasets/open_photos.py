@@ -17,7 +17,7 @@ from ttame.datasets.shard_patterns import files_of, is_pattern
 from ttame.datasets.tar_shards import TarShards
 from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.errors import DatasetError, near_matches
-from ttame.images.photos import PHOTO_SUFFIXES
+from ttame.images.picture_files import PICTURE_SUFFIXES
 
 KINDS_OF_DATA = (
     "a folder of photos, a list file of 'path' or 'path label' lines, local .tar shards "
@@ -96,7 +96,7 @@ def _open_folder(folder: Path) -> PhotoSource:
 def _open_file(path: Path) -> PhotoSource:
     if ".tar" in path.suffixes or path.suffix == ".tgz":
         return TarShards([path])
-    if path.suffix.lower() in PHOTO_SUFFIXES:
+    if path.suffix.lower() in PICTURE_SUFFIXES:
         raise DatasetError(
             f"{path} is a single photo, and data are many", remedy=f"its folder, {path.parent}"
         )

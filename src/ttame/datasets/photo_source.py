@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 
-from PIL import Image
+from ttame.images.band_photo import Picture
 
 
 class PhotoSource(abc.ABC):
@@ -16,6 +16,7 @@ class PhotoSource(abc.ABC):
     processes at the same time.
 
     Example:
+        >>> from PIL import Image
         >>> class GreySquares(PhotoSource):
         ...     def __len__(self): return 3
         ...     def key(self, index): return f"grey {index}"
@@ -49,12 +50,12 @@ class PhotoSource(abc.ABC):
         return self.name(index)
 
     @abc.abstractmethod
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         """Read photo ``index``.
 
         Returns:
-            An upright RGB image of 8 bits per channel; see
-            :func:`ttame.images.photos.read_photo`.
+            An upright image of 8 bits per channel, RGB, or RGBA where pixels are transparent; or
+            a picture of bands. See :func:`ttame.images.picture_files.read_picture`.
 
         Raises:
             ImageError: the photo is unreadable; others may be fine.

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError, ImageError
+from ttame.images.band_photo import Picture
 from ttame.images.preprocessing import Preprocessing
 
 Augmentation = Literal["none", "random crop and flip", "random zoom and flip"]
@@ -32,7 +33,7 @@ class PreparedImage:
     """One network input.
 
     Attributes:
-        image: (3, H, W) float32, normalised.
+        image: (C, H, W) float32, normalised.
         index: of the photo that ``image`` shows, in the source.
         skipped: unreadable photos that were met on the way to it.
     """
@@ -47,7 +48,7 @@ class PreparedBatch:
     """A batch of network inputs.
 
     Attributes:
-        images: (B, 3, H, W) float32, normalised.
+        images: (B, C, H, W) float32, normalised.
         indices: (B,) int64, of the photos that ``images`` show, in the source.
         skipped: unreadable photos that were met on the way, each once. Over an epoch the same
             photo may come in several batches: ``dict(batch.skipped)`` merges them by name.
@@ -216,13 +217,15 @@ class PreparedImages(Dataset[PreparedImage]):
             return problem
 
     def _prepare(self, index: int) -> Tensor | None:
-        """(3, H, W) float32, or None if photo ``index`` is unreadable."""
+        """(C, H, W) float32, or None if photo ``index`` is unreadable."""
         try:
-            photo = self.source.read(index)
+            return self._prepared(index, self.source.read(index))
         except ImageError as problem:
             name = self.source.name(index)
             self._unreadable[index] = problem.problem.removeprefix(name).strip()
             return None
+
+    def _prepared(self, index: int, photo: Picture) -> Tensor:
         if self.augmentation == "none":
             return self.preprocessing.prepare(photo)
         if self.augmentation == "random zoom and flip":

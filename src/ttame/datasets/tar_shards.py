@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ttame.datasets.name_list import NameList
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError, ImageError
 from ttame.files.printable_names import printable
+from ttame.images.band_photo import Picture
 from ttame.images.photos import PHOTO_SUFFIXES, read_photo
 
 IMAGE_EXTENSIONS = (*sorted(suffix[1:] for suffix in PHOTO_SUFFIXES - {".png"}), "ppm", "png")
@@ -64,6 +64,7 @@ class TarShards(PhotoSource):
             is no photo in any of them.
 
     Example:
+        >>> from PIL import Image
         >>> import io, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     shard = Path(folder) / "train-0000.tar"
@@ -104,10 +105,12 @@ class TarShards(PhotoSource):
         """Path of the shard and member."""
         return printable(f"{self._shard(index)}/{self._names[index]}")
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         """See :meth:`PhotoSource.read`."""
         offset, size = self._places[index, 1:3].tolist()
-        return read_photo(self._content(index, offset, size), name=self.name(index))
+        return read_photo(
+            self._content(index, offset, size), name=self.name(index), keep_opacity=True
+        )
 
     def label(self, index: int) -> int | None:
         """The number in the sample's ``.cls`` member, if there is one."""

@@ -13,13 +13,16 @@ from torch.utils.data import IterableDataset
 
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import DatasetError, ImageError
-from ttame.images.photos import SMALLEST_SIDE
-from ttame.images.rgb_conversion import to_rgb
+from ttame.images.band_photo import BandPhoto, Picture
+from ttame.images.network_channels import MOST_CHANNELS
+from ttame.images.photos import SMALLEST_SIDE, upright
+from ttame.images.rgb_conversion import reduced_rgb
 from ttame.memory_limit import ran_out_of_memory
 
 _ALLOWED = (
     "a PIL image, a uint8 tensor or array (3, H, W), (1, H, W), (H, W, 3) or (H, W), a float one "
-    "in [0, 1], or such an image first in a tuple or under 'image' in a dict"
+    "in [0, 1], one of integers or floats with another number of bands, or such an image first in "
+    "a tuple or under 'image' in a dict"
 )
 _OVERSHOOT = 1e-3
 """How far antialiased resizing may overshoot [0, 1] before floats count as normalised."""
@@ -40,7 +43,9 @@ class WrappedDataset(PhotoSource):
     is a PIL image of any mode; a uint8 tensor or numpy array of shape (3, H, W), (1, H, W),
     (H, W, 3), (H, W, 1) or (H, W); or a floating one of these shapes in [0, 1]. Where the shape
     fits both, a tensor is taken for channels first and an array for channels last. Images must
-    not be normalised: the classifier's own preprocessing does that.
+    not be normalised: the classifier's own preprocessing does that. With another number of
+    channels, or larger integers, it is a :class:`ttame.BandPhoto`: (N, H, W) of a tensor; of an
+    array also (H, W, N), whichever N is smaller.
 
     Args:
         dataset: has ``__len__`` and ``__getitem__``.
@@ -91,11 +96,11 @@ class WrappedDataset(PhotoSource):
         """The number of the item and the class of the dataset."""
         return f"item {index} of {type(self.dataset).__name__}"
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int) -> Picture:
         """See :meth:`PhotoSource.read`."""
         name = self.name(index)
         try:
-            photo = _rgb(_image_of(self.dataset[index]), name)
+            photo = _picture(_image_of(self.dataset[index]), name)
         # What datasets raise that open a damaged or missing file; other errors are bugs in the
         # dataset, which skipping would hide.
         except (OSError, SyntaxError) as problem:
@@ -131,35 +136,44 @@ def _image_of(item: object) -> object:
     return item
 
 
-def _rgb(image: object, name: str) -> Image.Image:
-    """Turn what a dataset gives into an RGB image of 8 bits a channel."""
+def _picture(image: object, name: str) -> Picture:
+    """Turn what a dataset gives into an upright image of 8 bits a channel, or one of bands."""
+    if isinstance(image, BandPhoto):
+        return image
     if isinstance(image, Image.Image):
-        return to_rgb(image)
+        return reduced_rgb(upright(image), 1, keep_opacity=True)
     if isinstance(image, torch.Tensor):
         pixels = image.detach().cpu()
         if pixels.is_floating_point():
             pixels = pixels.float()  # numpy has no bfloat16
-        return _rgb_of_array(pixels.numpy(), name, channels_first=True, came=_in_words(image))
+        return _of_array(pixels.numpy(), name, channels_first=True, came=_in_words(image))
     if isinstance(image, np.ndarray):
-        return _rgb_of_array(image, name, channels_first=False, came=_in_words(image))
+        return _of_array(image, name, channels_first=False, came=_in_words(image))
     came = f"a dict with the keys {list(image)}" if isinstance(image, Mapping) else _in_words(image)
     raise DatasetError(f"{name} is {came}", allowed=_ALLOWED)
 
 
-def _rgb_of_array(pixels: np.ndarray, name: str, *, channels_first: bool, came: str) -> Image.Image:
-    """Turn an array in one of the allowed layouts into an RGB image."""
+def _of_array(pixels: np.ndarray, name: str, *, channels_first: bool, came: str) -> Picture:
+    """Turn an array in one of the allowed layouts into an RGB image, or one of bands."""
     layouts = [(0, 1, 2), (1, 2, 0)] if not channels_first else [(1, 2, 0), (0, 1, 2)]
     if pixels.ndim == 2:
         pixels = pixels[..., None]
         layouts = [(0, 1, 2)]
     fitting = [axes for axes in layouts if pixels.ndim == 3 and pixels.shape[axes[2]] in (1, 3)]
-    if not fitting or not pixels.size:
+    numeric = np.issubdtype(pixels.dtype, np.number) and not np.iscomplexobj(pixels)
+    if pixels.ndim != 3 or not pixels.size or not numeric:
         raise DatasetError(f"{name} is {came}", allowed=_ALLOWED)
+    is_float = np.issubdtype(pixels.dtype, np.floating)
+    if not fitting or not (is_float or pixels.dtype == np.uint8):
+        first = layouts[0] == (1, 2, 0) or bool(fitting and fitting[0] == (1, 2, 0))
+        last = not first and pixels.shape[2] <= pixels.shape[0]
+        bands = pixels.transpose(2, 0, 1) if last else pixels
+        if len(bands) > MOST_CHANNELS:
+            raise DatasetError(f"{name} is {came}", allowed=_ALLOWED)
+        return BandPhoto(np.ascontiguousarray(bands))
     pixels = pixels.transpose(fitting[0])
-    if np.issubdtype(pixels.dtype, np.floating):
+    if is_float:
         pixels = _bytes_of_floats(pixels, name)
-    elif pixels.dtype != np.uint8:
-        raise DatasetError(f"{name} is {came}", allowed=_ALLOWED)
     height, width, _ = pixels.shape
     return Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3))))
 

@@ -21,7 +21,7 @@ from ttame.drawing.heatmap_overlay import (
     overlay_heatmap,
 )
 from ttame.errors import ImageError
-from ttame.images.preprocessing import PhotoRegion
+from ttame.images.photo_crop import PhotoRegion
 from ttame.images.saliency_maps import has_evidence
 
 LARGEST_TILE = 640

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ttame.drawing.colour_scales import DEFAULT_SCALE, N_COLOURS, colour_indices, colour_scale
 from ttame.errors import ImageError
-from ttame.images.preprocessing import PhotoRegion
+from ttame.images.map_sampling import sampled
+from ttame.images.photo_crop import PhotoRegion
 from ttame.images.saliency_maps import has_evidence
 
 DEFAULT_OPACITY = 0.8
@@ -78,7 +79,7 @@ def overlay_heatmap(
     if not bool(has_evidence(values)) or box[0] >= box[2] or box[1] >= box[3]:
         return picture
     for strip in _strips(box):
-        indices = colour_indices(_sampled(values, region, strip))
+        indices = colour_indices(sampled(values.numpy(), region, strip))
         heat = Image.fromarray(colours[indices])
         # The mask ends with the region inside an edge pixel that the region covers only in part.
         mask = ImageChops.multiply(Image.fromarray(opacities[indices]), _coverage(region, strip))
@@ -195,34 +196,6 @@ def _pixel_box(photo_size: tuple[int, int], region: PhotoRegion) -> tuple[int, i
         min(width, math.ceil(region.right)),
         min(height, math.ceil(region.bottom)),
     )
-
-
-def _sampled(
-    values: Tensor, region: PhotoRegion, box: tuple[int, int, int, int]
-) -> NDArray[np.float32]:
-    """(H, W) the map at the centre of every pixel of ``box``, bilinearly."""
-    left, top, right, bottom = box
-    rows = _interpolated(values.numpy(), top, bottom, region.top, region.bottom)
-    return _interpolated(rows.T, left, right, region.left, region.right).T
-
-
-def _interpolated(
-    cells: NDArray[np.float32], first: int, last: int, start: float, end: float
-) -> NDArray[np.float32]:
-    """(last − first, n) the rows ``cells`` (k, n), read at the centres of pixels.
-
-    The k cells lie evenly between ``start`` and ``end``. Beyond the centres of the outer cells
-    their value is repeated, as ``align_corners=False`` does.
-    """
-    furthest = len(cells) - 1
-    centres = np.arange(first, last) + 0.5
-    position = ((centres - start) / (end - start) * len(cells) - 0.5).clip(0, furthest)
-    below = np.floor(position).astype(np.intp)
-    fraction = (position - below).astype(np.float32)[:, None]
-    # Differences instead of two weights: a constant stays exactly what it is.
-    lower = cells[below]
-    read: NDArray[np.float32] = lower + fraction * (cells[np.minimum(below + 1, furthest)] - lower)
-    return read
 
 
 def _coverage(region: PhotoRegion, box: tuple[int, int, int, int]) -> Image.Image:

@@ -299,7 +299,7 @@ class ReadImages:
 
     Attributes:
         numbers: of the photos that could be read.
-        images: (B, 3, H, W) those, prepared, on the classifier's device; B may be 0.
+        images: (B, C, H, W) those, prepared, on the classifier's device; B may be 0.
         photos: those as they were read, if targets are asked for; photos are large.
         skipped: name and reason of the others.
     """
@@ -320,18 +320,15 @@ def readable_images(measuring: Measuring, numbers: Sequence[int]) -> ReadImages:
     for number in numbers:
         try:
             photo = measuring.photos.read(number)
+            image = preprocessing.prepare(photo)
         except ImageError as problem:
             skipped.append((measuring.photos.name(number), problem.problem))
             continue
         found.append(number)
-        images.append(preprocessing.prepare(photo))
+        images.append(image)
         if measuring.targets is not None:
-            photos.append(photo)
-    together = (
-        torch.stack(images)
-        if images
-        else torch.zeros(0, 3, *preprocessing.input_size, dtype=torch.float32)
-    )
+            photos.append(preprocessing.drawn(photo))
+    together = torch.stack(images) if images else measuring.classifier.blank_image()[:0].float()
     together = together.to(measuring.classifier.device)
     return ReadImages(tuple(found), together, tuple(photos), tuple(skipped))
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.photo_source import PhotoSource
@@ -15,6 +14,7 @@ from ttame.evaluation.evaluation_run import kept_maps
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.summary import MeasuredMethod
 from ttame.files.printable_names import printable
+from ttame.images.band_photo import Picture
 from ttame.results.evaluation import ColumnFacts, Evaluation
 from ttame.results.gallery_photo import GalleryPhoto
 
@@ -125,8 +125,9 @@ def _entry(
     )
 
 
-def _as_seen(classifier: Classifier, photo: Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8: resized and cropped as for the network."""
-    pixels = classifier.preprocessing.denormalise(classifier.preprocessing.prepare(photo)[None])
-    seen: np.ndarray = (pixels[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+def _as_seen(classifier: Classifier, photo: Picture) -> np.ndarray:
+    """(H, W, 3) uint8: resized and cropped as for the network, in colours for people."""
+    preprocessing = classifier.preprocessing
+    pixels = preprocessing.for_channels("rgb").pixels(preprocessing.drawn(photo))
+    seen: np.ndarray = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return seen

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from PIL import Image
@@ -19,6 +19,7 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import ExplainerError, ImageError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET
+from ttame.images.rgb_conversion import scaling_of
 from ttame.processes import Share
 from ttame.results.explanation import Explanation
 
@@ -44,6 +45,9 @@ class Listener(Protocol):
     def skip(self, name: str, reason: str) -> None:
         """A photo could not be read, so that no method will explain it."""
 
+    def note(self, text: str) -> None:
+        """Something that the user should know of a photo."""
+
 
 class Silence:
     """A listener that says nothing."""
@@ -61,6 +65,9 @@ class Silence:
         """Nothing."""
 
     def skip(self, name: str, reason: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""
 
 
@@ -199,50 +206,61 @@ def explain_batches(
         with writer.batch(batch) as results:
             for opened in _opened(explaining, batch, results, listener):
                 explanations = _explained(explaining, opened, listener)
-                for index, (number, photo) in enumerate(opened):
-                    results.add(number, photo, explanations, index)
+                for index, photo in enumerate(opened):
+                    results.add(photo.number, photo.drawn, explanations, index)
+
+
+class _OpenPhoto(NamedTuple):
+    """A photo that waits to be drawn on; ``image`` (C, H, W) is what the network takes."""
+
+    number: int
+    drawn: Image.Image
+    image: Tensor
 
 
 def _opened(
     explaining: Explaining, batch: int, results: BatchWriter, listener: Listener
-) -> Iterator[list[tuple[int, Image.Image]]]:
+) -> Iterator[list[_OpenPhoto]]:
     """The readable photos of a batch with their numbers; the others are skipped.
 
     Photos stay open until they are drawn, so fewer of them come at a time if they are large.
     """
-    opened: list[tuple[int, Image.Image]] = []
+    preprocessing = explaining.classifier.preprocessing
+    opened: list[_OpenPhoto] = []
     pixels = 0
     for number in explaining.numbers(batch):
         try:
             photo = explaining.photos.read(number)
+            ready = _OpenPhoto(number, preprocessing.drawn(photo), preprocessing.prepare(photo))
         except ImageError as problem:
             results.skip(number, str(problem))
             listener.skip(explaining.photos.name(number), str(problem))
             continue
+        if scaling_of(ready.drawn):
+            listener.note(f"{explaining.photos.name(number)}: {scaling_of(ready.drawn)}")
         coming = photo.width * photo.height
         if opened and pixels + coming > MOST_OPEN_PIXELS:
             yield opened
             opened, pixels = [], 0
-        opened.append((number, photo))
+        opened.append(ready)
         pixels += coming
-        del photo
+        del photo, ready
     if opened:
         yield opened
 
 
 def _explained(
-    explaining: Explaining, opened: Sequence[tuple[int, Image.Image]], listener: Listener
+    explaining: Explaining, opened: Sequence[_OpenPhoto], listener: Listener
 ) -> list[Explanation]:
     """Explain the same classes of the same photos by every method."""
-    prepare = explaining.classifier.preprocessing.prepare
-    images = torch.stack([prepare(photo) for _, photo in opened])
+    images = torch.stack([photo.image for photo in opened])
     wanted: ClassSelection = explaining.classes
     if isinstance(wanted, Tensor):
         wanted = wanted.expand(len(images), -1)
     rather_than = explaining.rather_than
     explanations: list[Explanation] = []
     for label, explainer in explaining.explainers.items():
-        listener.begin(label, opened[0][0] + 1, len(images))
+        listener.begin(label, opened[0].number + 1, len(images))
         target = Target.of(wanted) if rather_than is None else Target.contrast(wanted, rather_than)
         found = explainer(
             images,

@@ -126,7 +126,7 @@ def _shares(network: nn.Module, trace: NetworkTrace, name: TapName, of: str) -> 
     layer, norm = parts
     output = describe_layer(network, trace, records[layer])
     with torch.no_grad(), frozen(network):
-        images = noise_images(network, trace.image_size)
+        images = noise_images(network, trace.image_size, 1, trace.channels)
         found = normalised_averages(network, trace, [output] if output else [], images)
     for tap in found:
         if tap.norm == norm:

@@ -69,7 +69,7 @@ def tap_influence(
         >>> tap_influence(network, trace, [describe_layer(network, trace, trace.by_name()["1"])])
         TapInfluence(idle=(), passed=False)
     """
-    two = noise_images(network, trace.image_size, 2)
+    two = noise_images(network, trace.image_size, 2, trace.channels)
     if two.is_meta:
         return TapInfluence()
     count = len(taps)

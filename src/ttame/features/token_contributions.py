@@ -111,7 +111,7 @@ def contributions_tap(
     tap, reading = TokenContributions.like(tokens), TapReading(network, trace)
     found = tap.watched(reading, _CheckedPassage)
     with torch.no_grad(), frozen(network), reading.watching():
-        run_network(network, noise_images(network, trace.image_size))
+        run_network(network, noise_images(network, trace.image_size, 1, trace.channels))
     return tap if _is_whole(found, len(blocks.blocks)) else None
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.errors import ClassifierError
+from ttame.images.network_channels import photo_channels, statistics_for
 
 Fields = dict[str, Any]
 
@@ -39,12 +40,14 @@ def torchvision_fields(transform: Any) -> Fields:
         kind = type(step).__name__
         if kind in ("Resize", "CenterCrop") and "normalised" not in fields:
             _add_size(fields, step, kind)
+        elif kind == "Grayscale" and step.num_output_channels == 1 and "normalised" not in fields:
+            fields |= {"mean": (0.0,), "std": (1.0,)}
         elif kind == "Normalize":
             fields |= {"mean": tuple(step.mean), "std": tuple(step.std), "normalised": True}
         elif kind not in _PLAIN:
             raise ClassifierError(
                 f"a transform with {kind}",
-                allowed="Resize, CenterCrop, a conversion to a tensor, Normalize",
+                allowed="Resize, CenterCrop, Grayscale, a conversion to a tensor, Normalize",
                 remedy=f"the transform of the evaluation, or {_OWN}",
             )
     fields.pop("normalised", None)
@@ -110,15 +113,21 @@ def timm_fields(config: Mapping[str, Any]) -> Fields:
             f"a data configuration without {', '.join(missing)}",
             allowed="what timm.data.resolve_model_data_config(network) returns",
         )
-    height, width = config["input_size"][-2:]
+    *channels, height, width = config["input_size"]
+    number = channels[0] if channels else len(config["mean"])
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    if len(mean) == len(std) == 3 != number:
+        # Of a network for other channels timm still gives the three colours of its family.
+        channels_now = photo_channels(number)
+        mean, std = statistics_for(channels_now, mean, 0), statistics_for(channels_now, std, 1)
     scaled = (math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"]))
     keeps_aspect = config.get("crop_mode") != "squash" and height == width
     interpolation = config["interpolation"]
     return {
         "input_size": (height, width),
         "resize": scaled[0] if keeps_aspect else scaled,
-        "mean": tuple(config["mean"]),
-        "std": tuple(config["std"]),
+        "mean": mean,
+        "std": std,
         "interpolation": "bilinear" if interpolation == "random" else interpolation,
     }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ttame.errors import ImageError
-from ttame.images.rgb_conversion import reduced_rgb, to_rgb
+from ttame.images.rgb_conversion import reduced_rgb
 from ttame.memory_limit import ran_out_of_memory
 from ttame.signal_handlers import raised_by_signal_handler
 
@@ -60,20 +60,28 @@ _TURNS = {
 }
 """What makes a photo upright, by its EXIF orientation; 1 is upright already."""
 
-_TURNS_TO_THE_SIDE = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+_SAYS_ORIENTATION = ("exif", "xmp", "XML:com.adobe.xmp")
+"""Where Pillow keeps an orientation, which upright pictures must not carry along."""
+
+TURNS_TO_THE_SIDE = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 """Those that swap width and height."""
 
 
-def read_photo(source: Path | str | bytes, *, name: str | None = None) -> Image.Image:
+def read_photo(
+    source: Path | str | bytes, *, name: str | None = None, keep_opacity: bool = False
+) -> Image.Image:
     """Open a photo as upright RGB, whatever its mode.
 
     Palette, greyscale, CMYK and 16-bit pictures are converted; transparency is laid on white;
     the EXIF rotation is applied; of an animation the first frame is taken. A photo of more than
     26 megapixels is read at a half, a third, ... of its size (:func:`full_size` tells its own).
+    Greys of more than 8 bits are scaled as the file says
+    (:func:`ttame.images.rgb_conversion.scaling_of` tells how).
 
     Args:
         source: a path, or the bytes of an image file.
         name: how errors call the image; the path if not given.
+        keep_opacity: whether a photo with transparent pixels comes as RGBA.
 
     Returns:
         An RGB image of 8 bits a channel.
@@ -83,7 +91,8 @@ def read_photo(source: Path | str | bytes, *, name: str | None = None) -> Image.
             megapixels, or more than 1.4 GB to decode it.
         MemoryError: not even a photo of at most 26 megapixels fits into memory.
     """
-    return _read(source, name or (str(source) if not isinstance(source, bytes) else "image"))
+    name = name or (str(source) if not isinstance(source, bytes) else "image")
+    return _read(source, name, keep_opacity=keep_opacity)
 
 
 def check_photo(path: Path | str, *, name: str | None = None) -> None:
@@ -100,6 +109,19 @@ def check_photo(path: Path | str, *, name: str | None = None) -> None:
     _read(path, name or str(path), large_ones=False)
 
 
+def upright(photo: Image.Image) -> Image.Image:
+    """An open picture as it is looked at: turned as its EXIF block says.
+
+    Example:
+        >>> photo = Image.new("RGB", (4, 3))
+        >>> photo.getexif()[ExifTags.Base.Orientation] = 6
+        >>> upright(photo).size
+        (3, 4)
+    """
+    turn = turn_of(photo)
+    return photo if turn is None else _turned(_without_orientation(photo.copy()), turn)
+
+
 def full_size(photo: Image.Image) -> tuple[int, int]:
     """(width, height) of a photo's file, upright, where :func:`read_photo` may have reduced it.
 
@@ -111,10 +133,13 @@ def full_size(photo: Image.Image) -> tuple[int, int]:
     return size
 
 
-_Turn = Image.Transpose | None
+Turn = Image.Transpose | None
+"""What makes a photo upright."""
 
 
-def _read(source: Path | str | bytes, name: str, *, large_ones: bool = True) -> Image.Image:
+def _read(
+    source: Path | str | bytes, name: str, *, large_ones: bool = True, keep_opacity: bool = False
+) -> Image.Image:
     """Read a photo; unless ``large_ones``, a blank comes for those that would take seconds."""
     if not isinstance(source, bytes) and not Path(source).is_file():
         what = "is a folder" if Path(source).is_dir() else "does not exist"
@@ -124,7 +149,10 @@ def _read(source: Path | str | bytes, name: str, *, large_ones: bool = True) -> 
         with warnings.catch_warnings():
             # A damaged EXIF block or a huge picture is no reason to refuse a readable photo.
             warnings.simplefilter("ignore")
-            return _turned(*_decoded(source, name, size.append, large_ones=large_ones))
+            decoded = _decoded(
+                source, name, size.append, large_ones=large_ones, keep_opacity=keep_opacity
+            )
+            return _turned(*decoded)
     except ImageError:
         raise
     except Image.DecompressionBombError as problem:
@@ -155,8 +183,9 @@ def _decoded(
     note_size: Callable[[tuple[int, int]], None],
     *,
     large_ones: bool,
-) -> tuple[Image.Image, _Turn]:
-    """RGB as it is stored, reduced if it is large, and what makes it upright."""
+    keep_opacity: bool,
+) -> tuple[Image.Image, Turn]:
+    """The pixels as they are stored, reduced if it is large, and what makes it upright."""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     with Image.open(file, formats=_formats()) as opened:
         full = opened.size
@@ -170,18 +199,25 @@ def _decoded(
             opened.draft(None, (full[0] // factor, full[1] // factor))
             factor = _reduction(opened.size)
         opened.load()
-        turn = _turn(opened)
-        photo = to_rgb(opened) if factor == 1 else reduced_rgb(opened, factor)
+        turn = turn_of(opened)
+        photo = reduced_rgb(opened, factor, keep_opacity=keep_opacity)
+    _without_orientation(photo)
     if photo.size != full:
         photo.info[_FULL_SIZE] = full
     return photo, turn
 
 
-def _turned(photo: Image.Image, turn: _Turn) -> Image.Image:
+def _without_orientation(photo: Image.Image) -> Image.Image:
+    for place in _SAYS_ORIENTATION:
+        photo.info.pop(place, None)
+    return photo
+
+
+def _turned(photo: Image.Image, turn: Turn) -> Image.Image:
     if turn is None:
         return photo
     upright = photo.transpose(turn)
-    if _FULL_SIZE in photo.info and turn in _TURNS_TO_THE_SIDE:
+    if _FULL_SIZE in photo.info and turn in TURNS_TO_THE_SIDE:
         upright.info[_FULL_SIZE] = photo.info[_FULL_SIZE][::-1]
     return upright
 
@@ -264,12 +300,13 @@ def _largest_strip(opened: Image.Image) -> float:
     return min(1.0, tags.get(278, opened.height) / opened.height)
 
 
-def _turn(image: Image.Image) -> _Turn:
+def turn_of(image: Image.Image) -> Turn:
     """What makes a photo upright by its EXIF block; a damaged one counts as none.
 
     ``ImageOps.exif_transpose`` would also write the EXIF block anew, which fails on damaged ones.
     """
     try:
+        image.load()  # TIFF files turn themselves while they are loaded.
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as problem:
         if ran_out_of_memory(problem) or raised_by_signal_handler(problem):

@@ -13,17 +13,24 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.errors import ClassifierError
-from ttame.images.crops_of_resized import crop_of_resized
+from ttame.images.band_photo import Picture
 from ttame.images.library_transforms import processor_fields, timm_fields, torchvision_fields
+from ttame.images.network_channels import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Channels,
+    channels_in_words,
+    drawn,
+    number_of_channels,
+    parse_channels,
+    planes_for,
+    refuse_bands,
+    settled_channels,
+    statistics_for,
+)
+from ttame.images.photo_crop import PhotoCrop, PhotoRegion
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-LARGEST_RESIZED = 2**25
-"""Pixels. Of photos that would be larger after resizing only the part that is cropped is resized:
-with a shorter side of 256, those that are 512 times as long as high."""
 
 _PIL_FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -33,18 +40,12 @@ _PIL_FILTERS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class PhotoRegion:
-    """The rectangle of a photo that a network saw, in pixels of the photo as it was opened.
-
-    ``left``/``top`` are inclusive, ``right``/``bottom`` exclusive; fractions of a pixel are kept.
-    Values outside the photo mean that the network saw black padding there.
-    """
-
-    left: float
-    top: float
-    right: float
-    bottom: float
+_COLOUR_FIELDS: Mapping[str, Any] = {
+    "channels": "rgb",
+    "band_scale": None,
+    "display_bands": None,
+}
+"""Fields that files of networks for red, green and blue need not have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,45 +59,91 @@ class Preprocessing:
         resize: an int resizes the shorter side to that many pixels and keeps the aspect ratio;
             a pair resizes to exactly (H, W); ``"pad"`` makes the whole photo fit into
             ``input_size``, and what is left over black.
-        mean: per channel (red, green, blue), of pixels in [0, 1].
-        std: per channel, positive.
+        mean: per channel, of pixels in [0, 1]. If not given, ImageNet's for red, green and blue,
+            the mean of these three for grey; 0 for opacity and for bands.
+        std: per channel, positive. If not given, as ``mean``, but 1 for opacity and for bands.
         interpolation: how the photo is resized (antialiased, by Pillow).
+        channels: what the C channels of the input are: ``"rgb"``; ``"grey"``, which photos are
+            turned into; ``"rgba"``, with opacity as the fourth; or a number of bands, which come
+            as arrays from ``.npy`` or TIFF files. If not given, what ``mean`` has numbers for.
+        band_scale: what the numbers of arrays are divided by, e.g. 10000; if not given, the
+            largest number of their integer type, and 1 for floats.
+        display_bands: numbers of the bands, from 0, that are drawn as red, green and blue, or of
+            one drawn as grey; the mean of all bands as grey if not given.
 
     Raises:
-        ClassifierError: a size below 1 or a standard deviation that is not positive.
+        ClassifierError: a size below 1, a standard deviation that is not positive, or numbers
+            that do not fit the channels.
 
     Example:
         >>> preprocessing = Preprocessing.imagenet(224)
         >>> preprocessing.prepare(Image.new("RGB", (640, 480))).shape
         torch.Size([3, 224, 224])
+        >>> Preprocessing((28, 28), 28, channels="grey").mean
+        (0.449,)
     """
 
     input_size: tuple[int, int]
     resize: int | tuple[int, int] | Literal["pad"]
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     interpolation: Interpolation = "bilinear"
+    channels: Channels = None  # type: ignore[assignment]  # filled in below
+    band_scale: float | None = None
+    display_bands: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         # Lists and arrays, as other libraries hold them, would not be hashable.
-        for name in ("input_size", "mean", "std"):
-            object.__setattr__(self, name, self._as_tuple(name))
-        if not isinstance(self.resize, int) and self.resize != "pad":
-            object.__setattr__(self, "resize", self._as_tuple("resize"))
+        for name in ("input_size", "mean", "std", "resize", "display_bands"):
+            if name not in ("resize", "display_bands") or not isinstance(
+                getattr(self, name), int | str | None
+            ):
+                object.__setattr__(self, name, self._as_tuple(name))
         if min(self.input_size + self.resized_sides()) < 1:
             raise ClassifierError(
                 f"preprocessing with input size {self.input_size} and resize {self.resize}",
                 allowed="sizes of at least 1 pixel",
             )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ClassifierError(
-                f"preprocessing with mean {self.mean} and std {self.std}",
-                allowed="three means and three positive standard deviations",
-            )
+        settled = settled_channels(self.channels, self.mean, self.std)
+        for name, value in zip(("channels", "mean", "std"), settled, strict=True):
+            object.__setattr__(self, name, value)
+        refuse_bands(settled[0], self.band_scale, self.display_bands)
         if self.interpolation not in _PIL_FILTERS:
             raise ClassifierError(
                 f"interpolation {self.interpolation!r}", allowed=", ".join(_PIL_FILTERS)
             )
+
+    @property
+    def number_of_channels(self) -> int:
+        """C, of the network's input."""
+        return number_of_channels(self.channels)
+
+    @property
+    def crop(self) -> PhotoCrop:
+        """Which part of a photo the network sees."""
+        return PhotoCrop(self.input_size, self.resize)
+
+    def for_channels(self, channels: Channels | str) -> Preprocessing:
+        """The same preprocessing for other channels.
+
+        Grey gets the mean of the numbers of red, green and blue; opacity, and bands, the mean 0
+        and the standard deviation 1.
+
+        Example:
+            >>> Preprocessing.imagenet(28).for_channels("grey").std
+            (0.226,)
+        """
+        wanted = parse_channels(channels)
+        if wanted == self.channels:
+            return self
+        mean, std = (self.mean, self.std) if self.channels == "rgb" else ((), ())
+        return dataclasses.replace(
+            self,
+            channels=wanted,
+            mean=statistics_for(wanted, mean or IMAGENET_MEAN, 0.0),
+            std=statistics_for(wanted, std or IMAGENET_STD, 1.0),
+            display_bands=None,
+        )
 
     def resized_sides(self) -> tuple[int, ...]:
         """The sides in pixels that ``resize`` names: one, two, or none with ``"pad"``."""
@@ -106,7 +153,7 @@ class Preprocessing:
 
     def _as_tuple(self, name: str) -> tuple[Any, ...]:
         value = getattr(self, name)
-        number = int if name in ("input_size", "resize") else float
+        number = float if name in ("mean", "std") else int
         try:
             values = tuple(number(part) for part in value)
         except (TypeError, ValueError) as problem:
@@ -203,36 +250,54 @@ class Preprocessing:
         return cls(**fields)
 
     def prepare(
-        self, photo: Image.Image, *, crop_at: tuple[float, float] = (0.5, 0.5), flip: bool = False
+        self, photo: Picture, *, crop_at: tuple[float, float] = (0.5, 0.5), flip: bool = False
     ) -> Tensor:
         """Turn a photo into one network input.
 
         Args:
-            photo: an RGB photo of any size.
+            photo: an upright photo of any mode and size, or a picture of bands.
             crop_at: (vertical, horizontal) position of the crop in [0, 1]; (0.5, 0.5) is the
                 centre. Training draws it at random.
             flip: mirror left and right.
 
         Returns:
-            (3, H, W) float32, normalised.
+            (C, H, W) float32, normalised.
+
+        Raises:
+            ImageError: a picture of other bands than the network's.
         """
         return self.normalise(self.pixels(photo, crop_at=crop_at, flip=flip))
 
     def pixels(
-        self, photo: Image.Image, *, crop_at: tuple[float, float] = (0.5, 0.5), flip: bool = False
+        self, photo: Picture, *, crop_at: tuple[float, float] = (0.5, 0.5), flip: bool = False
     ) -> Tensor:
         """Resize and crop a photo without normalising it.
 
         Returns:
-            (3, H, W) float32 in [0, 1].
+            (C, H, W) float32, of photos in [0, 1].
+
+        Raises:
+            ImageError: as :meth:`prepare`.
         """
-        # convert would copy a photo that is RGB already.
-        rgb = photo if photo.mode == "RGB" else photo.convert("RGB")
-        cropped = self._resized_and_cropped(rgb, _PIL_FILTERS[self.interpolation], crop_at)
+        planes = planes_for(photo, self.channels, self.band_scale)
+        cut = [self.crop.cut(plane, _PIL_FILTERS[self.interpolation], crop_at) for plane in planes]
         if flip:
-            cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        pixels = torch.from_numpy(np.array(cropped, dtype=np.uint8))
+            cut = [plane.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for plane in cut]
+        if planes[0].mode == "F":
+            return torch.from_numpy(np.stack([np.array(plane) for plane in cut]))
+        pixels = torch.from_numpy(np.array(cut[0], dtype=np.uint8))
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         return pixels.permute(2, 0, 1).float() / 255
+
+    def drawn(self, photo: Picture) -> Image.Image:
+        """A photo as RGB for people, in its own size and frame.
+
+        Photos come as they are, with transparency laid on white; of bands, the display bands.
+
+        Raises:
+            ImageError: a display band that the picture does not have.
+        """
+        return drawn(photo, self.channels, self.display_bands)
 
     def crop_mask(self, mask: np.ndarray) -> Tensor:
         """Resize and centre-crop what is marked in a photo, as :meth:`prepare` does the photo.
@@ -250,7 +315,7 @@ class Preprocessing:
             tensor([False, False,  True,  True])
         """
         picture = Image.fromarray(mask.astype(np.uint8))
-        cropped = self._resized_and_cropped(picture, Image.Resampling.NEAREST, (0.5, 0.5))
+        cropped = self.crop.cut(picture, Image.Resampling.NEAREST)
         return torch.from_numpy(np.array(cropped, dtype=bool))
 
     def region(self, photo_size: tuple[int, int]) -> PhotoRegion:
@@ -263,23 +328,13 @@ class Preprocessing:
             >>> Preprocessing.imagenet(224).region((256, 512))
             PhotoRegion(left=16.0, top=144.0, right=240.0, bottom=368.0)
         """
-        width, height = photo_size
-        resized_width, resized_height = self._resized_size(photo_size)
-        left, top = self._crop_corner(photo_size, (0.5, 0.5))
-        across, down = width / resized_width, height / resized_height
-        crop_height, crop_width = self.input_size
-        return PhotoRegion(
-            left=left * across,
-            top=top * down,
-            right=(left + crop_width) * across,
-            bottom=(top + crop_height) * down,
-        )
+        return self.crop.region(photo_size)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """``(pixels − mean) / std`` per channel.
 
         Args:
-            pixels: (..., 3, H, W) float in [0, 1].
+            pixels: (..., C, H, W) float in [0, 1].
         """
         mean, std = self._statistics(pixels)
         return (pixels - mean) / std
@@ -288,19 +343,21 @@ class Preprocessing:
         """``images · std + mean`` per channel, the inverse of :meth:`normalise`.
 
         Args:
-            images: (..., 3, H, W) float, normalised.
+            images: (..., C, H, W) float, normalised.
         """
         mean, std = self._statistics(images)
         return images * std + mean
 
     def black(self, like: Tensor) -> Tensor:
-        """What a black pixel becomes: ``−mean / std``, (3, 1, 1), dtype and device of ``like``."""
+        """What a black pixel becomes: ``−mean / std``, (C, 1, 1), dtype and device of ``like``."""
         mean, std = self._statistics(like)
         return -mean / std
 
     def as_json(self) -> dict[str, Any]:
         """Return plain lists and numbers, for a JSON file."""
-        return dataclasses.asdict(self)
+        content = dataclasses.asdict(self)
+        usual = {name for name, value in _COLOUR_FIELDS.items() if content[name] == value}
+        return {name: value for name, value in content.items() if name not in usual}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Preprocessing:
@@ -309,6 +366,7 @@ class Preprocessing:
         Raises:
             ClassifierError: a field is missing, unknown or out of range.
         """
+        content = {**_COLOUR_FIELDS, **content}
         names = {field.name for field in dataclasses.fields(cls)}
         if set(content) != names:
             raise ClassifierError(
@@ -319,72 +377,22 @@ class Preprocessing:
 
     def in_words(self) -> str:
         """One line for people: sizes, interpolation, mean and std."""
-        height, width = self.input_size
-        crop = f"centre crop {height}×{width}"
-        if isinstance(self.resize, int):
-            resize = f"shorter side to {self.resize}"
-        elif self.resize == "pad":
-            resize, crop = "the whole photo", f"padded with black to {height}×{width}"
-        else:
-            resize = f"resize to {self.resize[0]}×{self.resize[1]}"
         mean = ", ".join(f"{value:.3g}" for value in self.mean)
         std = ", ".join(f"{value:.3g}" for value in self.std)
-        return f"{resize} ({self.interpolation}), {crop}, mean ({mean}), std ({std})"
-
-    def _resized_and_cropped(
-        self, picture: Image.Image, method: Image.Resampling, crop_at: tuple[float, float]
-    ) -> Image.Image:
-        """Resize, then cut out the crop; black where the crop leaves the picture."""
-        size = self._resized_size(picture.size)
-        left, top = self._crop_corner(picture.size, crop_at)
-        crop_height, crop_width = self.input_size
-        crop = (left, top, left + crop_width, top + crop_height)
-        if size[0] * size[1] <= max(LARGEST_RESIZED, 16 * crop_height * crop_width):
-            # PIL pads with black where the box leaves the picture.
-            return picture.resize(size, method).crop(crop)
-        return crop_of_resized(picture, size, crop, method)
-
-    def _resized_size(self, photo_size: tuple[int, int]) -> tuple[int, int]:
-        """(width, height) of the photo after resizing."""
-        width, height = photo_size
-        if self.resize == "pad":
-            scale = min(self.input_size[0] / height, self.input_size[1] / width)
-            return max(1, round(width * scale)), max(1, round(height * scale))
-        if not isinstance(self.resize, int):
-            return self.resize[1], self.resize[0]
-        # The longer side is truncated, as torchvision and timm do.
-        if width <= height:
-            return self.resize, max(1, int(self.resize * height / width))
-        return max(1, int(self.resize * width / height)), self.resize
-
-    def _crop_corner(
-        self, photo_size: tuple[int, int], crop_at: tuple[float, float]
-    ) -> tuple[int, int]:
-        """(left, top) of the crop in the resized photo; negative where black is padded."""
-        width, height = self._resized_size(photo_size)
-        crop_height, crop_width = self.input_size
-        top = _crop_start(height - crop_height, crop_at[0])
-        left = _crop_start(width - crop_width, crop_at[1])
-        return left, top
+        resize, crop = self.crop.in_words()
+        words = f"{resize} ({self.interpolation}), {crop}, mean ({mean}), std ({std})"
+        colours = channels_in_words(self.channels, self.band_scale, self.display_bands)
+        return f"{colours}, {words}" if colours else words
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return _statistics(self.mean, self.std, like.dtype, like.device)
-
-
-def _crop_start(slack: int, position: float) -> int:
-    """Where a crop begins, with ``slack`` pixels to spare; negative where black is padded.
-
-    Both roundings are torchvision's: halves go to the even neighbour when cropping, and the odd
-    pixel of padding to the far side.
-    """
-    return round(slack * position) if slack >= 0 else -(-slack // 2)
 
 
 @functools.lru_cache(maxsize=64)
 def _statistics(
     mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Mean and std as (3, 1, 1) tensors, kept: every training step asks for the same ones."""
+    """Mean and std as (C, 1, 1) tensors, kept: every training step asks for the same ones."""
     shape = (len(mean), 1, 1)
     return (
         torch.tensor(mean, dtype=dtype, device=device).reshape(shape),

@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 """Largest difference of the logits on noise, relative to the largest logit, with folding."""
 
 
-def folded(network: nn.Module, image_size: tuple[int, int]) -> nn.Module | None:
+def folded(network: nn.Module, image_size: tuple[int, int], channels: int = 3) -> nn.Module | None:
     """A copy of a network without the batch norms that follow a convolution directly.
 
     In eval mode ``norm(conv(x))`` is a convolution itself. On a CPU, where batch norms are bound by
@@ -33,6 +33,7 @@ def folded(network: nn.Module, image_size: tuple[int, int]) -> nn.Module | None:
     Args:
         network: any classifier of images.
         image_size: (H, W) in pixels for the two runs of noise.
+        channels: of that noise.
 
     Returns:
         The copy, in eval mode and frozen; ``None`` where nothing can be folded.
@@ -47,7 +48,7 @@ def folded(network: nn.Module, image_size: tuple[int, int]) -> nn.Module | None:
     """
     network = uncompiled(network)
     kinds = {type(module) for module in network.modules()}
-    noise = noise_images(network, image_size, count=2)
+    noise = noise_images(network, image_size, 2, channels)
     # Half precision has no room for the product of the two scales.
     if noise.dtype not in (torch.float32, torch.float64) or not any(
         issubclass(kind, nn.BatchNorm2d) for kind in kinds

@@ -20,12 +20,13 @@ _MOVES_ONLY = frozenset(
 """Operations of autograd that hand on the values as they are."""
 
 
-def last_operation(network: nn.Module, image_size: tuple[int, int]) -> str:
+def last_operation(network: nn.Module, image_size: tuple[int, int], channels: int = 3) -> str:
     """The operation that computed a network's outputs, as autograd calls it.
 
     Args:
-        network: maps (1, 3, H, W) to (1, N) numbers.
+        network: maps (1, C, H, W) to (1, N) numbers.
         image_size: (H, W) of the blank image that is sent through it.
+        channels: C of that image.
 
     Returns:
         ``"Sigmoid"``, ``"Softmax"``, ``"Addmm"``, …; empty where no gradient leads back.
@@ -38,7 +39,7 @@ def last_operation(network: nn.Module, image_size: tuple[int, int]) -> str:
     network = uncompiled(network)
     try:
         with torch.inference_mode(False), torch.enable_grad(), frozen(network):
-            image = blank_image(network, image_size).requires_grad_()
+            image = blank_image(network, image_size, channels).requires_grad_()
             step: Any = run_network(network, image).grad_fn
     except (TtameError, RuntimeError) as problem:
         if ran_out_of_memory(problem):

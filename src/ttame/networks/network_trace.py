@@ -20,6 +20,7 @@ from ttame.networks.layer_outputs import first_tensor, running_eagerly, uncompil
 from ttame.networks.network_failure import NetworkFailedError, failure
 from ttame.signal_handlers import raised_by_signal_handler
 
+_USUAL_CHANNELS = (3, 1, 4)
 _USUAL_SIDES = (224, 256, 299, 384, 32, 28, 64, 512)
 """Pixels, on which a network is tried that fails on others."""
 
@@ -89,6 +90,7 @@ class NetworkTrace:
         image_size: (H, W) of the input.
         number_of_outputs: N of the (B, N) numbers that the network returns.
         output: (1, N), what it returned for the constant image.
+        channels: C of the input.
         attends: whether it computed ``softmax(QKᵀ) V`` between several places or channels.
     """
 
@@ -97,6 +99,7 @@ class NetworkTrace:
     number_of_outputs: int
     output: Tensor
     attends: bool = False
+    channels: int = 3
 
     def by_name(self) -> dict[str, LayerRecord]:
         """Layer name to record."""
@@ -104,12 +107,15 @@ class NetworkTrace:
 
 
 @gives_everything_back
-def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTrace:
+def trace_network(
+    network: nn.Module, image_size: tuple[int, int], channels: int = 3
+) -> NetworkTrace:
     """Run ``network`` once on a constant image and record the output shape of every layer.
 
     Args:
-        network: any module that maps (1, 3, H, W) to (1, N) numbers.
+        network: any module that maps (1, C, H, W) to (1, N) numbers.
         image_size: (H, W) in pixels.
+        channels: C.
 
     Raises:
         ClassifierError: the network fails on such an input, or its output is not (B, N).
@@ -133,16 +139,16 @@ def trace_network(network: nn.Module, image_size: tuple[int, int]) -> NetworkTra
     search = AttentionSearch()
     with frozen(network), torch.no_grad(), watching(layers), search.watching():
         try:
-            output = run_network(network, blank_image(network, image_size))
+            output = run_network(network, blank_image(network, image_size, channels))
         except NetworkFailedError as problem:
             raise NetworkFailedError(
-                problem.problem, remedy=what_helps(network, image_size, problem)
+                problem.problem, remedy=what_helps(network, image_size, problem, channels)
             ) from problem.__cause__
     records = [_record(network, name, seen) for name, seen in runs.items()]
     in_order = sorted(records, key=lambda record: record.order)
     spoken_of = tuple(record for record in in_order if len(record.shape) >= 2)
     number = int(output.shape[1])
-    return NetworkTrace(spoken_of, image_size, number, output.detach(), search.found)
+    return NetworkTrace(spoken_of, image_size, number, output.detach(), search.found, channels)
 
 
 def _record(network: nn.Module, name: str, runs: list[LayerRun]) -> LayerRecord:
@@ -160,13 +166,16 @@ def _refuse_without_weights(network: nn.Module) -> None:
         )
 
 
-def what_helps(network: nn.Module, image_size: tuple[int, int], problem: Exception) -> str:
+def what_helps(
+    network: nn.Module, image_size: tuple[int, int], problem: Exception, channels: int = 3
+) -> str:
     """What to do about a network that fails on blank images, where it was tried and found to help.
 
     Args:
         network: frozen.
         image_size: (H, W) on which it failed.
         problem: how it failed.
+        channels: of those images.
 
     Returns:
         One clause; empty where nothing is known to help.
@@ -174,18 +183,37 @@ def what_helps(network: nn.Module, image_size: tuple[int, int], problem: Excepti
     cause = problem.__cause__ or problem
     if isinstance(cause, TypeError) and "required positional argument" in str(cause):
         return "a module around it whose forward(images) fills in the other arguments"
-    first = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
-    channels = 3 if first is None else first.in_channels
-    blank = blank_image(network, image_size)
-    if channels != 3 and _runs(network, blank.new_zeros(1, channels, *image_size)):
-        return (
-            f"a module in front that makes {channels} channels of red, green and blue, since this "
-            f"network takes {channels}"
-        )
+    other = channels_that_run(network, image_size, channels)
+    if other is not None:
+        return f"preprocessing with channels={other} (--channels {other}), with which it runs"
+    blank = blank_image(network, (1, 1), channels)
     for side in _USUAL_SIDES:
-        if (side, side) != image_size and _runs(network, blank.new_zeros(1, 3, side, side)):
+        if (side, side) != image_size and _runs(network, blank.new_zeros(1, channels, side, side)):
             return f"preprocessing with input size {side} (--image-size {side}), on which it runs"
     return ""
+
+
+def channels_that_run(
+    network: nn.Module, image_size: tuple[int, int], channels: int = 3
+) -> int | None:
+    """Find how many channels a network takes that fails on images of ``channels``.
+
+    What its first convolution takes is tried, then red, green and blue, grey and opacity.
+
+    Args:
+        network: frozen.
+        image_size: (H, W).
+        channels: with which it fails.
+
+    Returns:
+        ``None`` where it runs with none of them.
+    """
+    first = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
+    tried = dict.fromkeys([*([] if first is None else [first.in_channels]), *_USUAL_CHANNELS])
+    for number in tried:
+        if number != channels and _runs(network, blank_image(network, image_size, number)):
+            return number
+    return None
 
 
 def _runs(network: nn.Module, images: Tensor) -> bool:
@@ -196,20 +224,22 @@ def _runs(network: nn.Module, images: Tensor) -> bool:
     return True
 
 
-def blank_image(network: nn.Module, image_size: tuple[int, int]) -> Tensor:
-    """A (1, 3, H, W) zero image on the network's device, in its floating dtype."""
+def blank_image(network: nn.Module, image_size: tuple[int, int], channels: int = 3) -> Tensor:
+    """A (1, C, H, W) zero image on the network's device, in its floating dtype."""
     parameter = next((p for p in network.parameters() if p.is_floating_point()), None)
     device = parameter.device if parameter is not None else None
     dtype = parameter.dtype if parameter is not None else torch.float32
-    return torch.zeros(1, 3, *image_size, device=device, dtype=dtype)
+    return torch.zeros(1, channels, *image_size, device=device, dtype=dtype)
 
 
-def noise_images(network: nn.Module, image_size: tuple[int, int], count: int = 1) -> Tensor:
-    """(count, 3, H, W) images of noise, always the same, like :func:`blank_image`.
+def noise_images(
+    network: nn.Module, image_size: tuple[int, int], count: int = 1, channels: int = 3
+) -> Tensor:
+    """(count, C, H, W) images of noise, always the same, like :func:`blank_image`.
 
     Two layers that agree on noise agree for a reason; on a blank image biases alone would do.
     """
-    blank = blank_image(network, image_size)
+    blank = blank_image(network, image_size, channels)
     noise = torch.randn(
         count, *blank.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float32
     )
@@ -221,7 +251,7 @@ def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> 
 
     Args:
         network: maps images to logits.
-        images: (B, 3, H, W).
+        images: (B, C, H, W).
         rows: how many rows of logits to expect where a hook multiplies the batch on the way;
             B if not given.
 

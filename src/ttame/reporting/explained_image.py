@@ -17,8 +17,8 @@ from ttame.drawing.heatmap_overlay import covers_photo
 from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.errors import ClassSelectionError, ImageError, NonFiniteMapError
 from ttame.files.printable_names import printable
+from ttame.images.photo_crop import PhotoRegion
 from ttame.images.photos import full_size
-from ttame.images.preprocessing import PhotoRegion
 from ttame.images.saliency_maps import resize_maps, to_unit_range
 from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
 from ttame.reporting.method_label import MethodLabel

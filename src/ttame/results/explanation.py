@@ -11,17 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, ImageError
 from ttame.files.atomic_writing import write_tensors
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import checked_as, parse_json
 from ttame.files.tensor_files import read_tensors
+from ttame.images.photo_crop import PhotoCrop
+from ttame.images.photo_frame import PhotoFrame
+from ttame.images.picture_files import Photo
 from ttame.images.saliency_maps import has_evidence, resize_maps, to_unit_range
 from ttame.outputs import SOFTMAX
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Files of version 1 have no probabilities, which then are the softmax of the logits; those of
-version 2 no labels of targets, which then are classes."""
+version 2 no labels of targets, which then are classes; those of version 3 no crop, so that their
+maps cannot be laid on photos."""
 
 _TENSORS = ("maps", "classes", "logits", "probabilities")
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -39,6 +43,7 @@ class _Described:
     provenance: dict[str, Any]
     exclusive: bool = True
     target_labels: tuple[tuple[str, ...], ...] = ()
+    crop: PhotoCrop | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -63,6 +68,7 @@ class Explanation:
         exclusive: whether exactly one class is true of an image.
         target_labels: for each image K labels of what is explained, e.g. ``"cat rather than
             dog"``; empty where it is the classes.
+        crop: which part of a photo the network's input shows; ``None`` where it is not known.
 
     Example:
         >>> explanation = Explanation(
@@ -85,6 +91,7 @@ class Explanation:
     probabilities: Tensor = None  # type: ignore[assignment]  # filled in below
     exclusive: bool = True
     target_labels: tuple[tuple[str, ...], ...] = ()
+    crop: PhotoCrop | None = None
 
     def __post_init__(self) -> None:
         if self.probabilities is None:
@@ -105,7 +112,10 @@ class Explanation:
         return has_evidence(self.maps)
 
     def heatmaps(self, size: tuple[int, int] | None = None) -> Tensor:
-        """Scale the maps to [0, 1] and resize them, ready to be drawn or used as masks.
+        """The maps in the frame of the network's input, not of the photo, in [0, 1].
+
+        The network sees a photo resized and cropped, so these belong on its input: they are ready
+        to be used as masks of it. For maps that belong on the photo see :meth:`heatmaps_on`.
 
         Each map is scaled by its own minimum and maximum on its own grid, then upsampled
         bilinearly (the T-TAME test protocol). A constant map becomes 0 everywhere.
@@ -125,6 +135,60 @@ class Explanation:
         """
         # Interpolation may leave the range by a rounding.
         return resize_maps(to_unit_range(self.maps), size or self.image_size).clamp(0, 1)
+
+    def heatmaps_on(
+        self, photo: Photo, image: int | None = None, *, outside: float = 0.0
+    ) -> Tensor:
+        """The maps in the frame of the photo, in [0, 1]: crop, squash, padding and EXIF undone.
+
+        As :meth:`heatmaps`, but each map is laid on the part of the photo that the network saw,
+        to fractions of a pixel, and what it did not see is 0.
+
+        Args:
+            photo: that was explained. An open image has the frame of its own pixels, as they lie:
+                an EXIF orientation that the network's input was turned by is undone. A path has
+                the frame of the upright photo, in the file's full size.
+            image: which image of the batch shows it; may be left out for a batch of one.
+            outside: the value where the network did not look, such as ``math.nan``.
+
+        Returns:
+            (K, height, width) float32, on the device of the maps.
+
+        Raises:
+            ExplainerError: it is not known which part of a photo the input shows: an explanation
+                of a tensor of another size than the classifier prepares, or from an old file.
+            ImageError: no such image in the batch, or not a readable photo.
+
+        Example:
+            >>> from PIL import Image
+            >>> explanation = Explanation(
+            ...     maps=torch.tensor([[[[0.0, 1.0]]]]), classes=torch.tensor([[7]]),
+            ...     logits=torch.zeros(1, 10), image_size=(2, 2), crop=PhotoCrop((2, 2), 2))
+            >>> explanation.heatmaps_on(Image.new("RGB", (4, 2)))[0].tolist()
+            [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
+        """
+        if image is None and len(self.maps) > 1:
+            raise ImageError(
+                f"one photo and an explanation of {len(self.maps)} images",
+                allowed=f"image=0 to image={len(self.maps) - 1} as well",
+            )
+        if not 0 <= (image or 0) < len(self.maps):
+            raise ImageError(f"image {image}", allowed=f"0 to {len(self.maps) - 1}")
+        return self.frame_of(photo).placed(to_unit_range(self.maps)[image or 0], outside=outside)
+
+    def frame_of(self, photo: Photo) -> PhotoFrame:
+        """Where in a photo the network looked; see :meth:`heatmaps_on` for the photo's frame.
+
+        Raises:
+            ExplainerError: as :meth:`heatmaps_on`.
+            ImageError: not a readable photo.
+        """
+        if self.crop is None or self.crop.input_size != self.image_size:
+            raise ExplainerError(
+                "an explanation that does not know which part of a photo its images show",
+                allowed="one of photos, or of what classifier.prepare(photo) returns",
+            )
+        return PhotoFrame.of(photo, self.crop)
 
     def class_label(self, index: int) -> str:
         """The name of class ``index``, or ``"class 7"`` if the classifier has no names."""
@@ -159,6 +223,7 @@ class Explanation:
             "provenance": dict(self.provenance),
             "exclusive": self.exclusive,
             "target_labels": self.target_labels,
+            "crop": None if self.crop is None else dataclasses.asdict(self.crop),
         }
         write_tensors(
             path,
@@ -202,6 +267,7 @@ class Explanation:
             probabilities=tensors.get("probabilities", SOFTMAX.probabilities(tensors["logits"])),
             exclusive=described.exclusive,
             target_labels=described.target_labels,
+            crop=described.crop,
         )
 
     def to(self, device: torch.device | str) -> Explanation:
@@ -240,6 +306,7 @@ def _check_fit(tensors: Mapping[str, Tensor], described: _Described) -> None:
         raise UnreadableFileError(f"target labels that do not fit {tuple(maps.shape)} maps")
     if not all(1 <= side <= _LARGEST_SIDE for side in described.image_size):
         raise UnreadableFileError(f"an image of {described.image_size} pixels")
+    _check_crop(described.crop)
     if not bool(maps.isfinite().all()):
         raise UnreadableFileError("maps with NaN or infinity")
     probabilities = tensors.get("probabilities")
@@ -251,3 +318,12 @@ def _check_fit(tensors: Mapping[str, Tensor], described: _Described) -> None:
         or not bool(((probabilities >= 0) & (probabilities <= 1)).all())
     ):
         raise UnreadableFileError(f"probabilities {tuple(probabilities.shape)} that cannot be")
+
+
+def _check_crop(crop: PhotoCrop | None) -> None:
+    if crop is None:
+        return
+    resize = crop.resize
+    sides = resize if isinstance(resize, tuple) else (resize,) if isinstance(resize, int) else ()
+    if not all(1 <= side <= _LARGEST_SIDE for side in (*crop.input_size, *sides)):
+        raise UnreadableFileError(f"a crop of {crop.input_size} pixels after {resize}")

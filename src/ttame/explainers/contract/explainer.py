@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection
-from ttame.classifiers.classifier import Classifier, Photo
+from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.classifiers.targets import Target, TargetKind
 from ttame.errors import ClassSelectionError, NonFiniteMapError
@@ -19,6 +19,7 @@ from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress, parse_memory
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
+from ttame.images.picture_files import Photo
 from ttame.images.saliency_maps import resize_maps
 from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
@@ -244,6 +245,7 @@ class Explainer(ABC):
             probabilities=self.classifier.outputs.probabilities(scores),
             exclusive=self.classifier.outputs.exclusive,
             target_labels=raw.targets.labels,
+            crop=self.classifier.preprocessing.crop,
         )
 
     def _refuse_non_finite(self, maps: Tensor) -> None:

@@ -16,7 +16,6 @@ from ttame.errors import ExplainerError
 from ttame.explainers.contract.differentiation import differentiating, require_graph
 from ttame.networks.attention_reading import watching_attention
 from ttame.networks.layer_outputs import reading, uncompiled
-from ttame.networks.network_trace import blank_image
 
 _NO_LAYOUT = {
     "CNN": "it has no self-attention",
@@ -54,9 +53,8 @@ def attending_layout(classifier: Classifier, method: str) -> TransformerLayout:
     def count(block: int, _probabilities: Tensor) -> None:
         times[block] += 1
 
-    size = classifier.preprocessing.input_size
     with torch.no_grad(), watching_attention(block_modules(classifier, layout), count):
-        classifier.logits(blank_image(classifier.network, size))
+        classifier.logits(classifier.blank_image())
     odd = [name for index, name in enumerate(layout.blocks) if times[index] != 1]
     if odd:
         raise ExplainerError(

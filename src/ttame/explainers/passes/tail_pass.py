@@ -21,7 +21,6 @@ from ttame.explainers.contract.memory_budget import (
 )
 from ttame.explainers.passes.tapped_output import exchanging_output, tapped_output
 from ttame.networks.layer_outputs import put_first_tensor
-from ttame.networks.network_trace import blank_image
 
 MOST_TAILS_AT_ONCE = 512
 """The tail is short, and every chunk of variants costs one run of the body of a single image."""
@@ -76,7 +75,7 @@ class TailPass:
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
         self.tap = tapped_output(classifier)
-        blank = blank_image(classifier.network, classifier.preprocessing.input_size)
+        blank = classifier.blank_image()
         self.reads_nothing_else = self._takes_another_batch(blank)
 
     @torch.no_grad()

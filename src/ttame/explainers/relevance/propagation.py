@@ -179,9 +179,8 @@ def check_propagation(
             or no relevance reaches the image.
     """
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(
-        1, 3, *classifier.preprocessing.input_size, generator=generator, dtype=torch.float32
-    )
+    shape = classifier.blank_image().shape
+    images = torch.randn(shape, generator=generator, dtype=torch.float32)
     with torch.no_grad():
         expected = classifier.logits(images)
     try:

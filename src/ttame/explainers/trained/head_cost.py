@@ -16,7 +16,6 @@ from ttame.explainers.trained.known_heads import plan_head
 from ttame.features.token_contributions import TokenContributions
 from ttame.networks.function_replacement import replacing_functions
 from ttame.networks.giving_back import InDispatchMode, Lent, gives_everything_back
-from ttame.networks.network_trace import blank_image
 
 if TYPE_CHECKING:
     from torch.utils.flop_counter import FlopCounterMode
@@ -87,7 +86,7 @@ def head_cost(
         with replacing_functions({}) if contributions else contextlib.nullcontext():
             return classifier.logits(image)
 
-    image = blank_image(classifier.network, classifier.preprocessing.input_size)
+    image = classifier.blank_image()
     whole = max(count(lambda: classifier.logits(image)), 1)
     reading = count(lambda: plan.classifier.read_features(image)) - count(logits_in_parts)
     parameters = sum(parameter.numel() for parameter in head.parameters())

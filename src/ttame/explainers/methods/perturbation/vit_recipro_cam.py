@@ -215,10 +215,8 @@ class ViTReciproCam(Explainer):
             ExplainerError: something happens between the blocks, so that they cannot.
         """
         layout, recorder = self.layout, self._recorder(self.layout)
-        size = self.classifier.preprocessing.input_size
-        noise = torch.randn(
-            1, 3, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float32
-        )
+        shape = self.classifier.blank_image().shape
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
         name = layout.blocks[-1]
         with recorder.recording(), reading({name: recorder.blocks[-1]}) as outputs:
             self.classifier.logits(noise)

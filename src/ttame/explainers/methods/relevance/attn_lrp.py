@@ -29,7 +29,6 @@ from ttame.explainers.relevance.pixel_relevance import pixel_relevance
 from ttame.explainers.relevance.propagation import check_propagation
 from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.networks.attention_reading import reading_attention
-from ttame.networks.network_trace import blank_image
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -145,7 +144,7 @@ Gradient()
 
 def _require_attention(classifier: Classifier, method: str) -> None:
     with torch.no_grad(), reading_attention() as probabilities:
-        classifier.logits(blank_image(classifier.network, classifier.preprocessing.input_size))
+        classifier.logits(classifier.blank_image())
     if not probabilities:
         raise ExplainerError(
             f"{method} is not defined for {classifier.name}: it has no attention",
