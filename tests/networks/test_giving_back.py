@@ -22,7 +22,7 @@ from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.contract.memory_budget import ActivationMeter
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.passes.widening import widening
-from ttame.networks import frozen_network, giving_back
+from ttame.networks import frozen_network, loans
 from ttame.networks.frozen_network import frozen
 from ttame.networks.function_replacement import replacing_functions
 from ttame.networks.giving_back import gives_everything_back
@@ -320,7 +320,7 @@ def test_a_forked_child_has_nothing_of_other_threads() -> None:
     thread = threading.Thread(target=hold_everything)
     thread.start()
     held.wait(20)
-    assert giving_back._open
+    assert loans._open
     child = os.fork()
     if not child:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

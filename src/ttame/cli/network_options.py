@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_type_hints
 
 import typer
 
@@ -25,11 +26,6 @@ DEFAULT_MODEL = "efficientnet_lite0"
 
 _PANEL = "The classifier"
 _PIXELS = "How photos are prepared, if not as the network's own configuration says"
-_DETAILS = (
-    *("image_size", "taps", "class_names", "outputs", "network_option"),
-    *("mean", "std", "interpolation", "resize", "crop_share"),
-)
-"""Options that say more about the classifier than its name, weights and device."""
 _LARGEST_NAMES = 16 * 2**20  # bytes
 
 MODEL_HELP = (
@@ -43,96 +39,119 @@ OptionalModelName = Annotated[
     str | None,
     typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=_PANEL, show_default=False),
 ]
-Weights = Annotated[
-    str,
-    typer.Option(
-        help='"default", "none" (random), or a file: .safetensors, or .pth, .pt, .bin, .ckpt with '
-        "a state dict, of which no code runs.",
-        rich_help_panel=_PANEL,
-    ),
-]
-ImageSize = Annotated[
-    str | None,
-    typer.Option(
-        help="Input size, 224 or 224x320 (height x width), if not the network's own.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Taps = Annotated[
-    str | None,
-    typer.Option(
-        help="Layers to read features from, separated by commas; if not given, chosen for you. "
-        "LAYER#0 is the first run of a layer that is used several times; without, the last.",
-        rich_help_panel=_PANEL,
-    ),
-]
-ClassNames = Annotated[
-    Path | None,
-    typer.Option(
-        help="Text file with one class name a line, in the order of the logits; one name is "
-        "enough for one logit.",
-        rich_help_panel=_PANEL,
-    ),
-]
-OutputsKind = Annotated[
-    str | None,
-    typer.Option(
-        "--outputs",
-        help="What the outputs mean: softmax (one class is true; assumed unless the "
-        "configuration of the network says otherwise), sigmoid "
-        "(independent findings), binary (one logit), softmax-probabilities, "
-        "sigmoid-probabilities.",
-        rich_help_panel=_PANEL,
-        show_default=False,
-    ),
-]
-NetworkOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="NAME=VALUE for the library that builds the network, e.g. num_classes=10. "
-        "trust_remote_code=true lets an hf/ network run Python code of its repository with your "
-        "rights; it holds for this command only.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Mean = Annotated[
-    str | None,
-    typer.Option(
-        help="Of the pixels in [0, 1]: 0.5, three numbers 0.485,0.456,0.406, or imagenet.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-Std = Annotated[
-    str | None,
-    typer.Option(
-        help="Standard deviation: 0.5, three numbers, or imagenet.", rich_help_panel=_PIXELS
-    ),
-]
-InterpolationName = Annotated[
-    str | None,
-    typer.Option(
-        "--interpolation",
-        help="How photos are resized: nearest, bilinear, bicubic, lanczos.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-Resize = Annotated[
-    str | None,
-    typer.Option(
-        help="256: the shorter side, then a centre crop; 256x320: exactly, then a centre crop; "
-        "squash: to the input size, whatever the photo's shape; pad: the whole photo, the rest "
-        "black.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-CropShare = Annotated[
-    float | None,
-    typer.Option(
-        help="Share of the shorter side that the crop keeps, such as 0.875; instead of --resize.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)]
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkOptions:
+    """What every command that loads a classifier lets be typed besides its name."""
+
+    weights: Annotated[
+        str,
+        typer.Option(
+            help='"default", "none" (random), or a file: .safetensors, or .pth, .pt, .bin, .ckpt '
+            "with a state dict, of which no code runs.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "default"
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Input size, 224 or 224x320 (height x width), if not the network's own.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    taps: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers to read features from, separated by commas; if not given, chosen for you. "
+            "LAYER#0 is the first run of a layer that is used several times; without, the last.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    class_names: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file with one class name a line, in the order of the logits; one name is "
+            "enough for one logit.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            "--outputs",
+            help="What the outputs mean: softmax (one class is true; assumed unless the "
+            "configuration of the network says otherwise), sigmoid "
+            "(independent findings), binary (one logit), softmax-probabilities, "
+            "sigmoid-probabilities.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
+    network_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE for the library that builds the network, e.g. num_classes=10. "
+            "trust_remote_code=true lets an hf/ network run Python code of its repository with "
+            "your rights; it holds for this command only.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the pixels in [0, 1]: 0.5, three numbers 0.485,0.456,0.406, or imagenet.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    std: Annotated[
+        str | None,
+        typer.Option(
+            help="Standard deviation: 0.5, three numbers, or imagenet.", rich_help_panel=_PIXELS
+        ),
+    ] = None
+    interpolation: Annotated[
+        str | None,
+        typer.Option(
+            "--interpolation",
+            help="How photos are resized: nearest, bilinear, bicubic, lanczos.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            help="256: the shorter side, then a centre crop; 256x320: exactly, then a centre crop; "
+            "squash: to the input size, whatever the photo's shape; pad: the whole photo, the rest "
+            "black.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    crop_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the shorter side that the crop keeps, such as 0.875; instead of "
+            "--resize.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)
+    ] = "auto"
+
+
+def network_parameters() -> list[inspect.Parameter]:
+    """The options of :class:`NetworkOptions`, for :func:`ttame.cli.added_options.with_options`."""
+    hints = get_type_hints(NetworkOptions, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(NetworkOptions)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,19 +171,19 @@ class NamedClassifier:
     device: str
 
     @classmethod
-    def of(cls, typed: Mapping[str, Any], model: str | None = None) -> NamedClassifier:
+    def of(cls, model: str | None, typed: Mapping[str, Any]) -> NamedClassifier:
         """Read the options of a command.
 
         Args:
-            typed: name of each option of the command to its value.
-            model: the classifier's name, if something else than ``--model`` decided it.
+            model: the classifier's name, if there is one.
+            typed: name of each option to its value, those of :class:`NetworkOptions` among them.
 
         Raises:
             ClassifierError: no such device here.
         """
-        details = {name: typed[name] or None for name in _DETAILS}
-        device = choose_device(typed["device"])
-        return cls(model or typed["model"], typed["weights"], details, device)
+        said = {field.name: typed[field.name] for field in dataclasses.fields(NetworkOptions)}
+        weights, device = said.pop("weights"), choose_device(said.pop("device"))
+        return cls(model, weights, {name: said[name] or None for name in said}, device)
 
     def load(self) -> Classifier:
         """Load the named classifier, or the one that ships with ttame.

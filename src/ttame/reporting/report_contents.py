@@ -19,14 +19,14 @@ SCHEMA_VERSION = 2
 """Of ``explanations.json``. Version 1 knew one method: each class had ``map`` and ``overlay``."""
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ReportFacts:
     """What is the same for all photos of a report.
 
     Attributes:
         preprocessing: of the classifier.
         title: heads the page.
-        methods: name to provenance, in order; filled in when the first photo comes, at the latest.
+        methods: name to provenance, in order.
         labels: method to what stands below its pictures.
         left_out: methods that do not take part, to the reason why.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
@@ -39,8 +39,8 @@ class ReportFacts:
 
     preprocessing: Preprocessing
     title: str = "Explanations"
-    methods: dict[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    labels: dict[str, MethodLabel] = dataclasses.field(default_factory=dict)
+    methods: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, MethodLabel] = dataclasses.field(default_factory=dict)
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scale: str = DEFAULT_SCALE
     opacity: float = DEFAULT_OPACITY
