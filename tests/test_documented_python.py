@@ -80,6 +80,7 @@ def test_readme(desk: Path) -> None:
         '"photos/", "my-explainer")': '"photos/", "my-explainer", '
         "ttame.training_settings(epochs=2, workers=0))",
         "imagenet(224)": "imagenet(32)",
+        '"photos/", grad_cam': '["cat.jpg", "dog.jpg"], grad_cam',
     }
     assert run_page("README.md", names, quick) == 2
     assert names["explanation"].heatmaps((480, 640)).shape == (2, 3, 480, 640)
