@@ -60,7 +60,7 @@ TESTED_THROUGH = {
     "test_vit_recipro_cam.py: its passes",
     "explainers/relevance/held_scales": "explainers/relevance/test_propagation.py: scales are held",
     "explainers/trained/explainer_files": "explainers/trained/test_explainer_folder.py: names",
-    "explainers/trained/head_provenance": "explainers/trained/test_attention_explainer.py: what it says",
+    "explainers/trained/head_provenance": "explainers/trained/test_attention_explainer.py",
     "explainers/trained/strict_model": "explainers/trained/test_folder_recipes.py: bad files",
     "explainers/trained/token_gated_head": "explainers/trained/test_attention_head.py: both heads",
     "reporting/evaluation_gallery": "reporting/test_evaluation_report.py: the photos on the page",
