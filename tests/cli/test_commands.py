@@ -157,6 +157,8 @@ def test_inspect_prints_choice_reason_and_cost(
 def test_inspect_says_which_run_of_a_layer_is_read(
     taps: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # Making all methods takes most of the time, and is not what this is about.
+    monkeypatch.setattr("ttame.cli.inspect._print_methods", lambda classifier: None)
     arguments = ["inspect", "torchvision/resnet18", "--weights", "none", "--image-size", "64"]
     assert run([*arguments, "--taps", taps], monkeypatch) == 0
     printed = " ".join(capsys.readouterr().out.split())
