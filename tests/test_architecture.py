@@ -142,6 +142,77 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
     assert {room_of(module) for module in imported} <= ROOMS[room] | {room}
 
 
+SET_FROM_OUTSIDE = {
+    "classifiers/sources/connection.py": {"constants": "a switch of huggingface_hub, on loan"},
+    "classifiers/sources/transformers_models.py": {"config": "transformers has no other way"},
+    "cli/added_options.py": {"command": "the signature that typer reads of a function"},
+    "cli/methods.py": {"column": "rich", "table": "rich", "table.columns[0]": "rich"},
+    "explainers/relevance/recording.py": {
+        "ctx": "torch hands it to an autograd function to keep things in",
+        "node": "the same object, found again behind an output",
+    },
+    "files/folder_exchange.py": {"rename": "how ctypes is told a C function's arguments"},
+    "networks/batch_norm_folding.py": {
+        "convolution": "of the copy that is being made",
+        "module": "of the copy that is being made",
+    },
+    "networks/frozen_network.py": {
+        "self.switched": "the user's module, back to how it was",
+        "module": "the user's module, noted before",
+    },
+    "networks/giving_back.py": {
+        "this_thread": "the running thread's own ledger",
+        "_device": "torch's device mode, back to how it was",
+    },
+}
+"""Objects of other libraries, and ledgers: file to the objects whose attributes it sets, and why.
+None of them is an explainer, a classifier, a result, or anything else that is handed on."""
+
+
+SETTERS = {"setattr", "delattr", "__setattr__", "__delattr__"}
+
+
+def owners_of_attributes_set_from_outside(tree: ast.Module) -> set[str]:
+    """The objects, other than ``self`` and ``cls``, whose attributes a file sets or deletes.
+
+    A method may be handed another object of its class; a function may make an object and set its
+    attributes afterwards. Neither is told apart: an object is complete when it is made.
+    """
+    owners = {
+        ast.unparse(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in SETTERS:
+            owners |= {ast.unparse(argument) for argument in node.args[:1]}
+    return owners - {"self", "cls"}
+
+
+def test_what_sets_attributes_from_outside_is_found() -> None:
+    code = """
+class Own:
+    def __init__(self, other):
+        self.a, other.b = 1, 2
+        object.__setattr__(self, "c", 3)
+        self.part.d += 1
+other.made = first = 0
+setattr(found, "name", 1)
+del gone.name
+loop.a: int = 1
+read = other_read.a
+"""
+    found = owners_of_attributes_set_from_outside(ast.parse(code))
+    assert found == {"other", "self.part", "found", "gone", "loop"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_objects_are_complete_when_made(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    allowed = SET_FROM_OUTSIDE.get(path.relative_to(SOURCE).as_posix(), {})
+    assert owners_of_attributes_set_from_outside(tree) == set(allowed)
+
+
 def test_nobody_imports_the_command_line() -> None:
     for path in modules():
         if room_of(module_of(path)) not in ("__main__", "cli"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ttame
+from tests.loaded_once import LOADERS, load_once
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.metrics.known_metrics import METRICS
 
@@ -33,9 +34,14 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_print_what_they_say(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_print_what_they_say(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On failure the captured output has doctest's comparison."""
-    found = doctest.testmod(importlib.import_module(name))
+    load_once(monkeypatch)
+    module = importlib.import_module(name)
+    quick = {name: loader for name, loader in LOADERS.items() if hasattr(module, name)}
+    found = doctest.testmod(module, extraglobs=quick)
     assert found.attempted > 0
     assert found.failed == 0, capsys.readouterr().out
 

@@ -19,6 +19,7 @@ from torch import nn
 
 import ttame
 from tests.cli.test_commands import run
+from tests.loaded_once import load_once
 from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.known_classifiers import SOURCES
 from ttame.classifiers.recipe_rules import refused_in_a_file
@@ -41,7 +42,8 @@ def python_blocks(page: str) -> list[str]:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the pages name, and being in it."""
+    """A folder with the files that the pages name, and being in it; loading takes long once."""
+    load_once(monkeypatch)
     monkeypatch.chdir(tmp_path)
     numbers = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
@@ -67,7 +69,7 @@ def run_page(page: str, names: dict[str, Any], changes: dict[str, str] | None = 
 
 
 def my_network() -> nn.Module:
-    network = tiny_cnn(224).network
+    network = tiny_cnn().network
     network[-1] = nn.Linear(16, 2)
     return network.eval()
 
@@ -76,7 +78,9 @@ def test_readme(desk: Path) -> None:
     names = {"my_network": my_network()}
     quick = {
         '"photos/", "my-explainer")': '"photos/", "my-explainer", '
-        "ttame.training_settings(epochs=2, workers=0))"
+        "ttame.training_settings(epochs=2, workers=0))",
+        "imagenet(224)": "imagenet(32)",
+        '"photos/", grad_cam': '["cat.jpg", "dog.jpg"], grad_cam',
     }
     assert run_page("README.md", names, quick) == 2
     assert names["explanation"].heatmaps((480, 640)).shape == (2, 3, 480, 640)
@@ -120,13 +124,13 @@ def test_other_channels(desk: Path) -> None:
     assert names["explanation"].heatmaps_on("photo.jpg").shape == (1, 240, 256)
 
 
-def test_evaluating(desk: Path) -> None:
-    explainer = ttame.load_explainer("efficientnet_lite0")
-    explainer.save(desk / "my-explainer")
-    methods = {
-        name: ttame.make_explainer(name, explainer.classifier) for name in ("grad_cam", "layer_cam")
-    }
-    evaluate(explainer.classifier, "photos/", methods, "evaluation", metrics=["mean_map"], limit=4)
+def test_evaluating(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small network: what the page measures runs a network hundreds of times."""
+    classifier = tiny_cnn()
+    monkeypatch.setattr(ttame, "load_classifier", lambda name: classifier)
+    ttame.new_attention_explainer(classifier).save(desk / "my-explainer")
+    methods = {name: ttame.make_explainer(name, classifier) for name in ("grad_cam", "layer_cam")}
+    evaluate(classifier, "photos/", methods, "evaluation", metrics=["mean_map"], limit=4)
     blocks = python_blocks("docs/how-to/evaluate.md")
     with_pandas = [block for block in blocks if "import pandas" in block]
     assert (len(blocks), len(with_pandas)) == (4, 1)

@@ -44,6 +44,34 @@ CROSS_CUTTING = {
 }
 """Tests of more than one module, and why they are."""
 
+TESTED_THROUGH = {
+    "__main__": "cli/test_main.py: the command line as a program",
+    "classifiers/classifier_checks": "classifiers/test_classifier.py: what a Classifier refuses",
+    "datasets/voc_annotations": "datasets/test_annotations.py: all three kinds of files",
+    "evaluation/gallery": "reporting/test_evaluation_report.py: the photos that the page shows",
+    "evaluation/run_identity": "evaluation/test_evaluate_methods.py: what may be resumed",
+    "evaluation/sanity": "evaluation/test_randomisation.py: the check on photos",
+    "explainers/contract/option_checks": "explainers/test_known_explainers.py: options refused",
+    "explainers/methods/gradient/averaged_gradients": "explainers/methods/gradient/"
+    "test_integrated_gradients.py: what two methods have in common",
+    "explainers/methods/perturbation/token_mosaics": "explainers/methods/perturbation/"
+    "test_vit_recipro_cam.py: its variants",
+    "explainers/passes/token_variants": "explainers/methods/perturbation/"
+    "test_vit_recipro_cam.py: its passes",
+    "explainers/relevance/held_scales": "explainers/relevance/test_propagation.py: scales are held",
+    "explainers/trained/explainer_files": "explainers/trained/test_explainer_folder.py: names",
+    "explainers/trained/head_provenance": "explainers/trained/test_attention_explainer.py",
+    "explainers/trained/strict_model": "explainers/trained/test_folder_recipes.py: bad files",
+    "explainers/trained/token_gated_head": "explainers/trained/test_attention_head.py: both heads",
+    "reporting/evaluation_gallery": "reporting/test_evaluation_report.py: the photos on the page",
+    "reporting/explanation_page": "reporting/test_explanation_report.py: the page",
+    "reporting/page_template": "reporting/test_explanation_report.py: the page",
+    "training/gradient_mean": "training/test_several_processes.py: the mean over processes",
+    "training/learning_rate_plot": "training/test_learning_rate_test.py: the plot of the test",
+}
+"""Modules whose tests are those of what uses them, with neither a test of their own stem, nor an
+example, nor a test that names them."""
+
 MOST_LINES = 400
 LONGEST_FUNCTION = 56
 
@@ -70,8 +98,29 @@ def test_a_test_lies_where_its_module_does_and_has_its_stem() -> None:
         )
 
 
+def test_every_module_is_tested() -> None:
+    """By a test of its stem, an example in a docstring, a test that imports from it, or as said."""
+    named = {
+        f"{node.module}.{alias.name}".removeprefix("ttame.")
+        for test in TESTS.rglob("*.py")
+        for node in ast.walk(ast.parse(test.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ttame")
+        for alias in node.names
+    }
+    modules = {name.rpartition(".")[0] for name in named} | named
+    untested = set()
+    for path in SOURCE.rglob("*.py"):
+        module = path.relative_to(SOURCE).with_suffix("")
+        own = (TESTS / module).with_name(f"test_{module.name}.py")
+        example = ">>> " in path.read_text(encoding="utf-8")
+        if module.name != "__init__" and ".".join(module.parts) not in modules:
+            untested |= set() if own.is_file() or example else {module.as_posix()}
+    assert untested == set(TESTED_THROUGH)
+
+
 def test_the_table_of_other_tests_is_up_to_date() -> None:
-    assert all((TESTS / name).is_file() for name in CROSS_CUTTING)
+    others = {words.partition(":")[0] for words in TESTED_THROUGH.values()}
+    assert all((TESTS / name).is_file() for name in {*CROSS_CUTTING, *others})
 
 
 def test_nothing_among_the_tests_is_a_program() -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules import module as every_module
 from torch.utils import _device, _python_dispatch
 
-from ttame.networks import frozen_network, giving_back
+from ttame.networks import frozen_network, loans
 
 Found = dict[str, Any]
 
@@ -84,8 +84,8 @@ def _of_process() -> Found:
             if name.startswith("_global") and "hooks" in name and hasattr(hooks, "keys")
         ],
         "what is held": len(frozen_network._held),
-        "open loans": len(giving_back._open),
-        "the lock is free": _is_free(giving_back.lock),
+        "open loans": len(loans._open),
+        "the lock is free": _is_free(loans.lock),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.cli import main as command_line
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.training import learning_rate_test
 
 TINY_NETWORK = [
     "--model",
@@ -119,11 +121,14 @@ def test_find_learning_rate(photos: Path, tmp_path: Path, monkeypatch: pytest.Mo
     out = tmp_path / "range"
     options = ["--batch-size", "4", "--workers", "0", "--weights", "none", "--find-learning-rate"]
     command = ["train", *TINY_NETWORK, *options, "--data", str(photos), "--out", str(out)]
+    quick = functools.partial(learning_rate_test.find_learning_rate, steps=12)
+    monkeypatch.setattr(learning_rate_test, "find_learning_rate", quick)
     assert run(command, monkeypatch) == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "learning_rate.json",
         "learning_rate.svg",
     ]
+    assert 2 <= len(json.loads((out / "learning_rate.json").read_text())["rates"]) <= 12
 
 
 def test_inspect_prints_choice_reason_and_cost(
@@ -152,6 +157,8 @@ def test_inspect_prints_choice_reason_and_cost(
 def test_inspect_says_which_run_of_a_layer_is_read(
     taps: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # Making all methods takes most of the time, and is not what this is about.
+    monkeypatch.setattr("ttame.cli.inspect._print_methods", lambda classifier: None)
     arguments = ["inspect", "torchvision/resnet18", "--weights", "none", "--image-size", "64"]
     assert run([*arguments, "--taps", taps], monkeypatch) == 0
     printed = " ".join(capsys.readouterr().out.split())

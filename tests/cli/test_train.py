@@ -197,6 +197,8 @@ def test_inspect_tells_what_a_few_shot_head_would_have_and_cost(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", "250")
+    # Making all methods takes most of the time, and is not what this is about.
+    monkeypatch.setattr("ttame.cli.inspect._print_methods", lambda classifier: None)
     words = [network, "--weights", "none", "--image-size", "64", "--device", "cpu"]
     for name, value in NETWORKS[network].items():
         words += ["--network-option", f"{name}={json.dumps(value)}"]

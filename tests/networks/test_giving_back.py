@@ -18,16 +18,19 @@ from benchmarks.reliability.as_found import changes, everything
 from tests.classifiers.interruptions import Striker
 from tests.classifiers.small_networks import SMALL, small_cnn
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.linear_end import find_class_layer, find_linear_end
+from ttame.classifiers.transformer_layout import transformer_layout
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.contract.memory_budget import ActivationMeter
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.passes.widening import widening
-from ttame.networks import frozen_network, giving_back
+from ttame.networks import frozen_network, loans
 from ttame.networks.frozen_network import frozen
 from ttame.networks.function_replacement import replacing_functions
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import hooks_at_rest, watching, watching_inputs
 from ttame.networks.pass_counter import counting_passes
+from ttame.testing import tiny_classifier
 
 # What strikes while Python closes a generator expression is lost in the network's own code, too.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -116,6 +119,33 @@ def test_a_mode_that_torch_has_taken_off_for_a_moment_does_not_come_back_later()
             nn.functional.softmax(torch.ones(1), 0)  # asks the mode in Python, in a generator
 
     assert attack(replace_functions, network) > 50
+
+
+def test_whatever_is_public_borrows_under_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Ctrl-C hits between a block and its end, only the guard's frame is left to undo it."""
+    unguarded: list[Any] = []
+    enter = loans.Lent.__enter__
+
+    def noting(lent: loans.Lent[Any]) -> Any:
+        if not loans.this_thread.depth:
+            unguarded.append(lent._loan)
+        return enter(lent)
+
+    monkeypatch.setattr(loans.Lent, "__enter__", noting)
+    for kind in ("cnn", "vit"):
+        classifier = tiny_classifier("cnn" if kind == "cnn" else "vit", size=32)
+        images = torch.zeros(1, 3, 32, 32)
+        classifier.probabilities(images)
+        classifier.read_features(images)
+        classifier.with_taps([classifier.taps[0].layer]).for_many_passes()
+        transformer_layout(classifier)
+        find_class_layer(classifier)
+        find_linear_end(classifier)
+        for method in ("grad_cam", "random"):
+            make_explainer(method, classifier)(images, 0)
+    assert unguarded == []
+    with frozen(tiny_cnn()):
+        assert len(unguarded) == 1
 
 
 def test_inference_mode_stays_the_users() -> None:
@@ -320,7 +350,7 @@ def test_a_forked_child_has_nothing_of_other_threads() -> None:
     thread = threading.Thread(target=hold_everything)
     thread.start()
     held.wait(20)
-    assert giving_back._open
+    assert loans._open
     child = os.fork()
     if not child:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

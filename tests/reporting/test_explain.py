@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -168,6 +169,62 @@ def test_a_finished_run_has_nothing_to_resume(photos: Path, tmp_path: Path) -> N
         explain(noise_photos(3), out, resume=True)
     with pytest.raises(OutputError, match="exists"):
         ttame.explain(photos, methods(tiny_cnn(), ["random"]), out, classes="top1", resume=True)
+
+
+def contrasted(photos: Any, out: Path, **options: Any) -> ExplainedPhotos:
+    """By one method, two photos at a time, class 1 rather than class 0."""
+    grad_cam = methods(tiny_cnn(), ["grad_cam"])
+    return ttame.explain(
+        photos, grad_cam, out, **{"batch_size": 2, "classes": 1, "rather_than": "0", **options}
+    )
+
+
+def test_what_a_class_was_compared_with_is_noted_and_resumed(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "why"
+    found = contrasted(photos, out)
+    described = json.loads((out / "explanations.json").read_text())
+    assert described["rather_than"] == {"index": 0, "name": "class 0"}
+    assert found.rather_than == "class 0"
+    assert ExplainedPhotos.read(out).rather_than == "class 0"
+    before, told = content_of(out), Stopping()
+    assert contrasted(photos, out, resume=True, listener=told) == found
+    assert told.started == []
+    for other in ({"rather_than": "2"}, {"rather_than": None}, {"classes": 2}):
+        with pytest.raises(OutputError, match="exists"):
+            contrasted(photos, out, resume=True, **other)
+    assert content_of(out) == before
+
+
+def test_folders_of_before_it_was_noted_are_not_mistaken(photos: Path, tmp_path: Path) -> None:
+    def forget(out: Path) -> None:
+        path = out / "explanations.json"
+        described = path.read_text()
+        start = described.index('"rather_than"')
+        end = described.index('"preprocessing"')
+        path.write_text(described[:start] + described[end:])
+        assert "rather_than" not in json.loads(path.read_text())
+
+    plain, contrast, told = tmp_path / "plain", tmp_path / "contrast", Stopping()
+    found = contrasted(photos, plain, rather_than=None)
+    forget(plain)
+    resumed = contrasted(photos, plain, rather_than=None, resume=True, listener=told)
+    assert (resumed, told.started) == (found, [])
+    contrasted(photos, contrast)
+    forget(contrast)
+    for rather_than in (None, "0"):
+        with pytest.raises(OutputError, match="exists"):
+            contrasted(photos, contrast, rather_than=rather_than, resume=True)
+
+
+def test_unfinished_contrasts_go_on_with_the_same_class_only(photos: Path, tmp_path: Path) -> None:
+    out, told = tmp_path / "why", Stopping()
+    with pytest.raises(StoppedError):
+        contrasted(photos, out, listener=Stopping(5))
+    for other in ("2", None):
+        with pytest.raises(OutputError, match=f"another class to compare with: 0, not {other}"):
+            contrasted(photos, out, rather_than=other, resume=True)
+    contrasted(photos, out, resume=True, listener=told)
+    assert told.started == [(8, 4)]
 
 
 def test_unfinished_work_is_neither_lost_nor_mixed(photos: Path, tmp_path: Path) -> None:

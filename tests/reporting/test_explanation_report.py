@@ -143,6 +143,7 @@ def test_json_says_everything_about_every_image(tmp_path):
             }
         ],
         "methods_left_out": {},
+        "rather_than": None,
         "preprocessing": json.loads(json.dumps(PREPROCESSING.as_json())),
         "colour_scale": "viridis",
         "not_explained": [{"name": "b.png", "heading": "b.png", "reason": "unreadable"}],

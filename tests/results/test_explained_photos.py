@@ -24,9 +24,9 @@ RECORD: dict[str, Any] = {
 }
 
 
-def written(folder: Path, record: dict[str, Any]) -> ExplainedPhotos:
+def written(folder: Path, record: dict[str, Any], **more: Any) -> ExplainedPhotos:
     lists = {"images": [record], "not_explained": [{"name": "b.png", "reason": "torn"}]}
-    write_records(folder / "explanations.json", ABOUT, lists)
+    write_records(folder / "explanations.json", {**ABOUT, **more}, lists)
     return ExplainedPhotos.read(folder)
 
 
@@ -39,6 +39,14 @@ def test_everything_is_read_back(tmp_path: Path) -> None:
     assert row.prediction == ClassProbability("dog", 0.75)
     assert row.classes == (ClassProbability("cat", 0.25),)
     assert row.no_evidence == (("rise", "cat"),)
+
+
+def test_what_classes_were_compared_with_is_read_where_it_was_noted(tmp_path: Path) -> None:
+    assert written(tmp_path, RECORD).rather_than is None  # as files of before are
+    assert written(tmp_path, RECORD, rather_than=None).rather_than is None
+    assert written(tmp_path, RECORD, rather_than={"index": 1, "name": "dog"}).rather_than == "dog"
+    with pytest.raises(OutputError, match="cannot be read"):
+        written(tmp_path, RECORD, rather_than="dog")
 
 
 @pytest.mark.parametrize("missing", ["name", "prediction", "classes"])

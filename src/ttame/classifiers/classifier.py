@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from ttame.classifiers.classifier_checks import (
     refuse_other_parts,
     refuse_quantised,
 )
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.input_channels import trace_with_channels
 from ttame.classifiers.output_checks import check_outputs
 from ttame.errors import ClassifierError, ImageError
@@ -37,31 +38,8 @@ from ttame.networks.pass_counter import note_pass
 from ttame.networks.weights_files import weight_fingerprint
 from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
 
-
-@dataclasses.dataclass(frozen=True)
-class ClassifierRecipe:
-    """How :func:`ttame.load_classifier` made a classifier, so that it can be made again.
-
-    Attributes:
-        name: as passed, e.g. ``"timm/resnet18"``.
-        weights: ``"default"``, ``"none"`` or a path.
-        image_size: (H, W) in pixels if it was passed.
-        network_options: passed on to the library that builds the network.
-        class_names: C names if they were passed, instead of the library's own.
-        outputs: the kind of its outputs; see :class:`ttame.Outputs`.
-        weights_seed: of random weights; ``None`` where they are not random, or from a version of
-            ttame that did not seed them.
-        preprocessing: if it was said, instead of the library's own.
-    """
-
-    name: str
-    weights: str = "default"
-    image_size: tuple[int, int] | None = None
-    network_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    class_names: tuple[str, ...] | None = None
-    outputs: str = SOFTMAX.kind
-    weights_seed: int | None = None
-    preprocessing: Preprocessing | None = None
+ASSUMED = "assumed, since nothing else is said"
+"""The reason for softmax outputs where there is no other."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,7 +79,10 @@ class Classifier:
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
             :class:`ttame.OwnOutputs`.
         name: how messages and saved explainers call the classifier.
-        recipe: how it can be loaded again; set by :func:`ttame.load_classifier`.
+        recipe: how it can be loaded again; given by :func:`ttame.load_classifier`.
+        outputs_reason: who says what the outputs mean, in a few words.
+        notices: what whoever loaded the network wants its user to know. What the classifier itself
+            finds odd about the outputs comes after it in ``classifier.notices``.
 
     Raises:
         ClassifierError: the network does not return (B, N) numbers, they cannot mean what
@@ -131,18 +112,21 @@ class Classifier:
         outputs: Outputs | str = SOFTMAX,
         name: str | None = None,
         recipe: ClassifierRecipe | None = None,
+        outputs_reason: str = ASSUMED,
+        notices: Sequence[str] = (),
     ) -> None:
         refuse_other_parts(network, preprocessing)
         self.network = network
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
         self.outputs = outputs_of_kind(outputs)
-        self.outputs_reason = "assumed, since nothing else is said"
+        self.outputs_reason = outputs_reason
         with naming_the_setting(SMALLER_NETWORK):
-            self.trace, self.preprocessing, notices = trace_with_channels(
+            self.trace, self.preprocessing, seen = trace_with_channels(
                 network, preprocessing, self.name
             )
-        self.notices = (*notices, *check_outputs(network, self.trace, self.outputs, self.name))
+        found = check_outputs(network, self.trace, self.outputs, self.name)
+        self.notices = (*notices, *seen, *found)
         self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
         self.tap_choice = self._choose_taps(taps)
         self.memory_format = self._choose_memory_format()
@@ -183,9 +167,17 @@ class Classifier:
         Raises:
             TapError: a named layer does not exist or gives no features.
         """
-        other = copy.copy(self)
-        other.tap_choice = self._choose_taps(taps)
-        return other
+        return self._with(tap_choice=self._choose_taps(taps))
+
+    def with_network(self, network: nn.Module) -> Classifier:
+        """The same classifier around a network of the same layers, such as a changed copy.
+
+        Taps stay where they are, and nothing can load it again: it has no recipe.
+
+        Args:
+            network: with the same layers, inputs and outputs; not checked.
+        """
+        return self._with(network=network, recipe=None)
 
     @gives_everything_back
     def for_many_passes(self) -> Classifier:
@@ -200,9 +192,7 @@ class Classifier:
         network = folded(self.network, self.preprocessing.input_size, self.trace.channels)
         if network is None:
             return self
-        other = copy.copy(self)
-        other.network = network
-        return other
+        return self._with(network=network)
 
     def blank_image(self) -> Tensor:
         """(1, C, H, W) zeros as the network takes them, on its device, in its dtype."""
@@ -324,6 +314,12 @@ class Classifier:
             logits = self.outputs.scores(run_network(network, images, rows))
         note_pass(len(images), logits)
         return logits
+
+    def _with(self, **changes: Any) -> Classifier:
+        """A copy with some attributes changed, finished before anybody else has it."""
+        other = copy.copy(self)
+        vars(other).update(changes)
+        return other
 
     def _choose_taps(self, taps: Sequence[str | Tap] | None) -> TapChoice:
         network, trace = uncompiled(self.network), self.trace

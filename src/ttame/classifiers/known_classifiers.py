@@ -12,7 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ttame.classifiers.classifier import Classifier, ClassifierRecipe
+from ttame.classifiers.classifier import ASSUMED, Classifier
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.recipe_rules import refuse_forbidden
 from ttame.classifiers.sources import (
     bundled,
@@ -127,7 +128,7 @@ def load_classifier(
     loaded.network.requires_grad_(False).eval()
     if device is not None:
         _move(loaded.network, device)
-    classifier = Classifier(
+    return Classifier(
         loaded.network,
         preprocessing=used,
         class_names=class_names if class_names is not None else loaded.class_names,
@@ -137,10 +138,9 @@ def load_classifier(
         recipe=dataclasses.replace(
             recipe, outputs=meaning.kind, preprocessing=used if preprocessing is not None else None
         ),
+        outputs_reason=reason,
+        notices=notices,
     )
-    classifier.outputs_reason = reason or classifier.outputs_reason
-    classifier.notices = (*notices, *classifier.notices)
-    return classifier
 
 
 def _found_from_everywhere(name: str) -> str:
@@ -197,8 +197,8 @@ def _outputs(said: Outputs | str | None, loaded: LoadedNetwork) -> tuple[Outputs
     if said is not None:
         return outputs_of_kind(said), "as you said"
     if loaded.outputs is not None:
-        return outputs_of_kind(loaded.outputs), loaded.outputs_reason
-    return SOFTMAX, ""
+        return outputs_of_kind(loaded.outputs), loaded.outputs_reason or ASSUMED
+    return SOFTMAX, ASSUMED
 
 
 @gives_everything_back

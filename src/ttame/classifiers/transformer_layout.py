@@ -13,6 +13,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.errors import TapError
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import describe_layer, token_blocks
+from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import (
     first_tensor,
     put_first_tensor,
@@ -110,6 +111,7 @@ class TransformerLayout:
         )
 
 
+@gives_everything_back
 def transformer_layout(classifier: Classifier) -> TransformerLayout | None:
     """Describe a Vision Transformer of any library; ``None`` if the network is none.
 

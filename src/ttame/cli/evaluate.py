@@ -12,28 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ttame.cli.added_options import with_options
 from ttame.cli.chosen_explainers import QUICK_METHODS, OtherSpelling, methods_option
 from ttame.cli.network_options import (
     DEFAULT_MODEL,
-    ClassNames,
-    Device,
-    ImageSize,
     NamedClassifier,
-    NetworkOption,
     OptionalModelName,
-    OutputsKind,
-    Taps,
-    Weights,
-)
-from ttame.cli.pixel_options import (
-    BandScale,
-    ChannelsName,
-    CropShare,
-    DisplayBands,
-    InterpolationName,
-    Mean,
-    Resize,
-    Std,
+    network_parameters,
 )
 from ttame.errors import EvaluationError
 from ttame.files.printable_names import printable
@@ -50,6 +35,7 @@ if TYPE_CHECKING:
 _MEASURING = "The measuring"
 
 
+@with_options(*network_parameters())
 def evaluate(
     data: Annotated[
         list[str] | None,
@@ -131,27 +117,12 @@ def evaluate(
         typer.Option(help="METHOD.NAME=VALUE; may be given several times.", show_default=False),
     ] = None,
     model: OptionalModelName = None,
-    weights: Weights = "default",
-    image_size: ImageSize = None,
-    taps: Taps = None,
-    class_names: ClassNames = None,
-    outputs: OutputsKind = None,
-    network_option: NetworkOption = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: InterpolationName = None,
-    resize: Resize = None,
-    crop_share: CropShare = None,
-    channels: ChannelsName = None,
-    band_scale: BandScale = None,
-    display_bands: DisplayBands = None,
-    device: Device = "auto",
+    **network: Any,
 ) -> None:
     """Find out which method is most faithful on your network and photos.
 
     Example: ttame evaluate --data photos --methods grad_cam,rise,t_tame --limit 100
     """
-    typed = dict(locals())
     from ttame.cli.chosen_explainers import choose_methods, parse_methods
     from ttame.cli.evaluation_display import print_evaluation, print_metrics, print_reproductions
     from ttame.processes import is_first_process
@@ -168,7 +139,7 @@ def evaluate(
     asked = _asked(reproduce, data, named, metrics, protocol, model)
     budget = parse_memory(memory_budget)
     photos = _photos(asked.data, asked.setup)
-    classifier = NamedClassifier.of(typed, asked.model).load()
+    classifier = NamedClassifier.of(asked.model, network).load()
     lenient = asked.setup is not None and not named
     explainers, left_out = choose_methods(asked.methods, classifier, option or (), lenient)
     evaluation = _evaluate(

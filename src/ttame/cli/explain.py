@@ -4,32 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ttame.cli.added_options import with_options
 from ttame.cli.chosen_explainers import OtherSpelling, methods_option
-from ttame.cli.network_options import (
-    ClassNames,
-    Device,
-    ImageSize,
-    NamedClassifier,
-    NetworkOption,
-    OptionalModelName,
-    OutputsKind,
-    Taps,
-    Weights,
-)
-from ttame.cli.pixel_options import (
-    BandScale,
-    ChannelsName,
-    CropShare,
-    DisplayBands,
-    InterpolationName,
-    Mean,
-    Resize,
-    Std,
-)
+from ttame.cli.network_options import NamedClassifier, OptionalModelName, network_parameters
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
@@ -41,6 +22,7 @@ _SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
 """Real photos among scikit-image's data."""
 
 
+@with_options(*network_parameters())
 def explain(
     images: Annotated[
         list[Path] | None,
@@ -126,27 +108,12 @@ def explain(
         ),
     ] = False,
     model: OptionalModelName = None,
-    weights: Weights = "default",
-    image_size: ImageSize = None,
-    taps: Taps = None,
-    class_names: ClassNames = None,
-    outputs: OutputsKind = None,
-    network_option: NetworkOption = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: InterpolationName = None,
-    resize: Resize = None,
-    crop_share: CropShare = None,
-    channels: ChannelsName = None,
-    band_scale: BandScale = None,
-    display_bands: DisplayBands = None,
-    device: Device = "auto",
+    **network: Any,
 ) -> None:
     """Explain photos: pictures, the maps, and a page to look at.
 
     Example: ttame explain photo.jpg --methods grad_cam,t_tame --classes "tabby,Egyptian cat"
     """
-    typed = dict(locals())
     from ttame.cli.chosen_explainers import choose_explainers, parse_methods
     from ttame.cli.explanation_display import ExplanationProgress, summarise
     from ttame.cli.methods import short_reasons
@@ -162,7 +129,7 @@ def explain(
     chosen = choose_explainers(
         parse_methods(methods, method),
         explainer,
-        NamedClassifier.of(typed),
+        NamedClassifier.of(model, network),
         option or (),
         allow_other_weights=allow_other_weights,
     )

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ttame.cli.added_options import with_options
 from ttame.cli.network_options import (
     MODEL_HELP,
-    ClassNames,
-    Device,
-    ImageSize,
     NamedClassifier,
-    NetworkOption,
     OptionalModelName,
-    OutputsKind,
-    Taps,
-    Weights,
-)
-from ttame.cli.pixel_options import (
-    BandScale,
-    ChannelsName,
-    CropShare,
-    DisplayBands,
-    InterpolationName,
-    Mean,
-    Resize,
-    Std,
+    network_parameters,
 )
 from ttame.errors import ClassifierError
 
@@ -37,37 +22,23 @@ if TYPE_CHECKING:
     from ttame.explainers.trained.head_settings import HeadSettings
 
 
+@with_options(*network_parameters())
 def inspect(
     network: Annotated[
         str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP, show_default=False)
     ] = None,
     model: OptionalModelName = None,
-    weights: Weights = "default",
-    image_size: ImageSize = None,
-    taps: Taps = None,
-    class_names: ClassNames = None,
-    outputs: OutputsKind = None,
-    network_option: NetworkOption = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: InterpolationName = None,
-    resize: Resize = None,
-    crop_share: CropShare = None,
-    channels: ChannelsName = None,
-    band_scale: BandScale = None,
-    display_bands: DisplayBands = None,
-    device: Device = "auto",
     layers: Annotated[bool, typer.Option(help="Also list every layer that can be tapped.")] = False,
+    **network_options: Any,
 ) -> None:
     """Show what was chosen for a classifier, and why.
 
     Example: ttame inspect torchvision/vit_b_16 --weights none
     """
-    typed = dict(locals())
     if (network is None) == (model is None):
         raise ClassifierError("no model" if model is None else "a model twice", remedy=_REMEDY)
-    classifier = NamedClassifier.of(typed, network).load()
-    _print_classifier(classifier, weights)
+    classifier = NamedClassifier.of(network or model, network_options).load()
+    _print_classifier(classifier, network_options["weights"])
     _print_transformer(classifier)
     _print_methods(classifier)
     if layers:
@@ -168,8 +139,13 @@ def _print_transformer(classifier: Classifier) -> None:
     if layout is None:
         return
     prefix, (height, width) = layout.tokens.prefix_tokens, layout.tokens.grid
-    table = Table(box=None, show_header=False, pad_edge=False, title="transformer layout")
-    table.title_justify = "left"
+    table = Table(
+        box=None,
+        show_header=False,
+        pad_edge=False,
+        title="transformer layout",
+        title_justify="left",
+    )
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     first, last = layout.blocks[0], layout.blocks[-1]
@@ -193,8 +169,7 @@ def _print_methods(classifier: Classifier) -> None:
     for name in applicable:
         by_family.setdefault(EXPLAINERS[name].card.family, []).append(name)
     title = f"methods that apply: {len(applicable)} of {len(EXPLAINERS)}"
-    table = Table(box=None, show_header=False, pad_edge=False, title=title)
-    table.title_justify = "left"
+    table = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for family, names in by_family.items():

@@ -5,30 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from ttame.cli.network_options import (
-    ClassNames,
-    Device,
-    ImageSize,
-    NamedClassifier,
-    NetworkOption,
-    OutputsKind,
-    Taps,
-    Weights,
-)
-from ttame.cli.pixel_options import (
-    BandScale,
-    ChannelsName,
-    CropShare,
-    DisplayBands,
-    InterpolationName,
-    Mean,
-    Resize,
-    Std,
-)
+from ttame.cli.added_options import with_options
+from ttame.cli.network_options import NamedClassifier, network_parameters
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +25,7 @@ WIDE = 120
 """From so many columns on, networks, cost and paper stand beside one another."""
 
 
+@with_options(*network_parameters())
 def methods(
     name: Annotated[
         str | None, typer.Argument(help="Show this method in full.", show_default=False)
@@ -59,27 +42,12 @@ def methods(
     options: Annotated[
         bool, typer.Option("--options", help="Also list every method's options.")
     ] = False,
-    weights: Weights = "default",
-    image_size: ImageSize = None,
-    taps: Taps = None,
-    class_names: ClassNames = None,
-    outputs: OutputsKind = None,
-    network_option: NetworkOption = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: InterpolationName = None,
-    resize: Resize = None,
-    crop_share: CropShare = None,
-    channels: ChannelsName = None,
-    band_scale: BandScale = None,
-    display_bands: DisplayBands = None,
-    device: Device = "auto",
+    **network: Any,
 ) -> None:
     """List the explanation methods: what they are for, what they cost, who published them.
 
     Example: ttame methods --model timm/vit_tiny_patch16_224 --weights none
     """
-    typed = dict(locals())
     from ttame.explainers.known_explainers import EXPLAINERS, methods_for
 
     console = wide_console()
@@ -91,7 +59,7 @@ def methods(
     if model is None:
         _print_cards(console, [EXPLAINERS[each].card for each in names], options=options)
         return
-    classifier = NamedClassifier.of(typed).load()
+    classifier = NamedClassifier.of(model, network).load()
     applicable, reasons = methods_for(classifier, names)
     if name is None:
         cards = [EXPLAINERS[each].card for each in applicable]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ttame.cli.pixel_options import PIXEL_OPTIONS, typed_changes
+from ttame.cli.pixel_options import PixelOptions, typed_changes
 from ttame.errors import ClassifierError, ImageError
 from ttame.files.bounded_reading import UnreadableFileError, read_text
 from ttame.files.json_files import parse_json
@@ -23,11 +24,6 @@ DEFAULT_MODEL = "efficientnet_lite0"
 """The classifier, and the explainer, that ship with ttame."""
 
 _PANEL = "The classifier"
-_DETAILS = (
-    *("image_size", "taps", "class_names", "outputs", "network_option"),
-    *PIXEL_OPTIONS,
-)
-"""Options that say more about the classifier than its name, weights and device."""
 _LARGEST_NAMES = 16 * 2**20  # bytes
 
 MODEL_HELP = (
@@ -41,59 +37,87 @@ OptionalModelName = Annotated[
     str | None,
     typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=_PANEL, show_default=False),
 ]
-Weights = Annotated[
-    str,
-    typer.Option(
-        help='"default", "none" (random), or a file: .safetensors, or .pth, .pt, .bin, .ckpt with '
-        "a state dict, of which no code runs.",
-        rich_help_panel=_PANEL,
-    ),
-]
-ImageSize = Annotated[
-    str | None,
-    typer.Option(
-        help="Input size, 224 or 224x320 (height x width), if not the network's own.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Taps = Annotated[
-    str | None,
-    typer.Option(
-        help="Layers to read features from, separated by commas; if not given, chosen for you. "
-        "LAYER#0 is the first run of a layer that is used several times; without, the last.",
-        rich_help_panel=_PANEL,
-    ),
-]
-ClassNames = Annotated[
-    Path | None,
-    typer.Option(
-        help="Text file with one class name a line, in the order of the logits; one name is "
-        "enough for one logit.",
-        rich_help_panel=_PANEL,
-    ),
-]
-OutputsKind = Annotated[
-    str | None,
-    typer.Option(
-        "--outputs",
-        help="What the outputs mean: softmax (one class is true; assumed unless the "
-        "configuration of the network says otherwise), sigmoid "
-        "(independent findings), binary (one logit), softmax-probabilities, "
-        "sigmoid-probabilities.",
-        rich_help_panel=_PANEL,
-        show_default=False,
-    ),
-]
-NetworkOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="NAME=VALUE for the library that builds the network, e.g. num_classes=10. "
-        "trust_remote_code=true lets an hf/ network run Python code of its repository with your "
-        "rights; it holds for this command only.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)]
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkOptions(PixelOptions):
+    """What every command that loads a classifier lets be typed besides its name."""
+
+    weights: Annotated[
+        str,
+        typer.Option(
+            help='"default", "none" (random), or a file: .safetensors, or .pth, .pt, .bin, .ckpt '
+            "with a state dict, of which no code runs.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "default"
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Input size, 224 or 224x320 (height x width), if not the network's own.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    taps: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers to read features from, separated by commas; if not given, chosen for you. "
+            "LAYER#0 is the first run of a layer that is used several times; without, the last.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    class_names: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file with one class name a line, in the order of the logits; one name is "
+            "enough for one logit.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            "--outputs",
+            help="What the outputs mean: softmax (one class is true; assumed unless the "
+            "configuration of the network says otherwise), sigmoid "
+            "(independent findings), binary (one logit), softmax-probabilities, "
+            "sigmoid-probabilities.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
+    network_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE for the library that builds the network, e.g. num_classes=10. "
+            "trust_remote_code=true lets an hf/ network run Python code of its repository with "
+            "your rights; it holds for this command only.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_PANEL)
+    ] = "auto"
+
+
+def network_parameters() -> list[inspect.Parameter]:
+    """The options of :class:`NetworkOptions`, for :func:`ttame.cli.added_options.with_options`."""
+    hints = get_type_hints(NetworkOptions, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in (*_fields_of_the_network(), *dataclasses.fields(PixelOptions))
+    ]
+
+
+def _fields_of_the_network() -> list[dataclasses.Field[Any]]:
+    """Those that say nothing about pixels; they stand first in every help."""
+    of_pixels = {field.name for field in dataclasses.fields(PixelOptions)}
+    return [field for field in dataclasses.fields(NetworkOptions) if field.name not in of_pixels]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,19 +137,19 @@ class NamedClassifier:
     device: str
 
     @classmethod
-    def of(cls, typed: Mapping[str, Any], model: str | None = None) -> NamedClassifier:
+    def of(cls, model: str | None, typed: Mapping[str, Any]) -> NamedClassifier:
         """Read the options of a command.
 
         Args:
-            typed: name of each option of the command to its value.
-            model: the classifier's name, if something else than ``--model`` decided it.
+            model: the classifier's name, if there is one.
+            typed: name of each option to its value, those of :class:`NetworkOptions` among them.
 
         Raises:
             ClassifierError: no such device here.
         """
-        details = {name: typed[name] or None for name in _DETAILS}
-        device = choose_device(typed["device"])
-        return cls(model or typed["model"], typed["weights"], details, device)
+        said = {field.name: typed[field.name] for field in dataclasses.fields(NetworkOptions)}
+        weights, device = said.pop("weights"), choose_device(said.pop("device"))
+        return cls(model, weights, {name: said[name] or None for name in said}, device)
 
     def load(self) -> Classifier:
         """Load the named classifier, or the one that ships with ttame.
@@ -179,7 +203,7 @@ def load_named_classifier(
         outputs: their kind.
         network_option: ``NAME=VALUE`` each.
         device: resolved or not.
-        pixels: the options of :data:`ttame.cli.pixel_options.PIXEL_OPTIONS`.
+        pixels: the options of :class:`ttame.cli.pixel_options.PixelOptions`.
 
     Raises:
         TtameError: as :func:`ttame.load_classifier`, and for options that cannot be read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -14,76 +15,77 @@ if TYPE_CHECKING:
     from ttame.images.preprocessing_changes import PreprocessingChanges
 
 _PIXELS = "How photos are prepared, if not as the network's own configuration says"
-Mean = Annotated[
-    str | None,
-    typer.Option(
-        help="Of the pixels in [0, 1]: 0.5, a number for each channel 0.485,0.456,0.406, or "
-        "imagenet.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-Std = Annotated[
-    str | None,
-    typer.Option(
-        help="Standard deviation: 0.5, a number for each channel, or imagenet.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-InterpolationName = Annotated[
-    str | None,
-    typer.Option(
-        "--interpolation",
-        help="How photos are resized: nearest, bilinear, bicubic, lanczos.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-Resize = Annotated[
-    str | None,
-    typer.Option(
-        help="256: the shorter side, then a centre crop; 256x320: exactly, then a centre crop; "
-        "squash: to the input size, whatever the photo's shape; pad: the whole photo, the rest "
-        "black.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-CropShare = Annotated[
-    float | None,
-    typer.Option(
-        help="Share of the shorter side that the crop keeps, such as 0.875; instead of --resize.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-ChannelsName = Annotated[
-    str | None,
-    typer.Option(
-        "--channels",
-        help="What the network takes: rgb, grey, rgba, or a number of bands, which .npy and TIFF "
-        "files hold; if not given, what it runs on.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-BandScale = Annotated[
-    float | None,
-    typer.Option(
-        help="What the numbers of arrays are divided by, such as 10000; if not given, the largest "
-        "number of their integer type.",
-        rich_help_panel=_PIXELS,
-    ),
-]
-DisplayBands = Annotated[
-    str | None,
-    typer.Option(
-        help="Bands, from 0, that are drawn as red, green and blue: 3,2,1; or one; if not given, "
-        "the mean of all as grey.",
-        rich_help_panel=_PIXELS,
-    ),
-]
 
-PIXEL_OPTIONS = (
-    *("mean", "std", "interpolation", "resize", "crop_share"),
-    *("channels", "band_scale", "display_bands"),
-)
-"""Names of these options as parameters of a command."""
+
+@dataclasses.dataclass(frozen=True)
+class PixelOptions:
+    """What is typed of how photos become the network's input; ``None`` where nothing was."""
+
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the pixels in [0, 1]: 0.5, a number for each channel 0.485,0.456,0.406, or "
+            "imagenet.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    std: Annotated[
+        str | None,
+        typer.Option(
+            help="Standard deviation: 0.5, a number for each channel, or imagenet.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    interpolation: Annotated[
+        str | None,
+        typer.Option(
+            "--interpolation",
+            help="How photos are resized: nearest, bilinear, bicubic, lanczos.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            help="256: the shorter side, then a centre crop; 256x320: exactly, then a centre crop; "
+            "squash: to the input size, whatever the photo's shape; pad: the whole photo, the rest "
+            "black.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    crop_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the shorter side that the crop keeps, such as 0.875; instead of "
+            "--resize.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            "--channels",
+            help="What the network takes: rgb, grey, rgba, or a number of bands, which .npy and "
+            "TIFF files hold; if not given, what it runs on.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    band_scale: Annotated[
+        float | None,
+        typer.Option(
+            help="What the numbers of arrays are divided by, such as 10000; if not given, the "
+            "largest number of their integer type.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
+    display_bands: Annotated[
+        str | None,
+        typer.Option(
+            help="Bands, from 0, that are drawn as red, green and blue: 3,2,1; or one; if not "
+            "given, the mean of all as grey.",
+            rich_help_panel=_PIXELS,
+        ),
+    ] = None
 
 
 def typed_changes(

@@ -6,8 +6,8 @@ import functools
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator
-from typing import Annotated, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -20,8 +20,6 @@ from ttame.explainers.trained.settings_part import (
     leaves_of,
 )
 from ttame.training.training_settings import DEFAULT_PRESET, PRESETS, TrainingSettings
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 _NO_OPTIONS = ("preset", "method")
 _ATTRIBUTE = re.compile(r"^(\w+): ", re.MULTILINE)
@@ -92,37 +90,24 @@ def setting_options() -> dict[str, SettingOption]:
     return options
 
 
-def with_setting_options(command: Command) -> Command:
-    """Give a command an option for every setting, in place of its ``**settings``.
-
-    Those that were not typed are ``None``.
-    """
-    own = inspect.signature(command, eval_str=True)
+def setting_parameters() -> list[inspect.Parameter]:
+    """An option for every setting; those that are not typed are ``None``."""
     parameters = []
-    for parameter in own.parameters.values():
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-            continue
-        for option in setting_options().values():
-            typed = typer.Option(
-                help=option.help,
-                rich_help_panel=f"Settings: {option.part} (the preset decides what is not given)",
-                show_default=False,
+    for option in setting_options().values():
+        typed = typer.Option(
+            help=option.help,
+            rich_help_panel=f"Settings: {option.part} (the preset decides what is not given)",
+            show_default=False,
+        )
+        parameters.append(
+            inspect.Parameter(
+                option.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[option.kind | None, typed],
             )
-            parameters.append(
-                inspect.Parameter(
-                    option.name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=None,
-                    annotation=Annotated[option.kind | None, typed],
-                )
-            )
-    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {
-        "return": None,
-        **{parameter.name: parameter.annotation for parameter in parameters},
-    }
-    return command
+        )
+    return parameters
 
 
 def described(part: type[SettingsPart]) -> dict[str, str]:

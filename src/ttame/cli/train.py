@@ -8,29 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ttame.cli.network_options import (
-    DEFAULT_MODEL,
-    ClassNames,
-    Device,
-    ImageSize,
-    ModelName,
-    NamedClassifier,
-    NetworkOption,
-    OutputsKind,
-    Taps,
-    Weights,
-)
-from ttame.cli.pixel_options import (
-    BandScale,
-    ChannelsName,
-    CropShare,
-    DisplayBands,
-    InterpolationName,
-    Mean,
-    Resize,
-    Std,
-)
-from ttame.cli.setting_options import with_setting_options
+from ttame.cli.added_options import with_options
+from ttame.cli.network_options import DEFAULT_MODEL, ModelName, NamedClassifier, network_parameters
+from ttame.cli.setting_options import setting_options, setting_parameters
 from ttame.training.training_settings import DEFAULT_PRESET, PRESETS
 
 if TYPE_CHECKING:
@@ -47,7 +27,7 @@ def _one_of(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}."
 
 
-@with_setting_options
+@with_options(*network_parameters(), *setting_parameters())
 def train(
     model: ModelName = DEFAULT_MODEL,
     data: Annotated[
@@ -72,22 +52,7 @@ def train(
     find_learning_rate: Annotated[
         bool, _option("Run a learning-rate range test instead, and plot it into --out.")
     ] = False,
-    weights: Weights = "default",
-    image_size: ImageSize = None,
-    taps: Taps = None,
-    class_names: ClassNames = None,
-    outputs: OutputsKind = None,
-    network_option: NetworkOption = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: InterpolationName = None,
-    resize: Resize = None,
-    crop_share: CropShare = None,
-    channels: ChannelsName = None,
-    band_scale: BandScale = None,
-    display_bands: DisplayBands = None,
-    device: Device = "auto",
-    **typed_settings: Any,
+    **typed: Any,
 ) -> None:
     """Train an explainer for a classifier on your images; no labels are needed.
 
@@ -95,17 +60,16 @@ def train(
 
     Example: ttame train --model timm/resnet18 --data photos/ --out my-explainer
     """
-    typed = dict(locals())
     from ttame.errors import DatasetError, OutputError, TrainingError
     from ttame.training.training_settings import training_settings
 
-    changes = {name: value for name, value in typed_settings.items() if value is not None}
+    changes = {name: typed[name] for name in setting_options() if typed[name] is not None}
     settings = training_settings(preset, **changes)
     if not data:
         raise DatasetError("no data", remedy="--data FOLDER, a list file, or 'shards-*.tar'")
     if out is None:
         raise OutputError("no place to write", remedy="--out FOLDER")
-    classifier = NamedClassifier.of(typed).load()
+    classifier = NamedClassifier.of(model, typed).load()
     if find_learning_rate and resume:
         raise TrainingError(
             "--find-learning-rate with --resume: the test begins anew each time",

@@ -201,10 +201,7 @@ def _randomised(classifier: Classifier, names: list[str], seed: int) -> Classifi
     finally:
         # Here, and not when a context manager that an interruption skipped is collected.
         torch.default_generator.set_state(random_state)
-    other = copy.copy(classifier)
-    other.network = network.to(classifier.device)
-    other.recipe = None
-    return other
+    return classifier.with_network(network.to(classifier.device))
 
 
 def _randomise(module: nn.Module) -> None:

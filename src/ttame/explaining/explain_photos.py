@@ -102,7 +102,7 @@ class Explaining:
         explainers: label to explainer, all of one classifier.
         classes: ``"top3"`` and the like, or (1, K) classes for all photos.
         batch_size: photos at a time.
-        rather_than: a class: what speaks for the others rather than for it.
+        rather_than: index of a class: what speaks for the others rather than for it.
         memory_budget: activations that a method with many passes may hold at a time, in bytes.
     """
 
@@ -110,7 +110,7 @@ class Explaining:
     explainers: Mapping[str, Explainer]
     classes: str | Tensor
     batch_size: int
-    rather_than: str | None = None
+    rather_than: int | None = None
     memory_budget: int = DEFAULT_BUDGET
 
     @property

@@ -24,7 +24,8 @@ from torch.utils import checkpoint
 
 from ttame.errors import ClassifierError
 from ttame.networks.frozen_network import CHECKPOINTING
-from ttame.networks.giving_back import InFunctionMode, Lent
+from ttame.networks.loans import Lent
+from ttame.networks.torch_mode_loans import InFunctionMode
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import dataclasses
 from torch import nn
 from torch.nn import Parameter
 
-from ttame.networks.giving_back import Lent, Loan, lock
+from ttame.networks.loans import Lent, Loan, lock
 
 CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing")
 """What timm and transformers call the flag of modules that compute activations twice."""

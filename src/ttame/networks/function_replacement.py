@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ttame.networks.function_parts import PARTS, PARTS_FOR_RULES
-from ttame.networks.giving_back import InFunctionMode, Lent
+from ttame.networks.loans import Lent
+from ttame.networks.torch_mode_loans import InFunctionMode
 
 Operation = Literal[
     "linear",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.errors import TapError
-from ttame.networks.giving_back import Joining, Lent, Loan, lock
+from ttame.networks.loans import Joining, Lent, Loan, lock
 
 _active: ContextVar[tuple[object, ...]] = ContextVar("ttame_active_readers", default=())
 """Which readers the running call opened. A hook that fires in another thread finds its reader

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
-from ttame.networks.giving_back import Joining, Lent, Loan
+from ttame.networks.loans import Joining, Lent, Loan
 
 
 @dataclasses.dataclass
@@ -25,6 +25,15 @@ class PassCount:
     forward: int = 0
     backward: int = 0
     tail: int = 0
+
+    def note_forward(self, images: int, rows: int) -> None:
+        """So many images went in, and so many rows of logits came out."""
+        self.forward += images
+        self.tail += max(0, rows - images)
+
+    def note_backward(self, rows: int) -> None:
+        """So many rows went back."""
+        self.backward += rows
 
 
 _counting: ContextVar[tuple[PassCount, ...]] = ContextVar("ttame_pass_counts", default=())
@@ -62,14 +71,13 @@ class _Counting(Loan[PassCount]):
 def note_pass(images: int, logits: Tensor) -> None:
     """A classifier ran; called by :class:`ttame.classifiers.classifier.Classifier`."""
     for count in _counting.get():
-        count.forward += images
-        count.tail += max(0, len(logits) - images)
+        count.note_forward(images, len(logits))
         if logits.requires_grad:
             logits.register_hook(_backward_noter(count, len(logits)))  # type: ignore[no-untyped-call]
 
 
 def _backward_noter(count: PassCount, rows: int) -> Callable[[Tensor], None]:
     def note(_gradient: Tensor) -> None:
-        count.backward += rows
+        count.note_backward(rows)
 
     return note

@@ -32,7 +32,7 @@ from ttame.networks.giving_back import gives_everything_back
 from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.reporting.growing_report import GrowingReport
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.report_contents import ReportFacts
+from ttame.reporting.report_contents import ComparedClass, ReportFacts
 from ttame.reporting.unfinished_report import unfinished_report
 from ttame.results.explained_photos import ExplainedPhotos
 
@@ -112,13 +112,9 @@ def explain(
     if batch_size < 1:
         raise ExplainerError(f"batch_size {batch_size}", allowed="1 or more")
     explaining = dataclasses.replace(
-        _explaining(photos, explainers, classes, batch_size),
-        rather_than=rather_than,
+        _explaining(photos, explainers, classes, rather_than, batch_size),
         memory_budget=parse_memory(memory_budget),
     )
-    if rather_than is not None:
-        classifier = explaining.classifier
-        class_index(rather_than, classifier.class_names, classifier.number_of_classes)
     facts = _facts(explaining, title, left_out or {})
     source = explaining.photos
     names = NameList(source.location(number) for number in range(len(source)))
@@ -154,6 +150,7 @@ def _explaining(
     photos: Any,
     explainers: Explainer | Mapping[str, Explainer],
     classes: ClassSelection,
+    rather_than: str | None,
     batch_size: int,
 ) -> Explaining:
     """Open the photos, and check all that was asked for."""
@@ -162,15 +159,20 @@ def _explaining(
     )
     explaining = Explaining(open_named_photos(photos), labelled, "top1", batch_size)
     explaining.refuse_different_networks()
-    fixed = classes_for_all(classes, explaining.classifier, len(labelled))
-    return Explaining(explaining.photos, labelled, fixed, batch_size)
+    classifier = explaining.classifier
+    fixed = classes_for_all(classes, classifier, len(labelled))
+    other = None
+    if rather_than is not None:
+        other = class_index(rather_than, classifier.class_names, classifier.number_of_classes)
+    return dataclasses.replace(explaining, classes=fixed, rather_than=other)
 
 
 def _facts(explaining: Explaining, title: str | None, left_out: Mapping[str, str]) -> ReportFacts:
-    explainers = explaining.explainers
+    explainers, classifier = explaining.explainers, explaining.classifier
+    other = explaining.rather_than
     return ReportFacts(
-        explaining.classifier.preprocessing,
-        title or f"Why did {explaining.classifier.name} say that?",
+        classifier.preprocessing,
+        title or f"Why did {classifier.name} say that?",
         methods={label: explainer.provenance() for label, explainer in explainers.items()},
         labels={
             label: MethodLabel(
@@ -181,6 +183,7 @@ def _facts(explaining: Explaining, title: str | None, left_out: Mapping[str, str
             for label, explainer in explainers.items()
         },
         left_out=left_out,
+        rather_than=None if other is None else ComparedClass(other, classifier.class_label(other)),
     )
 
 
@@ -205,8 +208,6 @@ def _identity(explaining: Explaining) -> dict[str, Any]:
 
 def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
     """Whether ``out`` holds explanations of these photos by these methods already."""
-    if explaining.rather_than is not None:  # Records do not say what a class was compared with.
-        return False
     try:
         return _holds(out / "explanations.json", explaining, facts, names)
     # There is no such file, or one of another version: then it is a folder that is in the way.
@@ -217,12 +218,17 @@ def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: N
 def _holds(path: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
     about = read_about(path, "images")
     wanted = json.loads(json.dumps(facts.as_json(), default=str))
-    if any(about.get(name) != wanted[name] for name in ("methods", "preprocessing")):
+    if any(about.get(name) != wanted[name] for name in ("methods", "preprocessing", "rather_than")):
         return False
+    # Files of before this was written say it in the names of what is explained, and only there.
+    unsaid = "rather_than" not in about
     there = {record["name"] for record in read_records(path, "not_explained")}
     for record in read_records(path, "images"):
         there.add(record["name"])
-        if not _are_wanted(explaining.classes, [each["index"] for each in record["classes"]]):
+        classes = record["classes"]
+        if not _are_wanted(explaining.classes, [each["index"] for each in classes]):
+            return False
+        if unsaid and any(each["name"] != each.get("class", each["name"]) for each in classes):
             return False
     return there == {names[number] for number in range(len(names))}
 

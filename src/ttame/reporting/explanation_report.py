@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -103,7 +104,6 @@ class ExplanationReportWriter:
 
     def __enter__(self) -> ExplanationReportWriter:
         self._temporary = self._place.__enter__()
-        self._files = PhotoFiles(self._temporary, self._facts)
         self._records = self._spools.enter_context(RecordSpool(self._temporary))
         self._page_entries = self._spools.enter_context(RecordSpool(self._temporary))
         self._skipped = self._spools.enter_context(RecordSpool(self._temporary))
@@ -150,9 +150,10 @@ class ExplanationReportWriter:
             OutputError: the disk is full.
         """
         given = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-        image = self._files.image(name, photo, given, index)
-        self._remember(given)
-        record, entry = self._files.write(self._stems.take(name), image)
+        image = PhotoFiles(self._temporary, self._facts).image(name, photo, given, index)
+        self._facts = _about_methods_of(given, self._facts)
+        files = PhotoFiles(self._temporary, self._facts)
+        record, entry = files.write(self._stems.take(name), image)
         self._records.append(record)
         self._page_entries.append(entry)
 
@@ -175,23 +176,31 @@ class ExplanationReportWriter:
         """Images skipped so far."""
         return len(self._skipped)
 
-    def _remember(self, explanations: Sequence[Explanation]) -> None:
-        methods = [explanation.method for explanation in explanations]
-        facts = self._facts
-        if not facts.methods:
-            repeated = {method for method in methods if methods.count(method) > 1}
-            if repeated or not methods:
-                raise ExplainerError(
-                    f"explanations by {', '.join(methods) or 'no method'} of one image",
-                    allowed="one explanation per method",
-                )
-            facts.methods = {each.method: dict(each.provenance) for each in explanations}
-            for method in methods:
-                facts.labels.setdefault(method, MethodLabel(method))
-        if methods != [*facts.methods]:
+
+def _about_methods_of(explanations: Sequence[Explanation], facts: ReportFacts) -> ReportFacts:
+    """The facts of a report, with the methods that its first photo is explained by.
+
+    Raises:
+        ExplainerError: methods that are not those of the photos before.
+    """
+    methods = [explanation.method for explanation in explanations]
+    if not facts.methods:
+        repeated = {method for method in methods if methods.count(method) > 1}
+        if repeated or not methods:
             raise ExplainerError(
-                f"an explanation by {', '.join(map(repr, methods))} in a report about "
-                f"{', '.join(map(repr, facts.methods))}",
-                allowed="the same methods for every image",
-                remedy="an ExplanationReportWriter for each",
+                f"explanations by {', '.join(methods) or 'no method'} of one image",
+                allowed="one explanation per method",
             )
+        return dataclasses.replace(
+            facts,
+            methods={each.method: dict(each.provenance) for each in explanations},
+            labels={**{method: MethodLabel(method) for method in methods}, **facts.labels},
+        )
+    if methods != [*facts.methods]:
+        raise ExplainerError(
+            f"an explanation by {', '.join(map(repr, methods))} in a report about "
+            f"{', '.join(map(repr, facts.methods))}",
+            allowed="the same methods for every image",
+            remedy="an ExplanationReportWriter for each",
+        )
+    return facts

@@ -32,7 +32,7 @@ class PhotoFiles:
 
     Args:
         folder: of the report.
-        facts: what is the same for all photos; labels of methods are looked up when a photo comes.
+        facts: what is the same for all photos.
     """
 
     def __init__(self, folder: Path, facts: ReportFacts) -> None:

@@ -19,16 +19,30 @@ SCHEMA_VERSION = 2
 """Of ``explanations.json``. Version 1 knew one method: each class had ``map`` and ``overlay``."""
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(frozen=True)
+class ComparedClass:
+    """The class that the explained ones are compared with: what speaks for them rather than it.
+
+    Example:
+        >>> dataclasses.asdict(ComparedClass(282, "tiger cat"))
+        {'index': 282, 'name': 'tiger cat'}
+    """
+
+    index: int
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class ReportFacts:
     """What is the same for all photos of a report.
 
     Attributes:
         preprocessing: of the classifier.
         title: heads the page.
-        methods: name to provenance, in order; filled in when the first photo comes, at the latest.
+        methods: name to provenance, in order.
         labels: method to what stands below its pictures.
         left_out: methods that do not take part, to the reason why.
+        rather_than: the class that all others are compared with, if there is one.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
         opacity: of the highest value in the pictures, in [0, 1].
 
@@ -39,9 +53,10 @@ class ReportFacts:
 
     preprocessing: Preprocessing
     title: str = "Explanations"
-    methods: dict[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    labels: dict[str, MethodLabel] = dataclasses.field(default_factory=dict)
+    methods: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, MethodLabel] = dataclasses.field(default_factory=dict)
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rather_than: ComparedClass | None = None
     scale: str = DEFAULT_SCALE
     opacity: float = DEFAULT_OPACITY
 
@@ -65,6 +80,7 @@ class ReportFacts:
                 for name, provenance in self.methods.items()
             ],
             "methods_left_out": dict(self.left_out),
+            "rather_than": dataclasses.asdict(self.rather_than) if self.rather_than else None,
             "preprocessing": self.preprocessing.as_json(),
             "colour_scale": self.scale,
         }

@@ -27,6 +27,7 @@ _WORDS = {
     "data": ("set of photos", "photos"),
     "methods": ("choice of methods or of their options", "--methods, --explainer and --option"),
     "classes": ("choice of classes", "--classes"),
+    "rather_than": ("class to compare with", "--rather-than"),
     "batch_size": ("batch size", "--batch-size"),
 }
 """Entry to its name, and to what decides it on the command line."""

@@ -64,6 +64,7 @@ class ExplainedPhotos:
         explained: how many photos.
         skipped: name and reason of each photo that could not be read.
         left_out: methods that did not take part, to the reason why.
+        rather_than: name of the class that the explained ones were compared with, if any.
 
     Example:
         >>> found = ExplainedPhotos(Path("why"), ("grad_cam",), 2, (("torn.jpg", "truncated"),))
@@ -76,6 +77,7 @@ class ExplainedPhotos:
     explained: int
     skipped: tuple[tuple[str, str], ...] = ()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rather_than: str | None = None
 
     @classmethod
     def read(cls, folder: Path | str) -> ExplainedPhotos:
@@ -88,6 +90,7 @@ class ExplainedPhotos:
         with _naming_what_is_missing(path):
             about = read_about(path, "images")
             skipped = read_records(path, "not_explained")
+            compared = about.get("rather_than")  # not in files of before it was noted
             return cls(
                 folder=Path(folder),
                 methods=tuple(_checked(str, method["name"]) for method in about["methods"]),
@@ -97,6 +100,7 @@ class ExplainedPhotos:
                     for record in skipped
                 ),
                 left_out=_checked(dict, about["methods_left_out"]),
+                rather_than=None if compared is None else _checked(str, compared["name"]),
             )
 
     def rows(self) -> Iterator[ExplainedPhoto]:

@@ -117,7 +117,7 @@ def find_learning_rate(
                 reason = f"ended at rate {rate:.1e}, where the loss was no number any more"
                 break
             # What a loss draws at random depends on the step.
-            run.step += 1
+            run.step_done()
             rates.append(rate)
             losses.append(loss)
             if watch is not None and main:

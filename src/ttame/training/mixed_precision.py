@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import get_mixed_precision_context_manager
 
-from ttame.networks.giving_back import Lent, Loan
+from ttame.networks.loans import Lent, Loan
 
 
 def in_mixed_precision(accelerator: Accelerator) -> contextlib.AbstractContextManager[None]:

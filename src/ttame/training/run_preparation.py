@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -109,14 +110,14 @@ def new_run(
         TrainingError: fewer images than a batch, or a batch that the processes cannot share.
         ExplainerError: the method does not fit the classifier.
     """
-    run = together(accelerator, lambda: _new_run(classifier, data, folder, settings, accelerator))
+    bare = together(accelerator, lambda: _new_run(classifier, data, folder, settings, accelerator))
     # Wrapping talks to the other processes, so it comes after everything that may fail in one.
-    run.head, run.optimiser = accelerator.prepare(run.bare_head, run.optimiser)
-    average_in_order(run.head)
+    head, optimiser = accelerator.prepare(bare.bare_head, bare.optimiser)
+    average_in_order(head)
     # The accelerator makes the head's own forward pass one of mixed precision. Only the loop is
     # to run in it, which asks for it, not validation or the finished explainer.
-    accelerator.unwrap_model(run.head, keep_fp32_wrapper=False)
-    return run
+    accelerator.unwrap_model(head, keep_fp32_wrapper=False)
+    return dataclasses.replace(bare, head=head, optimiser=optimiser)
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:

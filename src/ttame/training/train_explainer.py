@@ -137,7 +137,7 @@ def _train(run: TrainingRun, settings: TrainingSettings, watch: Watch | None) ->
                 # A step that the loss scaling of fp16 leaves out is none for the schedule either.
                 if not run.optimiser.step_was_skipped:
                     run.schedule.step()
-                run.step += 1
+                run.step_done()
                 log.write({"step": run.step, "epoch": epoch, **parts, "lr": rate})
                 speed = clock.tick()
                 validation = None

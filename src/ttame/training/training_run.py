@@ -162,6 +162,10 @@ class TrainingRun:
         """
         self.bare_head.follow(maps, self.accelerator.gather)
 
+    def step_done(self) -> None:
+        """Count an optimiser step."""
+        self.step += 1
+
     def note_skipped(self, skipped: Sequence[tuple[str, str]]) -> None:
         """Remember unreadable images."""
         self.skipped.update(dict(skipped))

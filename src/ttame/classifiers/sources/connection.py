@@ -7,7 +7,7 @@ import socket
 import urllib.parse
 import urllib.request
 
-from ttame.networks.giving_back import Lent, Loan, lock
+from ttame.networks.loans import Lent, Loan, lock
 
 PATIENCE_IN_SECONDS = 3.0
 """How long one connection attempt may take."""

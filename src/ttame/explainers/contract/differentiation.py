@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ttame.errors import ExplainerError
-from ttame.networks.giving_back import Lent, Loan
+from ttame.networks.loans import Lent, Loan
 
 
 def differentiating() -> contextlib.AbstractContextManager[None]:

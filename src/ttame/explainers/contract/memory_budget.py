@@ -21,7 +21,9 @@ from torch.utils._pytree import tree_leaves
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import MemoryLimitError
 from ttame.explainers.contract.differentiation import require_graph
-from ttame.networks.giving_back import InDispatchMode, Lent, gives_everything_back
+from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.loans import Lent
+from ttame.networks.torch_mode_loans import InDispatchMode
 
 DEFAULT_BUDGET = 2 * 1024**3
 """Bytes that a method may use for activations at a time, unless told otherwise."""
@@ -97,7 +99,7 @@ class ActivationMeter:
 
     def restart(self) -> None:
         """Forget the peak so far; what is alive stays counted."""
-        self._counting.peak = self.live
+        self._counting.restart()
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -119,6 +121,9 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if _is_plain(leaf) and _storage_of(leaf) not in given:
                 self._count(leaf.untyped_storage())
         return result
+
+    def restart(self) -> None:
+        self.peak = self.count_alive()
 
     def count_alive(self) -> int:
         while self._gone:

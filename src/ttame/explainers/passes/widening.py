@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ttame.networks.giving_back import InFunctionMode, Lent
+from ttame.networks.loans import Lent
+from ttame.networks.torch_mode_loans import InFunctionMode
 
 _OVERWRITES_BY_NAME = frozenset({"__setitem__", "__set__", "__iadd__", "__isub__", "__imul__"})
 

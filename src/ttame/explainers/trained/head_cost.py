@@ -15,7 +15,9 @@ from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadSe
 from ttame.explainers.trained.known_heads import plan_head
 from ttame.features.token_contributions import TokenContributions
 from ttame.networks.function_replacement import replacing_functions
-from ttame.networks.giving_back import InDispatchMode, Lent, gives_everything_back
+from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.loans import Lent
+from ttame.networks.torch_mode_loans import InDispatchMode
 
 if TYPE_CHECKING:
     from torch.utils.flop_counter import FlopCounterMode

@@ -269,7 +269,9 @@ def _check(part: type[SettingsPart], field: dataclasses.Field[Any], value: Any) 
             raise TrainingError(f"{option(name)} {value!r}", allowed=", ".join(choices))
     elif choices:
         several = typing.get_origin(hint) is tuple
-        for one in value if several and isinstance(value, tuple) else (value,):
+        if several and not isinstance(value, tuple):
+            raise TrainingError(f"{option(name)} {value!r}", allowed=f"several of {choices}")
+        for one in value if several else (value,):
             if one not in choices:
                 raise UnknownNameError.of(option(name), str(one), choices)
     elif hint is bool and not isinstance(value, bool):

@@ -120,7 +120,7 @@ class Agf(Explainer):
         maps = []
         for index, score in enumerate(scores):
             more = index + 1 < len(scores)
-            gradients.of_inputs = torch.autograd.grad(score, inputs, retain_graph=more)
+            gradients.now_are(torch.autograd.grad(score, inputs, retain_graph=more))
             start = relevance_of_classes(logits.detach(), targets.classes[:, index])
             (relevance,) = torch.autograd.grad(output, leaf, start, retain_graph=more)
             maps.append(widened(relevance).sum(dim=1))
@@ -146,6 +146,15 @@ class _CurrentGradients:
 
     of_inputs: tuple[Tensor, ...] = ()
     seen: int = 0
+
+    def now_are(self, of_inputs: tuple[Tensor, ...]) -> None:
+        """Another class is propagated."""
+        self.of_inputs = of_inputs
+
+    def number_of_next(self) -> int:
+        """Count a convolution that is called under the rules."""
+        self.seen += 1
+        return self.seen - 1
 
 
 def relevance_of_classes(logits: Tensor, classes: Tensor) -> Tensor:
@@ -194,8 +203,7 @@ class Factorised(Rule):
 
     def apply(self, call: OperationCall) -> Any:
         """Run the convolution and record its rule."""
-        number = self.gradients.seen
-        self.gradients.seen += 1
+        number = self.gradients.number_of_next()
         if call.sees_image:
             return _OF_PIXELS.apply(call)
         found = weighted_call(call)

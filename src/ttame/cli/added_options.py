@@ -1,0 +1,44 @@
+"""Options that several commands share, or that are made from fields, given to a command."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TypeVar
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def with_options(*options: inspect.Parameter) -> Callable[[Command], Command]:
+    """Give a command options in place of its ``**rest``, which gets what was typed of them.
+
+    Typer reads a command's options off its signature, which this changes; calls stay as they are.
+
+    Args:
+        options: keyword-only parameters, with a default and what typer wants to know.
+
+    Example:
+        >>> device = inspect.Parameter(
+        ...     "device", inspect.Parameter.KEYWORD_ONLY, default="cpu", annotation=str)
+        >>> @with_options(device)
+        ... def show(model: str, **rest: str) -> None: ...
+        >>> list(inspect.signature(show).parameters)
+        ['model', 'device']
+    """
+
+    def changed(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in own.parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                parameters += options
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {
+            "return": None,
+            **{parameter.name: parameter.annotation for parameter in parameters},
+        }
+        return command
+
+    return changed
