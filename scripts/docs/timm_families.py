@@ -32,7 +32,12 @@ from ttame.errors import ExplainerError, TtameError
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "timm-families.md"
 KNOWN = ROOT / "build" / "timm-families"
-SECONDS = 300
+SECONDS = 180
+"""Of computing, for one network."""
+
+LONGEST = 1200
+"""Seconds on the clock, for a machine that is busy with other things."""
+
 GIBIBYTES = 8
 SIDE = 128
 """Pixels of an image, where the network takes any size."""
@@ -170,6 +175,7 @@ def _in_words(problem: Exception) -> str:
 def _in_own_process(network: str, end: Connection) -> None:
     bound = GIBIBYTES * 2**30
     resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     torch.set_num_threads(1)
     try:
         for outcome in try_out(network):
@@ -191,10 +197,10 @@ def tried(module: str) -> Family:
     )
     process.start()
     there.close()
-    outcomes = dict(_received(here, time.monotonic() + SECONDS))
+    outcomes = dict(_received(here, time.monotonic() + LONGEST))
     process.kill()
     process.join()
-    last = outcomes.pop("last", "fails: its process ended")
+    last = outcomes.pop("last", f"fails: its process ended, by memory or after {SECONDS} s")
     built = outcomes.pop("built", "")
     family = Family(
         module, network, parameters, built, {name: outcomes.get(name, last) for name in TRIED}
@@ -207,7 +213,7 @@ def _received(end: Connection, until: float) -> Iterator[tuple[str, str]]:
     with contextlib.suppress(EOFError):
         while end.poll(max(0.0, until - time.monotonic())):
             yield end.recv()
-        yield "last", f"fails: more than {SECONDS} s"
+        yield "last", f"fails: more than {LONGEST} s"
 
 
 def _smallest_known(module: str) -> tuple[str, float]:
@@ -224,6 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.docs.timm_families")
     parser.add_argument("--network", help="try this one and print what comes of it")
     parser.add_argument("--again", metavar="WORD", help="forget rows that hold this word")
+    parser.add_argument("--start", default="", metavar="MODULE", help="begin with this family")
     given = parser.parse_args()
     if given.network:
         for name, outcome in try_out(given.network):
@@ -240,7 +247,7 @@ def main() -> None:
         if given.again in place.read_text(encoding="utf-8"):
             place.unlink()
     rows = []
-    for module in timm.list_modules():
+    for module in sorted(timm.list_modules(), key=lambda name: (name < given.start, name)):
         began = time.perf_counter()
         rows.append(tried(module))
         print(f"{time.perf_counter() - began:4.0f} s  {rows[-1]}", flush=True)
