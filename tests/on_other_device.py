@@ -82,6 +82,16 @@ def explains(kind: str, make: Callable[[Classifier], Explainer]) -> None:
     agree(explainer(images(), [1, 3]).maps, expected.maps)
 
 
+def explains_after_a_move(kind: Any) -> None:
+    """What a method computed when it was made follows the network."""
+    for name in ("t_tame", "few_shot", "class_evidence", "full_lrp", "rise"):
+        classifier = tiny_classifier(kind, size=32)
+        explainer = METHODS[name](classifier)
+        expected = explainer(images(), [1, 3]).maps
+        classifier.network.to(there())
+        agree(explainer(images(), [1, 3]).maps, expected)
+
+
 def measures(name: str) -> None:
     """The numbers are those of the processor."""
     plain = batch()
@@ -299,7 +309,7 @@ CASES: dict[str, Case] = {
         f"{kind}: {does.__name__}": functools.partial(does, kind)
         for kind in KINDS
         for does in (
-            explains_targets, attributes_like_captum, explains_like_others, draws_and_saves, reports, evaluates, saves_untrained)
+            explains_after_a_move, explains_targets, attributes_like_captum, explains_like_others, draws_and_saves, reports, evaluates, saves_untrained)
     },
     **{
         f"{kind}: trains with {preset}": functools.partial(trains_and_resumes, kind, preset)
