@@ -28,6 +28,7 @@ import torch
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.errors import ExplainerError, TtameError
+from ttame.testing import tiny_classifier
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "timm-families.md"
@@ -149,9 +150,14 @@ def _small(name: str) -> tuple[Classifier, int | None, dict[str, int]]:
 def _load(name: str, size: int | None, options: dict[str, int]) -> Classifier:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return load_classifier(
+        classifier = load_classifier(
             name, weights="none", image_size=size, network_options=options
         )
+    for weight in classifier.network.parameters():
+        if weight.ndim > 1 and not weight.any():
+            # Scores that start at zero are explained by zeros.
+            torch.nn.init.normal_(weight, std=0.02)
+    return classifier
 
 
 def _outcome(run: Callable[[], None]) -> str:
@@ -225,6 +231,21 @@ def _smallest_known(module: str) -> tuple[str, float]:
     return name, float(written)
 
 
+def _import_everything() -> None:
+    """Once, for all the forks, by doing it for a tiny network."""
+    import torchvision
+
+    from ttame.cli.inspect import inspect
+    from ttame.explainers.known_explainers import methods_for
+
+    assert torchvision
+    torch.set_num_threads(1)
+    for kind in ("cnn", "vit"):
+        methods_for(tiny_classifier(kind, size=32))  # type: ignore[arg-type]
+    with contextlib.redirect_stdout(io.StringIO()):
+        inspect("timm/test_resnet", weights="none", device="cpu")
+
+
 def main() -> None:
     """Try all families, or one network, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m scripts.docs.timm_families")
@@ -237,11 +258,8 @@ def main() -> None:
             print(f"{name}: {outcome}", flush=True)
         return
     import timm
-    import torchvision
-    from torch.utils import flop_counter
 
-    assert torchvision  # Imported for the forks, once for all.
-    assert flop_counter
+    _import_everything()
     KNOWN.mkdir(parents=True, exist_ok=True)
     for place in KNOWN.glob("*.json") if given.again else ():
         if given.again in place.read_text(encoding="utf-8"):
