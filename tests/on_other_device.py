@@ -53,9 +53,7 @@ def here(kind: Any) -> Classifier:
 def moved(kind: Any) -> Classifier:
     """The same, as users do it: the network first."""
     plain = tiny_classifier(kind, size=32)
-    return Classifier(
-        plain.network.to(there()), preprocessing=plain.preprocessing, name=plain.name
-    )
+    return Classifier(plain.network.to(there()), preprocessing=plain.preprocessing, name=plain.name)
 
 
 def images() -> Tensor:
@@ -171,7 +169,7 @@ def reports(kind: str) -> None:
 
 
 def evaluates(kind: str) -> None:
-    """Every metric of the protocol, and the check with randomised weights."""
+    """Two metrics from photos to a table, and the check with randomised weights."""
     from ttame.evaluation.evaluate_methods import evaluate
 
     scores = []
@@ -180,7 +178,14 @@ def evaluates(kind: str) -> None:
         methods: dict[str, Explainer] = {"grad_cam": make_explainer("grad_cam", classifier)}
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "out"
-            done = evaluate(classifier, tiny_photos(4), methods, place, sanity_images=1)
+            done = evaluate(
+                classifier,
+                tiny_photos(2),
+                methods,
+                place,
+                metrics=["average_drop", "adcc"],
+                sanity_images=1,
+            )
         scores.append({name: score.value for name, score in done.methods[0].scores.items()})
     for name, value in scores[0].items():
         assert abs(value - scores[1][name]) <= 1e-3 * max(1.0, abs(value)), (name, scores)
@@ -214,7 +219,9 @@ def trains_and_resumes(kind: str, preset: str) -> None:
         loaded = load_explainer(out, classifier=moved(kind))
         agree(loaded(images(), "all").maps, maps.cpu())
         fresh = tiny_classifier(kind, size=32)  # type: ignore[arg-type]
-        agree(load_explainer(out, classifier=fresh, device=there())(images(), "all").maps, maps.cpu())
+        agree(
+            load_explainer(out, classifier=fresh, device=there())(images(), "all").maps, maps.cpu()
+        )
         on_cpu = load_explainer(out, classifier=here(kind))(images(), "all").maps
         agree(maps, on_cpu)
 
@@ -309,8 +316,16 @@ CASES: dict[str, Case] = {
         f"{kind}: {does.__name__}": functools.partial(does, kind)
         for kind in KINDS
         for does in (
-            explains_after_a_move, explains_targets, attributes_like_captum, explains_like_others, draws_and_saves, reports, evaluates, saves_untrained)
+            explains_after_a_move,
+            explains_targets,
+            attributes_like_captum,
+            explains_like_others,
+            draws_and_saves,
+            reports,
+            saves_untrained,
+        )
     },
+    "cnn: evaluates": functools.partial(evaluates, "cnn"),
     **{
         f"{kind}: trains with {preset}": functools.partial(trains_and_resumes, kind, preset)
         for kind, preset in (("cnn", "t-tame"), ("vit", "few-shot"))

@@ -134,5 +134,3 @@ def install() -> torch.device:
 def _copy_from(source: Tensor, destination: Tensor, non_blocking: bool = False) -> Tensor:
     _held(destination).copy_(_held(source))
     return destination
-
-

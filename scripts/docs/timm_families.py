@@ -105,8 +105,10 @@ def try_out(network: str) -> Iterator[tuple[str, str]]:
     from ttame.explainers.trained.attention_explainer import new_attention_explainer
 
     classifier, size, options = _small(f"timm/{network}")
-    yield "built", "x".join(map(str, classifier.preprocessing.input_size)) + "".join(
-        f", {name}={value}" for name, value in options.items()
+    yield (
+        "built",
+        "x".join(map(str, classifier.preprocessing.input_size))
+        + "".join(f", {name}={value}" for name, value in options.items()),
     )
 
     def inspected() -> None:
@@ -150,9 +152,7 @@ def _small(name: str) -> tuple[Classifier, int | None, dict[str, int]]:
 def _load(name: str, size: int | None, options: dict[str, int]) -> Classifier:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        classifier = load_classifier(
-            name, weights="none", image_size=size, network_options=options
-        )
+        classifier = load_classifier(name, weights="none", image_size=size, network_options=options)
     for weight in classifier.network.parameters():
         if weight.ndim > 1 and not weight.any():
             # Scores that start at zero are explained by zeros.
@@ -269,6 +269,47 @@ def main() -> None:
         began = time.perf_counter()
         rows.append(tried(module))
         print(f"{time.perf_counter() - began:4.0f} s  {rows[-1]}", flush=True)
+    PAGE.write_text(as_markdown(rows), encoding="utf-8")
+
+
+def as_markdown(rows: list[Family]) -> str:
+    """The page ``docs/timm-families.md``, with both shares."""
+    import timm
+
+    works, right = (sum(getattr(row, name) for row in rows) for name in ("works", "is_right"))
+    lines = [
+        f"| {row.module} | {row.network} | {row.parameters:.1f} | {row.built} | "
+        + " | ".join(row.outcomes[name].replace("|", "/") for name in TRIED)
+        + " |"
+        for row in sorted(rows, key=lambda row: row.module)
+    ]
+    return "\n".join(
+        [
+            "# Families of timm",
+            "",
+            "<!-- Written by python -m scripts.docs.timm_families; do not edit. -->",
+            "",
+            f"The smallest network of each of the {len(rows)} families (modules) that timm "
+            f"{timm.__version__} registers, tried",
+            "without help: `ttame inspect`, Grad-CAM, class evidence, and an untrained T-TAME "
+            "head. Weights are random,",
+            "and a last layer that starts at zero is drawn too; maps must be finite and not the "
+            "same everywhere. Images have",
+            f"{SIDE} pixels and depth is 4 where timm builds the network so.",
+            "",
+            f"All four work for {works} of {len(rows)} ({works / len(rows):.1%}). Class evidence "
+            "is defined only where the logits are",
+            "one linear layer on averaged features or on a class token; with those networks for "
+            "which it is refused in",
+            f"these words, and everything else works, it is {right} of {len(rows)} "
+            f"({right / len(rows):.1%}).",
+            "",
+            "| family | network | million parameters | built | " + " | ".join(TRIED) + " |",
+            "|---|---|---|---|" + "---|" * len(TRIED),
+            *lines,
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

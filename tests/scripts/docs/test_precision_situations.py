@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scripts.docs.compatibility_page import PAGE
-from scripts.docs.precision_situations import PRECISIONS, as_markdown
+from scripts.docs.precision_situations import PRECISIONS, as_markdown, tolerance
 from scripts.docs.situations import Situation
 from tests.explainers.test_every_explainer import METHODS
 from tests.scripts.docs.test_situations import PREPROCESSING, images, maps
@@ -43,7 +43,7 @@ def test_maps_are_those_of_a_float32_network(situation: Situation) -> None:
         assert found[method].dtype == torch.float32
         assert largest > 0
         difference = float((found[method] - expected).abs().max()) / largest
-        assert difference <= situation.tolerance, (method, difference)
+        assert difference <= tolerance(situation, method), (method, difference)
     assert {name: each.dtype for name, each in network.state_dict().items()} == weights
 
 
