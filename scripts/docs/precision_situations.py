@@ -46,6 +46,7 @@ class InAutocast(nn.Module):
         self.network, self.dtype = network, dtype
 
     def forward(self, images: Tensor) -> Tensor:
+        """The scores, in mixed precision."""
         with torch.autocast("cpu", self.dtype):
             scores: Tensor = self.network(images)
         return scores
