@@ -1,4 +1,4 @@
-"""What must work on another device, case by case; :func:`run` tries them in a process of its own."""
+"""What must work on another device, case by case; :func:`run` tries them in a process."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def evaluates(kind: str) -> None:
         assert abs(value - scores[1][name]) <= 1e-3 * max(1.0, abs(value)), (name, scores)
 
 
-class Interrupted(Exception):
+class InterruptionError(Exception):
     """Stops a training."""
 
 
@@ -200,7 +200,7 @@ def trains_and_resumes(kind: str, preset: str) -> None:
 
     def stop(progress: Any) -> None:
         if progress.step == 2:
-            raise Interrupted
+            raise InterruptionError
 
     settings = quick(preset, checkpoint_every=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -209,7 +209,7 @@ def trains_and_resumes(kind: str, preset: str) -> None:
         try:
             train(classifier, noise_photos(10), out, settings, watch=stop)
             raise AssertionError("not interrupted")
-        except Interrupted:
+        except InterruptionError:
             pass
         explainer = train(classifier, noise_photos(10), out, settings, resume=True)
         assert classifier.device == there()
@@ -219,9 +219,8 @@ def trains_and_resumes(kind: str, preset: str) -> None:
         loaded = load_explainer(out, classifier=moved(kind))
         agree(loaded(images(), "all").maps, maps.cpu())
         fresh = tiny_classifier(kind, size=32)  # type: ignore[arg-type]
-        agree(
-            load_explainer(out, classifier=fresh, device=there())(images(), "all").maps, maps.cpu()
-        )
+        loaded = load_explainer(out, classifier=fresh, device=there())
+        agree(loaded(images(), "all").maps, maps.cpu())
         on_cpu = load_explainer(out, classifier=here(kind))(images(), "all").maps
         agree(maps, on_cpu)
 
@@ -302,6 +301,16 @@ def gradients_come_from_another_thread() -> None:
 
 Case = Callable[[], None]
 
+OF_BOTH_KINDS = (
+    explains_after_a_move,
+    explains_targets,
+    attributes_like_captum,
+    explains_like_others,
+    draws_and_saves,
+    reports,
+    saves_untrained,
+)
+
 CASES: dict[str, Case] = {
     "the device": gradients_come_from_another_thread,
     "no mistake": is_taken_for_right,
@@ -315,15 +324,7 @@ CASES: dict[str, Case] = {
     **{
         f"{kind}: {does.__name__}": functools.partial(does, kind)
         for kind in KINDS
-        for does in (
-            explains_after_a_move,
-            explains_targets,
-            attributes_like_captum,
-            explains_like_others,
-            draws_and_saves,
-            reports,
-            saves_untrained,
-        )
+        for does in OF_BOTH_KINDS
     },
     "cnn: evaluates": functools.partial(evaluates, "cnn"),
     **{

@@ -1,9 +1,9 @@
-"""A second device, for machines that have none: it computes on the processor, and mixes with nothing.
+"""A second device that computes on the processor, for machines that have no other.
 
 :func:`install` makes ``torch.device("elsewhere")`` known to torch. Tensors go there with ``.to()``
 and with ``device=``, follow the network, and come back with ``.cpu()``. As with a GPU, there is an
-error where they meet tensors of the processor with dimensions, where a generator of the processor is
-to draw there, and where somebody asks for their ``numpy()``; and backward passes run in a thread of
+error where they meet tensors of the processor with dimensions, where a generator of the processor
+is to draw there, and where somebody asks for their ``numpy()``; and backward passes run in a thread of
 their own. Cannot be taken away again: only for processes that end afterwards.
 """
 

@@ -1,4 +1,4 @@
-"""Nothing in ttame takes the processor for granted: every case of ``on_other_device``, elsewhere."""
+"""Nothing in ttame takes the processor for granted: ``on_other_device``, case by case."""
 
 from __future__ import annotations
 
