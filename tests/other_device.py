@@ -3,7 +3,7 @@
 :func:`install` makes ``torch.device("elsewhere")`` known to torch. Tensors go there with ``.to()``
 and with ``device=``, follow the network, and come back with ``.cpu()``. As with a GPU, there is an
 error where they meet tensors of the processor with dimensions, where a generator of the processor
-is to draw there, and where somebody asks for their ``numpy()``; and backward passes run in a thread of
+is to draw there, and where their ``numpy()`` is asked for; and backward passes run in a thread of
 their own. Cannot be taken away again: only for processes that end afterwards.
 """
 
