@@ -36,6 +36,7 @@ CROSS_CUTTING = {
     "test_documented_processes.py": "the documentation",
     "test_documented_python.py": "the documentation",
     "test_layout.py": "this file",
+    "test_other_device.py": "everything, on a device that is not the processor",
     "test_readme.py": "the first page",
     "training/test_kill_and_resume.py": "a whole training",
     "training/test_several_processes.py": "a whole training",

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from scripts.docs.precision_situations import as_markdown as precisions_as_markdown
 from scripts.docs.situations import as_markdown as situations_as_markdown
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
@@ -305,6 +306,8 @@ def as_markdown(rows: list[Row]) -> str:
             "and token networks that keep the batch in the second place (`batch_first=False`).",
             "",
             situations_as_markdown(),
+            "",
+            precisions_as_markdown(),
             "",
         ]
     )

@@ -39,7 +39,9 @@ from scripts.docs.situation_networks import (
 )
 
 
-def _seeded(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+def seeded(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """The same weights in every call, in eval mode."""
+
     def made() -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -48,7 +50,7 @@ def _seeded(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     return made
 
 
-plain = _seeded(Plain)
+plain = seeded(Plain)
 
 
 def _frozen() -> nn.Module:
@@ -111,11 +113,11 @@ class Situation:
 
 
 _OF_TRANSFORMERS = ("grad_cam", "attn_lrp", "attention_rollout", "class_evidence", "occlusion")
-_at = _seeded(lambda: Transformer(Attention))
+_at = seeded(lambda: Transformer(Attention))
 
 
 def _attending(kind: type[Attention]) -> Callable[[], nn.Module]:
-    return _seeded(lambda: Transformer(kind))
+    return seeded(lambda: Transformer(kind))
 
 
 SITUATIONS = (
@@ -125,31 +127,31 @@ SITUATIONS = (
     Situation("a session with default dtype float64", around=lambda: default_dtype(torch.float64)),
     Situation("a session with default dtype float16", around=lambda: default_dtype(torch.float16)),
     Situation("autocast around", around=lambda: torch.autocast("cpu", torch.bfloat16)),
-    Situation("autocast inside the network", _seeded(Autocast), tolerance=0.1),
+    Situation("autocast inside the network", seeded(Autocast), tolerance=0.1),
     Situation("`torch.no_grad()` around", around=torch.no_grad),
     Situation("`torch.inference_mode()` around", around=torch.inference_mode),
     Situation("a float64 network", lambda: plain().double()),
     Situation("a bfloat16 network", lambda: plain().bfloat16(), tolerance=0.1),
     Situation("channels-last weights", lambda: plain().to(memory_format=torch.channels_last)),
-    Situation("activation checkpointing by a flag", _seeded(InFlag)),
-    Situation("activation checkpointing, `use_reentrant=False`", _seeded(Checkpointed)),
-    Situation("an in-place ReLU behind the read layer", _seeded(lambda: Plain(inplace=True))),
+    Situation("activation checkpointing by a flag", seeded(InFlag)),
+    Situation("activation checkpointing, `use_reentrant=False`", seeded(Checkpointed)),
+    Situation("an in-place ReLU behind the read layer", seeded(lambda: Plain(inplace=True))),
     Situation("`nn.DataParallel`", lambda: nn.DataParallel(plain())),
     Situation("`AveragedModel`", lambda: torch.optim.swa_utils.AveragedModel(plain())),
     Situation("a wrapper inside a wrapper", lambda: nn.DataParallel(nn.DataParallel(plain()))),
     Situation("a network inside `nn.Sequential`", lambda: nn.Sequential(plain())),
     Situation("`torch.compile`", lambda: torch.compile(plain())),  # type: ignore[arg-type, return-value]
     Situation("a deep copy", lambda: copy.deepcopy(plain())),
-    Situation("a side head that is not returned", _seeded(SideHead)),
+    Situation("a side head that is not returned", seeded(SideHead)),
     Situation(
         "an ensemble",
-        _seeded(Ensemble),
-        twin=_seeded(Ensemble),
+        seeded(Ensemble),
+        twin=seeded(Ensemble),
         said="the scores also depend on what goes past it",
     ),
-    Situation("a gate called attention", _seeded(Gated), twin=_seeded(Gated)),
-    Situation("negatives, clamps and powers", _seeded(Powers), twin=_seeded(PowersTwin)),
-    Situation("a norm as divisor", _seeded(Normed), twin=_seeded(NormedTwin)),
+    Situation("a gate called attention", seeded(Gated), twin=seeded(Gated)),
+    Situation("negatives, clamps and powers", seeded(Powers), twin=seeded(PowersTwin)),
+    Situation("a norm as divisor", seeded(Normed), twin=seeded(NormedTwin)),
     Situation(
         "attention in a class of another name",
         _attending(Mixing),
@@ -177,27 +179,27 @@ SITUATIONS = (
     ),
     Situation(
         "activation checkpointing, `use_reentrant=True`",
-        _seeded(Reentrant),
+        seeded(Reentrant),
         works=False,
         said="activation checkpointing with use_reentrant=True",
         methods=("grad_cam", "lrp"),
     ),
     Situation(
         "`torch.no_grad()` inside the network",
-        _seeded(WithoutGradients),
+        seeded(WithoutGradients),
         works=False,
         said="no gradient",
         methods=("grad_cam", "integrated_gradients"),
     ),
     Situation(
         "a named layer on which the scores do not depend",
-        _seeded(SideHead),
+        seeded(SideHead),
         taps=("side.0",),
         works=False,
         said="on which the class scores do not depend",
     ),
     Situation(
-        "tokens before the batch", _seeded(TokensFirst), works=False, said="come before the batch"
+        "tokens before the batch", seeded(TokensFirst), works=False, said="come before the batch"
     ),
     Situation("TorchScript", _scripted, works=False, said="a TorchScript network"),
     Situation(

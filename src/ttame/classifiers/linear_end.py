@@ -185,23 +185,25 @@ def _pooled(
     given: list[Tensor] = []
 
     def keep(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given[:] = [(args[0] if args else kwargs["input"]).float()]
+        given[:] = [args[0] if args else kwargs["input"]]
 
     with (
         torch.no_grad(),
         reading_taps(network, classifier.trace, candidates) as reading,
         watching_inputs([(layer, keep)]),
     ):
-        logits = classifier.logits(images).float()
+        logits = classifier.logits(images)
+    # A network that asks for autocast itself rounds more than its weights do.
+    rounding = max(torch.finfo(each.dtype).eps for each in (*given, logits))
+    rounding = max(rounding, torch.finfo(classifier.dtype).eps)
+    logits = logits.float()
     bias = None if layer.bias is None else layer.bias.float()
     with classifier.frozen():
         weight = layer.weight.detach().float()
 
     def is_read(features: Tensor) -> bool:
         again = classifier.outputs.scores(F.linear(features, weight, bias))
-        return _alike(features, given[0], classifier.dtype) and _alike(
-            again, logits, classifier.dtype
-        )
+        return _alike(features, given[0].float(), rounding) and _alike(again, logits, rounding)
 
     read = [(tap, reading.outputs.get(tap)) for tap in candidates]
     for tap, output in read:
@@ -228,9 +230,9 @@ def _ways_to_pool(
             yield "class token", tap.prefix(output)[:, 0].float()
 
 
-def _alike(actual: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
-    """Whether two results differ by no more than rounding in ``dtype`` explains."""
-    share = max(1e-4, 8 * torch.finfo(dtype).eps)
+def _alike(actual: Tensor, expected: Tensor, rounding: float) -> bool:
+    """Whether two results differ by no more than ``rounding``, relative, explains."""
+    share = max(1e-4, 8 * rounding)
     if not bool(expected.isfinite().all()):
         return False
     return actual.shape == expected.shape and torch.allclose(

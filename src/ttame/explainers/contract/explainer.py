@@ -116,6 +116,8 @@ class Explainer(ABC):
         budget = parse_memory(memory_budget)
         if not isinstance(images, Tensor):
             images = self.classifier.prepare(images)
+        # Maps lie on the classifier's device, wherever the images came from.
+        images = images.to(self.classifier.device)
 
         def targets(scores: Tensor) -> ExplainedTargets:
             return wanted.explained(scores.detach(), self.classifier.class_names)

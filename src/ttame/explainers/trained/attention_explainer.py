@@ -101,6 +101,7 @@ class AttentionExplainer(Explainer):
     @torch.no_grad()
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         reading = self.classifier.read_features(images)
+        self.head.to(reading.logits.device)  # The network may have been moved since.
         targets = request.linear_targets(reading.logits)
         classes = targets.single_classes().classes
         every = torch.arange(self.head.number_of_classes, device=classes.device)
