@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.classifiers.known_classifiers import load_classifier
     from ttame.classifiers.targets import Target
+    from ttame.classifiers.zero_shot import text_embeddings
     from ttame.errors import TtameError
     from ttame.evaluation.evaluate_methods import evaluate
     from ttame.explainers.contract.explainer import Explainer
@@ -81,6 +82,7 @@ _HOMES = {
     "new_attention_explainer": "ttame.explainers.trained.attention_explainer",
     "push_to_hub": "ttame.explainers.trained.explainer_folder",
     "save_explainer": "ttame.explainers.trained.explainer_folder",
+    "text_embeddings": "ttame.classifiers.zero_shot",
     "train_explainer": "ttame.training.train_explainer",
     "training_settings": "ttame.training.training_settings",
 }
@@ -116,6 +118,7 @@ __all__ = [  # noqa: RUF022
     "new_attention_explainer",
     "push_to_hub",
     "save_explainer",
+    "text_embeddings",
     "train_explainer",
     "training_settings",
 ]

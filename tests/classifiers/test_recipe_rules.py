@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.known_classifiers import load_described_classifier
 from ttame.classifiers.recipe_rules import (
     ForbiddenRecipeError,

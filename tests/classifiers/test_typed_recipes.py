@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.typed_recipes import typed_again
 from ttame.images.preprocessing import Preprocessing
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,10 @@ from ttame.classifiers.classifier_checks import (
     refuse_other_parts,
     refuse_quantised,
 )
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.output_checks import check_outputs
+from ttame.classifiers.zero_shot import zero_shot_parts
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
 from ttame.features.tap_choice import Family, TapChoice
@@ -34,6 +36,7 @@ from ttame.networks.fast_attention import one_product_attention
 from ttame.networks.frozen_network import frozen
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled
+from ttame.networks.memory_formats import fastest_memory_format
 from ttame.networks.network_trace import blank_image, run_network, trace_network
 from ttame.networks.pass_counter import note_pass
 from ttame.networks.weights_files import weight_fingerprint
@@ -41,51 +44,6 @@ from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
 
 Photo = Image.Image | Path | str
 """A photo that is open already, or the path of one."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassifierRecipe:
-    """How :func:`ttame.load_classifier` made a classifier, so that it can be made again.
-
-    Attributes:
-        name: as passed, e.g. ``"timm/resnet18"``.
-        weights: ``"default"``, ``"none"`` or a path.
-        image_size: (H, W) in pixels if it was passed.
-        network_options: passed on to the library that builds the network.
-        class_names: C names if they were passed, instead of the library's own.
-        outputs: the kind of its outputs; see :class:`ttame.Outputs`.
-        weights_seed: of random weights; ``None`` where they are not random, or from a version of
-            ttame that did not seed them.
-        preprocessing: if it was said, instead of the library's own.
-    """
-
-    name: str
-    weights: str = "default"
-    image_size: tuple[int, int] | None = None
-    network_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    class_names: tuple[str, ...] | None = None
-    outputs: str = SOFTMAX.kind
-    weights_seed: int | None = None
-    preprocessing: Preprocessing | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FeatureReading:
-    """What one forward pass of a classifier gave.
-
-    Attributes:
-        logits: (B, C), the scores of the classes.
-        feature_maps: one (B, C_i, h_i, w_i) per tap, prefix tokens dropped.
-        class_tokens: one (B, C_i) per tap, or ``None`` where the tap has no prefix tokens.
-        layer_outputs: one tensor per tap as the layer put it out, whatever worked on it in place
-            afterwards; gradients are taken with respect to these, and ``tap.feature_map`` turns
-            them into maps.
-    """
-
-    logits: Tensor
-    feature_maps: tuple[Tensor, ...]
-    class_tokens: tuple[Tensor | None, ...]
-    layer_outputs: tuple[Tensor, ...]
 
 
 class Classifier:
@@ -149,7 +107,65 @@ class Classifier:
         self.notices = check_outputs(network, self.trace, self.outputs, self.name)
         self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
         self.tap_choice = self._choose_taps(taps)
-        self.memory_format = self._choose_memory_format()
+        # Transformers gain nothing.
+        isotropic = self.family in ("Vision Transformer", "token mixer")
+        self.memory_format = fastest_memory_format(
+            network, preprocessing.input_size, plain=isotropic
+        )
+
+    @classmethod
+    def zero_shot(
+        cls,
+        image_tower: nn.Module,
+        text_embeddings: Tensor,
+        names: Sequence[str],
+        *,
+        preprocessing: Any,
+        scale: float | Tensor | None = None,
+        bias: float | Tensor | None = None,
+        taps: Sequence[str | Tap] | None = None,
+        name: str | None = None,
+    ) -> Classifier:
+        """A CLIP-like network whose classes are described by texts.
+
+        Scores are ``scale · cos(image, text) + bias``. With a bias, as SigLIP has, texts are
+        independent findings (sigmoid); without, one of them is true (softmax).
+
+        Args:
+            image_tower: the whole model (transformers' ``CLIPModel``, ``SiglipModel`` and their
+                like; one of open_clip), of which only the image tower is used, or a module that
+                maps images to (B, D) embeddings.
+            text_embeddings: (C, D), of any length; :func:`ttame.text_embeddings` makes them.
+            names: of the C classes.
+            preprocessing: a :class:`ttame.Preprocessing`, the processor of transformers, or the
+                evaluation transform of open_clip.
+            scale: what cosines are multiplied by, ``exp(logit_scale)``; the model's if not given.
+            bias: ``logit_bias`` of SigLIP; the model's if neither it nor a scale is given.
+            taps: see :class:`ttame.Classifier`.
+            name: the same; that of the model's class if not given.
+
+        Raises:
+            ClassifierError: something does not fit, or is neither given nor found.
+
+        Example:
+            >>> tower = nn.Sequential(
+            ...     nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            >>> Classifier.zero_shot(
+            ...     tower, torch.eye(4)[:2], ["a cat", "a dog"], scale=100.0,
+            ...     preprocessing=Preprocessing.imagenet(16))
+            <Classifier Sequential: 2 classes, taps image_tower.1>
+        """
+        parts = zero_shot_parts(
+            image_tower, text_embeddings, preprocessing=preprocessing, scale=scale, bias=bias
+        )
+        return cls(
+            parts.network,
+            preprocessing=parts.preprocessing,
+            class_names=names,
+            taps=taps,
+            outputs=parts.outputs,
+            name=name or type(image_tower).__name__,
+        )
 
     def __repr__(self) -> str:
         taps = ", ".join(str(tap) for tap in self.taps)
@@ -342,25 +358,6 @@ class Classifier:
             return influential_choice(network, trace)
         named = named_taps(network, trace, [taps] if isinstance(taps, str) else taps, self.name)
         return refuse_idle_taps(network, trace, named)
-
-    def _choose_memory_format(self) -> torch.memory_format:
-        """Channels-last images make convolutions several times faster, where they are allowed.
-
-        A network that flattens with ``view`` refuses them, so the dry run decides. The weights
-        stay as they are: a convolution follows the format of its input.
-        """
-        if self.family in ("Vision Transformer", "token mixer"):
-            return torch.contiguous_format
-        # More than one image: strides of a single one are ambiguous.
-        probe = blank_image(self.network, self.preprocessing.input_size).repeat(2, 1, 1, 1)
-        try:
-            with self.frozen(), torch.no_grad():
-                run_network(
-                    uncompiled(self.network), probe.contiguous(memory_format=torch.channels_last)
-                )
-        except ClassifierError:
-            return torch.contiguous_format
-        return torch.channels_last
 
     def _checked_images(self, images: Tensor) -> Tensor:
         remedy = "classifier.prepare(photos), which gives normalised images"

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ttame.classifiers.classifier import Classifier, ClassifierRecipe
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.recipe_rules import refuse_forbidden
 from ttame.classifiers.sources import (
     bundled,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.errors import ClassifierError
 
 MOST_CLASSES = 100_000

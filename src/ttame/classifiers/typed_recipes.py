@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.images.preprocessing import Preprocessing
 from ttame.outputs import SOFTMAX
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.network_source import LoadedNetwork, NetworkSource
 from ttame.errors import WeightsError
 from ttame.networks.torch_files import FoundWeights

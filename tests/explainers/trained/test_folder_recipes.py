@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny_networks import tiny_cnn
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.cli import main as command_line
 from ttame.errors import ExplainerFolderError, TtameError

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.hybrid_vit import STEM, build_hybrid_vit
 from ttame.classifiers.sources.network_source import (
     LoadedNetwork,

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import nn
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.errors import ClassifierError
 from ttame.features.tap_names import Tap
 from ttame.images.preprocessing import Preprocessing

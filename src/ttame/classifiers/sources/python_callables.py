@@ -19,7 +19,8 @@ from typing import Any
 
 from torch import nn
 
-from ttame.classifiers.classifier import Classifier, ClassifierRecipe
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.network_source import LoadedNetwork, with_image_size
 from ttame.classifiers.sources.timm_models import configured_preprocessing
 from ttame.errors import ClassifierError, TtameError, UnknownNameError

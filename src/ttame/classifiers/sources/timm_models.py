@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.recipe_rules import check_timm_configuration
 from ttame.classifiers.sources import timm_folders
 from ttame.classifiers.sources.connection import hub_without_retries

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.connection import is_reachable
 from ttame.classifiers.sources.network_source import LoadedNetwork, with_image_size
 from ttame.errors import ClassifierError, UnknownNameError, WeightsError

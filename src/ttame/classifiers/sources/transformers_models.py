@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import ClassifierRecipe
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.recipe_rules import refuse_huge_pictures
 from ttame.classifiers.sources import timm_folders, timm_models
 from ttame.classifiers.sources.connection import hub_without_retries

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import pydantic
 
-from ttame.classifiers.classifier import Classifier, ClassifierRecipe
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.errors import ExplainerFolderError, TtameError
 from ttame.explainers.trained.head import Head, HeadConfig
 from ttame.explainers.trained.head_settings import head_settings_from_json

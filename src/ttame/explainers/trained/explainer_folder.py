@@ -8,11 +8,8 @@ from pathlib import Path
 
 import torch
 
-from ttame.classifiers.classifier import (
-    Classifier,
-    ClassifierRecipe,
-    refuse_other_than_classifier,
-)
+from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.known_classifiers import load_described_classifier
 from ttame.classifiers.recipe_rules import ForbiddenRecipeError
 from ttame.classifiers.typed_recipes import typed_again
