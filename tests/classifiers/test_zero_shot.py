@@ -39,7 +39,8 @@ def zero_shot(model: Any, texts: Tensor, **more: Any) -> Classifier:
     [(tiny_clip(), "softmax"), (tiny_siglip(), "sigmoid")],
     ids=["CLIP", "SigLIP"],
 )
-def test_scores_and_probabilities_are_those_of_the_model(model: Any, kind: str) -> None:
+def test_scores_and_probabilities_are_those_of_the_model(make: Any, kind: str) -> None:
+    model = make()
     tokens = token_numbers(NAMES)
     with torch.no_grad():
         expected = model(input_ids=tokens, pixel_values=images()).logits_per_image

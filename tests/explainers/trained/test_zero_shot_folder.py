@@ -1,4 +1,4 @@
-"""Explainers of zero-shot classifiers are saved with their texts and loaded with the image tower."""
+"""Zero-shot explainers are saved with their texts and loaded with the image tower."""
 
 from __future__ import annotations
 
