@@ -67,10 +67,11 @@ class Dense(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.first, self.second = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 16, 3, 2, 1)
-        self.head, self.boxes = nn.Conv2d(16, 4, 1), boxes
+        self.third, self.fourth = nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1)
+        self.fifth, self.head, self.boxes = nn.ReLU(), nn.Conv2d(16, 4, 1), boxes
 
     def forward(self, images: Tensor) -> Any:
-        dense = self.head(self.second(self.first(images).relu()).relu())
+        dense = self.head(self.fifth(self.fourth(self.third(self.second(self.first(images))))))
         if not self.boxes:
             return {"out": dense}
         scores = dense[:, :2, 3, 3].sigmoid()
@@ -94,7 +95,7 @@ class SummedByHand(nn.Module):
 
 
 class TwoBoxes(nn.Module):
-    """The scores of two boxes of one detector."""
+    """The log odds of two boxes of one detector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +103,8 @@ class TwoBoxes(nn.Module):
         self.boxes = [(0, 0, 8, 8), (8, 8, 20, 20)]
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.cat([ScoreOfBox(self.network, box, 1)(images) for box in self.boxes], 1)
+        scores = [ScoreOfBox(self.network, box, 1)(images) for box in self.boxes]
+        return torch.cat(scores, 1).logit()
 
 
 class TwoCells(nn.Module):
@@ -111,7 +113,7 @@ class TwoCells(nn.Module):
         self.network = Dense()
 
     def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.network(images)["out"][:, :2, 3, 3].sigmoid()
+        scores: Tensor = self.network(images)["out"][:, :2, 3, 3]
         return scores
 
 

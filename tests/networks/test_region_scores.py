@@ -22,11 +22,11 @@ def network() -> nn.Module:
 
 def test_sums_and_averages_by_loops() -> None:
     net, images = network(), torch.randn(2, 3, 8, 8)
-    logits = net(images)
+    logits = net(images).detach()
     regions = predicted_regions(net, images[:1])
-    own = ScoresOfRegions(net)(images)
-    fixed = ScoresOfRegions(net, regions)(images)
-    mean = ScoresOfRegions(net, regions[1], average=True)(images)
+    own = ScoresOfRegions(net)(images).detach()
+    fixed = ScoresOfRegions(net, regions)(images).detach()
+    mean = ScoresOfRegions(net, regions[1], average=True)(images).detach()
     for b in range(2):
         for k in range(4):
             values, of_first, of_one = [], [], []
@@ -47,8 +47,9 @@ def test_grad_cam_of_a_region() -> None:
     net, images = network(), torch.randn(1, 3, 8, 8)
     region = torch.zeros(8, 8, dtype=torch.bool)
     region[2:5, 3:7] = True
-    classifier = Classifier(ScoresOfRegions(net, region), preprocessing=Preprocessing.imagenet(8))
-    classifier = classifier.with_taps(["network.1"])
+    classifier = Classifier(
+        ScoresOfRegions(net, region), preprocessing=Preprocessing.imagenet(8), taps=["network.1"]
+    )
     features = net[:2](images).detach().requires_grad_()
     (slopes,) = torch.autograd.grad(net[2](features)[0, 2, 2:5, 3:7].sum(), features)
     expected = (slopes.mean((2, 3), keepdim=True) * features).sum(1).relu()

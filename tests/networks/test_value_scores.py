@@ -24,10 +24,11 @@ def network(outputs: int = 1) -> nn.Module:
 def test_what_raises_the_value_is_relevant_for_yes() -> None:
     net, images = network(3), torch.randn(2, 3, 8, 8)
     above = ValueAbove(net, 30.0, unit=4.0, output=2, number_of_outputs=3)
-    classifier = Classifier(above, preprocessing=Preprocessing.imagenet(8), outputs="binary")
+    classifier = Classifier(
+        above, preprocessing=Preprocessing.imagenet(8), outputs="binary", taps=["network.1"]
+    )
     expected = ((net(images)[:, 2] - 30) / 4).sigmoid()
     assert torch.allclose(classifier.probabilities(images)[:, 1], expected, atol=1e-6)
-    classifier = classifier.with_taps(["network.1"])
     features = net[:2](images).detach().requires_grad_()
     (slopes,) = torch.autograd.grad(net[2:](features)[:, 2].sum(), features)
     evidence = (slopes.mean((2, 3), keepdim=True) * features).sum(1) / 4 / 2
