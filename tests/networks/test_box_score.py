@@ -59,7 +59,7 @@ def test_the_score_of_a_box_that_is_found_and_grad_cam_of_it() -> None:
     features = detector.features(images).detach().requires_grad_()
     odds = detector.head(features)[:, 0, 0, 1].sum()
     (slopes,) = torch.autograd.grad(odds, features)
-    expected = (slopes.mean((2, 3), keepdim=True) * features).sum(1).relu()
+    expected = (slopes.mean((2, 3), keepdim=True) * features).sum(1).relu().detach()
     maps = make_explainer("grad_cam", found)(images, 0).maps[:, 0]
     assert torch.allclose(maps, expected, atol=1e-4) and float(expected.max()) > 0
 

@@ -52,7 +52,7 @@ def test_grad_cam_of_a_region() -> None:
     )
     features = net[:2](images).detach().requires_grad_()
     (slopes,) = torch.autograd.grad(net[2](features)[0, 2, 2:5, 3:7].sum(), features)
-    expected = (slopes.mean((2, 3), keepdim=True) * features).sum(1).relu()
+    expected = (slopes.mean((2, 3), keepdim=True) * features).sum(1).relu().detach()
     found = make_explainer("grad_cam", classifier)(images, 2).maps[:, 0]
     assert torch.allclose(found, expected, atol=1e-5) and float(expected.max()) > 0
 

@@ -31,7 +31,7 @@ def test_what_raises_the_value_is_relevant_for_yes() -> None:
     assert torch.allclose(classifier.probabilities(images)[:, 1], expected, atol=1e-6)
     features = net[:2](images).detach().requires_grad_()
     (slopes,) = torch.autograd.grad(net[2:](features)[:, 2].sum(), features)
-    evidence = (slopes.mean((2, 3), keepdim=True) * features).sum(1) / 4 / 2
+    evidence = (slopes.mean((2, 3), keepdim=True) * features).sum(1).detach() / 4 / 2
     no, yes = make_explainer("grad_cam", classifier)(images, "all").maps.unbind(1)
     assert torch.allclose(yes, evidence.relu(), atol=1e-6)
     assert torch.allclose(no, (-evidence).relu(), atol=1e-6)
