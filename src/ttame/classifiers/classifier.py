@@ -149,11 +149,12 @@ class Classifier:
 
         Example:
             >>> tower = nn.Sequential(
-            ...     nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 3, 1, 1), nn.ReLU(),
+            ...     nn.AdaptiveAvgPool2d(1), nn.Flatten())
             >>> Classifier.zero_shot(
             ...     tower, torch.eye(4)[:2], ["a cat", "a dog"], scale=100.0,
-            ...     preprocessing=Preprocessing.imagenet(16))
-            <Classifier Sequential: 2 classes, taps image_tower.1>
+            ...     preprocessing=Preprocessing.imagenet(16), taps=["image_tower.3"])
+            <Classifier Sequential: 2 classes, taps image_tower.3>
         """
         parts = zero_shot_parts(
             image_tower, text_embeddings, preprocessing=preprocessing, scale=scale, bias=bias
