@@ -150,6 +150,22 @@ def test_training(desk: Path) -> None:
     assert names["classifier"].number_of_classes == 2
 
 
+def test_zero_shot_classifiers(desk: Path) -> None:
+    names: dict[str, Any] = {}
+    assert run_page("docs/how-to/zero-shot-classifiers.md", names) == 2
+    assert names["explanation"].maps.shape[:2] == (1, 2)
+    assert names["again"].classifier.class_names == ("cat", "dog")
+
+
+def test_segmentation_detection_and_regression(desk: Path) -> None:
+    names: dict[str, Any] = {}
+    assert run_page("docs/how-to/segmentation-detection-regression.md", names) == 3
+    assert names["regions"].shape == (4, 64, 64)
+    assert names["by_masks"].maps.shape == (1, 1, 64, 64)
+    assert names["in_years"].target_label(0, 0) == "age in years"
+    assert float(names["in_years"].maps.abs().max()) > 0
+
+
 def test_adding_an_explainer(
     desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

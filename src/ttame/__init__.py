@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.classifiers.known_classifiers import load_classifier
     from ttame.classifiers.targets import Target
+    from ttame.classifiers.zero_shot import text_embeddings
     from ttame.errors import TtameError
     from ttame.evaluation.evaluate_methods import evaluate
     from ttame.explainers.contract.explainer import Explainer
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from ttame.features.feature_taps import FeatureTap
     from ttame.images.preprocessing import Preprocessing
     from ttame.images.preprocessing_changes import PreprocessingChanges
+    from ttame.networks.box_score import ScoreOfBox
+    from ttame.networks.region_scores import ScoresOfRegions, predicted_regions
+    from ttame.networks.value_scores import ValueAbove
     from ttame.outputs import Outputs, OwnOutputs
     from ttame.reporting.explain import explain
     from ttame.results.evaluation import Evaluation
@@ -69,9 +73,12 @@ _HOMES = {
     "OwnOutputs": "ttame.outputs",
     "Preprocessing": "ttame.images.preprocessing",
     "PreprocessingChanges": "ttame.images.preprocessing_changes",
+    "ScoreOfBox": "ttame.networks.box_score",
+    "ScoresOfRegions": "ttame.networks.region_scores",
     "Target": "ttame.classifiers.targets",
     "TrainingSettings": "ttame.training.training_settings",
     "TtameError": "ttame.errors",
+    "ValueAbove": "ttame.networks.value_scores",
     "evaluate": "ttame.evaluation.evaluate_methods",
     "explain": "ttame.reporting.explain",
     "head_settings": "ttame.explainers.trained.head_settings",
@@ -80,8 +87,10 @@ _HOMES = {
     "make_explainer": "ttame.explainers.known_explainers",
     "methods_for": "ttame.explainers.known_explainers",
     "new_attention_explainer": "ttame.explainers.trained.attention_explainer",
+    "predicted_regions": "ttame.networks.region_scores",
     "push_to_hub": "ttame.explainers.trained.explainer_folder",
     "save_explainer": "ttame.explainers.trained.explainer_folder",
+    "text_embeddings": "ttame.classifiers.zero_shot",
     "train_explainer": "ttame.training.train_explainer",
     "training_settings": "ttame.training.training_settings",
 }
@@ -104,9 +113,12 @@ __all__ = [  # noqa: RUF022
     "OwnOutputs",
     "Preprocessing",
     "PreprocessingChanges",
+    "ScoreOfBox",
+    "ScoresOfRegions",
     "Target",
     "TrainingSettings",
     "TtameError",
+    "ValueAbove",
     "__version__",
     "evaluate",
     "explain",
@@ -116,8 +128,10 @@ __all__ = [  # noqa: RUF022
     "make_explainer",
     "methods_for",
     "new_attention_explainer",
+    "predicted_regions",
     "push_to_hub",
     "save_explainer",
+    "text_embeddings",
     "train_explainer",
     "training_settings",
 ]

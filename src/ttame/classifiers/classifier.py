@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +12,15 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier_checks import (
     checked_names,
+    refuse_other_images,
     refuse_other_parts,
     refuse_quantised,
 )
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.input_channels import trace_with_channels
 from ttame.classifiers.output_checks import check_outputs
+from ttame.classifiers.zero_shot import zero_shot_parts
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
 from ttame.features.tap_choice import Family, TapChoice
@@ -33,6 +35,7 @@ from ttame.networks.fast_attention import one_product_attention
 from ttame.networks.frozen_network import frozen
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled
+from ttame.networks.memory_formats import fastest_memory_format
 from ttame.networks.network_trace import blank_image, run_network
 from ttame.networks.pass_counter import note_pass
 from ttame.networks.weights_files import weight_fingerprint
@@ -40,25 +43,6 @@ from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
 
 ASSUMED = "assumed, since nothing else is said"
 """The reason for softmax outputs where there is no other."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FeatureReading:
-    """What one forward pass of a classifier gave.
-
-    Attributes:
-        logits: (B, C), the scores of the classes.
-        feature_maps: one (B, C_i, h_i, w_i) per tap, prefix tokens dropped.
-        class_tokens: one (B, C_i) per tap, or ``None`` where the tap has no prefix tokens.
-        layer_outputs: one tensor per tap as the layer put it out, whatever worked on it in place
-            afterwards; gradients are taken with respect to these, and ``tap.feature_map`` turns
-            them into maps.
-    """
-
-    logits: Tensor
-    feature_maps: tuple[Tensor, ...]
-    class_tokens: tuple[Tensor | None, ...]
-    layer_outputs: tuple[Tensor, ...]
 
 
 class Classifier:
@@ -129,7 +113,64 @@ class Classifier:
         self.notices = (*notices, *seen, *found)
         self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
         self.tap_choice = self._choose_taps(taps)
-        self.memory_format = self._choose_memory_format()
+        # Transformers gain nothing.
+        isotropic = self.family in ("Vision Transformer", "token mixer")
+        self.memory_format = fastest_memory_format(network, self.blank_image(), plain=isotropic)
+
+    @classmethod
+    def zero_shot(
+        cls,
+        image_tower: nn.Module,
+        text_embeddings: Tensor,
+        names: Sequence[str],
+        *,
+        preprocessing: Any,
+        scale: float | Tensor | None = None,
+        bias: float | Tensor | None = None,
+        taps: Sequence[str | Tap] | None = None,
+        name: str | None = None,
+    ) -> Classifier:
+        """A CLIP-like network whose classes are described by texts.
+
+        Scores are ``scale · cos(image, text) + bias``. With a bias, as SigLIP has, texts are
+        independent findings (sigmoid); without, one of them is true (softmax).
+
+        Args:
+            image_tower: the whole model (transformers' ``CLIPModel``, ``SiglipModel`` and their
+                like; one of open_clip), of which only the image tower is used, or a module that
+                maps images to (B, D) embeddings.
+            text_embeddings: (C, D), of any length; :func:`ttame.text_embeddings` makes them.
+            names: of the C classes.
+            preprocessing: a :class:`ttame.Preprocessing`, the processor of transformers, or the
+                evaluation transform of open_clip.
+            scale: what cosines are multiplied by, ``exp(logit_scale)``; the model's if not given.
+            bias: ``logit_bias`` of SigLIP; the model's if neither it nor a scale is given.
+            taps: see :class:`ttame.Classifier`.
+            name: the same; that of the model's class if not given.
+
+        Raises:
+            ClassifierError: something does not fit, or is neither given nor found.
+
+        Example:
+            >>> tower = nn.Sequential(
+            ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 3, 1, 1), nn.ReLU(),
+            ...     nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            >>> Classifier.zero_shot(
+            ...     tower, torch.eye(4)[:2], ["a cat", "a dog"], scale=100.0,
+            ...     preprocessing=Preprocessing.imagenet(16), taps=["image_tower.3"])
+            <Classifier Sequential: 2 classes, taps image_tower.3>
+        """
+        parts = zero_shot_parts(
+            image_tower, text_embeddings, preprocessing=preprocessing, scale=scale, bias=bias
+        )
+        return cls(
+            parts.network,
+            preprocessing=parts.preprocessing,
+            class_names=names,
+            taps=taps,
+            outputs=parts.outputs,
+            name=name or type(image_tower).__name__,
+        )
 
     def __repr__(self) -> str:
         taps = ", ".join(str(tap) for tap in self.taps)
@@ -328,45 +369,21 @@ class Classifier:
         named = named_taps(network, trace, [taps] if isinstance(taps, str) else taps, self.name)
         return refuse_idle_taps(network, trace, named)
 
-    def _choose_memory_format(self) -> torch.memory_format:
-        """Channels-last images make convolutions several times faster, where they are allowed.
-
-        A network that flattens with ``view`` refuses them, so the dry run decides. The weights
-        stay as they are: a convolution follows the format of its input.
-        """
-        if self.family in ("Vision Transformer", "token mixer"):
-            return torch.contiguous_format
-        # More than one image: strides of a single one are ambiguous.
-        probe = self.blank_image().repeat(2, 1, 1, 1)
-        try:
-            with self.frozen(), torch.no_grad():
-                run_network(
-                    uncompiled(self.network), probe.contiguous(memory_format=torch.channels_last)
-                )
-        except ClassifierError:
-            return torch.contiguous_format
-        return torch.channels_last
-
     def _checked_images(self, images: Tensor) -> Tensor:
-        remedy = "classifier.prepare(photos), which gives normalised images"
-        channels = self.trace.channels
-        allowed = f"(B, {channels}, H, W)"
-        if not isinstance(images, Tensor):
-            raise ImageError(f"a {type(images).__name__}", allowed=allowed, remedy=remedy)
-        if images.ndim != 4 or images.shape[1] != channels or not len(images):
-            raise ImageError(
-                f"images of shape {tuple(images.shape)}", allowed=allowed, remedy=remedy
-            )
-        if not images.is_floating_point():
-            raise ImageError(f"{images.dtype} images", allowed="float, normalised", remedy=remedy)
+        refuse_other_images(images, self.trace.channels)
+        like = self._blank_pixel()
+        images = images.clone() if images.is_inference() else images
+        return images.to(like.device, like.dtype).contiguous(memory_format=self.memory_format)
+
+    def _blank_pixel(self) -> Tensor:
+        """A tensor of the network's device and dtype."""
         like = blank_image(self.network, (1, 1))
         if like.is_meta:
             raise ClassifierError(
                 f"{self.name} is on the meta device: its weights have no values",
                 remedy="network.to_empty(device='cpu'), then its weights, before the Classifier",
             )
-        images = images.clone() if images.is_inference() else images
-        return images.to(like.device, like.dtype).contiguous(memory_format=self.memory_format)
+        return like
 
 
 def refuse_other_than_classifier(value: object) -> None:

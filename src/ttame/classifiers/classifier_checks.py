@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ttame.errors import ClassifierError
+from ttame.errors import ClassifierError, ImageError
 from ttame.images.preprocessing import Preprocessing
 from ttame.outputs import Outputs
 
@@ -83,3 +83,26 @@ def refuse_quantised(network: nn.Module, name: str) -> None:
             remedy="the float network that it was made from; or rise or occlusion, which ask for "
             "scores only",
         )
+
+
+def refuse_other_images(images: object, channels: int) -> None:
+    """Raise unless they are a batch of normalised images.
+
+    Args:
+        images: (B, C, H, W), floating point.
+        channels: C of the network.
+
+    Raises:
+        ImageError: they are not.
+
+    Example:
+        >>> refuse_other_images(torch.zeros(1, 3, 8, 8), 3)
+    """
+    remedy = "classifier.prepare(photos), which gives normalised images"
+    allowed = f"(B, {channels}, H, W)"
+    if not isinstance(images, torch.Tensor):
+        raise ImageError(f"a {type(images).__name__}", allowed=allowed, remedy=remedy)
+    if images.ndim != 4 or images.shape[1] != channels or not len(images):
+        raise ImageError(f"images of shape {tuple(images.shape)}", allowed=allowed, remedy=remedy)
+    if not images.is_floating_point():
+        raise ImageError(f"{images.dtype} images", allowed="float, normalised", remedy=remedy)

@@ -97,7 +97,20 @@ def tap_influence(
             raise
         # A quantised layer, or one with an output of its own kind: nothing is seen, nothing said.
         return TapInfluence()
-    return _told_by(scores, taps)
+    found = _told_by(scores, taps)
+    if len(found.idle) == count and not _is_spoilt_by_its_input(network, two[:1]):
+        return TapInfluence()
+    return found
+
+
+def _is_spoilt_by_its_input(network: nn.Module, image: Tensor) -> bool:
+    """Whether scores depend on the image at all: a detector's do not where it finds nothing."""
+    try:
+        with frozen(network), torch.no_grad():
+            scores = run_network(network, torch.full_like(image, torch.nan))
+    except (TtameError, NotImplementedError, RuntimeError):
+        return False
+    return bool(scores.isnan().any())
 
 
 def _partial(exchange: Any, number: int) -> Any:

@@ -20,6 +20,8 @@ INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _PLAIN = frozenset(
     {"ToTensor", "ToImage", "PILToTensor", "ToPureTensor", "ConvertImageDtype", "ToDtype", "ToRGB"}
     | {"RGB"}
+    # Of open_clip: to RGB, to a tensor.
+    | {"MaybeConvertMode", "MaybeToTensor", "_convert_to_rgb"}
 )
 """Transforms of torchvision that every network's input goes through, and that change no value."""
 
@@ -37,7 +39,7 @@ def torchvision_fields(transform: Any) -> Fields:
     steps = list(getattr(transform, "transforms", None) or [transform])
     fields: Fields = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     for step in steps:
-        kind = type(step).__name__
+        kind = getattr(step, "__name__", type(step).__name__)  # a function's own, or its class's
         if kind in ("Resize", "CenterCrop") and "normalised" not in fields:
             _add_size(fields, step, kind)
         elif kind == "Grayscale" and step.num_output_channels == 1 and "normalised" not in fields:

@@ -9,13 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ttame.errors import OutputError
-from ttame.explainers.trained.explainer_config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from ttame.explainers.trained.explainer_config import (
+    CARD_FILE,
+    CONFIG_FILE,
+    TEXTS_FILE,
+    WEIGHTS_FILE,
+)
 from ttame.files.atomic_writing import refuse_existing, refuse_mount_point, whole_folder
 from ttame.files.leftovers import is_temporary, leftovers_of, remove_leftovers
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "training.jsonl"
-_EARLY_FILES = (LOG_FILE, WEIGHTS_FILE, CARD_FILE)
+_EARLY_FILES = (LOG_FILE, WEIGHTS_FILE, CARD_FILE, TEXTS_FILE)
 """What a killed training may leave besides its checkpoint."""
 _FILES = (CHECKPOINT_FILE, CONFIG_FILE, *_EARLY_FILES)
 UNFINISHED = "unfinished"

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.errors import ClassifierError
 from ttame.explainers.contract.memory_budget import (
     MARGIN,

@@ -14,7 +14,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
-from ttame.explainers.trained.explainer_config import config_of
+from ttame.explainers.trained.explainer_config import config_of, texts_of
 from ttame.explainers.trained.explainer_files import write_explainer_files
 from ttame.explainers.trained.head import Head
 from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadSettings
@@ -96,7 +96,7 @@ class AttentionExplainer(Explainer):
         config = config_of(
             self.classifier, self.head, method=self.method, training=self.training_record
         )
-        write_explainer_files(config, self.head, folder)
+        write_explainer_files(config, self.head, folder, texts_of(self.classifier))
 
     @torch.no_grad()
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.errors import ExplainerError
 
 

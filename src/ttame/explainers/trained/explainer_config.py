@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
+from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
@@ -23,7 +24,9 @@ from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import read_json
 from ttame.files.printable_names import printable
 from ttame.images.preprocessing import Preprocessing
+from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.network_trace import first_line
+from ttame.networks.zero_shot_scores import ZeroShotScores
 from ttame.outputs import OUTPUTS, SOFTMAX, OwnOutputs
 
 _LARGEST_FILE = 16 * 2**20
@@ -36,6 +39,8 @@ SCHEMA_VERSION = 2
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "explainer.safetensors"
 CARD_FILE = "README.md"
+TEXTS_FILE = "text_embeddings.safetensors"
+"""Of a zero-shot classifier: the rows that its texts give."""
 
 
 _Side = Annotated[int, pydantic.Field(strict=True, ge=1, le=_LONGEST_SIDE)]
@@ -101,6 +106,8 @@ class _SavedClassifier(StrictModel):
     preprocessing: Annotated[dict[str, Any], pydantic.AfterValidator(_plausible)]
     # Files of older versions have none.
     outputs: Annotated[str, pydantic.AfterValidator(_kind_of_outputs)] = SOFTMAX.kind
+    # The names of its classes, where it is a zero-shot classifier.
+    texts: Annotated[tuple[str, ...] | None, pydantic.BeforeValidator(_all_text)] = None
 
 
 class ExplainerConfig(StrictModel):
@@ -112,6 +119,12 @@ class ExplainerConfig(StrictModel):
     head: _SavedHead
     classifier: _SavedClassifier
     training: dict[str, Any]
+
+
+def texts_of(classifier: Classifier) -> dict[str, Tensor] | None:
+    """The rows that the texts of a zero-shot classifier give; ``None`` for others."""
+    network = uncompiled(classifier.network)
+    return network.rows() if isinstance(network, ZeroShotScores) else None
 
 
 def config_of(
@@ -145,6 +158,7 @@ def config_of(
             taps=tuple(tap.to_config() for tap in classifier.taps),
             preprocessing=classifier.preprocessing.as_json(),
             outputs=classifier.outputs.kind,
+            texts=None if texts_of(classifier) is None else classifier.class_names,
         ),
         training=dict(training),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
@@ -30,6 +31,7 @@ from ttame.explainers.trained.explainer_config import (
 )
 from ttame.explainers.trained.explainer_places import find_explainer
 from ttame.explainers.trained.head import Head
+from ttame.explainers.trained.zero_shot_folder import zero_shot_of_folder
 from ttame.features.tap_names import parse_tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.memory_limit import SMALLER_NETWORK, naming_the_setting
@@ -65,6 +67,7 @@ def load_explainer(
     place: Path | str,
     *,
     classifier: Classifier | None = None,
+    image_tower: nn.Module | None = None,
     weights: Path | str | None = None,
     allow_other_weights: bool = False,
     device: torch.device | str | None = None,
@@ -79,6 +82,8 @@ def load_explainer(
         classifier: the network to explain. Needed if the explainer was trained for a network that
             ttame cannot load by name, or not without options that only you may give; else loaded
             as it was for training.
+        image_tower: of a zero-shot classifier: the CLIP-like model, or its image tower. The
+            embeddings of the texts, their names and all else are in the folder.
         weights: the file of the classifier's weights, where it is no longer where it was for
             training. Everything else is as the folder says.
         allow_other_weights: explain a classifier whose weights, or normalisation of pixels, are
@@ -102,7 +107,11 @@ def load_explainer(
     folder = find_explainer(place)
     config = read_config(folder)
     _check_shapes(config, folder)
-    if classifier is not None:
+    if image_tower is not None:
+        if classifier is not None or weights is not None:
+            raise ExplainerError("an image tower and more", allowed="the image tower alone")
+        classifier = zero_shot_of_folder(config, folder, image_tower)
+    elif classifier is not None:
         _refuse_both(classifier, weights)
         classifier = _passed(config, folder, classifier)
     else:
@@ -205,7 +214,10 @@ def _described(
     if saved.recipe is None or saved.outputs == OwnOutputs.kind:
         raise ExplainerError(
             f"{folder} explains {saved.name}, which ttame cannot load by name",
-            remedy="load_explainer(..., classifier=Classifier(your_network, ...))",
+            remedy="load_explainer(..., classifier=Classifier(your_network, ...))"
+            if saved.texts is None
+            else "load_explainer(..., image_tower=model), with the CLIP-like model; the embeddings "
+            "of its texts are in the folder",
         )
     recipe = saved.recipe
     if recipe.weights == "none" and recipe.weights_seed is None:

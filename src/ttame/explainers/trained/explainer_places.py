@@ -9,6 +9,7 @@ from ttame.errors import ExplainerFolderError, UnknownNameError
 from ttame.explainers.trained.explainer_config import (
     CARD_FILE,
     CONFIG_FILE,
+    TEXTS_FILE,
     WEIGHTS_FILE,
     read_config,
 )
@@ -81,7 +82,9 @@ def _download(repository: str) -> Path:
 
     try:
         return Path(
-            snapshot_download(repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE])
+            snapshot_download(
+                repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, TEXTS_FILE]
+            )
         )
     except (HfHubHTTPError, HFValidationError, OSError, ValueError, RuntimeError) as problem:
         raise ExplainerFolderError(

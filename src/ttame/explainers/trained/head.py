@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.head_settings import HeadSettings
 from ttame.explainers.trained.map_scale import scaled_maps

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.linear_end import class_weights as class_weights_of
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.attention_head import map_grid, mix_channels

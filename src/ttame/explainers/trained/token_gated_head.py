@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from ttame.classifiers.classifier import Classifier, FeatureReading
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.explainers.trained.class_token import gated_features, refuse_without_class_token
 from ttame.explainers.trained.head import Head, HeadConfig, HeadInputs, HeadPlan, tapped_config
 from ttame.explainers.trained.head_settings import (

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import FeatureReading
 from ttame.classifiers.explained_targets import ExplainedTargets
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
