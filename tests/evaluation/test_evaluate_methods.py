@@ -295,9 +295,9 @@ def test_other_results_are_not_continued(
 ) -> None:
     run(photos, tmp_path, metrics=QUICK)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(EvaluationError, match=f"{message}.*try: the same --.* or another --out"):
+    with pytest.raises(EvaluationError, match=f"{message}.*try: the same .* or another folder"):
         run(photos, tmp_path, **{"metrics": QUICK, **change}, resume=True)
-    with pytest.raises(EvaluationError, match="holds results already.*--resume"):
+    with pytest.raises(EvaluationError, match="holds results already.*resume=True"):
         run(photos, tmp_path, metrics=QUICK)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -329,7 +329,7 @@ def test_a_folder_of_something_else_is_left_alone(photos: Path, tmp_path: Path) 
 
 def test_a_place_that_is_no_folder(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("dear")
-    with pytest.raises(OutputError, match="cannot make the folder .*file.*another --out"):
+    with pytest.raises(OutputError, match="cannot make the folder .*file.*another folder"):
         run(photos, tmp_path / "file", metrics=QUICK)
     with pytest.raises(OutputError, match="cannot make the folder"):
         run(photos, tmp_path / "file" / "below", metrics=QUICK)

@@ -131,5 +131,5 @@ def test_a_saved_explainer_knows_what_the_outputs_mean(tmp_path: Path) -> None:
     )
     new_attention_explainer(two, head_settings("few-shot"), method="few_shot").save(tmp_path / "t")
     findings = Classifier(two.network, preprocessing=two.preprocessing, outputs="sigmoid")
-    with pytest.raises(OtherClassifierError, match=r"softmax.*'sigmoid'.*--outputs softmax"):
+    with pytest.raises(OtherClassifierError, match=r"softmax.*'sigmoid'.*outputs='softmax'"):
         load_explainer(tmp_path / "t", classifier=findings)

@@ -174,7 +174,7 @@ def test_unfinished_work_is_neither_lost_nor_mixed(photos: Path, tmp_path: Path)
     out = tmp_path / "why"
     stopped(photos, out)
     (kept,) = hidden(tmp_path)
-    with pytest.raises(OutputError, match="has not finished; try: --resume"):
+    with pytest.raises(OutputError, match="has not finished; try: resume=True"):
         explain(photos, out)
     for change, words in (
         ({"classes": "top2"}, "another choice of classes: top1, not top2"),

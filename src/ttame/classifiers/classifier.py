@@ -17,7 +17,7 @@ from ttame.classifiers.classifier_checks import (
     refuse_quantised,
 )
 from ttame.classifiers.input_channels import trace_with_channels
-from ttame.classifiers.output_checks import check_outputs
+from ttame.classifiers.output_checks import check_outputs, offered_outputs
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
 from ttame.features.tap_choice import Family, TapChoice
@@ -99,7 +99,8 @@ class Classifier:
         outputs: what the network's outputs mean: ``"softmax"`` (logits of classes of which one is
             true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
-            :class:`ttame.OwnOutputs`.
+            :class:`ttame.OwnOutputs`. Softmax if not given, with a notice where the class names
+            are those of findings that do not exclude each other.
         name: how messages and saved explainers call the classifier.
         recipe: how it can be loaded again; set by :func:`ttame.load_classifier`.
 
@@ -128,7 +129,7 @@ class Classifier:
         preprocessing: Preprocessing,
         class_names: Sequence[str] | None = None,
         taps: Sequence[str | Tap] | None = None,
-        outputs: Outputs | str = SOFTMAX,
+        outputs: Outputs | str | None = None,
         name: str | None = None,
         recipe: ClassifierRecipe | None = None,
     ) -> None:
@@ -136,14 +137,18 @@ class Classifier:
         self.network = network
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
-        self.outputs = outputs_of_kind(outputs)
-        self.outputs_reason = "assumed, since nothing else is said"
+        self.outputs = SOFTMAX if outputs is None else outputs_of_kind(outputs)
+        self.outputs_reason = (
+            "assumed, since nothing else is said" if outputs is None else "as you said"
+        )
         with naming_the_setting(SMALLER_NETWORK):
             self.trace, self.preprocessing, notices = trace_with_channels(
                 network, preprocessing, self.name
             )
         self.notices = (*notices, *check_outputs(network, self.trace, self.outputs, self.name))
         self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
+        if outputs is None:
+            self.notices += offered_outputs(self.class_names, self.name)
         self.tap_choice = self._choose_taps(taps)
         self.memory_format = self._choose_memory_format()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ttame.cli.pixel_options import PIXEL_OPTIONS, typed_changes
-from ttame.errors import ClassifierError, ImageError
+from ttame.errors import ClassifierError, ImageError, on_command_line
 from ttame.files.bounded_reading import UnreadableFileError, read_text
 from ttame.files.json_files import parse_json
 from ttame.files.printable_names import printable
@@ -198,7 +198,7 @@ def load_named_classifier(
         device=choose_device(device),
     )
     for notice in classifier.notices:
-        typer.echo(f"ttame: note: {printable(notice)}", err=True)
+        typer.echo(f"ttame: note: {printable(on_command_line(notice))}", err=True)
     return classifier
 
 

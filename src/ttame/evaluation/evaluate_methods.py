@@ -13,7 +13,11 @@ import torch
 
 from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
 from ttame.datasets.open_photos import open_photos
-from ttame.errors import EvaluationError, UnknownNameError
+from ttame.errors import (
+    EvaluationError,
+    UnknownNameError,
+    either,
+)
 from ttame.evaluation.evaluation_run import (
     Listener,
     Measuring,
@@ -45,6 +49,7 @@ from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
 from ttame.networks.giving_back import gives_everything_back
+from ttame.outputs import SOFTMAX
 from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.results.evaluation import Evaluation, MethodScores, Score
 
@@ -141,7 +146,10 @@ def evaluate(
     """
     refuse_other_than_classifier(classifier)
     if not methods:
-        raise EvaluationError("no method to evaluate", remedy="--methods grad_cam,rise")
+        raise EvaluationError(
+            "no method to evaluate",
+            remedy=either("methods={'grad_cam': grad_cam}", "--methods grad_cam,rise"),
+        )
     chosen = known_protocol(protocol) if isinstance(protocol, str) else protocol
     measured_metrics = known_metrics(chosen.metrics if metrics is None else metrics)
     _check_metrics(measured_metrics, targets)
@@ -162,6 +170,8 @@ def evaluate(
         "classifier": classifier.name,
         "classifier_fingerprint": classifier.fingerprint(),
         "preprocessing": classifier.preprocessing.in_words(),
+        # Softmax goes without saying, so that older results go on.
+        **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
         "data": photos.fingerprint(),
         "images": len(measuring.numbers),
         "protocol": f"{chosen.name} {chosen.hash}",
@@ -215,7 +225,8 @@ def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
     if needing and targets is None:
         raise EvaluationError(
             f"{', '.join(needing)} without annotations",
-            remedy="--annotations with a COCO JSON file, a folder of VOC XML files or of masks",
+            remedy=f"{either('targets', '--annotations')} with a COCO JSON file, a folder of VOC "
+            "XML files or of masks",
         )
 
 
@@ -280,10 +291,29 @@ def summarise(
         columns=tuple(fact for fact in column_facts(columns) if any(scores[fact.key])),
         methods=rows,
         left_out={name: why for name, why in (left_out or {}).items() if name not in known},
-        notes=(*notes, *([unfinished] if missing else []), *_fewer_images(images, columns, scores)),
+        notes=(
+            *_meaning_in_words(measuring.classifier),
+            *notes,
+            *([unfinished] if missing else []),
+            *_fewer_images(images, columns, scores),
+        ),
         machine=machine_in_words(measuring.classifier.device),
         date=datetime.date.today().isoformat(),
     )
+
+
+def _meaning_in_words(classifier: Classifier) -> list[str]:
+    """What the probabilities are of, unless it is what everybody expects."""
+    outputs = classifier.outputs
+    if outputs is SOFTMAX:
+        return []
+    words = f"the outputs of {classifier.name} are {outputs.in_words} ({outputs.kind})"
+    if outputs.exclusive:
+        return [words]
+    return [
+        f"{words}; of each image the most probable one is explained, what is measured is its own "
+        "probability, and where accuracy is measured it counts from one half on"
+    ]
 
 
 def _fewer_images(

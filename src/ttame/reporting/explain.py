@@ -192,6 +192,7 @@ def _identity(explaining: Explaining) -> dict[str, Any]:
         "classifier": classifier.name,
         "classifier_fingerprint": classifier.fingerprint(),
         "preprocessing": classifier.preprocessing.in_words(),
+        "outputs": classifier.outputs.kind,
         "data": explaining.photos.fingerprint(),
         "methods": [
             {"label": label, **full_provenance(explainer)}

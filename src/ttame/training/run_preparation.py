@@ -16,7 +16,14 @@ from ttame.datasets.held_out_split import split_held_out
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import Augmentation, PreparedImages
-from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
+from ttame.errors import (
+    DatasetError,
+    ExplainerError,
+    ImageError,
+    TrainingError,
+    either,
+    setting,
+)
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.tap_choice import NAMED
@@ -137,7 +144,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     except ValueError as problem:
         raise TrainingError(
             f"mixed precision {settings.run.mixed_precision} ({problem})",
-            remedy="a new process, or --mixed-precision no",
+            remedy=f"a new process, or {setting('mixed_precision', 'no')}",
         ) from problem
     check_joined(accelerator)
     return accelerator
@@ -216,13 +223,13 @@ def _check_method(classifier: Classifier, settings: TrainingSettings) -> None:
         raise ExplainerError(
             f"masking the features of {last}, which are tokens",
             allowed="a CNN",
-            remedy="--preset l-cam-img",
+            remedy=either("training_settings('l-cam-img')", "--preset l-cam-img"),
         )
     if masks_features and not isinstance(last, LayerOutput):
         raise ExplainerError(
             f"masking the features of {last}, which is read beside the network",
             allowed="a layer whose output the logits depend on",
-            remedy=f"--taps {last.layer}",
+            remedy=setting("taps", [last.layer]),
         )
 
 
@@ -273,7 +280,7 @@ def _check_batches(order: BatchOrder) -> None:
         fitting = order.images // at_once * at_once
         raise TrainingError(
             f"{order.images} images to train on, fewer than a batch of {order.batch_size}",
-            remedy=f"--batch-size {fitting}" if fitting else "more images",
+            remedy=setting("batch_size", fitting) if fitting else "more images",
         )
     if order.batch_size % at_once:
         raise TrainingError(
@@ -296,7 +303,7 @@ def _check_steps(order: BatchOrder, settings: TrainingSettings) -> None:
             f"{steps} optimiser step, of {order.images} images in batches of {order.batch_size}, "
             "in which nothing is learned",
             allowed=f"at least {_FEWEST_STEPS}",
-            remedy="a smaller --batch-size or more --epochs",
+            remedy=f"a smaller {setting('batch_size')} or more {setting('epochs')}",
         )
 
 
