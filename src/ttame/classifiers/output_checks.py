@@ -12,9 +12,10 @@ from ttame.networks.frozen_network import frozen
 from ttame.networks.last_operation import last_operation
 from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.network_trace import NetworkTrace, noise_images, run_network
-from ttame.outputs import Outputs
+from ttame.outputs import OUTPUTS, Outputs
 
 _NOISE_IMAGES = 4
+_LOUD = 100
 
 _PROBABILITIES_OF = {"Sigmoid": "sigmoid probabilities", "Softmax": "softmax probabilities"}
 """Last operation to the kind of outputs that it makes."""
@@ -65,6 +66,17 @@ def check_outputs(
     """
     if trace.output.is_meta:  # Only shapes are traced.
         return ()
+    last = ""
+    if outputs.reads_logits and _between_0_and_1(trace.output):
+        last = last_operation(network, trace.image_size, trace.channels)
+    kind = _PROBABILITIES_OF.get(last, "")
+    if kind and OUTPUTS[kind].problem_with(trace.output) is None:
+        raise ClassifierError(
+            f"{name}: the network ends with a {last.lower()}, so that it returns probabilities, "
+            f"which are not the logits of {outputs.kind} outputs",
+            allowed=setting("outputs", kind),
+            remedy=f"that, or the network without its last {last.lower()}",
+        )
     problem = outputs.problem_with(trace.output)
     if problem is not None:
         raise ClassifierError(
@@ -72,19 +84,12 @@ def check_outputs(
         )
     if not outputs.reads_logits or not _between_0_and_1(trace.output):
         return ()
-    last = last_operation(network, trace.image_size, trace.channels)
-    if last in _PROBABILITIES_OF:
-        kind = _PROBABILITIES_OF[last]
-        raise ClassifierError(
-            f"{name}: the network ends with a {last.lower()}, so that it returns probabilities, "
-            f"which are not the logits of {outputs.kind} outputs",
-            allowed=setting("outputs", kind),
-            remedy=f"that, or the network without its last {last.lower()}",
-        )
     with torch.no_grad(), frozen(network):
         noise = noise_images(network, trace.image_size, _NOISE_IMAGES, trace.channels)
-        if not _between_0_and_1(run_network(uncompiled(network), noise)):
-            return ()
+        # The outputs of a small network may lie there by chance, but not those of loud images.
+        for images in (noise, _LOUD * noise):
+            if not _between_0_and_1(run_network(uncompiled(network), images)):
+                return ()
     return (
         Wording(
             f"{name} returns numbers between 0 and 1 only; if they are probabilities of "
