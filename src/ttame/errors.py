@@ -288,17 +288,20 @@ def _message(problem: str, allowed: str, remedy: str) -> str:
 def near_matches(name: str, known: Iterable[str], limit: int = 4) -> list[str]:
     """Return up to ``limit`` known names that look like ``name``, best first.
 
-    Case, spaces, ``-`` and ``_`` are ignored. An empty list means that nothing comes near.
+    Case, spaces, ``-`` and ``_`` are ignored, and what is alike then is the only match. An empty
+    list means that nothing comes near.
 
     Example:
         >>> near_matches("resnet5O", ["resnet50", "vgg16"])
         ['resnet50']
-        >>> near_matches("GradCAM", ["grad_cam", "score_cam"])[0]
-        'grad_cam'
+        >>> near_matches("GradCAM", ["grad_cam", "score_cam"])
+        ['grad_cam']
     """
     by_letters: dict[str, list[str]] = {}
     for entry in known:
         by_letters.setdefault(_letters_of(entry), []).append(entry)
+    if _letters_of(name) in by_letters:
+        return by_letters[_letters_of(name)][:limit]
     found = difflib.get_close_matches(_letters_of(name), by_letters, n=limit, cutoff=0.6)
     return [entry for letters in found for entry in by_letters[letters]][:limit]
 

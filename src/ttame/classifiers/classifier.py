@@ -17,7 +17,7 @@ from ttame.classifiers.classifier_checks import (
     refuse_quantised,
 )
 from ttame.classifiers.input_channels import trace_with_channels
-from ttame.classifiers.output_checks import check_outputs, offered_outputs
+from ttame.classifiers.output_checks import check_outputs, offered_outputs, said_outputs
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
 from ttame.features.tap_choice import Family, TapChoice
@@ -35,7 +35,7 @@ from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.network_trace import blank_image, run_network
 from ttame.networks.pass_counter import note_pass
 from ttame.networks.weights_files import weight_fingerprint
-from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
+from ttame.outputs import SOFTMAX, Outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +99,7 @@ class Classifier:
         outputs: what the network's outputs mean: ``"softmax"`` (logits of classes of which one is
             true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
-            :class:`ttame.OwnOutputs`. Softmax if not given, with a notice where the class names
-            are those of findings that do not exclude each other.
+            :class:`ttame.OwnOutputs`. Softmax if not given.
         name: how messages and saved explainers call the classifier.
         recipe: how it can be loaded again; set by :func:`ttame.load_classifier`.
 
@@ -137,18 +136,14 @@ class Classifier:
         self.network = network
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
-        self.outputs = SOFTMAX if outputs is None else outputs_of_kind(outputs)
-        self.outputs_reason = (
-            "assumed, since nothing else is said" if outputs is None else "as you said"
-        )
+        self.outputs, self.outputs_reason = said_outputs(outputs)
         with naming_the_setting(SMALLER_NETWORK):
             self.trace, self.preprocessing, notices = trace_with_channels(
                 network, preprocessing, self.name
             )
         self.notices = (*notices, *check_outputs(network, self.trace, self.outputs, self.name))
         self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
-        if outputs is None:
-            self.notices += offered_outputs(self.class_names, self.name)
+        self.notices += offered_outputs(self.class_names, self.name) if outputs is None else ()
         self.tap_choice = self._choose_taps(taps)
         self.memory_format = self._choose_memory_format()
 

@@ -12,7 +12,7 @@ from ttame.networks.frozen_network import frozen
 from ttame.networks.last_operation import last_operation
 from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.network_trace import NetworkTrace, noise_images, run_network
-from ttame.outputs import OUTPUTS, Outputs
+from ttame.outputs import OUTPUTS, SOFTMAX, Outputs, outputs_of_kind
 
 _NOISE_IMAGES = 4
 _LOUD = 100
@@ -45,6 +45,13 @@ _VOC = frozenset(
     }
 )
 """The objects of Pascal VOC, of which a photo shows several."""
+
+
+def said_outputs(said: Outputs | str | None) -> tuple[Outputs, str]:
+    """What the outputs mean, and who says so."""
+    if said is None:
+        return SOFTMAX, "assumed, since nothing else is said"
+    return outputs_of_kind(said), "as you said"
 
 
 def check_outputs(

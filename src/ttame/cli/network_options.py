@@ -67,8 +67,8 @@ Taps = Annotated[
 ClassNames = Annotated[
     Path | None,
     typer.Option(
-        help="Text file with one class name a line, in the order of the logits; one name is "
-        "enough for one logit.",
+        help="Text file with one class name a line, in the order of the outputs, or bird,dog; "
+        "one name is enough for one logit.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -241,17 +241,23 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Read one class name a line.
+    """Read one class name a line, or names between commas where there is no such file.
 
     Raises:
         ClassifierError: the file cannot be read.
+
+    Example:
+        >>> read_class_names(Path("bird, dog"))
+        ['bird', 'dog']
     """
+    if "," in str(path) and not path.exists():
+        return [name.strip() for name in str(path).split(",") if name.strip()]
     try:
         lines = read_text(path, _LARGEST_NAMES).splitlines()
     except UnreadableFileError as problem:
         raise ClassifierError(
             f"cannot read class names from {path} ({problem})",
-            allowed="a UTF-8 text file with one name a line",
+            allowed="a UTF-8 text file with one name a line, or bird,dog",
         ) from problem
     return [line.strip() for line in lines if line.strip()]
 

@@ -31,6 +31,9 @@ class ReportFacts:
         left_out: methods that do not take part, to the reason why.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
         opacity: of the highest value in the pictures, in [0, 1].
+        threshold: the probability from which one of independent findings counts as found; ``None``
+            where exactly one class is true of a photo. Filled in when the first photo comes, at
+            the latest.
 
     Raises:
         UnknownNameError: no such colour scale.
@@ -44,6 +47,7 @@ class ReportFacts:
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scale: str = DEFAULT_SCALE
     opacity: float = DEFAULT_OPACITY
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         # Asked here, because a wrong name must not surface after the first long batch.
@@ -67,6 +71,7 @@ class ReportFacts:
             "methods_left_out": dict(self.left_out),
             "preprocessing": self.preprocessing.as_json(),
             "colour_scale": self.scale,
+            "threshold": self.threshold,
         }
 
 

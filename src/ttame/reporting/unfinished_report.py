@@ -35,6 +35,7 @@ _WORDS = {
         either("explainers", "--methods, --explainer and --option"),
     ),
     "classes": ("choice of classes", setting("classes")),
+    "threshold": ("threshold", setting("threshold")),
     "batch_size": ("batch size", setting("batch_size")),
 }
 """Entry to its name, and to what decides it."""

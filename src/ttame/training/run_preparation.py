@@ -12,6 +12,7 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from torch.utils.data import Dataset
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.typed_recipes import typed_words
 from ttame.datasets.held_out_split import split_held_out
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
@@ -29,6 +30,7 @@ from ttame.features.feature_taps import LayerOutput
 from ttame.features.tap_choice import NAMED
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
+from ttame.outputs import OwnOutputs
 from ttame.processes import (
     LONGEST_WAIT,
     check_joined,
@@ -324,18 +326,13 @@ def _command(
     recipe = classifier.recipe
     places = _places(data)
     # There is no option for another seed of random weights.
-    if recipe is None or recipe.weights_seed or not places or not can_be_typed(settings):
+    typed = recipe is not None and not recipe.weights_seed and recipe.outputs != OwnOutputs.kind
+    if recipe is None or not typed or not places or not can_be_typed(settings):
         return python_call(settings)
-    words = ["--model", recipe.name]
-    if recipe.weights != "default":
-        words += ["--weights", recipe.weights]
-    if recipe.image_size is not None:
-        words += ["--image-size", "x".join(str(side) for side in recipe.image_size)]
+    words = typed_words(recipe)
     if recipe.class_names is not None:
         # Where the names were typed is not known; the explainer has them itself.
         words += ["--class-names", "FILE"]
-    for name, value in recipe.network_options.items():
-        words += ["--network-option", f"{name}={json.dumps(value)}"]
     if classifier.tap_choice.reason == NAMED:
         words += ["--taps", ",".join(str(tap) for tap in classifier.taps)]
     # A name that is no text would make the configuration unreadable.
