@@ -166,19 +166,7 @@ def evaluate(
         targets=targets,
         memory_budget=parse_memory(memory_budget),
     )
-    identity = {
-        "classifier": classifier.name,
-        "classifier_fingerprint": classifier.fingerprint(),
-        "preprocessing": classifier.preprocessing.in_words(),
-        # Softmax goes without saying, so that older results go on.
-        **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
-        "data": photos.fingerprint(),
-        "images": len(measuring.numbers),
-        "protocol": f"{chosen.name} {chosen.hash}",
-        "metrics": sorted(metric.name for metric in measured_metrics),
-        "batch_size": batch_size,
-        "annotations": annotations,
-    }
+    identity = {**_identity(measuring), "annotations": annotations}
     facts = {
         label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
         for label, method in methods.items()
@@ -216,6 +204,23 @@ def _begin(
     check_identity(out, identity, resume=resume)
     remove_leftovers_below(out)
     note_methods(out, facts)
+
+
+def _identity(measuring: Measuring) -> dict[str, Any]:
+    """What all results in a folder must have in common."""
+    classifier, protocol = measuring.classifier, measuring.protocol
+    return {
+        "classifier": classifier.name,
+        "classifier_fingerprint": classifier.fingerprint(),
+        "preprocessing": classifier.preprocessing.in_words(),
+        # Softmax goes without saying, so that older results go on.
+        **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
+        "data": measuring.photos.fingerprint(),
+        "images": len(measuring.numbers),
+        "protocol": f"{protocol.name} {protocol.hash}",
+        "metrics": sorted(metric.name for metric in measuring.metrics),
+        "batch_size": measuring.batch_size,
+    }
 
 
 def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
