@@ -37,6 +37,7 @@ from ttame.evaluation.run_identity import (
 from ttame.evaluation.sanity import check_sanity, sanity_scores
 from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
 from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.atomic_writing import whole_file
@@ -75,7 +76,7 @@ class Silence:
 def evaluate(
     classifier: Classifier,
     data: Any,
-    methods: Mapping[str, Explainer],
+    methods: Mapping[str, Explainer] | Sequence[Explainer] | Explainer,
     out: Path | str,
     *,
     protocol: str | Protocol = "t-tame",
@@ -103,7 +104,7 @@ def evaluate(
     Args:
         classifier: the explained network.
         data: whatever :func:`ttame.datasets.open_photos.open_photos` takes.
-        methods: label to explainer, of this classifier.
+        methods: label to explainer, of this classifier; or one explainer, or several in a list.
         out: a new folder, or with ``resume`` the one of an earlier run with the same data,
             protocol and metrics; methods may be added.
         protocol: a preset's name, or your own.
@@ -145,6 +146,7 @@ def evaluate(
         [('grad_cam', 8), ('random', 8)]
     """
     refuse_other_than_classifier(classifier)
+    methods = labelled_explainers(methods)
     if not methods:
         raise EvaluationError(
             "no method to evaluate",

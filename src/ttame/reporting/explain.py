@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ttame.datasets.name_list import NameList
 from ttame.datasets.named_photos import open_named_photos
 from ttame.errors import ClassSelectionError, ExplainerError, OutputError, setting
 from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.explaining.explain_photos import (
@@ -44,7 +45,7 @@ from ttame.results.explanation import FOUND_FROM
 @gives_everything_back
 def explain(
     photos: Any,
-    explainers: Explainer | Mapping[str, Explainer],
+    explainers: Explainer | Sequence[Explainer] | Mapping[str, Explainer],
     out: Path | str,
     *,
     classes: ClassSelection = None,
@@ -70,7 +71,7 @@ def explain(
         photos: whatever :func:`ttame.datasets.open_photos.open_photos` takes; or the path of a
             photo or a list of such paths, all of which must be readable. Other photos that cannot
             be read are skipped and listed.
-        explainers: one, or label to explainer, of the same classifier.
+        explainers: one, several in a list, or label to explainer, of the same classifier.
         out: a new folder.
         classes: of every photo: an int, a list of ints, ``"all"``, ``"top3"``, a class name or a
             list of names. If not given, the three most probable ones by one method (two of a
@@ -161,14 +162,12 @@ def explain(
 
 def _explaining(
     photos: Any,
-    explainers: Explainer | Mapping[str, Explainer],
+    explainers: Explainer | Sequence[Explainer] | Mapping[str, Explainer],
     classes: ClassSelection,
     batch_size: int,
 ) -> Explaining:
     """Open the photos, and check all that was asked for."""
-    labelled = (
-        {explainers.method: explainers} if isinstance(explainers, Explainer) else dict(explainers)
-    )
+    labelled = labelled_explainers(explainers, photos)
     explaining = Explaining(open_named_photos(photos), labelled, "top1", batch_size)
     explaining.refuse_different_networks()
     fixed = classes_for_all(classes, explaining.classifier, len(labelled))
