@@ -242,7 +242,9 @@ def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: N
 def _holds(path: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
     about = read_about(path, "images")
     wanted = json.loads(json.dumps(facts.as_json(), default=str))
-    if any(about.get(name) != wanted[name] for name in ("methods", "preprocessing", "threshold")):
+    if any(
+        about.get(name) != wanted.get(name) for name in ("methods", "preprocessing", "threshold")
+    ):
         return False
     there = {record["name"] for record in read_records(path, "not_explained")}
     for record in read_records(path, "images"):

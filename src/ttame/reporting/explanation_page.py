@@ -46,7 +46,7 @@ def write_page(
             for method in methods
         ],
         several=len(methods) > 1,
-        threshold="" if about["threshold"] is None else percent(about["threshold"]),
+        threshold=percent(about["threshold"]) if "threshold" in about else "",
         of_pixels=[method["title"] for method in methods if method["drawn_as"] == "pixels"],
         left_out=[(name, reason) for name, reason in about["methods_left_out"].items()],
         provenance=_facts(shared),

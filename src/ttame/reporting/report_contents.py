@@ -71,7 +71,8 @@ class ReportFacts:
             "methods_left_out": dict(self.left_out),
             "preprocessing": self.preprocessing.as_json(),
             "colour_scale": self.scale,
-            "threshold": self.threshold,
+            # Where exactly one class is true there is none.
+            **({} if self.threshold is None else {"threshold": self.threshold}),
         }
 
 
