@@ -59,7 +59,7 @@ class PhotoFiles:
         cut = tuple(of_one_image(explanation, index) for explanation in explanations)
         _refuse_different_classes(cut)
         region = self._facts.preprocessing.region(photo.size)
-        if self._facts.threshold is None and not cut[0].exclusive:
+        if self._facts.threshold is None and not all(each.exclusive for each in cut):
             self._facts.threshold = FOUND_FROM
         threshold = FOUND_FROM if self._facts.threshold is None else self._facts.threshold
         return ExplainedImage(name, photo, region, cut, threshold)
