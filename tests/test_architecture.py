@@ -20,18 +20,18 @@ FLOORS: list[dict[str, set[str]]] = [
     {"cli": {"everything below"}, "testing": {"classifiers", "images", "errors"}},
     {
         "reporting": {"explaining", "explainers.trained", "explainers.contract", "classifiers"}
-        | {"networks", "datasets", "drawing", "results", "images", "files", "memory_limit"}
-        | {"processes", "errors"},
+        | {"networks", "datasets", "drawing", "results", "images", "files", "outputs"}
+        | {"memory_limit", "processes", "errors"},
         "compat": {"explainers", "explainers.contract", "classifiers", "features", "networks"}
         | {"images", "errors"},
     },
     {
         "training": {"explainers.trained", "explainers.contract", "metrics", "classifiers"}
-        | {"features", "networks", "datasets", "images", "files", "memory_limit", "processes"}
-        | {"errors"},
-        "evaluation": {"explainers", "explainers.trained", "explainers.contract", "metrics"}
-        | {"classifiers", "networks", "datasets", "results", "images", "files", "memory_limit"}
+        | {"features", "networks", "datasets", "images", "files", "outputs", "memory_limit"}
         | {"processes", "errors"},
+        "evaluation": {"explainers", "explainers.trained", "explainers.contract", "metrics"}
+        | {"classifiers", "networks", "datasets", "results", "images", "files", "outputs"}
+        | {"memory_limit", "processes", "errors"},
         "explaining": {"explainers.contract", "classifiers", "datasets", "results", "images"}
         | {"processes", "errors"},
     },

@@ -61,8 +61,8 @@ def test_scores_of_a_binary_logit_are_half_of_it_for_both_answers() -> None:
 @pytest.mark.parametrize(
     ("kind", "output", "words"),
     [
-        ("softmax", [[2.0]], 'single number.*outputs="binary"'),
-        ("softmax", [[0.25, 0.75]], 'add up to 1.*outputs="softmax probabilities"'),
+        ("softmax", [[2.0]], "single number.*outputs='binary'"),
+        ("softmax", [[0.25, 0.75]], "add up to 1.*outputs='softmax probabilities'"),
         ("binary", [[1.0, 2.0]], "returns 2 numbers"),
         ("softmax probabilities", [[0.5, 0.9]], "not probabilities"),
         ("softmax probabilities", [[1.0]], "not probabilities"),

@@ -106,7 +106,7 @@ def test_a_lost_process_is_told_from_other_errors(launcher: pytest.MonkeyPatch) 
     with pytest.raises(RuntimeError, match="Connection closed"), noticing_lost_processes():
         raise closed  # Of somebody else: this process works alone.
     joined(launcher, 2)
-    lost = pytest.raises(LostProcessError, match="another of the 2 processes.*--resume")
+    lost = pytest.raises(LostProcessError, match="another of the 2 processes.*resume=True")
     with lost, noticing_lost_processes():
         raise closed
     with pytest.raises(RuntimeError, match="of the network"), noticing_lost_processes():

@@ -26,16 +26,125 @@
 Each message is one line that says what came, what is allowed and what to type next. The
 command line prints it and exits with code 2. Messages quote file names and contents that strangers
 chose: line breaks and control characters in them are escaped, and a long problem is shortened.
+
+What to type is not the same everywhere: ``batch_size=4`` in Python is ``--batch-size 4`` on the
+command line. A message that names a setting is written with :func:`setting` (or :func:`either`),
+and reads as Python unless the command line asks with :func:`on_command_line`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 _LONGEST_PROBLEM = 700  # characters
 
 _NO_LETTERS = str.maketrans("", "", " -_")
+
+_EITHER = re.compile("\ue000([^\ue000-\ue002]*)\ue001([^\ue000-\ue002]*)\ue002")
+"""Two wordings inside a text, between characters that no language uses."""
+
+_TYPED_OTHERWISE = {"folder": "out", "network_options": "network-option"}
+"""Arguments in Python whose options have another name than theirs."""
+
+
+class Wording(str):
+    """A text that reads otherwise on the command line; as a ``str`` it is the one for Python.
+
+    Attributes:
+        typed: the text for the command line.
+    """
+
+    __slots__ = ("typed",)
+    typed: str
+
+    def __new__(cls, text: str, finish: Callable[[str], str] = str) -> Wording:
+        """Settle the places of a text that are written with :func:`either`.
+
+        Args:
+            text: with such places, or a wording.
+            finish: what is done to both texts.
+        """
+        made = super().__new__(cls, finish(_EITHER.sub(r"\1", text)))
+        made.typed = finish(_EITHER.sub(r"\2", on_command_line(text)))
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Wording, (either(str(self), self.typed),))
+
+
+def either(python: str, typed: str) -> str:
+    """A place of a message that reads as ``python``, or as ``typed`` on the command line.
+
+    Example:
+        >>> words = Wording(f"see {either('ttame.EXPLAINERS', 'ttame methods')}")
+        >>> words, on_command_line(words)
+        ('see ttame.EXPLAINERS', 'see ttame methods')
+    """
+    return f"\ue000{python}\ue001{typed}\ue002"
+
+
+def setting(name: str, value: Any = None) -> str:
+    """A place of a message that names an argument, and its option on the command line.
+
+    Args:
+        name: of the argument.
+        value: what to set it to; without, only the name is shown.
+
+    Example:
+        >>> words = Wording(f"a smaller {setting('batch_size')}, {setting('taps', ['layer4'])}")
+        >>> words, on_command_line(words)
+        ("a smaller batch_size, taps=['layer4']", 'a smaller --batch-size, --taps layer4')
+    """
+    option = f"--{_TYPED_OTHERWISE.get(name, name).replace('_', '-')}"
+    if value is None:
+        return either(name, option)
+    if value is True:
+        return either(f"{name}=True", option)
+    if isinstance(value, dict):
+        typed = " ".join(f"{option} {key}={_as_typed(entry)}" for key, entry in value.items())
+        return either(f"{name}={value!r}", typed)
+    listed = value if isinstance(value, list | tuple) else [value]
+    words = ",".join(map(str, listed))
+    return either(f"{name}={value!r}", f"{option} {words.replace(' ', '-')}")
+
+
+def _as_typed(value: Any) -> str:
+    """A value of ``NAME=VALUE``, which the command line reads as JSON or else as text."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+ANOTHER_FOLDER = f"another {setting('folder')}"
+"""What helps where a result has no place."""
+
+TRAINING = either("train_explainer(classifier, photos, FOLDER)", "`ttame train --out FOLDER`")
+"""What writes an explainer."""
+
+ANOTHER_TRAINING = f"a new {either('train_explainer(...)', '`ttame train`')}"
+"""What helps where an explainer does not fit."""
+
+OTHER_WEIGHTS = f"a connection, {setting('weights', 'none')}, or {setting('weights', 'FILE')}"
+"""What helps where weights cannot be downloaded."""
+
+SAYING_PREPROCESSING = either(
+    "preprocessing=ttame.Preprocessing(...), as it was trained",
+    "--image-size, --mean and --std, as it was trained (--mean imagenet for the usual ones)",
+)
+"""What helps where nothing says how photos are prepared for a network."""
+
+
+def on_command_line(text: object) -> str:
+    """A text, or what an error says, as it is printed on the command line.
+
+    Example:
+        >>> on_command_line(TtameError("no room", remedy=setting("batch_size", 4)))
+        'no room; try: --batch-size 4'
+    """
+    words = text.wording if isinstance(text, TtameError) else text
+    return words.typed if isinstance(words, Wording) else str(words)
 
 
 class TtameError(Exception):
@@ -47,20 +156,21 @@ class TtameError(Exception):
         remedy: what to type or do next.
 
     Example:
-        >>> str(TtameError("batch size 0", allowed="at least 1", remedy="pass --batch-size 32"))
-        'batch size 0; allowed: at least 1; try: pass --batch-size 32'
+        >>> str(TtameError("batch size 0", allowed="at least 1", remedy="batch_size=32"))
+        'batch size 0; allowed: at least 1; try: batch_size=32'
     """
 
     def __init__(self, problem: str, *, allowed: str = "", remedy: str = "") -> None:
-        self.problem = problem = _shortened(problem)
-        self.allowed = allowed = _on_one_line(allowed)
-        self.remedy = remedy = _on_one_line(remedy)
-        parts = [problem.rstrip(".")]
-        if allowed:
-            parts.append(f"allowed: {allowed}")
-        if remedy:
-            parts.append(f"try: {remedy}")
-        super().__init__("; ".join(parts))
+        self.problem = Wording(problem, _shortened)
+        self.allowed = Wording(allowed, _on_one_line)
+        self.remedy = Wording(remedy, _on_one_line)
+        self.wording = Wording(
+            either(
+                _message(self.problem, self.allowed, self.remedy),
+                _message(self.problem.typed, self.allowed.typed, self.remedy.typed),
+            )
+        )
+        super().__init__(str(self.wording))
 
 
 class UnknownNameError(TtameError):
@@ -166,20 +276,32 @@ class MissingExtraError(TtameError):
         return cls(f"{purpose} need the package {package}", remedy=f'pip install "ttame[{extra}]"')
 
 
+def _message(problem: str, allowed: str, remedy: str) -> str:
+    parts = [problem.rstrip(".")]
+    if allowed:
+        parts.append(f"allowed: {allowed}")
+    if remedy:
+        parts.append(f"try: {remedy}")
+    return "; ".join(parts)
+
+
 def near_matches(name: str, known: Iterable[str], limit: int = 4) -> list[str]:
     """Return up to ``limit`` known names that look like ``name``, best first.
 
-    Case, spaces, ``-`` and ``_`` are ignored. An empty list means that nothing comes near.
+    Case, spaces, ``-`` and ``_`` are ignored, and what is alike then is the only match. An empty
+    list means that nothing comes near.
 
     Example:
         >>> near_matches("resnet5O", ["resnet50", "vgg16"])
         ['resnet50']
-        >>> near_matches("GradCAM", ["grad_cam", "score_cam"])[0]
-        'grad_cam'
+        >>> near_matches("GradCAM", ["grad_cam", "score_cam"])
+        ['grad_cam']
     """
     by_letters: dict[str, list[str]] = {}
     for entry in known:
         by_letters.setdefault(_letters_of(entry), []).append(entry)
+    if _letters_of(name) in by_letters:
+        return by_letters[_letters_of(name)][:limit]
     found = difflib.get_close_matches(_letters_of(name), by_letters, n=limit, cutoff=0.6)
     return [entry for letters in found for entry in by_letters[letters]][:limit]
 

@@ -11,7 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ttame.errors import ClassifierError, UnknownNameError
+from ttame.errors import (
+    ClassifierError,
+    UnknownNameError,
+    setting,
+)
 
 SMALLEST_PROBABILITY = 1e-12
 """Below it the logarithm of a probability that a network returned is cut off."""
@@ -105,13 +109,14 @@ class SoftmaxOutputs(Outputs):
             return ClassifierError(
                 "the network returns a single number per image, whose softmax is always 1",
                 allowed="logits of at least two classes",
-                remedy='outputs="binary" where it is the logit of yes and no',
+                remedy=f"{setting('outputs', 'binary')} where it is the logit of yes and no",
             )
         if _are_shares(output):
             return ClassifierError(
                 "the network returns probabilities (they are positive and add up to 1)",
                 allowed="logits",
-                remedy='the network without its last softmax, or outputs="softmax probabilities"',
+                remedy="the network without its last softmax, or "
+                + setting("outputs", "softmax probabilities"),
             )
         return None
 
@@ -167,8 +172,8 @@ class BinaryOutputs(SoftmaxOutputs):
         return ClassifierError(
             f"the network returns {output.shape[1]} numbers per image for binary outputs",
             allowed="one logit",
-            remedy='outputs="softmax" where one class is true, outputs="sigmoid" where several '
-            "may be",
+            remedy=f"{setting('outputs', 'softmax')} where one class is true, "
+            f"{setting('outputs', 'sigmoid')} where several may be",
         )
 
 
@@ -196,7 +201,7 @@ class SoftmaxProbabilities(SoftmaxOutputs):
         return ClassifierError(
             "the network returns numbers that are not probabilities which add up to 1",
             allowed="the output of a softmax",
-            remedy='outputs="softmax" for logits',
+            remedy=f"{setting('outputs', 'softmax')} for logits",
         )
 
 
@@ -223,7 +228,7 @@ class SigmoidProbabilities(SigmoidOutputs):
         return ClassifierError(
             "the network returns numbers outside 0 to 1, which are not probabilities",
             allowed="the output of a sigmoid",
-            remedy='outputs="sigmoid" for logits',
+            remedy=f"{setting('outputs', 'sigmoid')} for logits",
         )
 
 

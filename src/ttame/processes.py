@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from ttame.errors import LostProcessError, TtameError
+from ttame.errors import (
+    LostProcessError,
+    TtameError,
+    either,
+)
 
 if TYPE_CHECKING:  # Accelerate takes a second to import, and most runs are of one process.
     from accelerate import Accelerator
@@ -150,7 +154,8 @@ def noticing_lost_processes() -> Iterator[None]:
             raise
         raise LostProcessError(
             f"another of the {joined_processes()} processes has ended",
-            remedy="the same command with --resume, which goes on",
+            remedy=either("the same call with resume=True", "the same command with --resume")
+            + ", which goes on",
         ) from problem
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
-from ttame.classifiers.typed_recipes import typed_again
+from ttame.classifiers.typed_recipes import typed_again, typed_words
 from ttame.images.preprocessing import Preprocessing
 
 
@@ -24,3 +24,10 @@ def test_everything_is_said_and_quoted() -> None:
 def test_a_strangers_endless_recipe_is_not_repeated() -> None:
     recipe = ClassifierRecipe("timm/x", network_options={"a" * 1000: 1})
     assert typed_again(recipe) == "--model NAME --network-option NAME=VALUE ..."
+
+
+def test_what_the_outputs_mean_is_typed_again() -> None:
+    recipe = ClassifierRecipe("timm/resnet18", outputs="sigmoid probabilities")
+    typed = ["--model", "timm/resnet18", "--outputs", "sigmoid-probabilities"]
+    assert typed_words(recipe) == typed
+    assert typed_again(recipe) == " ".join(typed)

@@ -189,7 +189,6 @@ def test_maps_of_pixels_are_marked_as_such(
         (["--methods", "cam,grad_cam", "--option", "layer=x"], "METHOD.NAME=VALUE"),
         (["--methods", "all", "--option", "layer=x"], "option layer of all methods"),
         (["--methods", "cam", "--memory-budget", "lots"], "512MiB"),
-        ([], "no trained explainer for timm/resnet10t; try: --methods grad_cam"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_leaves_nothing(
@@ -369,3 +368,15 @@ def test_data_of_any_kind_are_explained_and_gone_on_with(
     assert "3 of 3 photos were finished before" in printed.err
     assert printed.out.count("photo.png") == 3
     assert [image["name"] for image in described(out)["images"]] == [str(photo)] * 3
+
+
+def test_a_network_without_a_trained_explainer_is_explained_by_grad_cam(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "why"
+    names = ["--class-names", "a, b,c,d,e"]
+    assert run(["explain", str(photo), *TINY, *names, "-o", str(out)], monkeypatch) == 0
+    assert "no trained explainer for timm/resnet10t, so grad_cam" in capsys.readouterr().err
+    content = json.loads((out / "explanations.json").read_text())
+    assert [method["name"] for method in content["methods"]] == ["grad_cam"]
+    assert content["images"][0]["prediction"]["name"] in {"a", "b", "c", "d", "e"}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.cli.test_commands import run
 from ttame.classifiers.known_classifiers import load_classifier
-from ttame.errors import WeightsError
+from ttame.errors import WeightsError, on_command_line
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.images.preprocessing import Preprocessing
@@ -92,7 +92,7 @@ def test_an_explainer_finds_its_network_again(
     new_attention_explainer(classifier).save("mine")
     assert load_explainer("mine").classifier.preprocessing == classifier.preprocessing
     Path("model.pth").rename("moved.pth")
-    with pytest.raises(WeightsError, match=r"do not exist any more; try: .*--weights FILE"):
+    with pytest.raises(WeightsError, match=r"do not exist any more; try: .*weights=FILE"):
         load_explainer("mine")
     again = load_explainer("mine", weights="moved.pth").classifier
     assert again.fingerprint() == classifier.fingerprint()
@@ -109,7 +109,9 @@ def test_code_is_typed_again_and_the_message_says_how(desk: Path) -> None:
     new_attention_explainer(classifier).save("mine")
     with pytest.raises(Exception, match="which only you may ask for") as caught:
         load_explainer("mine")
-    assert f"--model {desk}/net.py:build --weights {desk}/model.pth" in str(caught.value)
+    assert f"--model {desk}/net.py:build --weights {desk}/model.pth" in on_command_line(
+        caught.value
+    )
     assert load_explainer("mine", classifier=classifier).classifier.name == classifier.name
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.colour_findings import colour_classifier, finding, red_and_green
 from tests.evaluation.evaluated import FixedPicture, explainers, photo_folder, run, without_times
 from tests.tiny_networks import CLASSES, TINY, tiny_cnn
 from tests.training.training_material import event, in_two_processes, start_process
@@ -28,7 +29,7 @@ from ttame.errors import (
     TtameError,
     UnknownNameError,
 )
-from ttame.evaluation.evaluate_methods import Silence
+from ttame.evaluation.evaluate_methods import Silence, evaluate
 from ttame.evaluation.evaluation_run import spread
 from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.request import RawMaps, Request
@@ -295,9 +296,9 @@ def test_other_results_are_not_continued(
 ) -> None:
     run(photos, tmp_path, metrics=QUICK)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(EvaluationError, match=f"{message}.*try: the same --.* or another --out"):
+    with pytest.raises(EvaluationError, match=f"{message}.*try: the same .* or another folder"):
         run(photos, tmp_path, **{"metrics": QUICK, **change}, resume=True)
-    with pytest.raises(EvaluationError, match="holds results already.*--resume"):
+    with pytest.raises(EvaluationError, match="holds results already.*resume=True"):
         run(photos, tmp_path, metrics=QUICK)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -329,7 +330,7 @@ def test_a_folder_of_something_else_is_left_alone(photos: Path, tmp_path: Path) 
 
 def test_a_place_that_is_no_folder(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("dear")
-    with pytest.raises(OutputError, match="cannot make the folder .*file.*another --out"):
+    with pytest.raises(OutputError, match="cannot make the folder .*file.*another folder"):
         run(photos, tmp_path / "file", metrics=QUICK)
     with pytest.raises(OutputError, match="cannot make the folder"):
         run(photos, tmp_path / "file" / "below", metrics=QUICK)
@@ -489,3 +490,37 @@ def test_the_result_is_json_without_nan(photos: Path, tmp_path: Path) -> None:
     text = (tmp_path / "out" / "results.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(name))
     assert os.sep + "photos" not in json.loads(text)["data"]
+
+
+def test_removing_another_finding_is_no_gained_confidence(tmp_path: Path) -> None:
+    """40 of 64 columns are red, the rest is green; the map of red keeps 38 of its columns.
+
+    Its cells of 4 columns are 1 up to the centre of the last red one, column 37; half of the
+    pixels, and those that are equal to them, are kept.
+    """
+    found = {}
+    for outputs in ("sigmoid", "softmax"):
+        classifier = colour_classifier(outputs)
+        methods = {"grad_cam": make_explainer("grad_cam", classifier, layer="pool")}
+        found[outputs] = evaluate(classifier, [red_and_green()], methods, tmp_path / outputs)
+    whole, kept = finding(40 / 64), finding(38 / 64)
+    scores = found["sigmoid"].methods[0].scores
+    drop = scores["average_drop@50"].value
+    assert drop == pytest.approx(100 * (whole - kept) / whole, rel=1e-4)
+    assert drop == pytest.approx(1.351, abs=1e-3)
+    assert scores["increase_in_confidence@50"].value == 0
+    assert found["softmax"].methods[0].scores["increase_in_confidence@50"].value == 100
+    assert "independent findings" in found["sigmoid"].notes[0] and not found["softmax"].notes
+    assert found["sigmoid"].methods[0].options["outputs"] == "sigmoid"
+
+
+def test_results_of_other_outputs_are_not_continued(tmp_path: Path) -> None:
+    for outputs in ("sigmoid", "softmax"):
+        classifier = colour_classifier(outputs)
+        methods = {"random": make_explainer("random", classifier)}
+        arguments = (classifier, [red_and_green()], methods, tmp_path / "out")
+        if outputs == "sigmoid":
+            evaluate(*arguments)
+        else:
+            with pytest.raises(EvaluationError, match="another kind of outputs: sigmoid"):
+                evaluate(*arguments, resume=True)

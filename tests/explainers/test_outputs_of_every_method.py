@@ -131,5 +131,30 @@ def test_a_saved_explainer_knows_what_the_outputs_mean(tmp_path: Path) -> None:
     )
     new_attention_explainer(two, head_settings("few-shot"), method="few_shot").save(tmp_path / "t")
     findings = Classifier(two.network, preprocessing=two.preprocessing, outputs="sigmoid")
-    with pytest.raises(OtherClassifierError, match=r"softmax.*'sigmoid'.*--outputs softmax"):
+    with pytest.raises(OtherClassifierError, match=r"softmax.*'sigmoid'.*outputs='softmax'"):
         load_explainer(tmp_path / "t", classifier=findings)
+
+
+class Flat(nn.Module):
+    """A network that takes the dimension of the classes away, as many with one logit do."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits.squeeze()
+
+
+@pytest.mark.parametrize("method", ["full_lrp", "lrp", "agf", "cam", "class_evidence", "grad_cam"])
+def test_one_flat_logit_is_explained_like_a_column(method: str) -> None:
+    one, _ = twins("cnn")
+    flat = Classifier(Flat(one.network), preprocessing=one.preprocessing, outputs="binary")
+    for count in (1, 3):
+        images = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+        found = METHODS[method](flat)(images, "all")
+        expected = METHODS[method](one)(images, "all")
+        assert_close(found.probabilities, expected.probabilities, 1e-6)
+        assert_close(found.maps, expected.maps, 1e-5)
+        assert bool(found.has_evidence.all())

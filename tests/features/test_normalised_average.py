@@ -378,7 +378,7 @@ def test_features_beside_the_network_cannot_be_masked(tmp_path: Path) -> None:
     classifier = NETWORKS["timm convnext"][0]().with_taps(["stages.2", name])
     images = TensorDataset(torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8))
     settings = training_settings("l-cam-fm", batch_size=2, workers=0)
-    with pytest.raises(ExplainerError, match=r"beside the network.*--taps norm_pre"):
+    with pytest.raises(ExplainerError, match=r"beside the network.*taps=.'norm_pre'"):
         train_explainer(classifier, images, tmp_path / "out", settings)
 
 
@@ -392,5 +392,5 @@ def test_a_saved_explainer_reads_the_shares_again(tmp_path: Path) -> None:
     assert torch.equal(again(images, "all").maps, explainer(images, "all").maps)
     small = NETWORKS["timm convnext"][0]()
     tiny = dataclasses.replace(small.preprocessing, input_size=(32, 32))
-    with pytest.raises(OtherClassifierError, match="--image-size 64"):
+    with pytest.raises(OtherClassifierError, match="image_size=64"):
         load_explainer(tmp_path / "saved", classifier=Classifier(small.network, preprocessing=tiny))

@@ -160,9 +160,9 @@ def test_existing_places_are_refused_and_named(tmp_path: Path) -> None:
     for overwrite in (False, True):  # Not offered where it would be refused.
         with pytest.raises(OutputError, match="holds 'file' and nothing that ttame wrote") as found:
             refuse_existing(tmp_path, overwrite=overwrite)
-        assert "--overwrite" not in str(found.value)
+        assert "overwrite" not in str(found.value)
     (tmp_path / "training.jsonl").touch()
-    with pytest.raises(OutputError, match="exists; try: another --out, or --overwrite"):
+    with pytest.raises(OutputError, match="exists; try: another folder, or overwrite=True"):
         refuse_existing(tmp_path, overwrite=False)
     refuse_existing(tmp_path, overwrite=True)
     (tmp_path / "empty").mkdir()

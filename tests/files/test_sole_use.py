@@ -11,7 +11,7 @@ import pytest
 from ttame.errors import OutputError
 from ttame.files.sole_use import FolderUse, sole_use
 
-REFUSED = "another run is writing .*out; try: waiting for it, or another --out"
+REFUSED = "another run is writing .*out; try: waiting for it, or another folder"
 
 
 def hold(out: Path, told: Connection) -> None:

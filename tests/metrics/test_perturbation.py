@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.colour_findings import colour_classifier, finding, red_and_green
 from tests.metrics.measured import batch_of, brightness, grey, plain
 from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.perturbation import (
@@ -16,6 +17,7 @@ from ttame.metrics.perturbation import (
     PixelOrder,
     blackened_images,
     perturbation,
+    perturbation_curve,
 )
 from ttame.metrics.pixel_ranking import most_relevant_first
 from ttame.metrics.protocol import Protocol
@@ -140,3 +142,23 @@ def test_a_good_map_has_a_small_positive_and_a_large_negative_area() -> None:
     bad = perturbation(answers, images, -maps, classes, plain(8, 8)).mean()
     assert good <= bad
     assert (POSITIVE_PERTURBATION.better, NEGATIVE_PERTURBATION.better) == ("lower", "higher")
+
+
+def test_a_finding_counts_by_its_own_probability() -> None:
+    """Of 64 columns 24 are green, a finding of probability 0.68, next to a more probable red."""
+    classifier = colour_classifier()
+    images = red_and_green()[None].float() / 255
+    assert float(classifier.probabilities(images)[0, 1]) == pytest.approx(finding(24 / 64))
+    green = torch.tensor([1])
+    for exclusive, points in ((False, [100.0, 100.0]), (True, [0.0, 100.0])):
+        curve = perturbation_curve(
+            classifier.probabilities, images, images[:, 1], green, classifier.preprocessing,
+            order="least relevant first", shares=(0.4,), exclusive=exclusive,
+        )  # fmt: skip
+        assert [float(value) for value in curve.values()] == points
+    # Without 40 % of the picture, all of them green, nothing of the finding is left.
+    gone = perturbation(
+        classifier.probabilities, images, images[:, 1], green, classifier.preprocessing,
+        shares=(0.4,), exclusive=False,
+    )  # fmt: skip
+    assert float(gone) == pytest.approx(100 * 0.4 / 2)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
+from tests.colour_findings import colour_classifier, red_and_green
 from tests.conftest import Golden
 from tests.golden_networks import golden_cnn
 from tests.metrics.measured import batch_of, brightness, grey, plain
@@ -198,3 +201,16 @@ def test_removes_exactly_the_share_of_a_map_with_equal_values() -> None:
 
 def test_directions() -> None:
     assert [metric.better for metric in METRICS] == ["lower", "higher"]
+
+
+def test_a_finding_survives_by_its_own_probability() -> None:
+    """Green is found, red is more probable; pixels without green are imputed first."""
+    classifier = colour_classifier()
+    images = red_and_green()[None].float() / 255
+    arguments = (
+        classifier.probabilities, images, images[:, 1], torch.tensor([1]), classifier.preprocessing
+    )  # fmt: skip
+    # With 10 % of the red gone the order of the two is as it was.
+    options: dict[str, Any] = {"order": "least relevant first", "shares": (0.1,), "noise": 0.0}
+    assert float(road(*arguments, **options, exclusive=False)) == 100
+    assert float(road(*arguments, **options)) == 0

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import ttame
+from tests.colour_findings import colour_classifier, finding, red_and_green
 from tests.explaining.explaining_material import StoppedError, Stopping, content_of, methods
 from tests.training.training_material import (
     in_two_processes,
@@ -231,7 +232,7 @@ def test_unfinished_work_is_neither_lost_nor_mixed(photos: Path, tmp_path: Path)
     out = tmp_path / "why"
     stopped(photos, out)
     (kept,) = hidden(tmp_path)
-    with pytest.raises(OutputError, match="has not finished; try: --resume"):
+    with pytest.raises(OutputError, match="has not finished; try: resume=True"):
         explain(photos, out)
     for change, words in (
         ({"classes": "top2"}, "another choice of classes: top1, not top2"),
@@ -375,3 +376,37 @@ def test_photos_of_a_dataset_have_files_too(tmp_path: Path) -> None:
     found = explain([Image.new("RGB", (9, 9), (90, 0, 0)), *noise_photos(1)], tmp_path / "why")
     assert [row.name for row in found.rows()] == ["item 0 of list", "item 1 of list"]
     assert (tmp_path / "why/pictures/item_1_of_list").is_dir()
+
+
+def test_findings_have_a_threshold_and_there_may_be_none(tmp_path: Path) -> None:
+    """By hand: red is 0.963 and green 0.679 on the first photo; the second is black."""
+    classifier = colour_classifier()
+    grad_cam = ttame.make_explainer("grad_cam", classifier, layer="pool")
+    photos = [red_and_green(), torch.zeros(3, 64, 64, dtype=torch.uint8)]
+    found_by = {0.5: ["red", "green"], 0.9: ["red"]}
+    for threshold, names in found_by.items():
+        out = tmp_path / str(threshold)
+        given = {} if threshold == 0.5 else {"threshold": threshold}
+        first, second = ttame.explain(photos, grad_cam, out, **given).rows()
+        assert first.found is not None and [each.name for each in first.found] == names
+        assert first.found[0].probability == pytest.approx(finding(40 / 64), abs=1e-5)
+        assert [each.probability for each in first.classes] == pytest.approx(
+            [finding(40 / 64), finding(24 / 64), finding(0)], abs=1e-5
+        )
+        assert second.found == () and second.prediction.probability < 0.05
+        page = (out / "index.html").read_text(encoding="utf-8")
+        assert page.count("none of them: no finding reaches") == 1
+        assert page.count(">not found<") == 3 + 3 - len(names)
+        assert f"counts as found from\n      {threshold:.1%} on" in page
+        about = content_of(out)["explanations.json"]
+        assert b'"outputs": "sigmoid"' in about or '"outputs": "sigmoid"' in str(about)
+
+
+def test_a_threshold_is_for_findings(tmp_path: Path) -> None:
+    for outputs, threshold, words in (
+        ("softmax", 0.5, "exactly one is true; try: outputs='sigmoid'"),
+        ("sigmoid", 1.5, "threshold 1.5; allowed: a number between 0 and 1"),
+    ):
+        random = ttame.make_explainer("random", colour_classifier(outputs))
+        with pytest.raises(ClassSelectionError, match=words):
+            ttame.explain([red_and_green()], random, tmp_path / "out", threshold=threshold)

@@ -238,7 +238,7 @@ def test_how_often_to_save_may_change(unfinished: Path) -> None:
 
 
 def test_an_unfinished_run_is_not_overwritten_by_chance(unfinished: Path) -> None:
-    with pytest.raises(OutputError, match="--resume"):
+    with pytest.raises(OutputError, match="resume=True"):
         train(tiny_cnn(), noise_photos(20), unfinished, quick())
     train(tiny_cnn(), noise_photos(20), unfinished, quick(epochs=1), overwrite=True)
     assert not (unfinished / "checkpoint.safetensors").exists()
@@ -270,6 +270,6 @@ def test_half_written_files_are_removed(unfinished: Path) -> None:
 def test_a_broken_checkpoint_is_refused(unfinished: Path) -> None:
     file = unfinished / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ResumeError, match="no readable checkpoint.*--overwrite"):
+    with pytest.raises(ResumeError, match="no readable checkpoint.*overwrite=True"):
         train(tiny_cnn(), noise_photos(20), unfinished, quick(checkpoint_every=2), resume=True)
     train(tiny_cnn(), noise_photos(20), unfinished, quick(epochs=1), overwrite=True)

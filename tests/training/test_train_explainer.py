@@ -312,7 +312,7 @@ def test_other_kinds_of_data(tmp_path: Path, tensors: bool) -> None:
 
 def test_a_single_step_is_refused(tmp_path: Path) -> None:
     """The rate of the one-cycle schedule would be next to nothing in it."""
-    with pytest.raises(TrainingError, match=r"1 optimiser step.* at least 2; try: .*--epochs"):
+    with pytest.raises(TrainingError, match=r"1 optimiser step.* at least 2; try: .*epochs"):
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "o", quick(epochs=1, batch_size=8))
 
 
@@ -369,7 +369,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state(tmp_path: Path)
     message = str(caught.value)
     assert "the loss became nan at step 5 (loss, cross_entropy)" in message
     assert f"the state after step 4 is kept in {tmp_path / 'out'}" in message
-    assert "--learning-rate" in message
+    assert "learning_rate" in message
     assert [line["step"] for line in log_of(tmp_path / "out")] == [1, 2, 3, 3, 4]
     # The cause removed, the run goes on to the weights of a run that was never disturbed.
     train(poisoned(99), noise_photos(PHOTOS), tmp_path / "out", settings, resume=True)
@@ -387,7 +387,7 @@ def test_a_loss_that_is_no_number_at_once_says_that_nothing_was_saved(tmp_path: 
 
 def test_an_absurd_learning_rate_ends_without_a_broken_checkpoint(tmp_path: Path) -> None:
     settings = quick(learning_rate=1e30, epochs=5, checkpoint_every=1)
-    with pytest.raises(NonFiniteLossError, match="lower --learning-rate"):
+    with pytest.raises(NonFiniteLossError, match="lower learning_rate"):
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", settings)
     from safetensors.torch import load_file
 
@@ -589,7 +589,7 @@ def test_an_explainer_stays_until_the_one_that_replaces_it_is_complete(tmp_path:
     with pytest.raises(KeyboardInterrupt):
         train(tiny_cnn(), noise_photos(PHOTOS), out, settings, overwrite=True, watch=stop)
     assert {name: (out / name).read_bytes() for name in old} == old
-    with pytest.raises(OutputError, match="unfinished training; try: --resume"):
+    with pytest.raises(OutputError, match="unfinished training; try: resume=True"):
         train(tiny_cnn(), noise_photos(PHOTOS), out, settings)
     train(tiny_cnn(), noise_photos(PHOTOS), out, settings, resume=True)
     train(tiny_cnn(), noise_photos(PHOTOS), alone, settings)
@@ -617,7 +617,7 @@ def test_where_nothing_can_be_exchanged_is_said_before_the_training(
 ) -> None:
     train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", quick(epochs=1))
     monkeypatch.setattr(os.path, "ismount", lambda path: True)
-    with pytest.raises(OutputError, match="volume begins.*try: a folder inside it as --out"):
+    with pytest.raises(OutputError, match="volume begins.*try: a folder inside it$"):
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", quick(), overwrite=True)
 
 

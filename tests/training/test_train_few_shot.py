@@ -337,7 +337,7 @@ def test_batches_to_validate_on_draw_apart() -> None:
 
 def test_a_loss_that_is_no_number_names_its_part(tmp_path: Path) -> None:
     settings = quick("few-shot", learning_rate=1e30, epochs=4, checkpoint_every=1)
-    with pytest.raises(NonFiniteLossError, match="lower --learning-rate"):
+    with pytest.raises(NonFiniteLossError, match="lower learning_rate"):
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", settings)
     from safetensors.torch import load_file
 

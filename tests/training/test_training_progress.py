@@ -77,7 +77,7 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
 def test_a_full_disk_is_named_with_the_remedy() -> None:
     log = TrainingLog(Path("/dev/full"), keep_steps=0)
     log._drop_later_steps = lambda: None  # type: ignore[method-assign]
-    with pytest.raises(OutputError, match=r"No space left on device.*--resume"):
+    with pytest.raises(OutputError, match=r"No space left on device.*resume=True"):
         log.write({"step": 1})
     log.__exit__(None, None, None)
 

@@ -108,7 +108,7 @@ def test_one_part_can_be_left_out(part: HeadPart) -> None:
     parts = training_settings("few-shot", without=part).head.parts
     assert set(parts) == {"prior", "embedding", "gate"} - {part}
     for preset in PUBLISHED:
-        with pytest.raises(TrainingError, match=f"without {part}.*--preset few-shot"):
+        with pytest.raises(TrainingError, match=f"without {part}.*preset='few-shot'"):
             training_settings(preset, without=part)
 
 
@@ -120,14 +120,14 @@ def test_a_few_shot_head_multiplies_no_class_token() -> None:
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_only_a_few_shot_head_has_min_max_maps(preset: str) -> None:
     """The others have no exponent to learn."""
-    with pytest.raises(TrainingError, match="maps min-max for a head of.*few-shot.*--maps raw"):
+    with pytest.raises(TrainingError, match="maps min-max for a head of.*few-shot.*maps='raw'"):
         training_settings(preset, maps="min-max")
     assert training_settings(preset, objective="kept-share").objective.kind == "kept-share"
 
 
 @pytest.mark.parametrize("preset", ["t-tame", "tame"])
 def test_published_heads_have_no_details_to_set(preset: str) -> None:
-    with pytest.raises(TrainingError, match=r"details 0\.5 with head t-tame.*--preset few-shot"):
+    with pytest.raises(TrainingError, match=r"details 0\.5 with head t-tame.*preset='few-shot'"):
         training_settings(preset, details=0.5)
 
 
@@ -219,12 +219,12 @@ def test_settings_survive_json() -> None:
 @pytest.mark.parametrize(
     ("preset", "changes", "reader"),
     [
-        ("few-shot", {"area_weight": 3.0}, "--objective t-tame"),
-        ("few-shot", {"map_selection": "max"}, "--objective t-tame"),
-        ("few-shot", {"momentum": 0.5}, "--optimiser sgd"),
-        ("few-shot", {"mean_map": 0.4, "maps": "raw"}, "--maps min-max"),
-        ("t-tame", {"mean_map": 0.4}, "--preset few-shot"),
-        ("l-cam-fm", {"masking_space": "raw"}, "--masked image"),
+        ("few-shot", {"area_weight": 3.0}, "objective='t-tame'"),
+        ("few-shot", {"map_selection": "max"}, "objective='t-tame'"),
+        ("few-shot", {"momentum": 0.5}, "optimiser='sgd'"),
+        ("few-shot", {"mean_map": 0.4, "maps": "raw"}, "maps='min-max'"),
+        ("t-tame", {"mean_map": 0.4}, "preset='few-shot'"),
+        ("l-cam-fm", {"masking_space": "raw"}, "masked='image'"),
     ],
 )
 def test_a_setting_that_nothing_reads_is_refused(

@@ -19,7 +19,7 @@ from ttame.classifiers.classifier_checks import (
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.input_channels import trace_with_channels
-from ttame.classifiers.output_checks import check_outputs
+from ttame.classifiers.output_checks import check_outputs, offered_outputs, said_outputs
 from ttame.classifiers.zero_shot import zero_shot_parts
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
@@ -39,10 +39,7 @@ from ttame.networks.memory_formats import fastest_memory_format
 from ttame.networks.network_trace import blank_image, run_network
 from ttame.networks.pass_counter import note_pass
 from ttame.networks.weights_files import weight_fingerprint
-from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
-
-ASSUMED = "assumed, since nothing else is said"
-"""The reason for softmax outputs where there is no other."""
+from ttame.outputs import Outputs
 
 
 class Classifier:
@@ -61,10 +58,10 @@ class Classifier:
         outputs: what the network's outputs mean: ``"softmax"`` (logits of classes of which one is
             true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
-            :class:`ttame.OwnOutputs`.
+            :class:`ttame.OwnOutputs`. Softmax if not given.
         name: how messages and saved explainers call the classifier.
         recipe: how it can be loaded again; given by :func:`ttame.load_classifier`.
-        outputs_reason: who says what the outputs mean, in a few words.
+        outputs_reason: who says what the outputs mean, in a few words; you, if not given.
         notices: what whoever loaded the network wants its user to know. What the classifier itself
             finds odd about the outputs comes after it in ``classifier.notices``.
 
@@ -93,18 +90,18 @@ class Classifier:
         preprocessing: Preprocessing,
         class_names: Sequence[str] | None = None,
         taps: Sequence[str | Tap] | None = None,
-        outputs: Outputs | str = SOFTMAX,
+        outputs: Outputs | str | None = None,
         name: str | None = None,
         recipe: ClassifierRecipe | None = None,
-        outputs_reason: str = ASSUMED,
+        outputs_reason: str | None = None,
         notices: Sequence[str] = (),
     ) -> None:
         refuse_other_parts(network, preprocessing)
         self.network = network
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
-        self.outputs = outputs_of_kind(outputs)
-        self.outputs_reason = outputs_reason
+        self.outputs, reason = said_outputs(outputs)
+        self.outputs_reason = outputs_reason or reason
         with naming_the_setting(SMALLER_NETWORK):
             self.trace, self.preprocessing, seen = trace_with_channels(
                 network, preprocessing, self.name
@@ -112,6 +109,7 @@ class Classifier:
         found = check_outputs(network, self.trace, self.outputs, self.name)
         self.notices = (*notices, *seen, *found)
         self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
+        self.notices += offered_outputs(self.class_names, self.name) if outputs is None else ()
         self.tap_choice = self._choose_taps(taps)
         # Transformers gain nothing.
         isotropic = self.family in ("Vision Transformer", "token mixer")

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ttame.classifiers.classifier import ASSUMED, Classifier
+from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
+from ttame.classifiers.output_checks import said_outputs
 from ttame.classifiers.recipe_rules import refuse_forbidden
 from ttame.classifiers.sources import (
     bundled,
@@ -30,14 +31,19 @@ from ttame.classifiers.sources.network_source import (
     with_image_size,
 )
 from ttame.classifiers.weights_of_files import load_with_file
-from ttame.errors import ClassifierError, UnknownNameError, near_matches
+from ttame.errors import (
+    ClassifierError,
+    UnknownNameError,
+    near_matches,
+    setting,
+)
 from ttame.features.tap_names import Tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.images.preprocessing_changes import PreprocessingChanges
 from ttame.memory_limit import SMALLER_NETWORK, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import first_line
-from ttame.outputs import SOFTMAX, Outputs, outputs_of_kind
+from ttame.outputs import Outputs
 
 SOURCES: dict[str, NetworkSource] = {
     "torchvision": NetworkSource(torchvision_models.load_network, "num_classes"),
@@ -124,21 +130,23 @@ def load_classifier(
         recipe, loaded, notices = _load(recipe)
     recipe = dataclasses.replace(recipe, image_size=size)
     used = _preprocessing(recipe, loaded, preprocessing)
-    meaning, reason = _outputs(outputs, loaded)
     loaded.network.requires_grad_(False).eval()
     if device is not None:
         _move(loaded.network, device)
+    said = outputs if outputs is not None else loaded.outputs
     return Classifier(
         loaded.network,
         preprocessing=used,
         class_names=class_names if class_names is not None else loaded.class_names,
         taps=taps if taps is not None else loaded.taps,
-        outputs=meaning,
+        outputs=said,
         name=name,
         recipe=dataclasses.replace(
-            recipe, outputs=meaning.kind, preprocessing=used if preprocessing is not None else None
+            recipe,
+            outputs=said_outputs(said)[0].kind,
+            preprocessing=used if preprocessing is not None else None,
         ),
-        outputs_reason=reason,
+        outputs_reason=loaded.outputs_reason if outputs is None else None,
         notices=notices,
     )
 
@@ -190,15 +198,6 @@ def _preprocessing(
         return recipe.preprocessing
     own = said_preprocessing(recipe.name, loaded)
     return own if said is None else said.applied_to(own)
-
-
-def _outputs(said: Outputs | str | None, loaded: LoadedNetwork) -> tuple[Outputs, str]:
-    """What the outputs mean, and who says so."""
-    if said is not None:
-        return outputs_of_kind(said), "as you said"
-    if loaded.outputs is not None:
-        return outputs_of_kind(loaded.outputs), loaded.outputs_reason or ASSUMED
-    return SOFTMAX, ASSUMED
 
 
 @gives_everything_back
@@ -260,7 +259,7 @@ def _move(network: nn.Module, device: torch.device | str) -> None:
     except (RuntimeError, AssertionError) as problem:
         raise ClassifierError(
             f"device {str(device)!r} cannot be used ({first_line(problem)})",
-            remedy='device="cpu", or leave it out',
+            remedy=f"{setting('device', 'cpu')}, or leave it out",
         ) from problem
 
 

@@ -21,7 +21,7 @@ from ttame.features.tap_reading import reading_taps
 from ttame.features.token_contributions import contributions_tap
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled, watching, watching_inputs
-from ttame.networks.network_trace import LayerRecord, noise_images
+from ttame.networks.network_trace import LayerRecord, noise_images, run_network
 
 Pooling = Literal["average", "class token"]
 
@@ -148,17 +148,43 @@ def scoring_in_the_last_layer(classifier: Classifier) -> Iterator[None]:
         yield
         return
     layer = linear_layer(classifier, name)
+    network = uncompiled(classifier.network)
+    flat = _returns_flat(classifier)
     given: list[Tensor] = []
+    scored: list[Tensor] = []
 
     def keep(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given[:] = [args[0] if args else kwargs["input"]]
 
-    def score(_layer: nn.Module, _output: Any) -> Tensor:
+    def score(_layer: nn.Module, _output: Any) -> Tensor | None:
         bias = None if layer.bias is None else classifier.outputs.class_rows(layer.bias.detach())
-        return F.linear(given.pop(), class_weights(classifier, name), bias)
+        scored[:] = [F.linear(given.pop(), class_weights(classifier, name), bias)]
+        return None if flat else scored[0]
 
-    with watching_inputs([(layer, keep)]), watching([(layer, score)]):
+    def put_scores(_network: nn.Module, output: Any) -> Any:
+        """In place of the layer's one number, from which the network has taken a dimension."""
+        (scores,) = scored
+        yes = scores.detach()[:, 1].reshape(output.shape)
+        rounding = torch.finfo(classifier.dtype).eps
+        return scores if _alike(2 * yes, output.detach(), rounding) else output
+
+    last = [(network, put_scores)] if flat else []
+    with watching_inputs([(layer, keep)]), watching([(layer, score), *last]):
         yield
+
+
+def _returns_flat(classifier: Classifier) -> bool:
+    """Whether the network returns (B,) numbers."""
+    network = uncompiled(classifier.network)
+    shapes: list[int] = []
+
+    def note(_network: nn.Module, output: Any) -> None:
+        shapes.append(output.ndim if isinstance(output, Tensor) else 2)
+
+    with torch.no_grad(), classifier.frozen(), watching([(network, note)]):
+        trace = classifier.trace
+        run_network(network, noise_images(network, trace.image_size, 1, trace.channels))
+    return shapes[-1] < 2
 
 
 def _linear_layers(classifier: Classifier) -> list[LayerRecord]:

@@ -21,6 +21,17 @@ def typed_again(recipe: ClassifierRecipe) -> str:
         >>> typed_again(recipe)
         '--model net.py:build --weights m.pth --network-option classes=2'
     """
+    typed = shlex.join(typed_words(recipe))
+    return typed if len(typed) <= _LONGEST else "--model NAME --network-option NAME=VALUE ..."
+
+
+def typed_words(recipe: ClassifierRecipe) -> list[str]:
+    """The words behind a command that load the same classifier, but for its class names.
+
+    Example:
+        >>> typed_words(ClassifierRecipe("timm/resnet18", outputs="sigmoid"))
+        ['--model', 'timm/resnet18', '--outputs', 'sigmoid']
+    """
     parts = ["--model", recipe.name]
     if recipe.weights != "default":
         parts += ["--weights", recipe.weights]
@@ -32,8 +43,7 @@ def typed_again(recipe: ClassifierRecipe) -> str:
         parts += _typed_preprocessing(recipe.preprocessing, sized=recipe.image_size is not None)
     if recipe.outputs != SOFTMAX.kind:
         parts += ["--outputs", recipe.outputs.replace(" ", "-")]
-    typed = shlex.join(parts)
-    return typed if len(typed) <= _LONGEST else "--model NAME --network-option NAME=VALUE ..."
+    return parts
 
 
 def _typed_preprocessing(preprocessing: Preprocessing, *, sized: bool) -> list[str]:

@@ -6,7 +6,11 @@ import dataclasses
 
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.network_source import LoadedNetwork, NetworkSource
-from ttame.errors import WeightsError
+from ttame.errors import (
+    WeightsError,
+    either,
+    setting,
+)
 from ttame.networks.torch_files import FoundWeights
 from ttame.networks.weights_files import load_weights, read_network_weights
 from ttame.networks.weights_fit import other_class_count, without_prefixes
@@ -56,9 +60,10 @@ def _other_count(
 ) -> WeightsError:
     option = source.class_count_option
     if option is None:
-        remedy = f"--network-option NAME={count}, with the argument that sets the number of classes"
+        remedy = either(f"network_options={{NAME: {count}}}", f"--network-option NAME={count}")
+        remedy += ", with the argument that sets the number of classes"
     else:
-        remedy = f"--network-option {option}={count}, or none, since the file tells it"
+        remedy = f"{setting('network_options', {option: count})}, or none, since the file tells it"
     return WeightsError(
         f"{recipe.weights} has {count} {'class' if count == 1 else 'classes'}, and {recipe.name} "
         f"as it was asked for has {has}",

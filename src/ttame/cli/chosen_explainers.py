@@ -28,6 +28,9 @@ MethodOptions = dict[str, dict[str, Any]]
 QUICK_METHODS = "grad_cam,layer_cam,random,centre_gaussian"
 """What is compared if no method is named."""
 
+METHOD_WITHOUT_TRAINING = "grad_cam"
+"""What explains a network of the user's own if nothing else is said."""
+
 OtherSpelling = Annotated[str | None, typer.Option("--method", hidden=True)]
 """Of ``--methods``."""
 
@@ -74,7 +77,8 @@ def choose_explainers(
     """Load the classifier, and the trained explainer if one is wanted, and make the explainers.
 
     Args:
-        names: as :func:`parse_methods` returns them; empty for the trained explainer alone.
+        names: as :func:`parse_methods` returns them; empty for the trained explainer alone, or for
+            Grad-CAM where the network that was typed has none.
         explainer: what ``--explainer`` says, if it was typed.
         named: the classifier that was typed.
         options: as typed behind ``--option``.
@@ -83,6 +87,7 @@ def choose_explainers(
     Raises:
         TtameError: whatever was typed does not exist or does not fit together.
     """
+    names = names or _method_without_training(explainer, named)
     typed = parse_method_options(options, names)
     trained = None
     if explainer is not None or not names:
@@ -198,11 +203,25 @@ class _Making:
         return label, explainer
 
 
+def _method_without_training(explainer: str | None, named: NamedClassifier) -> list[str]:
+    """What explains a network that was named without a method and has no trained explainer."""
+    from ttame.explainers.trained.explainer_places import bundled_explainers
+
+    if explainer is not None or named.model is None or named.model in bundled_explainers():
+        return []
+    typer.echo(
+        f"ttame: note: there is no trained explainer for {printable(named.model)}, so "
+        f"{METHOD_WITHOUT_TRAINING} explains it; --methods names others, and ttame methods lists "
+        "them",
+        err=True,
+    )
+    return [METHOD_WITHOUT_TRAINING]
+
+
 def _load_trained(
     explainer: str | None, named: NamedClassifier, *, allow_other_weights: bool
 ) -> AttentionExplainer:
     from ttame.explainers.trained.explainer_folder import load_explainer
-    from ttame.explainers.trained.explainer_places import bundled_explainers
 
     if named.model is None:
         place = explainer or DEFAULT_MODEL
@@ -215,14 +234,8 @@ def _load_trained(
             allow_other_weights=allow_other_weights,
             device=named.device,
         )
-    place = explainer or named.model
-    if explainer is None and place not in bundled_explainers():
-        raise ExplainerError(
-            f"no trained explainer for {named.model}",
-            remedy="--methods grad_cam (ttame methods lists them all), or --explainer FOLDER",
-        )
     return load_explainer(
-        place,
+        explainer or named.model,
         classifier=named.load(),
         allow_other_weights=allow_other_weights,
         device=named.device,

@@ -41,7 +41,12 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    methods: Annotated[str | None, methods_option("the trained explainer", panel=_METHODS)] = None,
+    methods: Annotated[
+        str | None,
+        methods_option(
+            "the trained explainer, or grad_cam for a --model that has none", panel=_METHODS
+        ),
+    ] = None,
     method: OtherSpelling = None,
     explainer: Annotated[
         str | None,
@@ -69,6 +74,14 @@ def explain(
         typer.Option(
             help="A class: what speaks for --classes rather than for it (the difference of the "
             "scores).",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability from which one of several independent findings (--outputs sigmoid) "
+            "counts as found; 0.5 if not given.",
             show_default=False,
         ),
     ] = None,
@@ -142,6 +155,7 @@ def explain(
             out,
             classes=parse_classes(classes, chosen.classifier) if classes else None,
             rather_than=rather_than,
+            threshold=threshold,
             batch_size=batch_size,
             memory_budget=budget,
             overwrite=overwrite,

@@ -169,7 +169,7 @@ def summarise(found: ExplainedPhotos, already_said: Set[str] = frozenset()) -> N
     for number, photo in enumerate(found.rows()):
         name = last_part(photo.name)
         if number < _MOST_PHOTOS:
-            table.add_row(name, _in_words([photo.prediction]), _in_words(photo.classes))
+            table.add_row(name, _predicted(photo), _in_words(photo.classes))
         blank = list(_without_evidence(name, photo))
         n_remarks += len(blank)
         remarks += blank[: _MOST_REMARKS - len(remarks)]
@@ -186,6 +186,14 @@ def summarise(found: ExplainedPhotos, already_said: Set[str] = frozenset()) -> N
         print_reasons(console, dict(found.left_out))
     # Not through rich: a path must not be wrapped or highlighted.
     typer.echo(f"open {(found.folder / 'index.html').resolve()}")
+
+
+def _predicted(photo: ExplainedPhoto) -> str:
+    if photo.found is None:
+        return _in_words([photo.prediction])
+    if photo.found:
+        return _in_words(photo.found)
+    return f"none of them ({_in_words([photo.prediction])} at most)"
 
 
 def _in_words(classes: Sequence[ClassProbability]) -> str:

@@ -19,7 +19,7 @@ from ttame.cli.inspect import inspect
 from ttame.cli.memory_hints import naming_memory_options
 from ttame.cli.methods import methods
 from ttame.cli.train import train
-from ttame.errors import TtameError
+from ttame.errors import TtameError, on_command_line
 from ttame.files.printable_names import printable
 from ttame.version import __version__
 
@@ -63,7 +63,7 @@ def main() -> None:
     try:
         app()
     except TtameError as problem:
-        _say(f"error: {problem}")
+        _say(f"error: {on_command_line(problem)}")
         sys.exit(2)
     except SystemExit as stop:
         # What Typer makes of Ctrl-C.

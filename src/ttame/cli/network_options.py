@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from ttame.cli.pixel_options import PixelOptions, typed_changes
-from ttame.errors import ClassifierError, ImageError
+from ttame.errors import ClassifierError, ImageError, on_command_line
 from ttame.files.bounded_reading import UnreadableFileError, read_text
 from ttame.files.json_files import parse_json
 from ttame.files.printable_names import printable
@@ -69,8 +69,8 @@ class NetworkOptions(PixelOptions):
     class_names: Annotated[
         Path | None,
         typer.Option(
-            help="Text file with one class name a line, in the order of the logits; one name is "
-            "enough for one logit.",
+            help="Text file with one class name a line, in the order of the outputs, or bird,dog; "
+            "one name is enough for one logit.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -222,7 +222,7 @@ def load_named_classifier(
         device=choose_device(device),
     )
     for notice in classifier.notices:
-        typer.echo(f"ttame: note: {printable(notice)}", err=True)
+        typer.echo(f"ttame: note: {printable(on_command_line(notice))}", err=True)
     return classifier
 
 
@@ -265,17 +265,23 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Read one class name a line.
+    """Read one class name a line, or names between commas where there is no such file.
 
     Raises:
         ClassifierError: the file cannot be read.
+
+    Example:
+        >>> read_class_names(Path("bird, dog"))
+        ['bird', 'dog']
     """
+    if "," in str(path) and not path.exists():
+        return [name.strip() for name in str(path).split(",") if name.strip()]
     try:
         lines = read_text(path, _LARGEST_NAMES).splitlines()
     except UnreadableFileError as problem:
         raise ClassifierError(
             f"cannot read class names from {path} ({problem})",
-            allowed="a UTF-8 text file with one name a line",
+            allowed="a UTF-8 text file with one name a line, or bird,dog",
         ) from problem
     return [line.strip() for line in lines if line.strip()]
 

@@ -13,7 +13,11 @@ import torch
 
 from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
 from ttame.datasets.open_photos import open_photos
-from ttame.errors import EvaluationError, UnknownNameError
+from ttame.errors import (
+    EvaluationError,
+    UnknownNameError,
+    either,
+)
 from ttame.evaluation.evaluation_run import (
     Listener,
     Measuring,
@@ -33,6 +37,7 @@ from ttame.evaluation.run_identity import (
 from ttame.evaluation.sanity import check_sanity, sanity_scores
 from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
 from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.atomic_writing import whole_file
@@ -45,6 +50,7 @@ from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
 from ttame.networks.giving_back import gives_everything_back
+from ttame.outputs import SOFTMAX
 from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.results.evaluation import Evaluation, MethodScores, Score
 
@@ -70,7 +76,7 @@ class Silence:
 def evaluate(
     classifier: Classifier,
     data: Any,
-    methods: Mapping[str, Explainer],
+    methods: Mapping[str, Explainer] | Sequence[Explainer] | Explainer,
     out: Path | str,
     *,
     protocol: str | Protocol = "t-tame",
@@ -98,7 +104,7 @@ def evaluate(
     Args:
         classifier: the explained network.
         data: whatever :func:`ttame.datasets.open_photos.open_photos` takes.
-        methods: label to explainer, of this classifier.
+        methods: label to explainer, of this classifier; or one explainer, or several in a list.
         out: a new folder, or with ``resume`` the one of an earlier run with the same data,
             protocol and metrics; methods may be added.
         protocol: a preset's name, or your own.
@@ -140,8 +146,12 @@ def evaluate(
         [('grad_cam', 8), ('random', 8)]
     """
     refuse_other_than_classifier(classifier)
+    methods = labelled_explainers(methods)
     if not methods:
-        raise EvaluationError("no method to evaluate", remedy="--methods grad_cam,rise")
+        raise EvaluationError(
+            "no method to evaluate",
+            remedy=either("methods={'grad_cam': grad_cam}", "--methods grad_cam,rise"),
+        )
     chosen = known_protocol(protocol) if isinstance(protocol, str) else protocol
     measured_metrics = known_metrics(chosen.metrics if metrics is None else metrics)
     _check_metrics(measured_metrics, targets)
@@ -158,17 +168,7 @@ def evaluate(
         targets=targets,
         memory_budget=parse_memory(memory_budget),
     )
-    identity = {
-        "classifier": classifier.name,
-        "classifier_fingerprint": classifier.fingerprint(),
-        "preprocessing": classifier.preprocessing.in_words(),
-        "data": photos.fingerprint(),
-        "images": len(measuring.numbers),
-        "protocol": f"{chosen.name} {chosen.hash}",
-        "metrics": sorted(metric.name for metric in measured_metrics),
-        "batch_size": batch_size,
-        "annotations": annotations,
-    }
+    identity = {**_identity(measuring), "annotations": annotations}
     facts = {
         label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
         for label, method in methods.items()
@@ -208,6 +208,23 @@ def _begin(
     note_methods(out, facts)
 
 
+def _identity(measuring: Measuring) -> dict[str, Any]:
+    """What all results in a folder must have in common."""
+    classifier, protocol = measuring.classifier, measuring.protocol
+    return {
+        "classifier": classifier.name,
+        "classifier_fingerprint": classifier.fingerprint(),
+        "preprocessing": classifier.preprocessing.in_words(),
+        # Softmax goes without saying, so that older results go on.
+        **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
+        "data": measuring.photos.fingerprint(),
+        "images": len(measuring.numbers),
+        "protocol": f"{protocol.name} {protocol.hash}",
+        "metrics": sorted(metric.name for metric in measuring.metrics),
+        "batch_size": measuring.batch_size,
+    }
+
+
 def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
     if not metrics:
         raise UnknownNameError("no metric to measure", allowed=", ".join(METRICS))
@@ -215,7 +232,8 @@ def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
     if needing and targets is None:
         raise EvaluationError(
             f"{', '.join(needing)} without annotations",
-            remedy="--annotations with a COCO JSON file, a folder of VOC XML files or of masks",
+            remedy=f"{either('targets', '--annotations')} with a COCO JSON file, a folder of VOC "
+            "XML files or of masks",
         )
 
 
@@ -280,10 +298,29 @@ def summarise(
         columns=tuple(fact for fact in column_facts(columns) if any(scores[fact.key])),
         methods=rows,
         left_out={name: why for name, why in (left_out or {}).items() if name not in known},
-        notes=(*notes, *([unfinished] if missing else []), *_fewer_images(images, columns, scores)),
+        notes=(
+            *_meaning_in_words(measuring.classifier),
+            *notes,
+            *([unfinished] if missing else []),
+            *_fewer_images(images, columns, scores),
+        ),
         machine=machine_in_words(measuring.classifier.device),
         date=datetime.date.today().isoformat(),
     )
+
+
+def _meaning_in_words(classifier: Classifier) -> list[str]:
+    """What the probabilities are of, unless it is what everybody expects."""
+    outputs = classifier.outputs
+    if outputs is SOFTMAX:
+        return []
+    words = f"the outputs of {classifier.name} are {outputs.in_words} ({outputs.kind})"
+    if outputs.exclusive:
+        return [words]
+    return [
+        f"{words}; of each image the most probable one is explained, what is measured is its own "
+        "probability, and where accuracy is measured it counts from one half on"
+    ]
 
 
 def _fewer_images(

@@ -16,7 +16,11 @@ from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.photo_source import PhotoSource
-from ttame.errors import EvaluationError, ImageError
+from ttame.errors import (
+    ANOTHER_FOLDER,
+    EvaluationError,
+    ImageError,
+)
 from ttame.evaluation.row_store import BatchFacts, RowStore, folder_name
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import (
@@ -194,6 +198,7 @@ def _measure(
         preprocessing=classifier.preprocessing,
         explain=explain,
         numbers=tuple(numbers),
+        exclusive=classifier.outputs.exclusive,
         targets=_targets(measuring, read, classes),
         shared=shared,
     )
@@ -373,5 +378,5 @@ def _kept(path: Path) -> tuple[list[int], Tensor]:
         if not bool(((maps >= 0) & (maps <= 1)).all()):
             raise UnreadableFileError("maps beyond 0 and 1")
     except UnreadableFileError as problem:
-        raise EvaluationError(f"{path} is damaged ({problem})", remedy="another --out") from problem
+        raise EvaluationError(f"{path} is damaged ({problem})", remedy=ANOTHER_FOLDER) from problem
     return images.tolist(), maps

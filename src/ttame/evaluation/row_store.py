@@ -17,7 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ttame.errors import EvaluationError, MissingExtraError
+from ttame.errors import (
+    EvaluationError,
+    MissingExtraError,
+    setting,
+)
 from ttame.files.atomic_writing import whole_file
 from ttame.files.bounded_reading import UnreadableFileError, decode
 from ttame.files.json_files import checked_as, parse_json
@@ -251,7 +255,8 @@ class RowStore:
 def _broken(path: Path, problem: Exception) -> EvaluationError:
     reason = (str(problem).splitlines() or ["unreadable"])[0]
     return EvaluationError(
-        f"{path} is damaged ({reason})", remedy="deleting it, then --resume to measure it again"
+        f"{path} is damaged ({reason})",
+        remedy=f"deleting it, then {setting('resume', True)} to measure it again",
     )
 
 

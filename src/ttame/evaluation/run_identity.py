@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ttame.errors import EvaluationError, OutputError
+from ttame.errors import (
+    ANOTHER_FOLDER,
+    EvaluationError,
+    OutputError,
+    either,
+    setting,
+)
 from ttame.files.atomic_writing import write_json
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import checked_as, read_json_object
@@ -17,6 +23,7 @@ from ttame.files.leftovers import is_temporary
 _WORDS = {
     "classifier": "classifier",
     "classifier_fingerprint": "classifier's weights",
+    "outputs": "kind of outputs",
     "preprocessing": "preprocessing",
     "data": "data set",
     "images": "number of images",
@@ -28,14 +35,15 @@ _WORDS = {
 
 
 _OPTIONS = {
-    "classifier": "--model",
-    "preprocessing": "--image-size",
-    "data": "--data",
-    "images": "--limit",
-    "protocol": "--protocol",
-    "metrics": "--metrics",
-    "batch_size": "--batch-size",
-    "annotations": "--annotations",
+    "classifier": either("classifier", "--model"),
+    "preprocessing": either("preprocessing", "--image-size"),
+    "outputs": setting("outputs"),
+    "data": setting("data"),
+    "images": setting("limit"),
+    "protocol": setting("protocol"),
+    "metrics": setting("metrics"),
+    "batch_size": setting("batch_size"),
+    "annotations": setting("annotations"),
 }
 
 
@@ -56,7 +64,8 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
     if path.is_file():
         if not resume:
             raise EvaluationError(
-                f"{folder} holds results already", remedy="--resume, or another --out"
+                f"{folder} holds results already",
+                remedy=f"{setting('resume', True)}, or {ANOTHER_FOLDER}",
             )
         found = _read(path)
         for name, words in _WORDS.items():
@@ -64,15 +73,15 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
                 raise EvaluationError(
                     f"the results in {folder} are of another {words}: "
                     f"{_shown(found.get(name))}, not {_shown(identity.get(name))}",
-                    remedy=f"the same {_OPTIONS[name]} as before, or another --out"
+                    remedy=f"the same {_OPTIONS[name]} as before, or {ANOTHER_FOLDER}"
                     if name in _OPTIONS
-                    else "another --out",
+                    else ANOTHER_FOLDER,
                 )
         return
     # A run that was killed while it wrote its first file has left no results to keep.
     if folder.is_dir() and not all(is_temporary(place) for place in folder.iterdir()):
         raise EvaluationError(
-            f"{folder} is not empty and holds no evaluation", remedy="another --out"
+            f"{folder} is not empty and holds no evaluation", remedy=ANOTHER_FOLDER
         )
     make_folder(folder)
     write_json(path, identity)
@@ -88,7 +97,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise OutputError(
-            f"cannot make the folder {folder} ({problem.strerror})", remedy="another --out"
+            f"cannot make the folder {folder} ({problem.strerror})", remedy=ANOTHER_FOLDER
         ) from problem
 
 
@@ -130,7 +139,7 @@ def note_methods(folder: Path, methods: Mapping[str, MethodFacts]) -> dict[str, 
             changed = [name for name in names if before.provenance.get(name) != plain.get(name)]
             raise EvaluationError(
                 f"{label} in {folder} was measured with other options: {', '.join(changed)}",
-                remedy="another --out",
+                remedy=ANOTHER_FOLDER,
             )
         found[label] = MethodFacts(facts.title, facts.family, plain)
     content = {label: dataclasses.asdict(facts) for label, facts in found.items()}
@@ -158,7 +167,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _unreadable(path: Path, problem: Exception) -> EvaluationError:
-    return EvaluationError(f"{path} cannot be read ({problem})", remedy="another --out")
+    return EvaluationError(f"{path} cannot be read ({problem})", remedy=ANOTHER_FOLDER)
 
 
 def _shown(value: object) -> str:

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ttame.errors import EvaluationError
+from ttame.errors import (
+    EvaluationError,
+    either,
+    setting,
+)
 from ttame.evaluation.evaluation_run import (
     Listener,
     Measuring,
@@ -90,5 +94,6 @@ def _read(folder: Path) -> dict[str, Any]:
 def _unreadable(folder: Path, problem: Exception) -> EvaluationError:
     return EvaluationError(
         f"{folder / 'sanity.json'} cannot be read ({problem})",
-        remedy="deleting it, then --resume --sanity",
+        remedy=f"deleting it, then {setting('resume', True)} with "
+        + either("sanity_images", "--sanity"),
     )

@@ -13,7 +13,10 @@ from typing import Literal
 
 from torch import nn
 
-from ttame.errors import TapError
+from ttame.errors import (
+    TapError,
+    either,
+)
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import (
     TokenBlocks,
@@ -126,7 +129,7 @@ def _tap_token_blocks(
             raise TapError(
                 f"the {found.tokens} tokens of {record.name} fill no grid of the aspect ratio of a "
                 f"{trace.image_size[0]}x{trace.image_size[1]} image",
-                remedy="taps=[names of layers with spatial output]",
+                remedy=either("taps=[names of layers with spatial output]", "--taps LAYER,LAYER"),
             )
         taps.append(tap)
         reasons.add(reason)

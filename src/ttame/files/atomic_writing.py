@@ -10,7 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttame.errors import OutputError
+from ttame.errors import (
+    ANOTHER_FOLDER,
+    OutputError,
+    either,
+    setting,
+)
 from ttame.files.folder_exchange import exchange
 from ttame.files.leftovers import (
     claim_existing,
@@ -29,8 +34,8 @@ _REMEDIES = {
     errno.EACCES: "a place you may write to",
     errno.EPERM: "a place you may write to",
     errno.EROFS: "a place you may write to",
-    errno.ENOTDIR: "another --out",
-    errno.ENAMETOOLONG: "a shorter --out",
+    errno.ENOTDIR: ANOTHER_FOLDER,
+    errno.ENAMETOOLONG: f"a shorter {setting('folder')}",
 }
 """What helps against errors of the system. Where memory is short, for one, another place would not.
 """
@@ -153,11 +158,14 @@ def refuse_existing(path: Path | str, *, overwrite: bool) -> None:
         if not ours:
             raise OutputError(
                 f"folder {path} exists, holds {min(names)!r} and nothing that ttame wrote",
-                remedy="another --out, or emptying it yourself",
+                remedy=f"{ANOTHER_FOLDER}, or emptying it yourself",
             )
-        raise OutputError(f"folder {path} exists", remedy="another --out, or --overwrite")
+        raise OutputError(
+            f"folder {path} exists",
+            remedy=f"{ANOTHER_FOLDER}, or {setting('overwrite', True)}",
+        )
     if path.exists():
-        raise OutputError(f"{path} is a file", allowed="a folder", remedy="another --out")
+        raise OutputError(f"{path} is a file", allowed="a folder", remedy=ANOTHER_FOLDER)
 
 
 def refuse_mount_point(path: Path | str) -> None:
@@ -169,7 +177,7 @@ def refuse_mount_point(path: Path | str) -> None:
     if os.path.ismount(os.path.realpath(path)):
         raise OutputError(
             f"{path} is where a disk or a container's volume begins, and cannot be replaced",
-            remedy="a folder inside it as --out",
+            remedy="a folder inside it" + either("", " as --out"),
         )
 
 
@@ -239,7 +247,7 @@ def _output_error(path: Path, problem: OSError) -> OutputError:
     if problem.errno == errno.ENOSPC:
         return OutputError(
             f"the disk is full while writing {path}",
-            remedy="free some space, or write to another --out",
+            remedy=f"free some space, or write to {ANOTHER_FOLDER}",
         )
     reason = problem.strerror or str(problem)
     remedy = _REMEDIES.get(problem.errno or 0, "")

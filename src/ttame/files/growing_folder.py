@@ -7,7 +7,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ttame.errors import OutputError
+from ttame.errors import (
+    ANOTHER_FOLDER,
+    OutputError,
+)
 from ttame.files.atomic_writing import give_name, naming_the_place, refuse_existing, umask
 from ttame.files.leftovers import (
     Claim,
@@ -79,7 +82,7 @@ def _claimed_work_folder(path: Path, real: Path, continued: Path | None) -> Clai
             return claim_abandoned(continued)
         except BlockingIOError as problem:
             raise OutputError(
-                f"another run is writing {path}", remedy="waiting for it, or another --out"
+                f"another run is writing {path}", remedy=f"waiting for it, or {ANOTHER_FOLDER}"
             ) from problem
     remove_leftovers(real)
     return claim_folder(real)

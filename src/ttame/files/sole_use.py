@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from ttame.errors import OutputError
+from ttame.errors import ANOTHER_FOLDER, OutputError
 from ttame.files.leftovers import Claim, claim_abandoned, claim_place
 
 
@@ -32,7 +32,7 @@ class FolderUse:
         ...             other.take()
         ...         except OutputError as problem:
         ...             problem.remedy
-        'waiting for it, or another --out'
+        'waiting for it, or another folder'
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,4 +85,6 @@ def sole_use(path: Path) -> Iterator[None]:
 
 
 def _in_use(path: Path) -> OutputError:
-    return OutputError(f"another run is writing {path}", remedy="waiting for it, or another --out")
+    return OutputError(
+        f"another run is writing {path}", remedy=f"waiting for it, or {ANOTHER_FOLDER}"
+    )

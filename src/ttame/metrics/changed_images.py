@@ -27,6 +27,24 @@ def still_top_1(probabilities: Tensor, classes: Tensor) -> Tensor:
     return 100 * (probabilities.argmax(dim=1) == classes).float()
 
 
+def still_found(probabilities: Tensor, classes: Tensor) -> Tensor:
+    """100 where the class's own probability is at least one half, otherwise 0.
+
+    What "top-1" is among classes of which one is true: of independent findings another one may be
+    more probable without taking anything from this one.
+
+    Example:
+        >>> still_found(torch.tensor([[0.6, 0.9], [0.4, 0.1]]), torch.tensor([0, 0]))
+        tensor([100.,   0.])
+    """
+    return 100 * (of_classes(probabilities, classes) >= 0.5).float()
+
+
+def accuracy(*, exclusive: bool) -> Score:
+    """Whether the network still gives the class: as top-1, or as one of independent findings."""
+    return still_top_1 if exclusive else still_found
+
+
 def probability_of_class(probabilities: Tensor, classes: Tensor) -> Tensor:
     """The class's own probability in percent.
 

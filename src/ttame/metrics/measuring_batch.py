@@ -35,6 +35,7 @@ class MeasuringBatch:
         explain: the method, for metrics that look at maps of changed images or other classes.
         numbers: of the images in the data set; what is drawn at random depends on them, not on
             the batch.
+        exclusive: whether exactly one class is true of an image.
         targets: (B, H, W) bool, where the explained class's object is; ``None`` without
             annotations. An image without annotation is False everywhere.
         shared: what several metrics need, computed once.
@@ -59,6 +60,7 @@ class MeasuringBatch:
     preprocessing: Preprocessing
     explain: Explain
     numbers: tuple[int, ...]
+    exclusive: bool = True
     targets: Tensor | None = None
     shared: SharedResults = dataclasses.field(default_factory=SharedResults, repr=False)
 

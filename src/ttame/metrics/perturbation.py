@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ttame.images.pixel_masking import MaskingSpace, mask_images
 from ttame.images.preprocessing import Preprocessing
-from ttame.metrics.changed_images import scores_of_versions, still_top_1
+from ttame.metrics.changed_images import accuracy, scores_of_versions
 from ttame.metrics.map_masks import ranking_of
 from ttame.metrics.measuring_batch import Probabilities
 from ttame.metrics.metric import Metric
@@ -33,6 +33,7 @@ def perturbation(
     map_scaling: MapScaling = "grid",
     upsampling: Upsampling = "bilinear",
     seed: int = 0,
+    exclusive: bool = True,
     shared: SharedResults | None = None,
 ) -> Tensor:
     """The area under accuracy against the share of pixels that are blacked out.
@@ -59,6 +60,8 @@ def perturbation(
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
         upsampling: of maps to the images' size.
         seed: of the order of equal values.
+        exclusive: whether exactly one class is true of an image. Of independent findings the
+            accuracy is 100 where the class's own probability is one half or more.
         shared: what other metrics of the same images have computed.
 
     Returns:
@@ -76,7 +79,8 @@ def perturbation(
     """
     points = perturbation_curve(
         probabilities, images, maps, classes, preprocessing, order=order, shares=shares,
-        space=space, map_scaling=map_scaling, upsampling=upsampling, seed=seed, shared=shared,
+        space=space, map_scaling=map_scaling, upsampling=upsampling, seed=seed,
+        exclusive=exclusive, shared=shared,
     )  # fmt: skip
     heights = torch.stack(list(points.values()), dim=1)
     places = torch.tensor(list(points), dtype=heights.dtype, device=heights.device)
@@ -96,6 +100,7 @@ def perturbation_curve(
     map_scaling: MapScaling = "grid",
     upsampling: Upsampling = "bilinear",
     seed: int = 0,
+    exclusive: bool = True,
     shared: SharedResults | None = None,
 ) -> dict[float, Tensor]:
     """The curve of the accuracy whose area :func:`perturbation` is; arguments as there.
@@ -117,10 +122,11 @@ def perturbation_curve(
         upsampling=upsampling, seed=seed,
     )  # fmt: skip
     shared = shared or SharedResults()
-    clean = still_top_1(shared.once(probabilities, images), classes)
+    clean = accuracy(exclusive=exclusive)(shared.once(probabilities, images), classes)
     scores = shared.once(
-        _scores, probabilities, images, maps, classes, preprocessing, protocol, order, shared=shared
-    )
+        _scores, probabilities, images, maps, classes, preprocessing, protocol, order,
+        exclusive=exclusive, shared=shared,
+    )  # fmt: skip
     return {0.0: clean, **dict(zip(protocol.removed_shares, scores.unbind(dim=1), strict=True))}
 
 
@@ -133,11 +139,12 @@ def _scores(
     protocol: Protocol,
     order: PixelOrder,
     *,
+    exclusive: bool,
     shared: SharedResults,
 ) -> Tensor:
     """(B, S), a column for each share."""
     versions = blackened_images(images, maps, preprocessing, protocol, order, shared=shared)
-    return scores_of_versions(probabilities, versions, classes, still_top_1)
+    return scores_of_versions(probabilities, versions, classes, accuracy(exclusive=exclusive))
 
 
 def blackened_images(

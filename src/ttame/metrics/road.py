@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ttame.images.preprocessing import Preprocessing
-from ttame.metrics.changed_images import probability_of_class, scores_of_versions, still_top_1
+from ttame.metrics.changed_images import accuracy, probability_of_class, scores_of_versions
 from ttame.metrics.image_generator import image_generator
 from ttame.metrics.linear_imputation import impute_linearly
 from ttame.metrics.map_masks import ranking_of
@@ -36,6 +36,7 @@ def road(
     upsampling: Upsampling = "bilinear",
     seed: int = 0,
     numbers: Sequence[int] | None = None,
+    exclusive: bool = True,
     shared: SharedResults | None = None,
 ) -> Tensor:
     """How well the class survives when pixels are removed and imputed, averaged over shares.
@@ -57,13 +58,15 @@ def road(
         preprocessing: the classifier's own.
         order: which pixels go first.
         shares: of removed pixels, each between 0 and 1.
-        score: whether the class is still top-1, or its probability.
+        score: whether the class is still top-1 (of independent findings: still found, at a
+            probability of one half or more), or its probability.
         noise: standard deviation, of imputed pixels only.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
         upsampling: of maps to the images' size.
         seed: of the noise and of the order of equal values.
         numbers: of the images in their data set; the noise depends on them. The place in the
             batch unless given.
+        exclusive: whether exactly one class is true of an image.
         shared: what other metrics of the same images have computed.
 
     Returns:
@@ -83,7 +86,7 @@ def road(
     points = road_curve(
         probabilities, images, maps, classes, preprocessing, order=order, shares=shares,
         score=score, noise=noise, map_scaling=map_scaling, upsampling=upsampling, seed=seed,
-        numbers=numbers, shared=shared,
+        numbers=numbers, exclusive=exclusive, shared=shared,
     )  # fmt: skip
     return torch.stack(list(points.values()), dim=1).mean(dim=1)
 
@@ -103,6 +106,7 @@ def road_curve(
     upsampling: Upsampling = "bilinear",
     seed: int = 0,
     numbers: Sequence[int] | None = None,
+    exclusive: bool = True,
     shared: SharedResults | None = None,
 ) -> dict[float, Tensor]:
     """The curve over the removed shares whose mean :func:`road` is; arguments as there.
@@ -128,7 +132,7 @@ def road_curve(
     shared = shared or SharedResults()
     scores = shared.once(
         _scores, probabilities, images, maps, classes, preprocessing, numbers, protocol, order,
-        shared=shared,
+        exclusive=exclusive, shared=shared,
     )  # fmt: skip
     return dict(zip(protocol.removed_shares, scores.unbind(dim=1), strict=True))
 
@@ -143,13 +147,15 @@ def _scores(
     protocol: Protocol,
     order: PixelOrder,
     *,
+    exclusive: bool,
     shared: SharedResults,
 ) -> Tensor:
     """(B, S), a column for each share."""
     versions = imputed_images(
         images, maps, preprocessing, numbers, protocol, (order,), shared=shared
     )
-    score = still_top_1 if protocol.road_score == "accuracy" else probability_of_class
+    of_accuracy = protocol.road_score == "accuracy"
+    score = accuracy(exclusive=exclusive) if of_accuracy else probability_of_class
     return scores_of_versions(probabilities, versions, classes, score)
 
 

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ttame.errors import ClassifierError, TtameError
+from ttame.errors import (
+    ClassifierError,
+    TtameError,
+    either,
+)
 from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.attention_search import AttentionSearch
 from ttame.networks.checkpointing import keeping_activations
@@ -185,11 +189,13 @@ def what_helps(
         return "a module around it whose forward(images) fills in the other arguments"
     other = channels_that_run(network, image_size, channels)
     if other is not None:
-        return f"preprocessing with channels={other} (--channels {other}), with which it runs"
+        channelled = either(f"preprocessing with channels={other}", f"--channels {other}")
+        return f"{channelled}, with which it runs"
     blank = blank_image(network, (1, 1), channels)
     for side in _USUAL_SIDES:
         if (side, side) != image_size and _runs(network, blank.new_zeros(1, channels, side, side)):
-            return f"preprocessing with input size {side} (--image-size {side}), on which it runs"
+            smaller = either(f"preprocessing with input size {side}", f"--image-size {side}")
+            return f"{smaller}, on which it runs"
     return ""
 
 

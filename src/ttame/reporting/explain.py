@@ -6,17 +6,19 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection, class_index
+from ttame.classifiers.classifier import Classifier
 from ttame.datasets.name_list import NameList
 from ttame.datasets.named_photos import open_named_photos
-from ttame.errors import ExplainerError, OutputError
+from ttame.errors import ClassSelectionError, ExplainerError, OutputError, setting
 from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.explaining.explain_photos import (
@@ -29,23 +31,26 @@ from ttame.files.leftovers import remove_leftovers
 from ttame.files.record_files import read_about, read_records
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
+from ttame.outputs import SOFTMAX
 from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.reporting.growing_report import GrowingReport
 from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.report_contents import ComparedClass, ReportFacts
 from ttame.reporting.unfinished_report import unfinished_report
 from ttame.results.explained_photos import ExplainedPhotos
+from ttame.results.explanation import FOUND_FROM
 
 
 @noticing_lost_processes()
 @gives_everything_back
 def explain(
     photos: Any,
-    explainers: Explainer | Mapping[str, Explainer],
+    explainers: Explainer | Sequence[Explainer] | Mapping[str, Explainer],
     out: Path | str,
     *,
     classes: ClassSelection = None,
     rather_than: str | None = None,
+    threshold: float | None = None,
     batch_size: int = 8,
     memory_budget: str | int = DEFAULT_BUDGET,
     overwrite: bool = False,
@@ -66,12 +71,15 @@ def explain(
         photos: whatever :func:`ttame.datasets.open_photos.open_photos` takes; or the path of a
             photo or a list of such paths, all of which must be readable. Other photos that cannot
             be read are skipped and listed.
-        explainers: one, or label to explainer, of the same classifier.
+        explainers: one, several in a list, or label to explainer, of the same classifier.
         out: a new folder.
         classes: of every photo: an int, a list of ints, ``"all"``, ``"top3"``, a class name or a
             list of names. If not given, the three most probable ones by one method (two of a
             network with two), and the most probable one by several.
         rather_than: a class: what speaks for ``classes`` rather than for it.
+        threshold: the probability from which a finding counts as found, where findings do not
+            exclude each other; 0.5 if not given. A photo on which none reaches it is "none of
+            them".
         batch_size: photos at a time.
         memory_budget: activations that a method with many passes may hold at a time: bytes, or
             ``"2GiB"``.
@@ -91,7 +99,8 @@ def explain(
             another run is writing ``out``.
         ImageError: a photo that was named cannot be read, or none can be read.
         DatasetError: no photos.
-        ClassSelectionError: a class that the classifier does not have.
+        ClassSelectionError: a class that the classifier does not have, or a threshold where
+            exactly one class is true.
         LostProcessError: another of several processes has ended.
 
     Example:
@@ -116,6 +125,9 @@ def explain(
         memory_budget=parse_memory(memory_budget),
     )
     facts = _facts(explaining, title, left_out or {})
+    facts = dataclasses.replace(
+        facts, threshold=_checked_threshold(threshold, explaining.classifier)
+    )
     source = explaining.photos
     names = NameList(source.location(number) for number in range(len(source)))
     out = Path(out)
@@ -127,7 +139,7 @@ def explain(
                 # Of a run that was killed just after its result got its name.
                 remove_leftovers(Path(os.path.realpath(out)))
                 return None
-            identity = _identity(explaining) if explaining.batches > 1 else {}
+            identity = _identity(explaining, facts) if explaining.batches > 1 else {}
             return stack.enter_context(
                 unfinished_report(out, identity, overwrite=overwrite, resume=resume)
             )
@@ -148,15 +160,13 @@ def explain(
 
 def _explaining(
     photos: Any,
-    explainers: Explainer | Mapping[str, Explainer],
+    explainers: Explainer | Sequence[Explainer] | Mapping[str, Explainer],
     classes: ClassSelection,
     rather_than: str | None,
     batch_size: int,
 ) -> Explaining:
     """Open the photos, and check all that was asked for."""
-    labelled = (
-        {explainers.method: explainers} if isinstance(explainers, Explainer) else dict(explainers)
-    )
+    labelled = labelled_explainers(explainers, photos)
     explaining = Explaining(open_named_photos(photos), labelled, "top1", batch_size)
     explaining.refuse_different_networks()
     classifier = explaining.classifier
@@ -165,6 +175,20 @@ def _explaining(
     if rather_than is not None:
         other = class_index(rather_than, classifier.class_names, classifier.number_of_classes)
     return dataclasses.replace(explaining, classes=fixed, rather_than=other)
+
+
+def _checked_threshold(threshold: float | None, classifier: Classifier) -> float | None:
+    if classifier.outputs.exclusive:
+        if threshold is not None:
+            raise ClassSelectionError(
+                f"a threshold of {threshold} for {classifier.name}, of whose classes exactly one "
+                "is true",
+                remedy=f"{setting('outputs', 'sigmoid')}, if they are independent findings",
+            )
+        return None
+    if threshold is not None and not 0 < threshold < 1:
+        raise ClassSelectionError(f"threshold {threshold}", allowed="a number between 0 and 1")
+    return FOUND_FROM if threshold is None else float(threshold)
 
 
 def _facts(explaining: Explaining, title: str | None, left_out: Mapping[str, str]) -> ReportFacts:
@@ -187,7 +211,7 @@ def _facts(explaining: Explaining, title: str | None, left_out: Mapping[str, str
     )
 
 
-def _identity(explaining: Explaining) -> dict[str, Any]:
+def _identity(explaining: Explaining, facts: ReportFacts) -> dict[str, Any]:
     """What a later run must have in common to go on."""
     classifier = explaining.classifier
     classes = explaining.classes
@@ -195,6 +219,8 @@ def _identity(explaining: Explaining) -> dict[str, Any]:
         "classifier": classifier.name,
         "classifier_fingerprint": classifier.fingerprint(),
         "preprocessing": classifier.preprocessing.in_words(),
+        # Softmax goes without saying, so that what older versions left goes on.
+        **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
         "data": explaining.photos.fingerprint(),
         "methods": [
             {"label": label, **full_provenance(explainer)}
@@ -202,6 +228,7 @@ def _identity(explaining: Explaining) -> dict[str, Any]:
         ],
         "classes": classes.flatten().tolist() if isinstance(classes, Tensor) else classes,
         "rather_than": explaining.rather_than,
+        "threshold": facts.threshold,
         "batch_size": explaining.batch_size,
     }
 
@@ -218,7 +245,8 @@ def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: N
 def _holds(path: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
     about = read_about(path, "images")
     wanted = json.loads(json.dumps(facts.as_json(), default=str))
-    if any(about.get(name) != wanted[name] for name in ("methods", "preprocessing", "rather_than")):
+    same = ("methods", "preprocessing", "rather_than", "threshold")
+    if any(about.get(name) != wanted.get(name) for name in same):
         return False
     # Files of before this was written say it in the names of what is explained, and only there.
     unsaid = "rather_than" not in about

@@ -22,7 +22,7 @@ from ttame.images.photos import full_size
 from ttame.images.saliency_maps import resize_maps, to_unit_range
 from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
 from ttame.reporting.method_label import MethodLabel
-from ttame.results.explanation import Explanation
+from ttame.results.explanation import FOUND_FROM, Explanation
 
 MOST_DRAWN_CLASSES = 12
 """Of more explained classes only so many are drawn, the most probable ones."""
@@ -37,12 +37,14 @@ class ExplainedImage:
         photo: RGB, as it was opened.
         region: the part of it that the network saw.
         explanations: one per method, each of a batch of one image; all of the same classes.
+        threshold: the probability from which one of independent findings counts as found.
     """
 
     name: str
     photo: Image.Image
     region: PhotoRegion
     explanations: tuple[Explanation, ...]
+    threshold: float = FOUND_FROM
 
     @property
     def explanation(self) -> Explanation:
@@ -72,11 +74,14 @@ class ExplainedImage:
         return places
 
     def remark(self) -> str:
-        """What must be said if not all explained classes are drawn; empty otherwise."""
+        """What must be said of the picture as a whole; empty if nothing must."""
+        remarks = []
+        if not bool(self.explanation.found(self.threshold).any()):
+            remarks.append(f"none of them: no finding reaches {percent(self.threshold)}")
         n_explained, n_drawn = self.explanation.classes.shape[1], len(self.drawn())
-        if n_drawn == n_explained:
-            return ""
-        return f"the {n_drawn} most probable of {n_explained} explained classes"
+        if n_drawn < n_explained:
+            remarks.append(f"the {n_drawn} most probable of {n_explained} explained classes")
+        return "; ".join(remarks)
 
     def class_heatmaps(self, label: MethodLabel) -> list[ClassHeatmap]:
         """What a panel about one method draws: a tile for each class.
@@ -150,13 +155,27 @@ class ExplainedImage:
         }
 
     def _prediction(self) -> dict[str, Any]:
-        """The most probable class, explained or not."""
-        index = int(self.explanation.logits[0].argmax())
+        """The most probable class, explained or not, and which of independent ones are found."""
+        most_probable = self._class(int(self.explanation.logits[0].argmax()))
+        if self.explanation.exclusive:
+            return most_probable
+        places = self.explanation.found(self.threshold)[0].nonzero().flatten().tolist()
+        found = sorted(map(self._class, places), key=lambda each: -float(each["probability"]))
+        return {**most_probable, "found": found}
+
+    def _class(self, index: int) -> dict[str, Any]:
         return {
             "index": index,
             "name": self.explanation.class_label(index),
             "probability": float(self.explanation.probabilities[0, index]),
         }
+
+    def _mark(self, place: int) -> str:
+        """What stands next to the percentage of one of several independent findings."""
+        index = self.explanation.classes[0, place]
+        if self.explanation.exclusive:
+            return ""
+        return "" if self.explanation.found(self.threshold)[0, index] else "not found"
 
     def page_entry(
         self, files: Mapping[str, Any], scale: str, labels: Mapping[str, MethodLabel]
@@ -183,7 +202,7 @@ class ExplainedImage:
             "inset": _inset(self.region, self.photo.size),
             "framed": not covers_photo(self.region, self.photo.size),
             "classes": [
-                _page_class(classes[place], [row[number] for row in tiles])
+                _page_class(classes[place], [row[number] for row in tiles], self._mark(place))
                 for number, place in enumerate(drawn)
             ],
         }
@@ -287,8 +306,11 @@ def _map_records(explanation: Explanation) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in figures]
 
 
-def _page_class(described: dict[str, Any], tiles: list[dict[str, str]]) -> dict[str, Any]:
+def _page_class(
+    described: dict[str, Any], tiles: list[dict[str, str]], mark: str
+) -> dict[str, Any]:
     return {
+        "mark": mark,
         "name": described["name"],
         "percent": _percent(described),
         "width": f"{100 * described['probability']:.2f}%",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from ttame.drawing.captions import percent
 from ttame.drawing.heatmap_overlay import UNSEEN_BRIGHTNESS
 from ttame.images.preprocessing import Preprocessing
 from ttame.reporting.embedded_pictures import legend_gradient
@@ -45,6 +46,7 @@ def write_page(
             for method in methods
         ],
         several=len(methods) > 1,
+        threshold=percent(about["threshold"]) if "threshold" in about else "",
         of_pixels=[method["title"] for method in methods if method["drawn_as"] == "pixels"],
         left_out=[(name, reason) for name, reason in about["methods_left_out"].items()],
         provenance=_facts(shared),

@@ -21,7 +21,7 @@ from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.photo_files import PhotoFiles
 from ttame.reporting.record_spool import RecordSpool
 from ttame.reporting.report_contents import ReportFacts, write_contents
-from ttame.results.explanation import Explanation
+from ttame.results.explanation import FOUND_FROM, Explanation
 
 
 class ExplanationReportWriter:
@@ -184,6 +184,8 @@ def _about_methods_of(explanations: Sequence[Explanation], facts: ReportFacts) -
         ExplainerError: methods that are not those of the photos before.
     """
     methods = [explanation.method for explanation in explanations]
+    if facts.threshold is None and not all(each.exclusive for each in explanations):
+        facts = dataclasses.replace(facts, threshold=FOUND_FROM)
     if not facts.methods:
         repeated = {method for method in methods if methods.count(method) > 1}
         if repeated or not methods:

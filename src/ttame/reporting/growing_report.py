@@ -18,7 +18,11 @@ from typing import Any, TextIO
 from PIL import Image
 
 from ttame.datasets.name_list import NameList
-from ttame.errors import ImageError, OutputError
+from ttame.errors import (
+    ImageError,
+    OutputError,
+    setting,
+)
 from ttame.files.atomic_writing import whole_file
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.growing_folder import RESULT
@@ -181,5 +185,6 @@ def _refuse_damaged(path: Path) -> None:
 
 def _damaged(path: Path, problem: Exception | str) -> OutputError:
     return OutputError(
-        f"{path} is damaged ({problem})", remedy="deleting it, then --resume to explain it again"
+        f"{path} is damaged ({problem})",
+        remedy=f"deleting it, then {setting('resume', True)} to explain it again",
     )

@@ -24,7 +24,7 @@ from ttame.images.photos import MOST_PIXELS_AT_FULL_SIZE, MOST_PIXELS_REDUCED
 from ttame.reporting.explained_image import ExplainedImage, of_one_image
 from ttame.reporting.file_names import safe_label
 from ttame.reporting.report_contents import ReportFacts
-from ttame.results.explanation import Explanation
+from ttame.results.explanation import FOUND_FROM, Explanation
 
 
 class PhotoFiles:
@@ -58,7 +58,9 @@ class PhotoFiles:
         """
         cut = tuple(of_one_image(explanation, index) for explanation in explanations)
         _refuse_different_classes(cut)
-        return ExplainedImage(name, photo, self._facts.preprocessing.region(photo.size), cut)
+        region = self._facts.preprocessing.region(photo.size)
+        threshold = FOUND_FROM if self._facts.threshold is None else self._facts.threshold
+        return ExplainedImage(name, photo, region, cut, threshold)
 
     def write(self, stem: str, image: ExplainedImage) -> tuple[dict[str, Any], dict[str, Any]]:
         """Write the pictures, overlays and maps of one photo.

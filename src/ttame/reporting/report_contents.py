@@ -45,6 +45,8 @@ class ReportFacts:
         rather_than: the class that all others are compared with, if there is one.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
         opacity: of the highest value in the pictures, in [0, 1].
+        threshold: the probability from which one of independent findings counts as found; ``None``
+            where exactly one class is true of a photo.
 
     Raises:
         UnknownNameError: no such colour scale.
@@ -59,6 +61,7 @@ class ReportFacts:
     rather_than: ComparedClass | None = None
     scale: str = DEFAULT_SCALE
     opacity: float = DEFAULT_OPACITY
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         # Asked here, because a wrong name must not surface after the first long batch.
@@ -83,6 +86,8 @@ class ReportFacts:
             "rather_than": dataclasses.asdict(self.rather_than) if self.rather_than else None,
             "preprocessing": self.preprocessing.as_json(),
             "colour_scale": self.scale,
+            # Where exactly one class is true there is none.
+            **({} if self.threshold is None else {"threshold": self.threshold}),
         }
 
 

@@ -8,7 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ttame.errors import OutputError
+from ttame.errors import (
+    OutputError,
+    either,
+    setting,
+)
 from ttame.files.atomic_writing import write_json
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.growing_folder import RESULT, growing_folder, unfinished_folders
@@ -21,16 +25,21 @@ _FOLDER = "folder"
 """The number that the file system has given to the result's folder."""
 
 _WORDS = {
-    "classifier": ("classifier", "--model"),
-    "classifier_fingerprint": ("classifier's weights", "--weights"),
-    "preprocessing": ("preprocessing", "--image-size"),
+    "classifier": ("classifier", either("classifier", "--model")),
+    "classifier_fingerprint": ("classifier's weights", setting("weights")),
+    "preprocessing": ("preprocessing", either("preprocessing", "--image-size")),
+    "outputs": ("kind of outputs", setting("outputs")),
     "data": ("set of photos", "photos"),
-    "methods": ("choice of methods or of their options", "--methods, --explainer and --option"),
-    "classes": ("choice of classes", "--classes"),
-    "rather_than": ("class to compare with", "--rather-than"),
-    "batch_size": ("batch size", "--batch-size"),
+    "methods": (
+        "choice of methods or of their options",
+        either("explainers", "--methods, --explainer and --option"),
+    ),
+    "classes": ("choice of classes", setting("classes")),
+    "rather_than": ("class to compare with", setting("rather_than")),
+    "threshold": ("threshold", setting("threshold")),
+    "batch_size": ("batch size", setting("batch_size")),
 }
-"""Entry to its name, and to what decides it on the command line."""
+"""Entry to its name, and to what decides it."""
 
 
 @contextlib.contextmanager
@@ -69,7 +78,8 @@ def _left(out: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: bo
     if left and not resume:
         raise OutputError(
             f"an earlier run into {out} has not finished",
-            remedy="--resume, which goes on with it, or --overwrite, which begins anew",
+            remedy=f"{setting('resume', True)}, which goes on with it, or "
+            f"{setting('overwrite', True)}, which begins anew",
         )
     wanted = _plain(identity)
     changes = [_changed(_read(place), wanted) for place in left]
@@ -80,7 +90,8 @@ def _left(out: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: bo
         raise OutputError(
             f"the unfinished explanations of an earlier run into {out} are of another "
             f"{words}{between}",
-            remedy=f"the same {option} as before, or --overwrite without --resume to begin anew",
+            remedy=f"the same {option} as before, or {setting('overwrite', True)} without "
+            f"{setting('resume')} to begin anew",
         )
     return next((place for place, change in zip(left, changes, strict=True) if not change), None)
 

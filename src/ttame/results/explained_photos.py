@@ -36,6 +36,8 @@ class ExplainedPhoto:
     Attributes:
         name: what the user calls it, usually its path.
         prediction: its most probable class.
+        found: of independent findings, those that count as found, the most probable first; empty
+            for "none of them", and ``None`` where exactly one class is true.
         classes: the explained ones.
         no_evidence: (method, class) of each map that is constant and so points nowhere.
         files: ``"pictures"`` to their paths within the folder, and ``"maps"`` to method to path.
@@ -52,6 +54,7 @@ class ExplainedPhoto:
     classes: tuple[ClassProbability, ...]
     no_evidence: tuple[tuple[str, str], ...]
     files: Mapping[str, Any]
+    found: tuple[ClassProbability, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +120,7 @@ class ExplainedPhotos:
 
     def _row(self, record: Mapping[str, Any]) -> ExplainedPhoto:
         classes = record["classes"]
+        found = record["prediction"].get("found")
         return ExplainedPhoto(
             name=_checked(str, record["name"]),
             prediction=_class_of(record["prediction"]),
@@ -128,6 +132,7 @@ class ExplainedPhotos:
                 if not described["maps"][method]["has_evidence"]
             ),
             files=_checked(dict, record["files"]),
+            found=None if found is None else tuple(map(_class_of, found)),
         )
 
 

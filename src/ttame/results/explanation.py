@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ttame.errors import ExplainerError, ImageError
 from ttame.files.atomic_writing import write_tensors
@@ -26,6 +27,9 @@ SCHEMA_VERSION = 4
 """Files of version 1 have no probabilities, which then are the softmax of the logits; those of
 version 2 no labels of targets, which then are classes; those of version 3 no crop, so that their
 maps cannot be laid on photos."""
+
+FOUND_FROM = 0.5
+"""The probability from which one of several independent findings counts as found."""
 
 _TENSORS = ("maps", "classes", "logits", "probabilities")
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -105,6 +109,25 @@ class Explanation:
     def class_probabilities(self) -> Tensor:
         """(B, K) float32 in [0, 1]: the probabilities of the explained classes."""
         return self.probabilities.gather(1, self.classes)
+
+    def found(self, threshold: float = FOUND_FROM) -> Tensor:
+        """(B, C) bool: which classes the classifier says are true of each image.
+
+        Where exactly one class is true, it is the most probable one, whatever its probability. Of
+        independent findings it is each one from a probability of ``threshold`` on; where a row is
+        false everywhere, it is none of them.
+
+        Example:
+            >>> explanation = Explanation(
+            ...     maps=torch.rand(2, 1, 7, 7), classes=torch.tensor([[1], [1]]),
+            ...     logits=torch.tensor([[2.0, 1.0], [-2.0, -1.0]]), image_size=(224, 224),
+            ...     probabilities=torch.tensor([[0.9, 0.7], [0.1, 0.3]]), exclusive=False)
+            >>> explanation.found().tolist(), explanation.found(0.8)[0].tolist()
+            ([[True, True], [False, False]], [True, False])
+        """
+        if self.exclusive:
+            return one_hot(self.probabilities.argmax(dim=1), self.probabilities.shape[1]).bool()
+        return self.probabilities >= threshold
 
     @property
     def has_evidence(self) -> Tensor:

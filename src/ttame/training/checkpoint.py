@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ttame.errors import ResumeError
+from ttame.errors import (
+    ANOTHER_FOLDER,
+    ResumeError,
+    either,
+    setting,
+)
 from ttame.explainers.trained.older_settings import with_parts
 from ttame.explainers.trained.settings_part import flat_settings
 from ttame.files.atomic_writing import write_tensors
@@ -83,7 +88,7 @@ class RunIdentity:
         if changed:
             raise ResumeError(
                 f"the checkpoint belongs to another run ({'; '.join(changed)})",
-                remedy="the same options as before, or another --out",
+                remedy=f"the same {either('settings', 'options')} as before, or {ANOTHER_FOLDER}",
             )
 
 
@@ -242,7 +247,8 @@ class Checkpoint:
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as problem:
             reason = (str(problem).splitlines() or [""])[0]
             raise ResumeError(
-                f"the checkpoint is damaged ({reason})", remedy="training anew, without --resume"
+                f"the checkpoint is damaged ({reason})",
+                remedy=f"training anew, without {setting('resume')}",
             ) from problem
 
     def _restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
@@ -296,7 +302,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except UnreadableFileError as problem:
         raise ResumeError(
             f"{path} is no readable checkpoint ({problem})",
-            remedy="--overwrite instead of --resume, which trains anew",
+            remedy=f"{setting('overwrite', True)} instead of {setting('resume')}, to train anew",
         ) from problem
     return Checkpoint(tensors, described)
 

@@ -8,7 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError
+from ttame.errors import (
+    ExplainerError,
+    either,
+    setting,
+)
 from ttame.features.feature_taps import LayerOutput
 from ttame.images.pixel_masking import MaskingSpace, mask_images
 from ttame.images.saliency_maps import resize_maps
@@ -62,13 +66,13 @@ def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor)
         raise ExplainerError(
             f"masking the features of {tap}, which is read beside the network",
             allowed="a layer whose output the logits depend on",
-            remedy=f"--taps {tap.layer}",
+            remedy=setting("taps", [tap.layer]),
         )
     if tap.layout == "tokens":
         raise ExplainerError(
             f"masking the features of {tap}, which are tokens",
             allowed="a CNN",
-            remedy="--preset l-cam-img",
+            remedy=either("training_settings('l-cam-img')", "--preset l-cam-img"),
         )
 
     def multiply(output: Any) -> Tensor:
@@ -76,7 +80,7 @@ def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor)
             raise ExplainerError(
                 f"masking the features of {tap}, whose output is a {type(output).__name__}",
                 allowed="a layer that returns a tensor",
-                remedy="--preset l-cam-img",
+                remedy=either("training_settings('l-cam-img')", "--preset l-cam-img"),
             )
         mask = F.interpolate(masks, size=tap.grid, mode="bilinear", align_corners=False)
         mask = mask.to(output.dtype)

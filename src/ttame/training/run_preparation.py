@@ -13,16 +13,25 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from torch.utils.data import Dataset
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.typed_recipes import typed_words
 from ttame.datasets.held_out_split import split_held_out
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
 from ttame.datasets.prepared_images import Augmentation, PreparedImages
-from ttame.errors import DatasetError, ExplainerError, ImageError, TrainingError
+from ttame.errors import (
+    DatasetError,
+    ExplainerError,
+    ImageError,
+    TrainingError,
+    either,
+    setting,
+)
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.tap_choice import NAMED
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
+from ttame.outputs import OwnOutputs
 from ttame.processes import (
     LONGEST_WAIT,
     check_joined,
@@ -138,7 +147,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     except ValueError as problem:
         raise TrainingError(
             f"mixed precision {settings.run.mixed_precision} ({problem})",
-            remedy="a new process, or --mixed-precision no",
+            remedy=f"a new process, or {setting('mixed_precision', 'no')}",
         ) from problem
     check_joined(accelerator)
     return accelerator
@@ -217,13 +226,13 @@ def _check_method(classifier: Classifier, settings: TrainingSettings) -> None:
         raise ExplainerError(
             f"masking the features of {last}, which are tokens",
             allowed="a CNN",
-            remedy="--preset l-cam-img",
+            remedy=either("training_settings('l-cam-img')", "--preset l-cam-img"),
         )
     if masks_features and not isinstance(last, LayerOutput):
         raise ExplainerError(
             f"masking the features of {last}, which is read beside the network",
             allowed="a layer whose output the logits depend on",
-            remedy=f"--taps {last.layer}",
+            remedy=setting("taps", [last.layer]),
         )
 
 
@@ -274,7 +283,7 @@ def _check_batches(order: BatchOrder) -> None:
         fitting = order.images // at_once * at_once
         raise TrainingError(
             f"{order.images} images to train on, fewer than a batch of {order.batch_size}",
-            remedy=f"--batch-size {fitting}" if fitting else "more images",
+            remedy=setting("batch_size", fitting) if fitting else "more images",
         )
     if order.batch_size % at_once:
         raise TrainingError(
@@ -297,7 +306,7 @@ def _check_steps(order: BatchOrder, settings: TrainingSettings) -> None:
             f"{steps} optimiser step, of {order.images} images in batches of {order.batch_size}, "
             "in which nothing is learned",
             allowed=f"at least {_FEWEST_STEPS}",
-            remedy="a smaller --batch-size or more --epochs",
+            remedy=f"a smaller {setting('batch_size')} or more {setting('epochs')}",
         )
 
 
@@ -318,18 +327,13 @@ def _command(
     recipe = classifier.recipe
     places = _places(data)
     # There is no option for another seed of random weights.
-    if recipe is None or recipe.weights_seed or not places or not can_be_typed(settings):
+    typed = recipe is not None and not recipe.weights_seed and recipe.outputs != OwnOutputs.kind
+    if recipe is None or not typed or not places or not can_be_typed(settings):
         return python_call(settings)
-    words = ["--model", recipe.name]
-    if recipe.weights != "default":
-        words += ["--weights", recipe.weights]
-    if recipe.image_size is not None:
-        words += ["--image-size", "x".join(str(side) for side in recipe.image_size)]
+    words = typed_words(recipe)
     if recipe.class_names is not None:
         # Where the names were typed is not known; the explainer has them itself.
         words += ["--class-names", "FILE"]
-    for name, value in recipe.network_options.items():
-        words += ["--network-option", f"{name}={json.dumps(value)}"]
     if classifier.tap_choice.reason == NAMED:
         words += ["--taps", ",".join(str(tap) for tap in classifier.taps)]
     # A name that is no text would make the configuration unreadable.

@@ -9,7 +9,12 @@ from typing import Any
 
 from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
 from ttame.datasets.prepared_images import PreparedBatch
-from ttame.errors import NonFiniteLossError, TrainingError, UnknownNameError
+from ttame.errors import (
+    NonFiniteLossError,
+    TrainingError,
+    UnknownNameError,
+    setting,
+)
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.settings_part import leaves_of
@@ -201,11 +206,12 @@ def _refuse_non_finite(
     if not broken:
         return
     kept = f"the state after step {run.saved_step} is kept in {run.folder.place}"
-    precision = ", or --mixed-precision no" if run.settings.run.mixed_precision != "no" else ""
+    other = f", or {setting('mixed_precision', 'no')}"
+    precision = other if run.settings.run.mixed_precision != "no" else ""
     raise NonFiniteLossError(
         f"{what} became {numbers[broken[0]]} at step {step} ({', '.join(broken)}); "
         + (kept if run.saved_step else "no checkpoint had been written yet"),
-        remedy=f"a lower --learning-rate with --overwrite{precision}",
+        remedy=f"a lower {setting('learning_rate')} with {setting('overwrite', True)}{precision}",
     )
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from ttame.errors import OutputError
+from ttame.errors import ANOTHER_FOLDER, OutputError, setting
 from ttame.explainers.trained.explainer_config import (
     CARD_FILE,
     CONFIG_FILE,
@@ -80,7 +80,8 @@ class TrainingFolder:
             return  # Killed before its first checkpoint: begin anew.
         if resume and self.is_finished:
             raise OutputError(
-                f"the training in {self.path} is complete", remedy="another --out, or --overwrite"
+                f"the training in {self.path} is complete",
+                remedy=f"{ANOTHER_FOLDER}, or {setting('overwrite', True)}",
             )
         if resume and self._holds_only_early_files():
             return  # Killed before its first checkpoint: begin anew.
@@ -88,13 +89,14 @@ class TrainingFolder:
         if unfinished and not overwrite:
             raise OutputError(
                 f"folder {self.path} holds an unfinished training",
-                remedy="--resume, or another --out, or --overwrite",
+                remedy=f"{setting('resume', True)}, or {ANOTHER_FOLDER}, or "
+                f"{setting('overwrite', True)}",
             )
         refuse_existing(self.path, overwrite=overwrite)
         if replaces and not os.access(self.path.resolve().parent, os.W_OK):
             raise OutputError(
                 f"cannot replace {self.path}, because the folder around it may not be changed",
-                remedy="another --out",
+                remedy=ANOTHER_FOLDER,
             )
 
     def make(self) -> None:

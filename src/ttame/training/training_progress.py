@@ -12,7 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from ttame.errors import OutputError
+from ttame.errors import (
+    OutputError,
+    setting,
+)
 from ttame.files.atomic_writing import whole_file
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import parse_json
@@ -102,7 +105,7 @@ class TrainingLog:
         except OSError as problem:
             raise OutputError(
                 f"cannot write {self._path} ({problem.strerror})",
-                remedy="free some space, then --resume",
+                remedy=f"free some space, then {setting('resume', True)}",
             ) from problem
 
     def __exit__(

@@ -5,7 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from ttame.errors import TrainingError, TtameError, UnknownNameError
+from ttame.errors import (
+    TrainingError,
+    TtameError,
+    UnknownNameError,
+    setting,
+)
 from ttame.explainers.trained.head_settings import (
     AnyHeadSettings,
     AttentionHeadSettings,
@@ -84,7 +89,7 @@ class RunSettings(SettingsPart):
         if self.batch_size % self.gradient_accumulation:
             raise TrainingError(
                 f"a batch of {self.batch_size} in {self.gradient_accumulation} parts",
-                allowed="a batch size that --gradient-accumulation divides",
+                allowed=f"a batch size that {setting('gradient_accumulation')} divides",
             )
 
 
@@ -213,14 +218,16 @@ def _unread(settings: TrainingSettings, name: str, value: Any) -> TtameError:
     found = list(switches(settings, name))
     reader, kind, _ = found[0]
     # Another head wants another learning rate and so on, which presets have.
-    advice = [(option(part), new, {part: new}) for part, _, new in found if part != "head"]
+    advice = [(part, new, {part: new}) for part, _, new in found if part != "head"]
     works = [
-        f"--{part} {new}"
+        setting(part, new)
         for part, new, new_kind in advice
         if _fits(settings, name, value, new_kind)
     ]
-    works += [f"--preset {other}" for other in PRESETS if _fits(PRESETS[other], name, value, {})]
-    leaving = f"leaving --{option(name)} out"
+    works += [
+        setting("preset", other) for other in PRESETS if _fits(PRESETS[other], name, value, {})
+    ]
+    leaving = f"leaving {setting(name)} out"
     return TrainingError(
         f"{option(name)} {value} with {option(reader)} {kind}, which has no use for it",
         remedy=f"{leaving}, or {works[0]}" if works else leaving,

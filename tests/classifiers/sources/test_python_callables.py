@@ -70,7 +70,7 @@ def test_weights_of_a_file_are_loaded(code: Path) -> None:
     whole = Preprocessing.imagenet(32)
     again = load_classifier(f"{code}:Net", "model.ckpt", preprocessing=whole)
     torch.testing.assert_close(again.logits(images), saved.eval()(images))
-    with pytest.raises(WeightsError, match="has 2 classes, and .* has 5; try: --network-option"):
+    with pytest.raises(WeightsError, match="has 2 classes, and .* has 5; try: network_options"):
         options = {"classes": 5}
         load_classifier(f"{code}:Net", "model.ckpt", preprocessing=whole, network_options=options)
 
@@ -88,10 +88,10 @@ def test_a_classifier_keeps_what_it_says(code: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("network_of_mine.py:Net", "does not say how its pixels are prepared; try: --image-size"),
+        ("network_of_mine.py:Net", "does not say how its pixels are prepared; try: preprocessing="),
         ("network_of_mine.py:broken", r"KeyError: .*in network_of_mine.py line"),
         ("network_of_mine.py:number", "is a int; allowed: a function or class"),
-        ("network_of_mine.py:torch.zeros", "failed with no arguments .*--network-option"),
+        ("network_of_mine.py:torch.zeros", "failed with no arguments .*network_options"),
         ("missing.py:Net", "does not exist"),
         ("missing_module:Net", "cannot be imported.*No module named"),
     ],

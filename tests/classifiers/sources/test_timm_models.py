@@ -78,5 +78,5 @@ def test_the_image_size_reaches_the_position_embedding() -> None:
 
 @pytest.mark.parametrize("option", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"])
 def test_options_that_may_open_a_pickle_are_refused(option: str) -> None:
-    with pytest.raises(ClassifierError, match=f"{option}.*may open a pickle.*--weights FILE"):
+    with pytest.raises(ClassifierError, match=f"{option}.*may open a pickle.*weights=FILE"):
         load_classifier("timm/test_resnet", "none", network_options={option: "/nowhere.pth"})

@@ -252,7 +252,7 @@ def test_a_named_method_loads_the_folder(kind: str, tmp_path: Path) -> None:
     assert torch.equal(again(images).maps, explainer(images).maps)
     with pytest.raises(ExplainerError, match="trained as few_shot, not t_tame"):
         make_explainer("t_tame", TINY[kind](), folder=tmp_path / "saved")
-    with pytest.raises(ExplainerError, match="--preset few-shot"):
+    with pytest.raises(ExplainerError, match="training_settings..few-shot"):
         make_explainer("few_shot", TINY[kind]())
 
 

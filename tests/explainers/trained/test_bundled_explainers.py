@@ -64,7 +64,7 @@ def test_images_too_small_for_it_are_named_as_the_reason() -> None:
         load_explainer("efficientnet_lite0", classifier=classifier)
     said = str(caught.value)
     assert said.startswith("efficientnet_lite0 on images of 32x32 pixels (")
-    assert "allowed: 224x224 pixels" in said and said.endswith("try: --image-size 224")
+    assert "allowed: 224x224 pixels" in said and said.endswith("try: image_size=224")
     assert str(Path.home()) not in said and "/src/" not in said
 
 

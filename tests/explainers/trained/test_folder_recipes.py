@@ -20,7 +20,7 @@ from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.cli import main as command_line
-from ttame.errors import ExplainerFolderError, TtameError
+from ttame.errors import ExplainerFolderError, TtameError, on_command_line
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.explainer_places import bundled_explainers
@@ -154,9 +154,7 @@ def test_a_folder_does_not_run_code_but_its_user_may(
     assert saved["classifier"]["recipe"]["network_options"] == options
     with pytest.raises(ExplainerFolderError, match="'trust_remote_code', which only you") as caught:
         load_explainer(tmp_path / "saved")
-    assert "--network-option trust_remote_code=true" in str(caught.value) and "\n" not in str(
-        caught.value
-    )
+    assert "trust_remote_code" in str(caught.value) and "\n" not in str(caught.value)
     # Also without the option, although the class is known to this process by now.
     (strange_network / "strange.py").write_text(EVIL_CODE.replace('"ran"', '"ran again"'))
     set_recipe(tmp_path / "saved", network_options={})
@@ -314,11 +312,10 @@ def test_the_command_that_the_message_names_works(
     Image.new("RGB", (64, 64), "red").save(tmp_path / "photo.png")
     recipe = json.loads((stranger / "config.json").read_text())["classifier"]["recipe"]
     set_recipe(stranger, network_options={"num_classes": 2, "zero_init_last": True})
-    with pytest.raises(
-        ExplainerFolderError,
-        match="--network-option num_classes=2 --network-option zero_init_last=true",
-    ):
+    with pytest.raises(ExplainerFolderError) as caught:
         load_explainer(stranger)
+    options = "--network-option num_classes=2 --network-option zero_init_last=true"
+    assert options in on_command_line(caught.value)
     typed = ["--model", recipe["name"], "--weights", recipe["weights"], "--image-size", "64"]
     typed += ["--network-option", "num_classes=2", "--network-option", "zero_init_last=true"]
     photo, place = str(tmp_path / "photo.png"), ["--explainer", str(stranger)]

@@ -21,7 +21,12 @@ from ttame.classifiers.sources.network_source import (
     said_preprocessing,
     with_image_size,
 )
-from ttame.errors import ClassifierError, MissingExtraError, WeightsError
+from ttame.errors import (
+    ClassifierError,
+    MissingExtraError,
+    WeightsError,
+    setting,
+)
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.network_trace import first_line
 from ttame.networks.weights_files import load_weights, read_indexed_weights, read_weights
@@ -53,7 +58,7 @@ def _check_image_size(recipe: ClassifierRecipe) -> None:
         raise ClassifierError(
             f"image size {'x'.join(map(str, recipe.image_size))} for {recipe.name}",
             allowed=f"{height}x{width}, which its position embeddings were trained for",
-            remedy=f"--image-size {height}, or efficientnet_lite0, which takes any size",
+            remedy=f"{setting('image_size', height)}, or efficientnet_lite0, which takes any size",
         )
 
 

@@ -16,7 +16,10 @@ from ttame.classifiers.recipe_rules import (
     check_timm_configuration,
 )
 from ttame.classifiers.sources.timm_models import names as timm_names
-from ttame.errors import ClassifierError
+from ttame.errors import (
+    ClassifierError,
+    setting,
+)
 
 _ATTENTION = (None, "eager", "sdpa")
 """Implementations that come with torch."""
@@ -72,6 +75,6 @@ def _refuse_own_code(described: Mapping[str, Any], name: str) -> None:
         raise ClassifierError(
             f"{name} brings Python code of its own, which would run with your rights",
             allowed="networks whose code is part of transformers",
-            remedy="--network-option trust_remote_code=true, or in Python network_options="
-            '{"trust_remote_code": True}, once you have read that code',
+            remedy=f"{setting('network_options', {'trust_remote_code': True})}, once you have read "
+            "that code",
         )

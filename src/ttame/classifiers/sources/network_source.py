@@ -9,7 +9,7 @@ from typing import Literal
 from torch import nn
 
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
-from ttame.errors import ClassifierError
+from ttame.errors import SAYING_PREPROCESSING, ClassifierError
 from ttame.features.tap_names import Tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.outputs import Outputs
@@ -65,8 +65,7 @@ def said_preprocessing(name: str, loaded: LoadedNetwork) -> Preprocessing:
     if loaded.preprocessing is None:
         raise ClassifierError(
             f"{name} does not say how its pixels are prepared",
-            remedy="--image-size, --mean and --std, as it was trained (--mean imagenet for the "
-            "usual ones), or in Python preprocessing=ttame.Preprocessing(...)",
+            remedy=SAYING_PREPROCESSING,
         )
     return loaded.preprocessing
 

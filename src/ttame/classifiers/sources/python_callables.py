@@ -23,7 +23,12 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.network_source import LoadedNetwork, with_image_size
 from ttame.classifiers.sources.timm_models import configured_preprocessing
-from ttame.errors import ClassifierError, TtameError, UnknownNameError
+from ttame.errors import (
+    ClassifierError,
+    TtameError,
+    UnknownNameError,
+    either,
+)
 from ttame.networks.network_trace import first_line
 
 _PLACE = re.compile(r"(?P<where>.+\.py|[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<what>[^\W\d][\w.]*)")
@@ -163,7 +168,8 @@ def _called(found: Any, recipe: ClassifierRecipe) -> Any:
     except Exception as problem:  # a user's code may raise anything
         raise ClassifierError(
             f"{recipe.name} failed with {dict(options) or 'no arguments'} ({in_words(problem)})",
-            remedy="--network-option NAME=VALUE for its arguments"
+            remedy=either("network_options={NAME: VALUE}", "--network-option NAME=VALUE")
+            + " for its arguments"
             if isinstance(problem, TypeError)
             else "",
         ) from problem

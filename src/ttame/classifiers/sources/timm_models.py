@@ -21,7 +21,13 @@ from ttame.classifiers.sources.network_source import (
     imagenet_class_names,
     with_image_size,
 )
-from ttame.errors import ClassifierError, UnknownNameError, WeightsError
+from ttame.errors import (
+    OTHER_WEIGHTS,
+    ClassifierError,
+    UnknownNameError,
+    WeightsError,
+    either,
+)
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.network_trace import first_line
 from ttame.networks.weights_files import load_weights, read_network_weights
@@ -107,7 +113,7 @@ def _refuse_pickles(recipe: ClassifierRecipe) -> None:
             raise ClassifierError(
                 f"network option {option} of {recipe.name}, which may open a pickle",
                 allowed="weights from timm itself, or a file of weights",
-                remedy="weights=FILE (--weights FILE)",
+                remedy=either("weights=FILE", "--weights FILE"),
             )
 
 
@@ -133,7 +139,7 @@ def _build(name: str, recipe: ClassifierRecipe) -> nn.Module:
                 break
             raise WeightsError(
                 f"the weights of {recipe.name} cannot be loaded ({_reason(problem)})",
-                remedy='a connection, weights="none", or weights=PATH to a file',
+                remedy=OTHER_WEIGHTS,
             ) from problem
     assert refusal is not None
     raise ClassifierError(

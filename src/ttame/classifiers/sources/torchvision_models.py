@@ -13,7 +13,13 @@ from torch import nn
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.connection import is_reachable
 from ttame.classifiers.sources.network_source import LoadedNetwork, with_image_size
-from ttame.errors import ClassifierError, UnknownNameError, WeightsError
+from ttame.errors import (
+    OTHER_WEIGHTS,
+    ClassifierError,
+    UnknownNameError,
+    WeightsError,
+    setting,
+)
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.network_trace import first_line
 
@@ -80,7 +86,7 @@ def _load_published(network: nn.Module, published: Any, recipe: ClassifierRecipe
     import torchvision.models
     from torchvision.models.vision_transformer import interpolate_embeddings
 
-    remedy = 'a connection, weights="none", or weights=PATH to a file'
+    remedy = OTHER_WEIGHTS
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
     if not cached.is_file() and not is_reachable(published.url):
         raise WeightsError(
@@ -108,5 +114,5 @@ def _load_published(network: nn.Module, published: Any, recipe: ClassifierRecipe
     except RuntimeError as problem:
         raise WeightsError(
             f"the published weights of {recipe.name} do not fit {dict(recipe.network_options)}",
-            remedy='weights="none"',
+            remedy=setting("weights", "none"),
         ) from problem

@@ -17,7 +17,13 @@ from ttame.classifiers.sources import timm_folders, timm_models
 from ttame.classifiers.sources.connection import hub_without_retries
 from ttame.classifiers.sources.foreign_configuration import refuse_code
 from ttame.classifiers.sources.network_source import LoadedNetwork, with_image_size
-from ttame.errors import ClassifierError, MissingExtraError, WeightsError
+from ttame.errors import (
+    SAYING_PREPROCESSING,
+    ClassifierError,
+    MissingExtraError,
+    WeightsError,
+    setting,
+)
 from ttame.images.library_transforms import processor_fields
 from ttame.images.preprocessing import Preprocessing
 from ttame.memory_limit import ran_out_of_memory
@@ -90,8 +96,8 @@ def _outputs(config: Any, recipe: ClassifierRecipe) -> tuple[str | None, str]:
             f"{recipe.name} is a regression (problem_type in its configuration): its outputs are "
             "measured values, not scores of classes",
             allowed="a classifier",
-            remedy="--network-option problem_type=single_label_classification, if it was written "
-            "there by mistake",
+            remedy=setting("network_options", {"problem_type": "single_label_classification"})
+            + ", if it was written there by mistake",
         )
     if kind == "multi_label_classification":
         return "sigmoid", f"problem_type in its configuration is {kind}"
@@ -229,8 +235,7 @@ def _no_normalisation(place: str, recipe: ClassifierRecipe, problem: Exception) 
     return ClassifierError(
         f"{recipe.name} does not say how its pixels are normalised ({what})",
         allowed=f"a {_PROCESSOR} next to config.json that AutoImageProcessor reads",
-        remedy="the image processor's save_pretrained(FOLDER), or --image-size, --mean and --std "
-        "as it was trained (in Python preprocessing=ttame.Preprocessing(...))",
+        remedy=f"the image processor's save_pretrained(FOLDER), or {SAYING_PREPROCESSING}",
     )
 
 

@@ -23,6 +23,7 @@ from ttame.images.picture_files import Photo
 from ttame.images.saliency_maps import resize_maps
 from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
+from ttame.outputs import SOFTMAX
 from ttame.results.explanation import Explanation
 
 TAKING_MORE: dict[TargetKind, str] = {
@@ -198,7 +199,10 @@ class Explainer(ABC):
 
     def provenance(self) -> dict[str, Any]:
         """What the maps depend on besides the images, as strings and numbers."""
-        return {"classifier": self.classifier.name, **self.options}
+        named = {"classifier": self.classifier.name}
+        if self.classifier.outputs is not SOFTMAX:
+            named["outputs"] = self.classifier.outputs.kind
+        return {**named, **self.options}
 
     @abstractmethod
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import TapError
+from ttame.errors import (
+    TapError,
+    setting,
+)
 from ttame.features.feature_taps import LayerOutput
 from ttame.networks.layer_outputs import uncompiled
 
@@ -23,7 +26,7 @@ def tapped_output(classifier: Classifier) -> LayerOutput:
         raise TapError(
             f"{tap}, which is read beside the network, as the layer of a method",
             allowed="a layer whose output the logits depend on",
-            remedy=f"taps=[{tap.layer!r}]",
+            remedy=setting("taps", [tap.layer]),
         )
     return tap
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, setting
 from ttame.explainers.contract.memory_budget import MARGIN, ActivationMeter
 from ttame.explainers.relevance.function_arguments import first_by_place
 from ttame.explainers.relevance.operation_calls import (
@@ -194,11 +194,14 @@ def check_propagation(
         ):
             logits = classifier.logits(images.to(expected).requires_grad_())
     except ExplainerError as problem:
-        raise ExplainerError(problem.problem, remedy=remedy or problem.remedy) from problem
+        remedy = _without_probabilities(classifier) or remedy or problem.remedy
+        raise ExplainerError(problem.problem, remedy=remedy) from problem
     if not logits.requires_grad:
         raise ExplainerError(
             f"{method} is not defined for {classifier.name}: no relevance reaches the image",
-            remedy=remedy or "fewer rows with Constant() in the table of rules",
+            remedy=_without_probabilities(classifier)
+            or remedy
+            or "fewer rows with Constant() in the table of rules",
         )
     tolerance = 1e-3 if widened(expected) is expected else 5e-2
     worst = float((logits.detach() - expected).abs().max())
@@ -209,6 +212,15 @@ def check_propagation(
             remedy=remedy or "grad_cam, occlusion or rise",
         )
     return int(PASS_OVER_GRAPH * MARGIN * meter.peak)
+
+
+def _without_probabilities(classifier: Classifier) -> str:
+    """What helps where relevance cannot go back through what makes probabilities of logits."""
+    if classifier.outputs.kind == "softmax probabilities":
+        return f"the network without its last softmax, and {setting('outputs', 'softmax')}"
+    if classifier.outputs.kind == "sigmoid probabilities":
+        return f"the network without its last sigmoid, and {setting('outputs', 'sigmoid')}"
+    return ""
 
 
 def _carries_graph(values: Any) -> bool:

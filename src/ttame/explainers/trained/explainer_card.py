@@ -59,6 +59,7 @@ gives a saliency map for every class in one forward pass of the classifier.
 | classifier | `{classifier["name"]}` |
 | fingerprint of its weights | `{classifier["fingerprint"]}` |
 | feature taps | {taps} |
+| its outputs | {classifier.get("outputs", "softmax")} |
 {rows}| maps | {_MAPS[settings["maps"]["kind"]]} |
 | made by | ttame {config["ttame_version"]} |
 | licence of the head | Apache-2.0; the classifier's weights and the images have their own |
@@ -69,12 +70,13 @@ def _use(config: Mapping[str, Any]) -> str:
     recipe = config["classifier"]["recipe"]
     own = recipe is None or refused_in_a_file(_without_flag(recipe))
     extra = ", classifier=your_classifier" if own else ""
+    shown = min(3, config["head"]["number_of_classes"])
     return f"""
 ```python
 import ttame
 
 explainer = ttame.load_explainer("FOLDER"{extra})
-explanation = explainer("photo.jpg", classes="top3")
+explanation = explainer("photo.jpg", classes="top{shown}")
 explanation.heatmaps()
 ```
 """

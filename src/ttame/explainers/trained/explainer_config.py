@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
-from ttame.errors import ExplainerFolderError, TtameError
+from ttame.errors import TRAINING, ExplainerFolderError, TtameError, either
 from ttame.explainers.trained.head import Head, HeadConfig
 from ttame.explainers.trained.head_settings import head_settings_from_json
 from ttame.explainers.trained.known_heads import make_head
@@ -190,9 +190,10 @@ def read_config(folder: Path) -> ExplainerConfig:
         unfinished = (folder / "checkpoint.safetensors").exists()
         raise ExplainerFolderError(
             f"{folder} holds no explainer ({CONFIG_FILE} is missing)",
-            remedy="ttame train --resume, since its training is unfinished"
+            remedy=either("train_explainer(..., resume=True)", "ttame train --resume")
+            + ", since its training is unfinished"
             if unfinished
-            else "the folder that `ttame train --out FOLDER` wrote",
+            else f"the folder that {TRAINING} wrote",
         )
     content = _json_in(path)
     schema = content.get("schema_version") if isinstance(content, Mapping) else SCHEMA_VERSION

@@ -15,11 +15,14 @@ from ttame.classifiers.known_classifiers import load_described_classifier
 from ttame.classifiers.recipe_rules import ForbiddenRecipeError
 from ttame.classifiers.typed_recipes import typed_again
 from ttame.errors import (
+    ANOTHER_TRAINING,
     ExplainerError,
     ExplainerFolderError,
     OtherClassifierError,
     TapError,
     WeightsError,
+    either,
+    setting,
 )
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.explainer_config import (
@@ -194,12 +197,12 @@ def _passed(config: ExplainerConfig, folder: Path, classifier: Classifier) -> Cl
                 f"{folder.name} on images of {_in_pixels(classifier.preprocessing.input_size)} "
                 f"({problem.problem})",
                 allowed=f"{_in_pixels(trained_at)}, at which it was trained, and sizes near it",
-                remedy=f"--image-size {trained_at[0]}",
+                remedy=setting("image_size", trained_at[0]),
             ) from problem
         raise OtherClassifierError(
             f"{folder} reads layers of {saved.name} that {classifier.name} does not have "
             f"({problem.problem})",
-            remedy="the network it was trained for, or a new `ttame train`",
+            remedy=f"the network it was trained for, or {ANOTHER_TRAINING}",
         ) from problem
 
 
@@ -247,8 +250,11 @@ def _described(
         raise WeightsError(
             f"{folder} was trained for {recipe.name} with weights {recipe.weights}, which do "
             "not exist any more",
-            remedy=f"ttame explain --explainer {folder} --weights FILE, or in Python "
-            "load_explainer(..., weights=FILE), with the place where they are now",
+            remedy=either(
+                "load_explainer(..., weights=FILE)",
+                f"ttame explain --explainer {folder} --weights FILE",
+            )
+            + ", with the place where they are now",
         ) from problem
 
 
@@ -259,8 +265,11 @@ def _forbidden(
     return ExplainerFolderError(
         f"{folder} asks for {problem.problem}, which only you may ask for",
         allowed=f"in a file {problem.allowed}",
-        remedy="load_explainer(..., classifier=load_classifier(...)), or ttame explain "
-        f"--explainer {folder} {typed_again(recipe)}, if you trust it",
+        remedy=either(
+            "load_explainer(..., classifier=load_classifier(...))",
+            f"ttame explain --explainer {folder} {typed_again(recipe)}",
+        )
+        + ", if you trust it",
     )
 
 
@@ -272,8 +281,8 @@ def _check_normalisation(config: ExplainerConfig, classifier: Classifier, folder
         raise OtherClassifierError(
             f"{folder} was trained on images of mean {trained.mean} and std {trained.std}, but "
             f"{classifier.name} normalises with mean {now.mean} and std {now.std}",
-            remedy="the same preprocessing, a new `ttame train`, or allow_other_weights=True "
-            "(ttame explain --allow-other-weights) if you know better",
+            remedy=f"the same preprocessing, {ANOTHER_TRAINING}, or "
+            f"{setting('allow_other_weights', True)} if you know better",
         )
 
 
@@ -284,7 +293,7 @@ def _check_outputs(config: ExplainerConfig, classifier: Classifier, folder: Path
         raise OtherClassifierError(
             f"{folder} was trained for outputs of kind {trained!r}, but those of "
             f"{classifier.name} are read as {now!r}",
-            remedy=f"outputs={trained!r} (--outputs {trained.replace(' ', '-')})",
+            remedy=setting("outputs", trained),
         )
 
 
@@ -298,8 +307,8 @@ def _check_fingerprint(config: ExplainerConfig, classifier: Classifier, folder: 
             f"{folder} was trained for {config.classifier.name} with weights "
             f"{config.classifier.fingerprint[:12]}, but {classifier.name} has weights {found[:12]}"
             + ("" if seed is None else random),
-            remedy="the same weights, a new `ttame train`, or allow_other_weights=True "
-            "(ttame explain --allow-other-weights) if you know better",
+            remedy=f"the same weights, {ANOTHER_TRAINING}, or "
+            f"{setting('allow_other_weights', True)} if you know better",
         )
 
 

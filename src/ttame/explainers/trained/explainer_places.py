@@ -5,7 +5,11 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from ttame.errors import ExplainerFolderError, UnknownNameError
+from ttame.errors import (
+    TRAINING,
+    ExplainerFolderError,
+    UnknownNameError,
+)
 from ttame.explainers.trained.explainer_config import (
     CARD_FILE,
     CONFIG_FILE,
@@ -72,7 +76,7 @@ def find_explainer(place: Path | str) -> Path:
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _download(name)
     raise UnknownNameError.of(
-        "explainer", name, bundled, remedy="the folder that `ttame train --out FOLDER` wrote"
+        "explainer", name, bundled, remedy=f"the folder that {TRAINING} wrote"
     )
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, Literal
 
-from ttame.errors import TrainingError, UnknownNameError
+from ttame.errors import (
+    TrainingError,
+    UnknownNameError,
+    setting,
+)
 from ttame.explainers.trained.settings_part import (
     BELOW_ONE,
     UP_TO_ONE,
@@ -73,7 +77,7 @@ class HeadSettings(SettingsPart):
             raise TrainingError(
                 f"maps min-max for a head of kind {self.kind}",
                 allowed="a few-shot head, which has an exponent to learn",
-                remedy="--maps raw",
+                remedy=setting("maps", "raw"),
             )
 
     @property

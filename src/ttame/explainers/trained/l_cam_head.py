@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError
+from ttame.errors import (
+    ExplainerError,
+    either,
+)
 from ttame.explainers.trained.attention_head import map_grid, mix_channels, sum_of_resized
 from ttame.explainers.trained.head import HeadPlan
 from ttame.explainers.trained.head_settings import HeadSettings, LCamHeadSettings
@@ -52,7 +55,7 @@ class LCamHead(TokenGatedHead):
             raise ExplainerError(
                 f"an l-cam head on {len(channels)} taps",
                 allowed="one tap, the last feature map",
-                remedy="taps=[the last one]",
+                remedy=either("taps=[the last one]", "--taps with the last one"),
             )
         if channels[0] < 1 or number_of_classes < 1:
             raise ExplainerError(

@@ -13,7 +13,11 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
-from ttame.errors import TrainingError, UnknownNameError
+from ttame.errors import (
+    TrainingError,
+    UnknownNameError,
+    either,
+)
 
 Part = TypeVar("Part", bound="SettingsPart")
 
@@ -285,5 +289,5 @@ def _check(part: type[SettingsPart], field: dataclasses.Field[Any], value: Any) 
         raise TrainingError(
             f"{option(name)} {value}",
             allowed=allowed_range.words,
-            remedy=f"--{option(name)} N",
+            remedy=either(f"{name}=N", f"--{option(name)} N"),
         )

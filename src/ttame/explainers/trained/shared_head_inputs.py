@@ -13,7 +13,10 @@ from ttame.classifiers.linear_end import (
     find_linear_end,
     linear_layer,
 )
-from ttame.errors import ExplainerError
+from ttame.errors import (
+    ExplainerError,
+    setting,
+)
 from ttame.features.tap_choice import MOST_TAPS
 from ttame.features.tap_names import Tap, parse_tap
 from ttame.files.bounded_reading import UnreadableFileError
@@ -147,7 +150,7 @@ def _also_reading(classifier: Classifier, evidence: Tap) -> Classifier:
         raise ExplainerError(
             f"a few-shot head on {len(taps)} taps and the features that {classifier.name} pools",
             allowed=f"{MOST_TAPS} taps altogether",
-            remedy=f"{MOST_TAPS - 1} taps, or ttame train --without prior",
+            remedy=f"{MOST_TAPS - 1} taps, or {setting('without', 'prior')}",
         )
     return classifier.with_taps([*taps, evidence])
 

@@ -6,7 +6,10 @@ import dataclasses
 from pathlib import Path
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError
+from ttame.errors import (
+    ExplainerError,
+    either,
+)
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.explainer_folder import load_explainer
@@ -58,6 +61,10 @@ class TrainedMethod:
         preset = self.card.name.replace("_", "-")
         return ExplainerError(
             f"{self.card.name} is not defined for {classifier.name} before it is trained",
-            remedy=f"ttame train --preset {preset} --model {classifier.name} --data PHOTOS "
-            "--out FOLDER, then FOLDER: ttame explain --explainer, or ttame evaluate --methods",
+            remedy=either(
+                f"train_explainer(classifier, photos, folder, training_settings({preset!r})), then "
+                "load_explainer(folder, classifier=classifier)",
+                f"ttame train --preset {preset} --model {classifier.name} --data PHOTOS "
+                "--out FOLDER, then FOLDER: ttame explain --explainer, or ttame evaluate --methods",
+            ),
         )
