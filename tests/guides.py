@@ -2,20 +2,31 @@
 
 What a reader does by hand is read from the page:
 
-- a block of Python that follows ``<!-- file: PATH -->`` is that file;
+- a block that follows ``<!-- file: PATH -->`` is that file;
 - a ``diff`` block names a file in its first line; the lines that begin with ``+`` go behind the
-  lines before them, which must be there, in this order;
-- a block of ``sh`` is run.
+  lines before them, which must be there, in this order, with anything in between for ``...``;
+- the lines of a block of ``sh`` are commands.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import subprocess
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+GUIDES = sorted((ROOT / "docs" / "how-to").glob("add-*.md"))
+FOLDERS = ("src", "tests", "docs", "scripts", "benchmarks")
+FILES = ("pyproject.toml", "mkdocs.yml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile")
+
+SECONDS = 1200
+"""After which a command of a guide is said to hang."""
 
 _BLOCK = re.compile(
     r"(?:^ *<!-- file: (?P<file>\S+) -->\n\n?)?"
@@ -42,8 +53,12 @@ class GuideError(Exception):
     """A guide that cannot be followed."""
 
 
-def steps_of(page: str) -> Iterator[Step]:
+def steps_of(guide: Path) -> list[Step]:
     """The steps of a page, in its order; other blocks are explanations."""
+    return [*_steps(guide.read_text(encoding="utf-8"))]
+
+
+def _steps(page: str) -> Iterator[Step]:
     for block in _BLOCK.finditer(page):
         text = textwrap.dedent(block["text"])
         if block["file"]:
@@ -55,27 +70,26 @@ def steps_of(page: str) -> Iterator[Step]:
             yield Step("run", "", text)
 
 
-def follow(steps: Iterator[Step], copy: Path, environment: dict[str, str]) -> list[str]:
-    """Do what the steps say in a copy of the repository; the paths that were touched.
+def edit(steps: Iterable[Step], copy: Path) -> None:
+    """Write and change files in a copy of the repository, as the steps say.
 
     Raises:
-        GuideError: a file that exists already, context that is not there, a command that fails.
+        GuideError: a file that exists already, or context that is not there.
     """
-    touched = []
     for step in steps:
         path = copy / step.path
-        if step.kind == "run":
-            _run(step.text, copy, environment)
-            continue
-        touched.append(step.path)
         if step.kind == "write":
             if path.exists():
                 raise GuideError(f"{step.path} exists already")
             path.write_text(step.text, encoding="utf-8")
-        else:
+        elif step.kind == "insert":
             old = path.read_text(encoding="utf-8")
             path.write_text(inserted(old, step.text, step.path), encoding="utf-8")
-    return touched
+
+
+def commands_of(steps: Iterable[Step]) -> list[str]:
+    """The commands, one a line."""
+    return [line for step in steps if step.kind == "run" for line in step.text.splitlines()]
 
 
 def inserted(old: str, differences: str, name: str) -> str:
@@ -84,26 +98,53 @@ def inserted(old: str, differences: str, name: str) -> str:
     Raises:
         GuideError: a line that should be there is not.
     """
-    lines, place = old.split("\n"), 0
+    lines, place, gap = old.split("\n"), 0, True
     for line in differences.rstrip("\n").split("\n"):
+        wanted = line[1:]
         if line.startswith("+"):
-            lines.insert(place, line[1:])
+            lines.insert(place, wanted)
             place += 1
-            continue
-        wanted = line.removeprefix(" ")
-        if wanted.strip() == "...":  # Something in between that the guide leaves out.
-            continue
-        try:
-            place = lines.index(wanted, place) + 1
-        except ValueError as problem:
-            raise GuideError(f"{name} has no line {wanted!r} there") from problem
+        elif wanted.strip() == "...":
+            gap = True
+        elif wanted in (lines[place:] if gap else lines[place : place + 1]):
+            place, gap = lines.index(wanted, place) + 1, False
+        else:
+            raise GuideError(f"{name} has no line {wanted!r} there")
     return "\n".join(lines)
 
 
-def _run(commands: str, copy: Path, environment: dict[str, str]) -> None:
-    for command in commands.strip().splitlines():
+def copy_of_the_repository(copy: Path) -> None:
+    """Everything that a guide or a test may read; weights are links."""
+
+    def copied(source: str, target: str) -> str:
+        if source.endswith(".safetensors"):
+            Path(target).symlink_to(source)
+        else:
+            shutil.copy(source, target)
+        return target
+
+    for name in FOLDERS:
+        ignored = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored, copy_function=copied)
+    for name in FILES:
+        shutil.copy(ROOT / name, copy / name)
+
+
+def run(command: str, copy: Path, environment: dict[str, str]) -> str:
+    """Run one command of a guide in the root of a copy; what it prints.
+
+    Raises:
+        GuideError: it fails or hangs.
+    """
+    words = shlex.split(command)
+    if words[0] == "python":
+        words[0] = sys.executable
+    try:
         ran = subprocess.run(
-            command, shell=True, cwd=copy, env=environment, capture_output=True, text=True, check=False
-        )  # fmt: skip
-        if ran.returncode:
-            raise GuideError(f"{command}\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}")
+            words, cwd=copy, env=environment, capture_output=True, text=True, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired as problem:
+        raise GuideError(f"{command}: not done after {SECONDS} s") from problem
+    if ran.returncode:
+        raise GuideError(f"{command}\n{ran.stdout[-4000:]}\n{ran.stderr[-2000:]}")
+    return ran.stdout

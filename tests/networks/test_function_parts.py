@@ -107,7 +107,7 @@ def test_baddbmm_is_a_product_and_a_sum() -> None:
 
 
 def test_a_row_that_names_the_function_gets_it_whole() -> None:
-    """Of z + z·z only the first summand has relevance, z/(z + z²), where the product is constant."""
+    """Of z + z·z only the first summand has relevance, z/(z + z²), with a constant product."""
     values = torch.tensor([[1.0, 3.0]]).double()
     named = (Operation("einsum"), Constant())
     elsewhere = (Operation("einsum") & Operation("softmax"), Constant())
@@ -118,11 +118,14 @@ def test_a_row_that_names_the_function_gets_it_whole() -> None:
         assert_close(found, torch.tensor([share]).double(), 1e-9)
 
 
-@pytest.mark.parametrize("name", ["norm", "neg", "baddbmm", "scaled_dot_product_attention"])
+@pytest.mark.parametrize(
+    "name", ["norm", "vector_norm", "neg", "baddbmm", "scaled_dot_product_attention"]
+)
 def test_every_function_that_is_taken_apart_can_be_named(name: str) -> None:
     tokens = torch.randn(1, 2, 2)
     calls = {
         "norm": lambda z: z.norm(dim=1),
+        "vector_norm": torch.linalg.vector_norm,
         "neg": torch.neg,
         "baddbmm": lambda z: torch.baddbmm(z, z, z),
         "scaled_dot_product_attention": lambda z: F.scaled_dot_product_attention(z, z, z),

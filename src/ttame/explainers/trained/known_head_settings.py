@@ -16,7 +16,9 @@ from ttame.explainers.trained.settings_part import (
     switches,
 )
 
-_FILES = ("head_settings",)
+_FILES = [
+    "head_settings",
+]
 """The files of this folder with settings of heads."""
 
 HEAD_SETTINGS: dict[str, type[HeadSettings]] = {
