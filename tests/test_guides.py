@@ -46,7 +46,7 @@ false
 ```
 """
 
-CONCERNED = "my or by_weight or mine or page or rooms or acyclic or where_its_module or short"
+CONCERNED = "my or by_weight or mine or up_to_date or rooms or acyclic or where_its_module"
 """Which of the fast tests are about something that a guide adds, by their names."""
 
 
