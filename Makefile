@@ -29,7 +29,7 @@ quick: .venv/ready-to-test
 
 # Follows each guide "Add a ..." by itself, to the letter, with the fast part of the tests: long.
 guides: .venv/ready-to-test
-	.venv/bin/python -m pytest -m slow tests/test_guides.py
+	.venv/bin/python -m pytest -m slow tests/scripts/test_guides.py
 
 format: .venv/ready-to-test
 	.venv/bin/ruff check --fix .

@@ -35,7 +35,6 @@ CROSS_CUTTING = {
     "test_docstring_examples.py": "examples of all modules",
     "test_documented_processes.py": "the documentation",
     "test_documented_python.py": "the documentation",
-    "test_guides.py": "the documentation",
     "test_layout.py": "this file",
     "test_readme.py": "the first page",
     "training/test_kill_and_resume.py": "a whole training",

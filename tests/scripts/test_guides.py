@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.guides import (
+from scripts.guides import (
     GUIDES,
     GuideError,
-    _steps,
     commands_of,
     copy_of_the_repository,
     edit,
     inserted,
     run,
+    steps_in,
     steps_of,
 )
 
@@ -51,7 +51,7 @@ CONCERNED = "my or by_weight or mine or up_to_date or rooms or acyclic or where_
 
 
 def test_steps_are_read_from_a_page() -> None:
-    steps = [*_steps(PAGE)]
+    steps = [*steps_in(PAGE)]
     assert steps[:2] == [
         ("write", "a/b.py", "x = 1\n"),
         ("insert", "a/list.py", ' NAMES = [\n+    "b",\n'),
@@ -74,7 +74,7 @@ def test_a_step_that_cannot_be_done_stops(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b.py").touch()
     with pytest.raises(GuideError, match="exists already"):
-        edit(_steps(PAGE), tmp_path)
+        edit(steps_in(PAGE), tmp_path)
     with pytest.raises(GuideError, match="false"):
         run("false", tmp_path, {"PATH": os.environ["PATH"]})
 

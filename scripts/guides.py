@@ -1,4 +1,4 @@
-"""Following a guide of the documentation to the letter, in a copy of the repository.
+"""Follows a guide of the documentation to the letter, in a copy of the repository.
 
 What a reader does by hand is read from the page:
 
@@ -55,10 +55,11 @@ class GuideError(Exception):
 
 def steps_of(guide: Path) -> list[Step]:
     """The steps of a page, in its order; other blocks are explanations."""
-    return [*_steps(guide.read_text(encoding="utf-8"))]
+    return [*steps_in(guide.read_text(encoding="utf-8"))]
 
 
-def _steps(page: str) -> Iterator[Step]:
+def steps_in(page: str) -> Iterator[Step]:
+    """The steps in the text of a page."""
     for block in _BLOCK.finditer(page):
         text = textwrap.dedent(block["text"])
         if block["file"]:
