@@ -1,8 +1,8 @@
 """How many files and lines five changes take: python -m benchmarks.size_of_a_change
 
 After is counted from the guides' own blocks, which a test follows. Before is what the same change
-needed at ``BEFORE``, read from its sources: which lines of existing files, one entry each. Tests and
-written pages are left out of both. Writes a section of BENCHMARKS.md.
+needed at ``BEFORE``, read from its sources, file by file. Tests and written pages are left out of
+both. Writes a section of BENCHMARKS.md.
 """
 
 from __future__ import annotations
@@ -105,13 +105,14 @@ def main() -> None:
         "What a change takes",
         "python -m benchmarks.size_of_a_change",
         f"{table(header, rows)}\n\n"
-        f"Before: commit {BEFORE}, read from its sources, with the reasons in "
-        f"`benchmarks/size_of_a_change.py`. After: commit {commit.strip()}, counted from the blocks of "
-        "the guides under `docs/how-to/`, which a test follows to the letter. Files are those under "
-        "`src`, lines those that are added or changed in files that exist already; the new file's own "
-        "lines, tests and written pages are not counted. Head and objective have one setting of their "
-        f"own. At {BEFORE} a new head also had to look like one of the two that there were, wherever "
-        "`isinstance` asked which it is, and a metric needed an adapter of two lines in its own file.",
+        f"Before: commit {BEFORE}, read from its sources; `benchmarks/size_of_a_change.py` lists the "
+        f"lines file by file. After: commit {commit.strip()}, counted from the blocks of the guides "
+        "under `docs/how-to/`, which a test follows to the letter. Files are those under `src`, "
+        "lines those that are added or changed in files that exist already; the new file's own "
+        "lines, tests and written pages are not counted. Head and objective have one setting of "
+        f"their own. At {BEFORE} a new head also had to look like one of the two that there were, "
+        "wherever `isinstance` asked which it is, and a metric needed an adapter of two lines in "
+        "its own file.",
     )
 
 
