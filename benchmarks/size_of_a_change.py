@@ -105,9 +105,10 @@ def main() -> None:
         "What a change takes",
         "python -m benchmarks.size_of_a_change",
         f"{table(header, rows)}\n\n"
-        f"Before: commit {BEFORE}, read from its sources; `benchmarks/size_of_a_change.py` lists the "
-        f"lines file by file. After: commit {commit.strip()}, counted from the blocks of the guides "
-        "under `docs/how-to/`, which a test follows to the letter. Files are those under `src`, "
+        f"Before: commit {BEFORE}, read from its sources; `benchmarks/size_of_a_change.py` lists "
+        f"the lines file by file. After: commit {commit.strip()}, counted from the blocks of the "
+        "guides under `docs/how-to/`, which a test follows to the letter. Files are those under "
+        "`src`, "
         "lines those that are added or changed in files that exist already; the new file's own "
         "lines, tests and written pages are not counted. Head and objective have one setting of "
         f"their own. At {BEFORE} a new head also had to look like one of the two that there were, "
