@@ -4,7 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test format benchmarks docs pages clean
+.PHONY: demo test quick guides format benchmarks docs pages clean
 
 demo: .venv/ready-to-explain
 	.venv/bin/ttame explain --classes top3 --out demo-output --overwrite
@@ -22,6 +22,14 @@ test: .venv/ready-to-test
 	.venv/bin/mypy
 	.venv/bin/mkdocs build --strict --quiet --site-dir build/site
 	.venv/bin/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
+
+# The fast part of the tests: what all entries of the registries have to keep, and pages made from them.
+quick: .venv/ready-to-test
+	.venv/bin/python -m pytest @tests/quick.txt
+
+# Follows each guide "Add a ..." by itself, to the letter, with the fast part of the tests: long.
+guides: .venv/ready-to-test
+	.venv/bin/python -m pytest -m slow tests/scripts/test_guides.py
 
 format: .venv/ready-to-test
 	.venv/bin/ruff check --fix .

@@ -23,7 +23,6 @@ from tests.loaded_once import load_once
 from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.known_classifiers import SOURCES
 from ttame.classifiers.recipe_rules import refused_in_a_file
-from ttame.classifiers.sources.network_source import NetworkSource
 from ttame.cli.setting_options import setting_options
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.explainers.known_explainers import EXPLAINERS, method_options
@@ -186,8 +185,9 @@ def test_adding_an_explainer(
 def test_adding_a_relevance_rule(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's blocks: a table, a module with a rule, and what uses it."""
     page = "docs/how-to/add-a-relevance-rule.md"
-    table, _, use = python_blocks(page)
-    written_module(page, desk / "my_rule.py", monkeypatch, block=1)
+    table, _, use, _ = python_blocks(page)
+    module = written_module(page, desk / "by_weight_rule.py", monkeypatch, block=1)
+    monkeypatch.setitem(sys.modules, "ttame.explainers.relevance.by_weight_rule", module)
     names: dict[str, Any] = {}
     exec(table, names)
     assert names["explanation"].maps.shape == (1, 3, 224, 224)
@@ -206,7 +206,7 @@ def test_adding_a_metric(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [column.title for column in found.columns] == ["My metric"]
     assert 0 < found.methods[0].scores["my_metric"].value <= 100
     names: dict[str, Any] = {}
-    exec(python_blocks("docs/how-to/add-a-metric.md")[1], names)
+    exec(python_blocks("docs/how-to/add-a-metric.md")[2], names)
     shared, images = names["SharedResults"](), torch.rand(2, 3, 32, 32)
     asked: list[torch.Tensor] = []
 
@@ -223,11 +223,7 @@ def test_adding_a_source(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's file, registered as the page says, is a source like the others."""
     page = "docs/how-to/add-a-source.md"
     module = written_module(page, desk / "my_models.py", monkeypatch)
-    text = (ROOT / page).read_text(encoding="utf-8")
-    line = re.search(r"`(\"mine\": NetworkSource\(.*?\))` to `SOURCES`", text)
-    assert line is not None
-    names = {"NetworkSource": NetworkSource, "my_models": module}
-    monkeypatch.setitem(SOURCES, "mine", eval(f"{{{line[1]}}}", names)["mine"])
+    monkeypatch.setitem(SOURCES, "mine", module.SOURCE)
     assert ttame.load_classifier("mine/wide", "none").number_of_classes == 10
     with pytest.raises(ttame.TtameError, match="try: narrow"):
         ttame.load_classifier("mine/narow")
@@ -252,7 +248,7 @@ def test_adding_an_objective(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     setting_options.cache_clear()
     assert "--objective my-objective --shrinking 0.1" in train_command(settings, [], [], "out")
     names = {"ttame": ttame, "classifier": tiny_cnn(), "MyObjective": module.MyObjective}
-    quick = python_blocks(page)[1].replace(
+    quick = python_blocks(page)[2].replace(
         "(shrinking=0.1)", "(shrinking=0.1), epochs=1, batch_size=8, workers=0"
     )
     exec(quick, names)

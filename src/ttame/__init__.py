@@ -41,7 +41,8 @@ if TYPE_CHECKING:
         push_to_hub,
         save_explainer,
     )
-    from ttame.explainers.trained.head_settings import HeadSettings, head_settings
+    from ttame.explainers.trained.head_settings import HeadSettings
+    from ttame.explainers.trained.known_head_settings import head_settings
     from ttame.features.feature_taps import FeatureTap
     from ttame.images.preprocessing import Preprocessing
     from ttame.images.preprocessing_changes import PreprocessingChanges
@@ -81,7 +82,7 @@ _HOMES = {
     "ValueAbove": "ttame.networks.value_scores",
     "evaluate": "ttame.evaluation.evaluate_methods",
     "explain": "ttame.reporting.explain",
-    "head_settings": "ttame.explainers.trained.head_settings",
+    "head_settings": "ttame.explainers.trained.known_head_settings",
     "load_classifier": "ttame.classifiers.known_classifiers",
     "load_explainer": "ttame.explainers.trained.explainer_folder",
     "make_explainer": "ttame.explainers.known_explainers",

@@ -17,7 +17,7 @@ from ttame.datasets.prepared_images import PreparedImages
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import save_explainer
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 
 
 def test_trained_explainers_are_kept_under_their_weights(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
     new_attention_explainer,
 )
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 
 PHOTOS = 10
 PLAN = Plan(

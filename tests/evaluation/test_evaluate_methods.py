@@ -35,7 +35,7 @@ from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.metrics.average_drop import average_drop, increase_in_confidence
 from ttame.metrics.known_metrics import METRICS
 from ttame.metrics.known_protocols import PROTOCOLS

@@ -21,7 +21,7 @@ from ttame.errors import ClassSelectionError, ExplainerError, ImageError, NonFin
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 from ttame.results.explanation import Explanation
 

@@ -23,7 +23,7 @@ from ttame.errors import ExplainerError, OtherClassifierError
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.images.preprocessing import Preprocessing
 
 

@@ -17,7 +17,8 @@ from ttame.errors import ClassSelectionError
 from ttame.explainers.contract.explainer import TAKING_MORE, Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
-from ttame.explainers.trained.head_settings import HeadSettings, head_settings
+from ttame.explainers.trained.head_settings import HeadSettings
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 
 LINEAR: dict[str, dict[str, Any]] = {

@@ -26,7 +26,7 @@ from ttame.explainers.methods.activation.class_evidence import ClassEvidence
 from ttame.explainers.methods.activation.grad_cam import GradCam
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.normalised_average import NormalisedShares
 from ttame.images.preprocessing import Preprocessing

@@ -220,7 +220,7 @@ def test_every_file_with_a_metric_is_registered() -> None:
         module = importlib.import_module(f"ttame.metrics.{file}")
         found = {name for name, thing in vars(module).items() if isinstance(thing, Metric)}
         assert {METRICS[name.lower()] for name in found} == {vars(module)[name] for name in found}
-    assert len(files) == 13
+    assert len(files) >= 13
 
 
 def test_arguments_are_left_alone(metric: Metric) -> None:

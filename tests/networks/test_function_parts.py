@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tests.conftest import assert_close
 from ttame.explainers.relevance.matches import Operation
 from ttame.explainers.relevance.operation_calls import OPERATIONS
-from ttame.explainers.relevance.operation_rules import Norm, Pass, Product
+from ttame.explainers.relevance.operation_rules import Constant, Norm, Pass, Product
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.networks.function_parts import einsum_in_parts
@@ -68,9 +69,11 @@ RULES = RuleTable(
 )
 
 
-def relevance(operation, *inputs: Tensor) -> list[Tensor]:  # type: ignore[no-untyped-def]
+def relevance(  # type: ignore[no-untyped-def]
+    operation, *inputs: Tensor, rules: RuleTable = RULES
+) -> list[Tensor]:
     leaves = [each.clone().requires_grad_() for each in inputs]
-    with propagating(RULES, "relevance", "this network"):
+    with propagating(rules, "relevance", "this network"):
         output = operation(*leaves)
     assert_close(output, operation(*inputs), 1e-12)
     return list(torch.autograd.grad(output, leaves, torch.ones_like(output)))
@@ -101,3 +104,32 @@ def test_baddbmm_is_a_product_and_a_sum() -> None:
     z, a, b = (torch.full((1, 1, 1), value).double() for value in (1.0, 2.0, 3.0))
     found = relevance(lambda z, a, b: torch.baddbmm(z, a, b, alpha=0.5), z, a, b)
     assert_close(torch.stack(found).flatten(), torch.tensor([1 / 4, 3 / 8, 3 / 8]).double(), 1e-9)
+
+
+def test_a_row_that_names_the_function_gets_it_whole() -> None:
+    """Of z + z·z only the first summand has relevance, z/(z + z²), with a constant product."""
+    values = torch.tensor([[1.0, 3.0]]).double()
+    named = (Operation("einsum"), Constant())
+    elsewhere = (Operation("einsum") & Operation("softmax"), Constant())
+    for row, share in ((named, [1 / 2, 1 / 4]), (elsewhere, [1.0, 1.0])):
+        (found,) = relevance(
+            lambda z: z + torch.einsum("ij,ij->ij", z, z), values, rules=RULES.with_first(row)
+        )
+        assert_close(found, torch.tensor([share]).double(), 1e-9)
+
+
+@pytest.mark.parametrize(
+    "name", ["norm", "vector_norm", "neg", "baddbmm", "scaled_dot_product_attention"]
+)
+def test_every_function_that_is_taken_apart_can_be_named(name: str) -> None:
+    tokens = torch.randn(1, 2, 2)
+    calls = {
+        "norm": lambda z: z.norm(dim=1),
+        "vector_norm": torch.linalg.vector_norm,
+        "neg": torch.neg,
+        "baddbmm": lambda z: torch.baddbmm(z, z, z),
+        "scaled_dot_product_attention": lambda z: F.scaled_dot_product_attention(z, z, z),
+    }
+    rules = RULES.with_first((Operation(name), Constant()))
+    with propagating(rules, "relevance", "this network"):
+        assert not calls[name](tokens.requires_grad_()).requires_grad

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +21,6 @@ from ttame.classifiers.sources import (
     bundled,
     python_callables,
     timm_folders,
-    timm_models,
-    torchvision_models,
-    transformers_models,
 )
 from ttame.classifiers.sources.network_source import (
     LoadedNetwork,
@@ -45,12 +43,18 @@ from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import first_line
 from ttame.outputs import Outputs
 
-SOURCES: dict[str, NetworkSource] = {
-    "torchvision": NetworkSource(torchvision_models.load_network, "num_classes"),
-    "timm": NetworkSource(timm_models.load_network, "num_classes"),
-    "hf": NetworkSource(transformers_models.load_network, "num_labels"),
+_FILES = {
+    "torchvision": "torchvision_models",
+    "timm": "timm_models",
+    "hf": "transformers_models",
 }
-"""What stands before the slash of a classifier's name, and who builds the network."""
+"""What stands before the slash of a classifier's name, and a file of ``sources``: one line each."""
+
+SOURCES: dict[str, NetworkSource] = {
+    prefix: importlib.import_module(f"ttame.classifiers.sources.{file}").SOURCE
+    for prefix, file in _FILES.items()
+}
+"""What stands before the slash, and who builds the network."""
 
 _BUNDLED = NetworkSource(bundled.load_network, "num_classes")
 _PYTHON = NetworkSource(python_callables.load_network)
@@ -277,10 +281,8 @@ def _find_source(name: str) -> NetworkSource:
     if slash and rest:
         near.append(f"hf/{name}")
     if not slash and name:
-        near += [f"timm/{found}" for found in near_matches(name, timm_models.names(), 2)]
-        near += [
-            f"torchvision/{found}" for found in near_matches(name, torchvision_models.names(), 2)
-        ]
+        for prefix, known in SOURCES.items():
+            near += [f"{prefix}/{found}" for found in near_matches(name, known.names(), 2)]
     raise UnknownNameError(
         f"unknown classifier {name!r}",
         allowed="torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER, module:callable, "

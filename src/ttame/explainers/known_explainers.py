@@ -1,47 +1,16 @@
-"""The registry of explanation methods: one line each."""
+"""The registry of explanation methods: one line for each file."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
 from ttame.errors import ExplainerError, TapError, UnknownNameError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
-from ttame.explainers.methods.activation.ablation_cam import AblationCam
-from ttame.explainers.methods.activation.cam import Cam
-from ttame.explainers.methods.activation.class_evidence import ClassEvidence
-from ttame.explainers.methods.activation.eigen_cam import EigenCam
-from ttame.explainers.methods.activation.grad_cam import GradCam
-from ttame.explainers.methods.activation.grad_cam_plus_plus import GradCamPlusPlus
-from ttame.explainers.methods.activation.hires_cam import HiResCam
-from ttame.explainers.methods.activation.layer_cam import LayerCam
-from ttame.explainers.methods.activation.recipro_cam import ReciproCam
-from ttame.explainers.methods.activation.score_cam import ScoreCam
-from ttame.explainers.methods.activation.xgrad_cam import XGradCam
-from ttame.explainers.methods.attention.attention_rollout import AttentionRollout
-from ttame.explainers.methods.attention.class_embedding import ClassEmbedding
-from ttame.explainers.methods.attention.generic_attention import GenericAttention
-from ttame.explainers.methods.attention.iia import Iia
-from ttame.explainers.methods.attention.legrad import LeGrad
-from ttame.explainers.methods.attention.raw_attention import RawAttention
-from ttame.explainers.methods.baseline.centre_gaussian import CentreGaussian
-from ttame.explainers.methods.baseline.random_map import RandomMap
-from ttame.explainers.methods.gradient.input_x_gradient import InputXGradient
-from ttame.explainers.methods.gradient.integrated_gradients import IntegratedGradients
-from ttame.explainers.methods.gradient.smooth_grad import SmoothGrad
-from ttame.explainers.methods.perturbation.occlusion import Occlusion
-from ttame.explainers.methods.perturbation.rise import Rise
-from ttame.explainers.methods.perturbation.vit_cx import VitCx
-from ttame.explainers.methods.perturbation.vit_recipro_cam import ViTReciproCam
-from ttame.explainers.methods.relevance.agf import Agf
-from ttame.explainers.methods.relevance.attn_lrp import AttnLrp
-from ttame.explainers.methods.relevance.full_lrp import FullLrp
-from ttame.explainers.methods.relevance.lrp import Lrp
-from ttame.explainers.methods.relevance.partial_lrp import PartialLrp
-from ttame.explainers.methods.relevance.transformer_attribution import TransformerAttribution
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 from ttame.explainers.trained.trained_method import TrainedMethod
 from ttame.networks.giving_back import gives_everything_back
@@ -58,42 +27,56 @@ class Method(Protocol):
         """Make the explainer; a method's options are keyword arguments with defaults."""
 
 
+_FILES = (
+    "gradient.input_x_gradient",
+    "gradient.integrated_gradients",
+    "gradient.smooth_grad",
+    "perturbation.rise",
+    "perturbation.occlusion",
+    "perturbation.vit_cx",
+    "activation.cam",
+    "activation.class_evidence",
+    "activation.grad_cam",
+    "activation.grad_cam_plus_plus",
+    "activation.xgrad_cam",
+    "activation.hires_cam",
+    "activation.layer_cam",
+    "activation.eigen_cam",
+    "activation.score_cam",
+    "activation.ablation_cam",
+    "activation.recipro_cam",
+    "attention.raw_attention",
+    "attention.attention_rollout",
+    "attention.generic_attention",
+    "relevance.transformer_attribution",
+    "relevance.partial_lrp",
+    "relevance.lrp",
+    "relevance.full_lrp",
+    "relevance.attn_lrp",
+    "relevance.agf",
+    "attention.legrad",
+    "attention.class_embedding",
+    "attention.iia",
+    "perturbation.vit_recipro_cam",
+    "baseline.random_map",
+    "baseline.centre_gaussian",
+)
+"""The files of ``methods`` that define one, in the order of the page: one line each."""
+
+
+def _methods_in(file: str) -> Iterator[Method]:
+    module = importlib.import_module(f"ttame.explainers.methods.{file}")
+    for thing in vars(module).values():
+        own = inspect.isclass(thing) and thing.__module__ == module.__name__
+        if own and isinstance(getattr(thing, "card", None), MethodCard):
+            yield thing
+
+
 EXPLAINERS: dict[str, Method] = {
-    "input_x_gradient": InputXGradient,
-    "integrated_gradients": IntegratedGradients,
-    "smooth_grad": SmoothGrad,
-    "rise": Rise,
-    "occlusion": Occlusion,
-    "vit_cx": VitCx,
-    "cam": Cam,
-    "class_evidence": ClassEvidence,
-    "grad_cam": GradCam,
-    "grad_cam_plus_plus": GradCamPlusPlus,
-    "xgrad_cam": XGradCam,
-    "hires_cam": HiResCam,
-    "layer_cam": LayerCam,
-    "eigen_cam": EigenCam,
-    "score_cam": ScoreCam,
-    "ablation_cam": AblationCam,
-    "recipro_cam": ReciproCam,
-    "raw_attention": RawAttention,
-    "attention_rollout": AttentionRollout,
-    "generic_attention": GenericAttention,
-    "transformer_attribution": TransformerAttribution,
-    "partial_lrp": PartialLrp,
-    "lrp": Lrp,
-    "full_lrp": FullLrp,
-    "attn_lrp": AttnLrp,
-    "agf": Agf,
-    "legrad": LeGrad,
-    "class_embedding": ClassEmbedding,
-    "iia": Iia,
-    "vit_recipro_cam": ViTReciproCam,
-    "random": RandomMap,
-    "centre_gaussian": CentreGaussian,
+    **{method.card.name: method for file in _FILES for method in _methods_in(file)},
     **{name: TrainedMethod(card) for name, card in TRAINED_CARDS.items()},
 }
-"""Name to method. A new method is one file and one line."""
+"""Name to method."""
 
 
 @gives_everything_back

@@ -147,7 +147,9 @@ _OPERATION_OF: dict[Callable[..., Any], Operation] = {
 
 
 def replacing_functions(
-    replacements: Mapping[Operation, Replacement], otherwise: Replacement | None = None
+    replacements: Mapping[Operation, Replacement],
+    otherwise: Replacement | None = None,
+    whole: Replacement | None = None,
 ) -> contextlib.AbstractContextManager[None]:
     """Run some operations by other means while the block lasts, in this thread only.
 
@@ -161,6 +163,7 @@ def replacing_functions(
         replacements: operation to what runs instead of it.
         otherwise: what runs instead of every other torch function, and of every access to a
             tensor's properties; they run as usual if not given.
+        whole: asked before a function is taken apart; ``NotImplemented`` lets it be taken apart.
 
     Example:
         >>> network = torch.nn.Linear(2, 2)
@@ -171,14 +174,18 @@ def replacing_functions(
         >>> torch.equal(doubled, 2 * network(torch.ones(1, 2)))
         True
     """
-    return Lent(InFunctionMode(_Replacing(replacements, otherwise)))
+    return Lent(InFunctionMode(_Replacing(replacements, otherwise, whole)))
 
 
 class _Replacing(TorchFunctionMode):
     def __init__(
-        self, replacements: Mapping[Operation, Replacement], otherwise: Replacement | None
+        self,
+        replacements: Mapping[Operation, Replacement],
+        otherwise: Replacement | None,
+        whole: Replacement | None,
     ) -> None:
         super().__init__()
+        self.whole = whole
         self.replacements = replacements
         self.otherwise = otherwise
         self.decompositions = _DECOMPOSITIONS if otherwise is None else _FOR_RULES
@@ -193,6 +200,10 @@ class _Replacing(TorchFunctionMode):
         kwargs = kwargs or {}
         in_parts = self.decompositions.get(func)
         if in_parts is not None:
+            if self.whole is not None:
+                result = self.whole(func, args, kwargs)
+                if result is not NotImplemented:
+                    return result
             # The mode is off in here; inside it again, the parts are seen one by one.
             with self:
                 result = in_parts(*args, **kwargs)

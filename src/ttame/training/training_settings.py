@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from typing import Any, Literal
 
 from ttame.errors import (
@@ -12,18 +13,20 @@ from ttame.errors import (
     setting,
 )
 from ttame.explainers.trained.head_settings import (
-    AnyHeadSettings,
     AttentionHeadSettings,
+    HeadSettings,
     LCamHeadSettings,
     MinMaxMaps,
     SharedHeadSettings,
 )
+from ttame.explainers.trained.known_head_settings import HEAD_SETTINGS
 from ttame.explainers.trained.settings_part import (
     ABOVE_ZERO,
     BELOW_ONE,
     ZERO_OR_MORE,
     SettingsPart,
     changed,
+    choices_of,
     leaves_of,
     number,
     one_of,
@@ -35,9 +38,18 @@ from ttame.training.kept_share_objective import KeptShareObjective
 from ttame.training.objective import MaskedFeatures, MaskedImage, Objective
 from ttame.training.optimiser_settings import AdamW, Sgd
 
+_OBJECTIVE_FILES = (
+    "attention_objective",
+    "kept_share_objective",
+)
+"""The files of this folder that define an objective: one line each."""
+
 OBJECTIVES: dict[str, type[Objective]] = {
-    "t-tame": TTameObjective,
-    "kept-share": KeptShareObjective,
+    kind: objective
+    for file in _OBJECTIVE_FILES
+    for objective in vars(importlib.import_module(f"ttame.training.{file}")).values()
+    if isinstance(objective, type) and issubclass(objective, Objective)
+    for kind in choices_of(objective, "kind")
 }
 """Kind to class."""
 
@@ -120,7 +132,7 @@ class TrainingSettings(SettingsPart):
 
     preset: str = "t-tame"
     method: str = "t_tame"
-    head: AnyHeadSettings = dataclasses.field(default=AttentionHeadSettings())
+    head: HeadSettings = one_of(AttentionHeadSettings(), HEAD_SETTINGS)  # noqa: RUF009
     objective: Objective = one_of(TTameObjective(), OBJECTIVES)  # noqa: RUF009
     data: DataSettings = DataSettings()
     optimiser: Sgd | AdamW = dataclasses.field(default=Sgd())

@@ -33,12 +33,8 @@ from ttame.explainers.trained.attention_explainer import (
 )
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.head_cost import head_cost
-from ttame.explainers.trained.head_settings import (
-    HeadSettings,
-    MinMaxMaps,
-    RawMaps,
-    head_settings,
-)
+from ttame.explainers.trained.head_settings import HeadSettings, MinMaxMaps, RawMaps
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.explainers.trained.known_heads import plan_head
 from ttame.explainers.trained.shared_head import SharedHead
 from ttame.features.token_contributions import TokenContributions

@@ -17,7 +17,7 @@ from ttame.explainers.trained.attention_head import (
     map_grid,
 )
 from ttame.explainers.trained.class_token import gate_with_class_token
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.explainers.trained.known_heads import HEADS
 from ttame.explainers.trained.l_cam_head import LCamHead
 from ttame.features.feature_taps import LayerOutput

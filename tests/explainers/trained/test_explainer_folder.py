@@ -25,7 +25,7 @@ from ttame.explainers.trained.attention_explainer import (
     new_attention_explainer,
 )
 from ttame.explainers.trained.explainer_folder import load_explainer, push_to_hub, save_explainer
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 
 
 @pytest.fixture

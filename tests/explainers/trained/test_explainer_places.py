@@ -18,7 +18,7 @@ from ttame.explainers.known_explainers import make_explainer, methods_for
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.explainer_places import bundled_explainers, bundled_methods
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 
 BUDGET = 2**30
 

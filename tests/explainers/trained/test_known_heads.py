@@ -11,7 +11,7 @@ import torch
 import ttame
 from tests.tiny_networks import TINY, tiny_cnn
 from ttame.explainers.trained.head import Head
-from ttame.explainers.trained.head_settings import head_settings, head_settings_from_json
+from ttame.explainers.trained.known_head_settings import head_settings, head_settings_from_json
 from ttame.explainers.trained.known_heads import HEADS, make_head, plan_head
 
 SOURCE = Path(ttame.__file__).parent

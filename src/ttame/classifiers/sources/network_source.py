@@ -50,10 +50,12 @@ class NetworkSource:
             only has to tell ``"default"`` from the others.
         class_count_option: the network option that sets how many classes the network has, or
             ``None`` if there is none.
+        names: gives those of all its networks, from which similar ones are suggested.
     """
 
     load: Callable[[ClassifierRecipe], LoadedNetwork]
     class_count_option: str | None = None
+    names: Callable[[], Sequence[str]] = tuple
 
 
 def said_preprocessing(name: str, loaded: LoadedNetwork) -> Preprocessing:

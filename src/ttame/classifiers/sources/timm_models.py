@@ -18,6 +18,7 @@ from ttame.classifiers.sources import timm_folders
 from ttame.classifiers.sources.connection import hub_without_retries
 from ttame.classifiers.sources.network_source import (
     LoadedNetwork,
+    NetworkSource,
     imagenet_class_names,
     with_image_size,
 )
@@ -188,3 +189,6 @@ def _class_names(network: nn.Module) -> tuple[str, ...] | None:
         return None
     info = ImageNetInfo(subset)
     return tuple(info.index_to_description(index) for index in range(info.num_classes()))
+
+
+SOURCE = NetworkSource(load_network, "num_classes", names)

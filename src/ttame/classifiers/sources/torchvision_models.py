@@ -12,7 +12,7 @@ from torch import nn
 
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.connection import is_reachable
-from ttame.classifiers.sources.network_source import LoadedNetwork, with_image_size
+from ttame.classifiers.sources.network_source import LoadedNetwork, NetworkSource, with_image_size
 from ttame.errors import (
     OTHER_WEIGHTS,
     ClassifierError,
@@ -116,3 +116,6 @@ def _load_published(network: nn.Module, published: Any, recipe: ClassifierRecipe
             f"the published weights of {recipe.name} do not fit {dict(recipe.network_options)}",
             remedy=setting("weights", "none"),
         ) from problem
+
+
+SOURCE = NetworkSource(load_network, "num_classes", names)

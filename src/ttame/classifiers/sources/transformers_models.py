@@ -16,7 +16,7 @@ from ttame.classifiers.recipe_rules import refuse_huge_pictures
 from ttame.classifiers.sources import timm_folders, timm_models
 from ttame.classifiers.sources.connection import hub_without_retries
 from ttame.classifiers.sources.foreign_configuration import refuse_code
-from ttame.classifiers.sources.network_source import LoadedNetwork, with_image_size
+from ttame.classifiers.sources.network_source import LoadedNetwork, NetworkSource, with_image_size
 from ttame.errors import (
     SAYING_PREPROCESSING,
     ClassifierError,
@@ -246,3 +246,6 @@ def _configured_size(config: Any) -> tuple[int, int]:
 
 def _reverse_channels(_network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (inputs[0].flip(1), *inputs[1:])
+
+
+SOURCE = NetworkSource(load_network, "num_labels")

@@ -93,8 +93,14 @@ class OperationCall:
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """A torch function's own name."""
-    return getattr(function, "__name__", type(function).__name__)
+    """A torch function's own name, as it is typed behind ``torch.`` or ``torch.linalg.``.
+
+    Example:
+        >>> function_name(torch.square), function_name(torch.linalg.vector_norm)
+        ('square', 'vector_norm')
+    """
+    name: str = getattr(function, "__name__", type(function).__name__)
+    return name.removeprefix("linalg_").removeprefix("special_")
 
 
 def depends_on_image(value: Any) -> bool:

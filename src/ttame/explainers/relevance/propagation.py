@@ -89,7 +89,7 @@ def propagating(
             running = stack.enter_context(running_layers(network))
         propagation = _Propagation(table, method, classifier, images, running)
         known = {name: functools.partial(propagation.known, name) for name in get_args(Operation)}
-        stack.enter_context(replacing_functions(known, propagation.other))
+        stack.enter_context(replacing_functions(known, propagation.other, propagation.whole))
         yield
 
 
@@ -135,6 +135,18 @@ class _Propagation:
         if recorded and not routed and _carries_graph(result):
             raise self._refused(no_rule(self._call(name, function, args, kwargs)))
         return result
+
+    def whole(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run a function that could be taken apart, but that a row is for as it stands."""
+        name = function_name(function)
+        if name not in self.table.functions:
+            return NotImplemented
+        if not torch.is_grad_enabled() or not _carries_graph((args, kwargs)):
+            return NotImplemented
+        call = self._call(name, function, *first_by_place(args, kwargs))
+        return self._by_rule(call) if self.table.names_function_of(call) else NotImplemented
 
     def _by_rule(self, call: OperationCall) -> Any:
         try:

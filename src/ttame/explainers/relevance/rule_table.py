@@ -86,6 +86,10 @@ class RuleTable:
                 return rule
         raise no_rule(call)
 
+    def names_function_of(self, call: OperationCall) -> bool:
+        """Whether a row that matches asks for the torch function itself, by its name."""
+        return any(match.functions and match.matches(call) for match, _ in self._rows)
+
     def with_first(self, *rows: Row) -> RuleTable:
         """A table with rows in front of these, which so come first."""
         return RuleTable(*rows, *self._rows)

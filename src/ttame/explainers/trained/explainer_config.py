@@ -15,7 +15,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.errors import TRAINING, ExplainerFolderError, TtameError, either
 from ttame.explainers.trained.head import Head, HeadConfig
-from ttame.explainers.trained.head_settings import head_settings_from_json
+from ttame.explainers.trained.known_head_settings import head_settings_from_json
 from ttame.explainers.trained.known_heads import make_head
 from ttame.explainers.trained.older_config import of_schema_1
 from ttame.explainers.trained.strict_model import PER_TAP, Count, StrictModel, Text

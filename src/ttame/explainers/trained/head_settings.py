@@ -1,22 +1,16 @@
-"""What kind of trained head to build; loads nothing heavy."""
+"""The settings of trained heads; loads nothing heavy."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from ttame.errors import (
-    TrainingError,
-    UnknownNameError,
-    setting,
-)
+from ttame.errors import TrainingError, setting
 from ttame.explainers.trained.settings_part import (
     BELOW_ONE,
     UP_TO_ONE,
     SettingsPart,
-    changed,
     number,
-    switches,
 )
 
 HeadPart = Literal["prior", "embedding", "gate"]
@@ -55,19 +49,22 @@ MapScale = RawMaps | SigmoidMaps | MinMaxMaps
 
 @dataclasses.dataclass(frozen=True)
 class HeadSettings(SettingsPart):
-    """What all kinds of heads can be told; see :data:`AnyHeadSettings` for the kinds.
+    """What all kinds of heads can be told; ``HEAD_SETTINGS`` has the kinds.
 
     Attributes:
         maps: What explanations hold: the head's raw output (published), its sigmoid, or, of a
             few-shot head, its min-max over the picture.
 
     Example:
-        >>> head_settings("few-shot", maps="min-max").maps.kind
+        >>> SharedHeadSettings(maps=MinMaxMaps()).maps.kind
         'min-max'
     """
 
     kind: str = ""
     maps: MapScale = RawMaps()
+
+    head_file: ClassVar[str] = ""
+    """The file of this folder with the head that is made of these settings."""
 
     has_min_max_maps: ClassVar[bool] = False
 
@@ -102,6 +99,8 @@ class AttentionHeadSettings(HeadSettings):
     class_token: Literal["drop", "multiply"] = "drop"
     last_tap_only: bool = False
 
+    head_file: ClassVar[str] = "attention_head"
+
 
 @dataclasses.dataclass(frozen=True)
 class LCamHeadSettings(HeadSettings):
@@ -113,6 +112,8 @@ class LCamHeadSettings(HeadSettings):
 
     kind: Literal["l-cam"] = "l-cam"
     class_token: Literal["drop", "multiply"] = "drop"
+
+    head_file: ClassVar[str] = "l_cam_head"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,51 +137,10 @@ class SharedHeadSettings(HeadSettings):
     details: float = number(1.0, UP_TO_ONE)
     last_tap_only: bool = False
 
+    head_file: ClassVar[str] = "shared_head"
     has_min_max_maps: ClassVar[bool] = True
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts that the head is to have, of prior, embedding and gate."""
         return tuple(part for part in ("prior", "embedding", "gate") if part not in self.without)
-
-
-AnyHeadSettings = AttentionHeadSettings | LCamHeadSettings | SharedHeadSettings
-"""The kinds of heads. Each is built by the class that ``known_heads.HEADS`` has for it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Holder(SettingsPart):
-    head: AnyHeadSettings = AttentionHeadSettings()
-
-
-def head_settings(kind: str = "t-tame", **changes: Any) -> HeadSettings:
-    """The settings of a head of this kind, with some of them changed.
-
-    Raises:
-        UnknownNameError: no such kind of head, or a name that is not among the allowed ones.
-        TrainingError: a value that cannot work, or a setting that this head does not have.
-
-    Example:
-        >>> head_settings("few-shot", maps="min-max", mean_map=0.4).maps
-        MinMaxMaps(kind='min-max', mean_map=0.4)
-    """
-    made, unread = changed(_Holder(), {"head": kind, **changes})
-    for name in unread:
-        readers = [f"{part} {wanted}" for part, _, wanted in switches(made, name)]
-        if not readers:
-            raise UnknownNameError.of("setting of a head", name, made.head.flat())
-        raise TrainingError(
-            f"{name}={changes[name]!r} for a head of kind {kind}",
-            allowed=f"with {readers[0]}",
-        )
-    return made.head
-
-
-def head_settings_from_json(content: object) -> HeadSettings:
-    """Read what :meth:`HeadSettings.as_json` gave.
-
-    Raises:
-        UnknownNameError: no such kind of head, or a name that is not among the allowed ones.
-        TrainingError: a value that cannot work.
-    """
-    return _Holder.from_json({"head": content}).head

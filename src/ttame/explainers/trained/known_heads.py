@@ -1,23 +1,25 @@
-"""The heads that can be trained: one line each."""
+"""The heads that can be trained."""
 
 from __future__ import annotations
 
+import importlib
+
 from ttame.classifiers.classifier import Classifier
-from ttame.explainers.trained.attention_head import AttentionHead
 from ttame.explainers.trained.head import Head, HeadConfig, HeadPlan
 from ttame.explainers.trained.head_settings import HeadSettings
-from ttame.explainers.trained.l_cam_head import LCamHead
-from ttame.explainers.trained.settings_part import choices_of
-from ttame.explainers.trained.shared_head import SharedHead
+from ttame.explainers.trained.known_head_settings import HEAD_SETTINGS
 
-_CLASSES: tuple[type[Head], ...] = (
-    AttentionHead,
-    LCamHead,
-    SharedHead,
-)
+
+def _head_of(settings: type[HeadSettings]) -> type[Head]:
+    file = importlib.import_module(f"ttame.explainers.trained.{settings.head_file}")
+    heads = (each for each in vars(file).values() if isinstance(each, type))
+    return next(
+        each for each in heads if issubclass(each, Head) and vars(each).get("Settings") is settings
+    )
+
 
 HEADS: dict[str, type[Head]] = {
-    kind: head for head in _CLASSES for kind in choices_of(head.Settings, "kind")
+    kind: _head_of(settings) for kind, settings in HEAD_SETTINGS.items()
 }
 """Kind, as settings name it, to class."""
 
@@ -29,7 +31,7 @@ def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
         ExplainerError: it cannot read this classifier.
 
     Example:
-        >>> from ttame.explainers.trained.head_settings import head_settings
+        >>> from ttame.explainers.trained.known_head_settings import head_settings
         >>> from ttame.testing import tiny_classifier
         >>> classifier = tiny_classifier()
         >>> config = plan_head(classifier, head_settings("few-shot")).config
