@@ -15,13 +15,14 @@ from ttame.classifiers.classifier_checks import (
     checked_names,
     refuse_other_parts,
     refuse_quantised,
+    refuse_without_values,
 )
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.input_channels import trace_with_channels
 from ttame.classifiers.output_checks import check_outputs
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
-from ttame.features.tap_choice import Family, TapChoice
+from ttame.features.tap_choice import Family, TapChoice, in_order_of_reading
 from ttame.features.tap_influence import influential_choice, refuse_idle_taps
 from ttame.features.tap_names import Tap
 from ttame.features.tap_reading import TapReading, reading_taps
@@ -73,7 +74,7 @@ class Classifier:
         preprocessing: the one that belongs to the network's weights.
         class_names: C names; without them classes are called by index.
         taps: one to four layer names, or ready taps; chosen automatically if not given. Of a layer
-            that the network uses several times, the last run is read; ``"layer#0"`` is the first.
+            that runs several times, the last run on the upright photo; ``"layer#0"`` is the first.
         outputs: what the network's outputs mean: ``"softmax"`` (logits of classes of which one is
             true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
@@ -122,14 +123,13 @@ class Classifier:
         self.outputs = outputs_of_kind(outputs)
         self.outputs_reason = outputs_reason
         with naming_the_setting(SMALLER_NETWORK):
-            self.trace, self.preprocessing, seen = trace_with_channels(
-                network, preprocessing, self.name
-            )
-        found = check_outputs(network, self.trace, self.outputs, self.name)
-        self.notices = (*notices, *seen, *found)
-        self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
-        self.tap_choice = self._choose_taps(taps)
-        self.memory_format = self._choose_memory_format()
+            trace, self.preprocessing, seen = trace_with_channels(network, preprocessing, self.name)
+            self.trace = in_order_of_reading(uncompiled(network), trace)
+            found = check_outputs(network, self.trace, self.outputs, self.name)
+            self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
+            self.tap_choice = self._choose_taps(taps)
+            self.notices = (*notices, *seen, *found, *self.tap_choice.notices)
+            self.memory_format = self._choose_memory_format()
 
     def __repr__(self) -> str:
         taps = ", ".join(str(tap) for tap in self.taps)
@@ -360,11 +360,7 @@ class Classifier:
         if not images.is_floating_point():
             raise ImageError(f"{images.dtype} images", allowed="float, normalised", remedy=remedy)
         like = blank_image(self.network, (1, 1))
-        if like.is_meta:
-            raise ClassifierError(
-                f"{self.name} is on the meta device: its weights have no values",
-                remedy="network.to_empty(device='cpu'), then its weights, before the Classifier",
-            )
+        refuse_without_values(like, self.name)
         images = images.clone() if images.is_inference() else images
         return images.to(like.device, like.dtype).contiguous(memory_format=self.memory_format)
 
