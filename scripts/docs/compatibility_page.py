@@ -238,7 +238,7 @@ class Row:
 def prior_in_words(classifier: Classifier) -> str:
     """What a few-shot head's prior is made of."""
     end = find_linear_end(classifier)
-    if end is None:
+    if end is None or not end.layer:
         return "none"
     tap = evidence_tap(classifier, end)
     if end.pooling == "average":
@@ -301,9 +301,8 @@ def as_markdown(rows: list[Row]) -> str:
             "",
             "Not supported, each with an error that says so: networks without feature maps or "
             "patch tokens",
-            "(plain MLPs), TorchScript modules (their layers cannot be read; pass the module they "
-            "were made from),",
-            "and token networks that keep the batch in the second place (`batch_first=False`).",
+            "(plain MLPs), and TorchScript modules (their layers cannot be read; pass the module",
+            "they were made from).",
             "",
             situations_as_markdown(),
             "",

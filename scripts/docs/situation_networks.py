@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -30,6 +31,14 @@ class Plain(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         out: Tensor = self.fc(self.features(images).mean((2, 3)))
         return out
+
+
+class OneRelu(Plain):
+    """The last ReLU is the first one, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(self.first[0], self.third)
 
 
 class InFlag(Plain):
@@ -222,16 +231,109 @@ class Transformer(nn.Module):
         return out
 
 
-class TokensFirst(nn.Module):
-    def __init__(self, width: int = 16) -> None:
+class Averaged(nn.Module):
+    """An answer averaged over the image and its mirror image, through one body."""
+
+    def __init__(self) -> None:
         super().__init__()
+        self.body = Plain()
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = (self.body(images) + self.body(images.flip(-1))) / 2
+        return out
+
+
+class AveragedApart(nn.Module):
+    """The same with a body for each, of the same weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = Plain()
+        self.other = copy.deepcopy(self.body)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = (self.body(images) + self.other(images.flip(-1))) / 2
+        return out
+
+
+class Compared(Plain):
+    """A picture is compared with a stored one, which goes through the same layers last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("stored", torch.randn(1, 3, 32, 32))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.features(images).mean((2, 3))
+        out: Tensor = self.fc(features - self.features(self.stored).mean((2, 3)))
+        return out
+
+
+class ComparedTwin(Compared):
+    """What the stored picture gives is a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.register_buffer("given", self.eval().features(self.stored).mean((2, 3)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.fc(self.features(images).mean((2, 3)) - self.given)
+        return out
+
+
+class Cropped(Plain):
+    """Only corners of the image are looked at, one after the other."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        corners = images[..., :24, :24], images[..., 8:, 8:]
+        out: Tensor = super().forward(corners[0]) + super().forward(corners[1])
+        return out
+
+
+class ConvolutionBefore(Plain):
+    """Classes from a convolution with a kernel of 1x1, averaged then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows, self.fc = self.fc, nn.Conv2d(16, CLASSES, 1)  # type: ignore[assignment]
+        self.fc.weight.data.copy_(rows.weight[:, :, None, None])
+        self.fc.bias.data.copy_(rows.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.fc(self.features(images)).mean((2, 3))
+        return out
+
+
+class PlaceByPlace(Plain):
+    """A linear layer at each place, averaged then."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.fc(self.features(images).permute(0, 2, 3, 1)).mean((1, 2))
+        return out
+
+
+class ConvolutionAfter(ConvolutionBefore):
+    """Averaged features, a convolution, as in MobileNetV3."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.fc(self.features(images).mean((2, 3), keepdim=True)).flatten(1)
+        return out
+
+
+class TokensFirst(nn.Module):
+    def __init__(self, width: int = 16, *, batch_first: bool = False) -> None:
+        super().__init__()
+        self.batch_first = batch_first
         self.patches, self.token = nn.Conv2d(3, width, 8, 8), nn.Parameter(torch.ones(1, 1, width))
-        layer = nn.TransformerEncoderLayer(width, 4, 32, norm_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+        layer = nn.TransformerEncoderLayer(width, 4, 32, norm_first=True, batch_first=batch_first)
+        norm = nn.LayerNorm(width)
+        self.encoder = nn.TransformerEncoder(layer, 3, norm, enable_nested_tensor=False)
         self.head = nn.Linear(width, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.patches(images).flatten(2).transpose(1, 2)
         x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
-        out: Tensor = self.head(self.encoder(x.transpose(0, 1))[0])
+        x = self.encoder(x) if self.batch_first else self.encoder(x.transpose(0, 1)).transpose(0, 1)
+        out: Tensor = self.head(x[:, 0])
         return out

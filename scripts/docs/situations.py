@@ -19,8 +19,15 @@ from torch import nn
 from scripts.docs.situation_networks import (
     Attention,
     Autocast,
+    Averaged,
+    AveragedApart,
     Baddbmm,
     Checkpointed,
+    Compared,
+    ComparedTwin,
+    ConvolutionAfter,
+    ConvolutionBefore,
+    Cropped,
     Einsum,
     Ensemble,
     Gated,
@@ -28,6 +35,8 @@ from scripts.docs.situation_networks import (
     Mixing,
     Normed,
     NormedTwin,
+    OneRelu,
+    PlaceByPlace,
     Plain,
     Powers,
     PowersTwin,
@@ -120,7 +129,11 @@ def _attending(kind: type[Attention]) -> Callable[[], nn.Module]:
     return seeded(lambda: Transformer(kind))
 
 
+MORE: tuple[Situation, ...] = ()
+"""Hook: situations of other rooms, one line each."""
+
 SITUATIONS = (
+    *MORE,
     Situation("a network in eval mode"),
     Situation("a network in train mode", lambda: plain().train()),
     Situation("weights with `requires_grad=False`", _frozen),
@@ -136,6 +149,7 @@ SITUATIONS = (
     Situation("activation checkpointing by a flag", seeded(InFlag)),
     Situation("activation checkpointing, `use_reentrant=False`", seeded(Checkpointed)),
     Situation("an in-place ReLU behind the read layer", seeded(lambda: Plain(inplace=True))),
+    Situation("one ReLU after every convolution", seeded(OneRelu)),
     Situation("`nn.DataParallel`", lambda: nn.DataParallel(plain())),
     Situation("`AveragedModel`", lambda: torch.optim.swa_utils.AveragedModel(plain())),
     Situation("a wrapper inside a wrapper", lambda: nn.DataParallel(nn.DataParallel(plain()))),
@@ -163,6 +177,40 @@ SITUATIONS = (
     ),
     Situation(
         "attention by `torch.baddbmm`", _attending(Baddbmm), twin=_at, methods=_OF_TRANSFORMERS
+    ),
+    Situation(
+        "tokens before the batch",
+        seeded(TokensFirst),
+        twin=seeded(lambda: TokensFirst(batch_first=True)),
+        methods=("grad_cam", "attn_lrp", "attention_rollout", "class_evidence", "occlusion"),
+    ),
+    Situation(
+        "an answer averaged over the photo and its mirror image",
+        seeded(Averaged),
+        twin=seeded(AveragedApart),
+        said="which its maps do not show",
+    ),
+    Situation(
+        "an ensemble with a member that sees the mirror image",
+        seeded(AveragedApart),
+        twin=seeded(Averaged),
+        said="which its maps do not show",
+    ),
+    Situation(
+        "a stored picture that goes through the same layers last",
+        seeded(Compared),
+        twin=seeded(ComparedTwin),
+    ),
+    Situation(
+        "classes from a convolution, averaged",
+        seeded(ConvolutionBefore),
+        twin=seeded(PlaceByPlace),
+        methods=("grad_cam", "full_lrp", "occlusion"),
+    ),
+    Situation(
+        "classes from a convolution behind the average",
+        seeded(ConvolutionAfter),
+        methods=("grad_cam", "cam", "class_evidence", "full_lrp", "occlusion"),
     ),
     Situation(
         "a dynamically quantised network, scores alone",
@@ -199,7 +247,16 @@ SITUATIONS = (
         said="on which the class scores do not depend",
     ),
     Situation(
-        "tokens before the batch", seeded(TokensFirst), works=False, said="come before the batch"
+        "a network on the meta device",
+        lambda: plain().to("meta"),
+        works=False,
+        said="its weights have no values",
+    ),
+    Situation(
+        "layers that run on parts of the photo only",
+        seeded(Cropped),
+        works=False,
+        said="never on the whole photo upright",
     ),
     Situation("TorchScript", _scripted, works=False, said="a TorchScript network"),
     Situation(

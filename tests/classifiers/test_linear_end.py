@@ -17,7 +17,10 @@ from ttame.classifiers.linear_end import (
     find_class_layer,
     find_linear_end,
     linear_layer,
+    scoring_in_the_last_layer,
 )
+from ttame.explainers.known_explainers import make_explainer
+from ttame.explainers.trained.shared_head_inputs import find_inputs
 from ttame.images.preprocessing import Preprocessing
 
 
@@ -41,16 +44,6 @@ def tiny_vgg() -> Classifier:
     return Classifier(network, preprocessing=Preprocessing.imagenet(32))
 
 
-def tiny_fully_convolutional() -> Classifier:
-    """Its classes are the channels of a convolution, as in SqueezeNet."""
-    torch.manual_seed(1)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 12, 3, 2, 1), nn.ReLU(),
-        nn.Conv2d(12, CLASSES, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-    )  # fmt: skip
-    return Classifier(network, preprocessing=Preprocessing.imagenet(32))
-
-
 POOLED: dict[str, tuple[Pooling, str]] = {
     "cnn": ("average", "10"),
     "timm resnet": ("average", "fc"),
@@ -65,7 +58,6 @@ NOT_POOLED: dict[str, tuple[Callable[[], Classifier], str | None]] = {
     "two heads": (TINY["timm vit, distilled"], "head_dist"),
     "mobilenet": (tiny_mobilenet, "classifier"),
     "vgg": (tiny_vgg, "7"),
-    "fully convolutional": (tiny_fully_convolutional, None),
 }
 
 
@@ -100,7 +92,70 @@ def test_what_is_not_linear_in_pooled_features_has_no_end(kind: str) -> None:
     assert find_linear_end(classifier) is None
     assert find_class_layer(classifier) == layer
     if layer is not None:
-        assert linear_layer(classifier, layer).out_features == CLASSES
+        assert len(linear_layer(classifier, layer).weight) == CLASSES
+
+
+def convolutional(*head: nn.Module) -> Classifier:
+    torch.manual_seed(1)
+    body = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 12, 3, 2, 1), nn.ReLU()]
+    network = nn.Sequential(*body, *head).eval()
+    outputs = "binary" if any(getattr(each, "out_channels", 0) == 1 for each in head) else "softmax"
+    return Classifier(network, preprocessing=Preprocessing.imagenet(32), outputs=outputs)
+
+
+def pool() -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+
+
+@pytest.mark.parametrize("way", ["before", "after", "one logit"])
+def test_a_convolution_that_gives_classes_is_a_linear_layer(way: str) -> None:
+    """Worked out by hand: W A + b at each place, whose average is the logit."""
+    conv = nn.Conv2d(12, 1 if way == "one logit" else CLASSES, 1)
+    average, flat = pool()
+    head = [average, conv, flat] if way == "after" else [conv, average, flat]
+    classifier = convolutional(*head)
+    end = find_linear_end(classifier)
+    assert end is not None
+    assert (end.features.layer, end.pooling) == ("3", "average")
+    assert find_class_layer(classifier) == end.layer == ("5" if way == "after" else "4")
+    images = noise(classifier)
+    with torch.no_grad():
+        at_each_place = torch.einsum(
+            "ck,bkhw->bchw",
+            conv.weight[:, :, 0, 0],
+            classifier.network[:4](images),  # type: ignore[index]
+        )
+        logits = at_each_place.mean((2, 3)) + conv.bias
+        if way == "one logit":
+            at_each_place = at_each_place * torch.tensor([-0.5, 0.5])[:, None, None]
+            logits = logits * torch.tensor([-0.5, 0.5])
+        assert_close(make_explainer("cam", classifier)(images, "all").maps, at_each_place, 1e-5)
+        assert_close(classifier.logits(images), logits, 1e-5)
+        with scoring_in_the_last_layer(classifier):
+            assert_close(classifier.logits(images), logits, 1e-5)
+
+
+def test_maps_of_the_classes_are_the_cam() -> None:
+    """A ReLU between the class maps and their average, as in SqueezeNet; or a wide kernel."""
+    for head in ([nn.Conv2d(12, CLASSES, 1), nn.ReLU()], [nn.Conv2d(12, CLASSES, 3)]):
+        classifier = convolutional(*head, *pool())
+        end = find_linear_end(classifier)
+        assert end is not None
+        assert end.layer == ""
+        images = noise(classifier)
+        found = make_explainer("cam", classifier)(images, "all").maps
+        with torch.no_grad():
+            expected = classifier.network[: 4 + len(head)](images)  # type: ignore[index]
+        assert_close(found, expected, 1e-6)
+        assert_close(found.mean((2, 3)), classifier.logits(images), 1e-5)
+        # A few-shot head has no rows of weights to look for.
+        _, inputs = find_inputs(classifier, prior=True)
+        assert inputs.pooled is None
+
+
+@pytest.mark.parametrize("kernel", [{"kernel_size": 3}, {"kernel_size": 1, "stride": 2}])
+def test_other_convolutions_are_no_linear_layer(kernel: dict[str, int]) -> None:
+    assert find_class_layer(convolutional(nn.Conv2d(12, CLASSES, **kernel), *pool())) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

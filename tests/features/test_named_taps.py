@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from tests.classifiers.small_networks import small_cnn
-from tests.features.reused_layers import ReusedPool
+from tests.conftest import assert_close
+from tests.features.reused_layers import Mirrored, ReusedPool, classifier_of
 from ttame.errors import TapError
 from ttame.features.feature_taps import LayerOutput
+from ttame.features.layer_layouts import with_batch_in_front
 from ttame.features.named_taps import named_taps
 from ttame.features.tap_choice import TapChoice
 from ttame.networks.network_trace import trace_network
@@ -126,10 +129,67 @@ class TokensFirst(nn.Module):
         return logits
 
 
-def test_tokens_before_the_batch_are_called_by_name_and_the_remedy_helps() -> None:
+def test_tokens_before_the_batch_are_read_with_the_batch_in_front() -> None:
+    first, last = (TokensFirst(batch_first=way).eval() for way in (True, False))
+    last.load_state_dict(first.state_dict())
+    images, layer = torch.randn(3, 3, 32, 32), "encoder.layers.1.norm1"
+    read = [classifier_of(each, taps=[layer]).read_features(images) for each in (first, last)]
+    assert_close(read[0].logits, read[1].logits, 1e-5)
+    assert read[1].feature_maps[0].shape == (3, 8, 4, 4)
+    assert_close(read[0].feature_maps[0], read[1].feature_maps[0], 1e-5)
+    assert [tap.batch_axis for tap in classifier_of(last).taps] == [1, 1]
+    assert "before the batch" in classifier_of(last).taps[0].in_words()
+
+
+def test_tokens_before_the_batch_have_gradients_and_can_be_exchanged() -> None:
     network = TokensFirst(batch_first=False).eval()
-    with pytest.raises(TapError, match=r"tokens come before the batch.*batch_first=True"):
-        named_taps(network, trace_network(network, (32, 32)), ["encoder.layers.1.norm1"])
-    network = TokensFirst(batch_first=True).eval()
-    choice = named_taps(network, trace_network(network, (32, 32)), ["encoder.layers.1.norm1"])
-    assert choice.taps[0].grid == (4, 4)
+    classifier = classifier_of(network, taps=["encoder.layers.1.norm1"])
+    images = torch.randn(3, 3, 32, 32, requires_grad=True)
+    read = classifier.read_features(images)
+    (gradient,) = torch.autograd.grad(read.logits.sum(), read.layer_outputs[0])
+    assert gradient.shape == (3, 16, 8)
+    (tap,) = classifier.taps
+    assert isinstance(tap, LayerOutput)
+    seen: list[tuple[int, ...]] = []
+
+    def only_first_image(output: Tensor) -> Tensor:
+        seen.append(tuple(output.shape))
+        return output[:1].expand(3, -1, -1)
+
+    with torch.no_grad(), tap.exchanging(network, classifier.trace, only_first_image):
+        network(images)
+    assert seen == [(3, 16, 8)]
+
+
+class FlatTokens(nn.Module):
+    """The first dimension is patches, and the second one has nothing to do with the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.mix, self.head = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 8), nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        mixed = self.mix(tokens.reshape(-1, 1, 8))
+        logits: Tensor = self.head(mixed.reshape(len(images), -1, 8).mean(1))
+        return logits
+
+
+def test_a_second_dimension_of_one_is_not_the_batch_unless_it_grows_with_it() -> None:
+    network = FlatTokens().eval()
+    trace = trace_network(network, (32, 32))
+    assert with_batch_in_front(network, trace) is None
+    with pytest.raises(TapError, match="no feature map"):
+        named_taps(network, trace, ["mix"])
+
+
+def test_of_runs_that_differ_the_upright_one_is_meant_and_any_can_be_named() -> None:
+    network = Mirrored(small_cnn()).eval()
+    trace = trace_network(network, (32, 32))
+    for name, run in (("body.3", "body.3#0"), ("body.3#1", "body.3#1"), ("body.3#-1", "body.3#1")):
+        choice = named_taps(network, trace, [name])
+        assert layers_of(choice) == [run]
+        assert "body.3#1 sees the photo mirrored from left to right" in choice.notices[0]
+    assert not named_taps(network, trace, ["body.3#0"]).notices
+    with pytest.raises(TapError, match=r"reads the last run.*--taps body\.3#0"):
+        named_taps(network, trace, ["rectified:body.3"])

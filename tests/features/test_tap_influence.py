@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scripts.docs.situation_networks import Attention, Transformer
 from ttame.errors import TapError
 from ttame.features.layer_layouts import describe_layer
 from ttame.features.named_taps import named_taps
@@ -83,6 +84,47 @@ def test_images_of_a_batch_that_influence_each_other_say_nothing() -> None:
     tap = describe_layer(network, trace, trace.by_name()["second"])
     assert tap is not None
     assert tap_influence(network, trace, [tap]) == TapInfluence()
+
+
+def test_a_layer_whose_images_change_places_is_not_called_idle() -> None:
+    network = Ways(lambda _first, second: second.roll(1, dims=0))
+    assert influence(network, "second") == ([], None)
+
+
+def test_that_memory_ran_out_is_not_taken_for_nothing_seen() -> None:
+    network = Ways(through)
+    trace = trace_network(network, (32, 32))
+    tap = describe_layer(network, trace, trace.by_name()["second"])
+    assert tap is not None
+
+    def no_memory(_first: Tensor, _second: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    network.way = no_memory
+    with pytest.raises(torch.OutOfMemoryError):
+        tap_influence(network, trace, [tap])
+
+
+def test_something_past_the_blocks_of_a_transformer_is_said_and_residuals_are_not() -> None:
+    def reason(network: nn.Module) -> str:
+        return influential_choice(network, trace_network(network, (32, 32))).reason
+
+    torch.manual_seed(0)
+    one, other = (Transformer(Attention).eval() for _ in range(2))
+    assert PASSED not in reason(one)
+    assert reason(Both(one, other)).endswith(PASSED)
+
+
+class Both(nn.Module):
+    """The mean of two members."""
+
+    def __init__(self, one: nn.Module, other: nn.Module) -> None:
+        super().__init__()
+        self.one, self.other = one, other
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = (self.one(images) + self.other(images)) / 2
+        return out
 
 
 def test_the_choice_moves_on_and_names_what_goes_past() -> None:

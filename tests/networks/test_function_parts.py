@@ -99,6 +99,14 @@ def test_negatives_and_powers_pass_relevance_on() -> None:
         assert_close(found, torch.ones(1, 2).double(), 1e-9)
 
 
+def test_baddbmm_leaves_out_what_counts_nothing() -> None:
+    """As in torch, where β = 0 even NaN in memory that nobody has written to is left out."""
+    unwritten, a, b = torch.full((1, 2, 2), torch.nan), torch.ones(1, 2, 3), torch.ones(1, 3, 2)
+    with replacing_functions({"matrix product": lambda function, args, kwargs: function(*args)}):
+        found = torch.baddbmm(unwritten, a, b, beta=0)
+    assert torch.equal(found, torch.full((1, 2, 2), 3.0))
+
+
 def test_baddbmm_is_a_product_and_a_sum() -> None:
     """z + αab with one place: shares z/(z + αab), the rest halved between the factors."""
     z, a, b = (torch.full((1, 1, 1), value).double() for value in (1.0, 2.0, 3.0))

@@ -15,6 +15,7 @@ from ttame.classifiers.classifier_checks import (
     refuse_other_images,
     refuse_other_parts,
     refuse_quantised,
+    refuse_without_values,
 )
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.feature_reading import FeatureReading
@@ -23,7 +24,7 @@ from ttame.classifiers.output_checks import check_outputs, offered_outputs, said
 from ttame.classifiers.zero_shot import zero_shot_parts
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
-from ttame.features.tap_choice import Family, TapChoice
+from ttame.features.tap_choice import Family, TapChoice, in_order_of_reading
 from ttame.features.tap_influence import influential_choice, refuse_idle_taps
 from ttame.features.tap_names import Tap
 from ttame.features.tap_reading import TapReading, reading_taps
@@ -54,7 +55,7 @@ class Classifier:
         preprocessing: the one that belongs to the network's weights.
         class_names: C names; without them classes are called by index.
         taps: one to four layer names, or ready taps; chosen automatically if not given. Of a layer
-            that the network uses several times, the last run is read; ``"layer#0"`` is the first.
+            that runs several times, the last run on the upright photo; ``"layer#0"`` is the first.
         outputs: what the network's outputs mean: ``"softmax"`` (logits of classes of which one is
             true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
@@ -103,17 +104,16 @@ class Classifier:
         self.outputs, reason = said_outputs(outputs)
         self.outputs_reason = outputs_reason or reason
         with naming_the_setting(SMALLER_NETWORK):
-            self.trace, self.preprocessing, seen = trace_with_channels(
-                network, preprocessing, self.name
-            )
-        found = check_outputs(network, self.trace, self.outputs, self.name)
-        self.notices = (*notices, *seen, *found)
-        self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
-        self.notices += offered_outputs(self.class_names, self.name) if outputs is None else ()
-        self.tap_choice = self._choose_taps(taps)
-        # Transformers gain nothing.
-        isotropic = self.family in ("Vision Transformer", "token mixer")
-        self.memory_format = fastest_memory_format(network, self.blank_image(), plain=isotropic)
+            trace, self.preprocessing, seen = trace_with_channels(network, preprocessing, self.name)
+            self.trace = in_order_of_reading(uncompiled(network), trace)
+            found = check_outputs(network, self.trace, self.outputs, self.name)
+            self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
+            found += offered_outputs(self.class_names, self.name) if outputs is None else ()
+            self.tap_choice = self._choose_taps(taps)
+            self.notices = (*notices, *seen, *found, *self.tap_choice.notices)
+            # Transformers gain nothing.
+            isotropic = self.family in ("Vision Transformer", "token mixer")
+            self.memory_format = fastest_memory_format(network, self.blank_image(), plain=isotropic)
 
     @classmethod
     def zero_shot(
@@ -376,11 +376,7 @@ class Classifier:
     def _blank_pixel(self) -> Tensor:
         """A tensor of the network's device and dtype."""
         like = blank_image(self.network, (1, 1))
-        if like.is_meta:
-            raise ClassifierError(
-                f"{self.name} is on the meta device: its weights have no values",
-                remedy="network.to_empty(device='cpu'), then its weights, before the Classifier",
-            )
+        refuse_without_values(like, self.name)
         return like
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ttame.errors import ClassifierError, ImageError
 from ttame.images.preprocessing import Preprocessing
@@ -33,7 +34,7 @@ def refuse_other_parts(network: object, preprocessing: object) -> None:
             if hasattr(preprocessing, "transforms")
             else "preprocessing=ttame.Preprocessing.imagenet(224)",
         )
-    if any(parameter.is_inference() for parameter in network.parameters()):
+    if any(each.is_inference() for each in network.parameters() if not is_lazy(each)):
         raise ClassifierError(
             "a network that was made in torch.inference_mode, which has no gradients",
             remedy="making it outside, or torch.no_grad() instead",
@@ -67,6 +68,23 @@ def checked_names(
             allowed="one name per class, in the order of the outputs",
         )
     return names
+
+
+def refuse_without_values(like: Tensor, name: str) -> None:
+    """Refuse a network on the meta device, of which only shapes are known.
+
+    Args:
+        like: a tensor on the network's device.
+        name: of the classifier, for the message.
+
+    Raises:
+        ClassifierError: it is on the meta device; with the way out.
+    """
+    if like.is_meta:
+        raise ClassifierError(
+            f"{name} is on the meta device: its weights have no values",
+            remedy="network.to_empty(device='cpu'), then its weights, before the Classifier",
+        )
 
 
 def refuse_quantised(network: nn.Module, name: str) -> None:

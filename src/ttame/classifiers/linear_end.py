@@ -21,7 +21,7 @@ from ttame.features.tap_reading import reading_taps
 from ttame.features.token_contributions import contributions_tap
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled, watching, watching_inputs
-from ttame.networks.network_trace import LayerRecord, noise_images, run_network
+from ttame.networks.network_trace import noise_images, run_network
 
 Pooling = Literal["average", "class token"]
 
@@ -35,7 +35,9 @@ class LinearEnd:
             first or last, or tokens. Where the network rectifies a layer's output and averages
             then, that output rectified. Where the norm comes behind the average, each place's
             share in what it puts out.
-        layer: dotted name of the ``nn.Linear`` that turns the pooled features into logits.
+        layer: dotted name of the ``nn.Linear``, or of the convolution with a kernel of 1x1, that
+            turns the features into logits before or after they are pooled. Empty where the
+            features are maps of the classes already, whose averages are the logits.
         pooling: ``"average"`` over the places, or the ``"class token"`` alone.
     """
 
@@ -45,7 +47,12 @@ class LinearEnd:
 
     def weights(self, classifier: Classifier) -> Tensor:
         """(C, D) weights of the layer in the network of ``classifier`` as it is now."""
-        return class_weights(classifier, self.layer)
+        if self.layer:
+            return class_weights(classifier, self.layer)
+        one_each = torch.eye(self.features.channels, dtype=torch.float32, device=classifier.device)
+        rows = classifier.outputs.class_rows(one_each)
+        assert rows is not None, "scores that are not linear in the network's outputs"
+        return rows
 
 
 @gives_everything_back
@@ -69,21 +76,31 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
         >>> end.features.layer, end.layer, end.pooling
         ('3', '6', 'average')
     """
-    linears = _linear_layers(classifier)
-    if not linears or find_class_layer(classifier) is None:
+    if not _is_linear_in_outputs(classifier):
         return None
     network, trace = uncompiled(classifier.network), classifier.trace
     # The last such layer before the pooling comes first: it is the one that is pooled.
     taps = [describe_layer(network, trace, layer) for layer in reversed(trace.layers)]
-    width = linear_layer(classifier, linears[-1].name).in_features
+    # Where a layer runs several times, an earlier run may be the one that is pooled.
+    taps += [
+        describe_layer(network, trace, layer.at(run))
+        for layer in reversed(trace.layers)
+        for run in reversed(range(len(layer.runs) - 1))
+    ]
+    name = find_class_layer(classifier)
+    if name is None:
+        return _class_maps(classifier, taps)
+    width = width_read(classifier, name)
     candidates = [tap for tap in taps if tap is not None and tap.channels == width]
-    end = _pooled(classifier, candidates, linears[-1].name)
+    end = _pooled(classifier, candidates, name)
     if end is not None:
         return end
     images = noise_images(network, classifier.trace.image_size, 1, classifier.trace.channels)
+    last_runs = [tap for tap in candidates if tap.run == -1]
     with torch.no_grad(), classifier.frozen():
-        normalised = normalised_averages(network, trace, candidates, images)
-    return _pooled(classifier, normalised, linears[-1].name) if normalised else None
+        normalised = normalised_averages(network, trace, last_runs, images)
+    end = _pooled(classifier, normalised, name) if normalised else None
+    return end or _class_maps(classifier, taps)
 
 
 def evidence_tap(classifier: Classifier, end: LinearEnd) -> Tap:
@@ -105,21 +122,51 @@ def find_class_layer(classifier: Classifier) -> str | None:
     Whatever the layer reads, its rows say what tells the classes apart.
 
     Returns:
-        ``None`` where the logits are not a linear layer's output, e.g. a convolution's.
+        ``None`` where the logits are neither a linear layer's output nor that of a convolution
+        with a kernel of 1x1, which is a linear layer at each place.
     """
-    linears = _linear_layers(classifier)
-    width = classifier.trace.number_of_outputs
-    if not linears or linears[-1].shape != (1, width):
+    network, width = uncompiled(classifier.network), classifier.trace.number_of_outputs
+    layers = [
+        layer
+        for layer in classifier.trace.layers
+        if isinstance(_as_class_layer(network.get_submodule(layer.name)), nn.Linear)
+    ] or [
+        layer
+        for layer in classifier.trace.layers
+        if _as_class_layer(network.get_submodule(layer.name)) is not None
+        and layer.shape[1] == width
+    ]
+    if not layers or layers[-1].shape[:2] != (1, width) or not _is_linear_in_outputs(classifier):
         return None
-    linear = classifier.outputs.class_rows(torch.zeros(width, 1, dtype=torch.float32)) is not None
-    return linears[-1].name if linear else None
+    is_convolution = len(layers[-1].shape) == 4
+    return layers[-1].name if is_convolution or len(layers[-1].shape) == 2 else None
 
 
-def linear_layer(classifier: Classifier, name: str) -> nn.Linear:
-    """The linear layer of this name in the network as it is now."""
-    layer = uncompiled(classifier.network).get_submodule(name)
-    assert isinstance(layer, nn.Linear)
+def _is_linear_in_outputs(classifier: Classifier) -> bool:
+    width = classifier.trace.number_of_outputs
+    return classifier.outputs.class_rows(torch.zeros(width, 1, dtype=torch.float32)) is not None
+
+
+def linear_layer(classifier: Classifier, name: str) -> nn.Linear | nn.Conv2d:
+    """The linear layer, or 1x1 convolution, of this name in the network as it is now."""
+    layer = _as_class_layer(uncompiled(classifier.network).get_submodule(name))
+    assert layer is not None
     return layer
+
+
+def width_read(classifier: Classifier, name: str) -> int:
+    """D, how many features the layer reads; its weights are left alone."""
+    layer = linear_layer(classifier, name)
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
+
+def _as_class_layer(layer: nn.Module) -> nn.Linear | nn.Conv2d | None:
+    if isinstance(layer, nn.Linear):
+        return layer
+    if not isinstance(layer, nn.Conv2d) or layer.groups != 1 or isinstance(layer.padding, str):
+        return None
+    plain = {*layer.kernel_size, *layer.stride} == {1} and {*layer.padding} == {0}
+    return layer if plain else None
 
 
 @gives_everything_back
@@ -130,7 +177,8 @@ def class_weights(classifier: Classifier, name: str) -> Tensor:
     norm, change their state whenever they are read.
     """
     with classifier.frozen():
-        rows = classifier.outputs.class_rows(linear_layer(classifier, name).weight.detach())
+        weight = linear_layer(classifier, name).weight.detach().flatten(1)
+        rows = classifier.outputs.class_rows(weight)
     assert rows is not None, "scores that are not linear in the network's outputs"
     return rows
 
@@ -158,7 +206,12 @@ def scoring_in_the_last_layer(classifier: Classifier) -> Iterator[None]:
 
     def score(_layer: nn.Module, _output: Any) -> Tensor | None:
         bias = None if layer.bias is None else classifier.outputs.class_rows(layer.bias.detach())
-        scored[:] = [F.linear(given.pop(), class_weights(classifier, name), bias)]
+        rows, read = class_weights(classifier, name), given.pop()
+        scored[:] = [
+            F.conv2d(read, rows[..., None, None], bias)
+            if isinstance(layer, nn.Conv2d)
+            else F.linear(read, rows, bias)
+        ]
         return None if flat else scored[0]
 
     def put_scores(_network: nn.Module, output: Any) -> Any:
@@ -187,14 +240,28 @@ def _returns_flat(classifier: Classifier) -> bool:
     return shapes[-1] < 2
 
 
-def _linear_layers(classifier: Classifier) -> list[LayerRecord]:
-    """Those that were run, in the order of the run."""
-    network = uncompiled(classifier.network)
-    return [
-        layer
-        for layer in classifier.trace.layers
-        if isinstance(network.get_submodule(layer.name), nn.Linear)
+def _class_maps(classifier: Classifier, taps: Sequence[LayerOutput | None]) -> LinearEnd | None:
+    """Maps of the classes whose averages are the network's outputs, perhaps after a ReLU."""
+    trace, network = classifier.trace, uncompiled(classifier.network)
+    candidates = [
+        tap for tap in taps if tap is not None and tap.channels == trace.number_of_outputs
     ]
+    if not candidates:
+        return None
+    images = noise_images(network, trace.image_size, 1, trace.channels)
+    with torch.no_grad(), reading_taps(network, trace, candidates) as reading:
+        logits = classifier.logits(images)
+    rounding = max(torch.finfo(dtype).eps for dtype in (logits.dtype, classifier.dtype))
+    for tap in candidates:
+        kinds: list[Tap] = [tap, *([RectifiedOutput.like(tap)] if tap.run == -1 else [])]
+        for kind in kinds:
+            output = reading.outputs.get(tap)
+            values = output if kind is tap or output is None else output.relu()
+            for pooling, outputs in _ways_to_pool(kind, values, trace.image_size):
+                scores = classifier.outputs.scores(outputs)
+                if pooling == "average" and _alike(scores, logits.float(), rounding):
+                    return LinearEnd(kind, "", "average")
+    return None
 
 
 def _pooled(
@@ -211,7 +278,8 @@ def _pooled(
     given: list[Tensor] = []
 
     def keep(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given[:] = [args[0] if args else kwargs["input"]]
+        values = args[0] if args else kwargs["input"]
+        given[:] = [values if values.ndim == 2 else values.float().mean(dim=(2, 3)).to(values)]
 
     with (
         torch.no_grad(),
@@ -225,7 +293,7 @@ def _pooled(
     logits = logits.float()
     bias = None if layer.bias is None else layer.bias.float()
     with classifier.frozen():
-        weight = layer.weight.detach().float()
+        weight = layer.weight.detach().float().flatten(1)
 
     def is_read(features: Tensor) -> bool:
         again = classifier.outputs.scores(F.linear(features, weight, bias))
@@ -238,7 +306,7 @@ def _pooled(
                 return LinearEnd(tap, linear, pooling)
     # Where a function, not a layer, rectifies before the average, no layer puts that out.
     for tap, output in read:
-        if isinstance(tap, LayerOutput) and isinstance(output, Tensor):
+        if isinstance(tap, LayerOutput) and tap.run == -1 and isinstance(output, Tensor):
             rectified = RectifiedOutput.like(tap)
             for pooling, features in _ways_to_pool(rectified, output.relu(), size):
                 if is_read(features):

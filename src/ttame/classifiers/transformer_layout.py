@@ -136,7 +136,7 @@ def transformer_layout(classifier: Classifier) -> TransformerLayout | None:
         blocks=names,
         first_norms=tuple(_first_norm(classifier, block) for block in found.blocks),
         tokens=tap,
-        read_rows=_read_rows(classifier, names[-1]),
+        read_rows=_read_rows(classifier, tap),
     )
 
 
@@ -150,9 +150,9 @@ def _first_norm(classifier: Classifier, block: LayerRecord) -> str | None:
     return first.name if "norm" in first.kind.lower() and first.shape == block.shape else None
 
 
-def _read_rows(classifier: Classifier, last_block: str) -> tuple[int, ...]:
+def _read_rows(classifier: Classifier, last_block: LayerOutput) -> tuple[int, ...]:
     """The tokens of the last block that have a gradient of the logits."""
-    block = uncompiled(classifier.network).get_submodule(last_block)
+    block = uncompiled(classifier.network).get_submodule(last_block.layer)
     generator = torch.Generator().manual_seed(0)
     shape = classifier.blank_image().shape
     images = torch.randn(shape, generator=generator, dtype=torch.float32)
@@ -161,11 +161,12 @@ def _read_rows(classifier: Classifier, last_block: str) -> tuple[int, ...]:
         tokens: list[Tensor], change: Callable[[Tensor], Tensor], rows: int = 1
     ) -> Tensor:
         def cut(_module: nn.Module, output: Any) -> Any:
-            tensor = first_tensor(output)
+            turned = last_block.batch_first(output)
+            tensor = first_tensor(turned)
             if tensor is None:
-                raise TapError(f"layer {last_block} gave no tensor")
+                raise TapError(f"layer {last_block.layer} gave no tensor")
             tokens.append(change(tensor.detach()))
-            return put_first_tensor(output, tokens[-1])
+            return last_block.batch_first(put_first_tensor(turned, tokens[-1]))
 
         with watching([(block, cut)]):
             return classifier.logits(images, rows=rows)

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
+from ttame.classifiers.classifier_checks import refuse_without_values
 from ttame.errors import ExplainerError, TapError, UnknownNameError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
 from ttame.explainers.trained.trained_method import TrainedMethod
 from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.network_trace import blank_image
 
 
 class Method(Protocol):
@@ -106,6 +108,7 @@ def make_explainer(name: str, classifier: Classifier, **options: Any) -> Explain
             remedy=f"make_explainer({classifier!r}, classifier)",
         )
     refuse_other_than_classifier(classifier)
+    refuse_without_values(blank_image(classifier.network, (1, 1)), classifier.name)
     known = method_options(name)
     for option in options:
         if option not in known:

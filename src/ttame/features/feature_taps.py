@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ttame.errors import TapError
 from ttame.features.tap_reading import TapReading
-from ttame.networks.layer_outputs import first_tensor, watching
+from ttame.networks.layer_outputs import first_tensor, put_first_tensor, watching
 from ttame.networks.network_trace import NetworkTrace
 
 TapLayout = Literal["channels first", "channels last", "tokens"]
@@ -31,6 +31,8 @@ class GridTap(ABC):
         grid: (h, w) at ``image_size``.
         image_size: (H, W) in pixels of the input that the grid belongs to.
         prefix_tokens: P, tokens before the patches: class, distillation, registers. 0 for maps.
+        batch_axis: 1 where the layer gives (P + h·w, B, C), as torch's attention layers do by
+            default. What is read of it is (B, P + h·w, C).
     """
 
     layer: str
@@ -39,6 +41,7 @@ class GridTap(ABC):
     grid: tuple[int, int]
     image_size: tuple[int, int]
     prefix_tokens: int = 0
+    batch_axis: int = 0
 
     holds: ClassVar[str]
     """What is read, in words."""
@@ -71,6 +74,8 @@ class GridTap(ABC):
             words += ", channels last"
         if self.layout == "tokens":
             words += f", tokens with {self.prefix_tokens} before the patches"
+        if self.batch_axis:
+            words += ", before the batch"
         return words
 
     def feature_map(self, output: Any, image_size: tuple[int, int]) -> Tensor:
@@ -94,6 +99,11 @@ class GridTap(ABC):
         patches = tensor[:, self.prefix_tokens :]
         grid = self.grid_at(image_size, patches.shape[1])
         return patches.transpose(1, 2).reshape(len(patches), self.channels, *grid)
+
+    def batch_first(self, output: Any) -> Any:
+        """A layer's output with the batch in front; turned back, its own order again."""
+        tensor = first_tensor(output) if self.batch_axis else None
+        return output if tensor is None else put_first_tensor(output, tensor.transpose(0, 1))
 
     def prefix(self, output: Any) -> Tensor:
         """The tokens before the patches, (B, P, C); the class token is the first one."""
@@ -154,6 +164,7 @@ class LayerOutput(GridTap):
         grid: (h, w) at ``image_size``.
         image_size: (H, W) in pixels of the input that the grid belongs to.
         prefix_tokens: P, tokens before the patches: class, distillation, registers. 0 for maps.
+        batch_axis: 1 where the layer gives (P + h·w, B, C); what is read has the batch in front.
         run: which call of the layer in one forward pass, where the network uses it several times:
             -1 the last, 0 the first, 1 the second. ``layer#0`` in configurations and on the
             command line.
@@ -191,7 +202,12 @@ class LayerOutput(GridTap):
         def keep(_layer: nn.Module, output: Any) -> Any:
             nonlocal ran
             ran += 1
-            return reading.keep(self, output) if self.run in (-1, ran - 1) else None
+            if self.run not in (-1, ran - 1):
+                return None
+            turned = self.batch_first(output)
+            kept = reading.keep(self, turned)
+            # Gradients are taken by what is kept, so that the network goes on with it.
+            return self.batch_first(turned if kept is None else kept) if self.batch_axis else kept
 
         reading.at_output(self.layer, keep)
 
@@ -218,7 +234,10 @@ class LayerOutput(GridTap):
         def at_its_run(_layer: nn.Module, output: Any) -> Any:
             nonlocal ran
             ran += 1
-            return exchange(output) if ran == wanted + 1 else None
+            if ran != wanted + 1:
+                return None
+            exchanged = exchange(self.batch_first(output))
+            return None if exchanged is None else self.batch_first(exchanged)
 
         with watching([(network.get_submodule(self.layer), at_its_run)]):
             yield
@@ -254,7 +273,7 @@ class RectifiedOutput(GridTap):
         """Keep the positive part of the output."""
 
         def keep(_layer: nn.Module, output: Any) -> None:
-            tensor = first_tensor(output)
+            tensor = first_tensor(self.batch_first(output))
             reading.outputs[self] = None if tensor is None else tensor.relu()
 
         reading.at_output(self.layer, keep)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 
+import torch
 from torch import nn
 
+from ttame.errors import ClassifierError
 from ttame.features.feature_taps import LayerOutput, TapLayout
-from ttame.networks.network_trace import LayerRecord, NetworkTrace
+from ttame.networks.frozen_network import frozen
+from ttame.networks.layer_outputs import first_tensor, reading
+from ttame.networks.network_trace import LayerRecord, NetworkTrace, noise_images, run_network
 
 LARGEST_PREFIX = 32
 """More tokens than this before the patches are not looked for (register tokens are 4 to 8)."""
@@ -38,8 +42,10 @@ def describe_layer(
     if len(record.shape) == 3:
         grid, prefix = _token_grid(network, trace, record)
         if grid is not None:
-            size, channels = trace.image_size, record.shape[2]
-            return LayerOutput(record.name, "tokens", channels, grid, size, prefix, run=record.run)
+            size, channels, axis = trace.image_size, record.shape[2], int(record.tokens_first)
+            return LayerOutput(
+                record.name, "tokens", channels, grid, size, prefix, axis, run=record.run
+            )
     return None
 
 
@@ -127,6 +133,38 @@ def pyramid_tap(layer: LayerRecord, image_size: tuple[int, int]) -> LayerOutput 
 def has_tokens_first(record: LayerRecord) -> bool:
     """Whether a layer puts out (tokens, B, C), as torch's attention does by default."""
     return len(record.shape) == 3 and record.shape[0] >= 4 and record.shape[1] == 1
+
+
+def with_batch_in_front(network: nn.Module, trace: NetworkTrace) -> NetworkTrace | None:
+    """The trace of a network with (tokens, B, C) layers, whose shapes then have the batch in front.
+
+    Args:
+        network: not behind ``torch.compile``.
+        trace: of the network.
+
+    Returns:
+        ``None`` where there are no such layers: that two images make the second dimension 2 is
+        tried.
+    """
+    suspects = {layer.name for layer in trace.layers if has_tokens_first(layer)}
+    if not suspects:
+        return None
+    images = noise_images(network, trace.image_size, 2, trace.channels)
+    layers = {name: network.get_submodule(name) for name in suspects}
+    try:
+        with frozen(network), torch.no_grad(), reading(layers) as outputs:
+            run_network(network, images)
+    except ClassifierError:
+        return None
+    found = {
+        name
+        for name, output in outputs.items()
+        if (tensor := first_tensor(output)) is not None and tensor.shape[1:2] == (2,)
+    }
+    records = tuple(
+        dataclasses.replace(layer, tokens_first=layer.name in found) for layer in trace.layers
+    )
+    return dataclasses.replace(trace, layers=records) if found else None
 
 
 def resolutions(trace: NetworkTrace) -> set[tuple[int, int]]:

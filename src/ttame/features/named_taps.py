@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,8 @@ from torch import nn
 
 from ttame.errors import TapError, near_matches
 from ttame.features.feature_taps import LayerOutput, RectifiedOutput
-from ttame.features.layer_layouts import describe_layer, has_tokens_first
+from ttame.features.layer_layouts import describe_layer, has_tokens_first, with_batch_in_front
+from ttame.features.layer_runs import UPRIGHT, sound_run, view_of_run
 from ttame.features.normalised_average import NormalisedShares, normalised_averages
 from ttame.features.tap_choice import (
     BATCH_FIRST,
@@ -45,13 +47,39 @@ def named_taps(
     texts = [str(tap) for tap in given]
     if not 1 <= len(texts) <= MOST_TAPS or len({parse_tap(text) for text in texts}) < len(texts):
         raise TapError(f"taps {texts}", allowed="one to four different layer names")
+    notices: list[str] = []
     taps = [
-        _looked_up(network, trace, parse_tap(tap), of) if isinstance(tap, str) else tap
+        _looked_up(network, trace, _with_run(network, trace, tap, notices), of)
+        if isinstance(tap, str)
+        else tap
         for tap in given
     ]
     records = {tap: _record_of(network, trace, tap) for tap in taps}
     in_order = sorted(taps, key=lambda tap: records[tap].order)
-    return TapChoice(tuple(in_order), _family_of_choice(network, trace), NAMED)
+    family = _family_of_choice(network, trace)
+    return TapChoice(tuple(in_order), family, NAMED, tuple(dict.fromkeys(notices)))
+
+
+def _with_run(network: nn.Module, trace: NetworkTrace, text: str, notices: list[str]) -> TapName:
+    """A tap's name with the run that is to be read, where none is named and runs differ."""
+    name = parse_tap(text)
+    record = trace.by_name().get(name.layers[0])
+    of_run = name.kind in (LayerOutput, RectifiedOutput)
+    if record is None or len(record.runs) == 1 or name.run >= len(record.runs) or not of_run:
+        return name
+    if text.endswith("#-1") or name.run != -1:
+        run = name.run % len(record.runs)
+        view = view_of_run(network, trace, name.layers[0], run)
+        notices += [f"{name.layers[0]}#{run} sees {view}"] if view != UPRIGHT else []
+        return dataclasses.replace(name, run=run)
+    sound = sound_run(network, trace, name.layers[0])
+    if sound.run != -1 and name.kind is RectifiedOutput:
+        raise TapError(
+            f"tap {text!r}, which reads the last run of its layer: {sound.notice}",
+            remedy=f'taps=["{name.layers[0]}#{sound.run}"] (--taps {name.layers[0]}#{sound.run})',
+        )
+    notices += [sound.notice] if sound.notice else []
+    return dataclasses.replace(name, run=sound.run)
 
 
 def _looked_up(network: nn.Module, trace: NetworkTrace, name: TapName, of: str) -> Tap:
@@ -91,6 +119,11 @@ def _layer_output(network: nn.Module, trace: NetworkTrace, name: TapName) -> Lay
     tap = describe_layer(network, trace, record)
     if tap is not None:
         return tap
+    turned = with_batch_in_front(network, trace) if has_tokens_first(record) else None
+    if turned is not None:
+        tap = describe_layer(network, turned, turned.by_name()[record.name].at(name.run))
+        if tap is not None:
+            return tap
     shape, remedy = record.shape, suggested_layers(trace)
     problem = f"the output of layer {record.name!r} has shape {shape}, which is no feature map"
     if has_tokens_first(record):

@@ -27,6 +27,7 @@ from ttame.features.layer_layouts import (
     resolutions,
     spatial_tap,
     token_blocks,
+    with_batch_in_front,
 )
 from ttame.features.tap_names import Tap
 from ttame.networks.network_trace import LayerRecord, NetworkTrace
@@ -60,11 +61,13 @@ class TapChoice:
         taps: from the first to the last in the network.
         family: what kind of network the dry run showed.
         reason: one sentence for people.
+        notices: one line for each thing that somebody should look at.
     """
 
     taps: tuple[Tap, ...]
     family: Family
     reason: str
+    notices: tuple[str, ...] = ()
 
 
 def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
@@ -93,6 +96,22 @@ def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
         reason = "the last three max-pool outputs, because every stage of this CNN ends with one"
         return TapChoice(tuple(tap for _, tap in pools), family, reason)
     return _tap_stages(candidates, trace, family)
+
+
+def in_order_of_reading(network: nn.Module, trace: NetworkTrace) -> NetworkTrace:
+    """The trace, with the batch in front where a network that keeps tokens there needs it.
+
+    Args:
+        network: not behind ``torch.compile``.
+        trace: of the network.
+    """
+    if not any(has_tokens_first(layer) for layer in trace.layers):
+        return trace
+    try:
+        choose_taps(network, trace)
+    except TapError:
+        return with_batch_in_front(network, trace) or trace
+    return trace
 
 
 def network_family(trace: NetworkTrace) -> Family:

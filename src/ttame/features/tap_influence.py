@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ttame.errors import TapError, TtameError
+from ttame.errors import ClassifierError, TapError
 from ttame.features.feature_taps import LayerOutput
-from ttame.features.layer_layouts import describe_layer
-from ttame.features.tap_choice import TapChoice, choose_taps
-from ttame.memory_limit import ran_out_of_memory
+from ttame.features.layer_layouts import describe_layer, token_blocks
+from ttame.features.layer_runs import UNCLEAR, UPRIGHT, sound_run, views_of_runs
+from ttame.features.tap_choice import NAMED, TapChoice, choose_taps
 from ttame.networks.frozen_network import frozen
 from ttame.networks.layer_outputs import first_tensor, put_first_tensor
 from ttame.networks.network_trace import NetworkTrace, noise_images, run_network
@@ -92,10 +92,9 @@ def tap_influence(
                 change = _partial(exchange, number)
                 stack.enter_context(tap.exchanging(network, trace, change))
             scores = run_network(network, images).float()
-    except (TtameError, NotImplementedError, RuntimeError) as problem:
-        if ran_out_of_memory(problem):
-            raise
-        # A quantised layer, or one with an output of its own kind: nothing is seen, nothing said.
+    except (TapError, ClassifierError):
+        # A quantised layer, one with an output of its own kind, or a network for one image at a
+        # time: nothing is seen, nothing said. That memory ran out is not for us to catch.
         return TapInfluence()
     found = _told_by(scores, taps)
     if len(found.idle) == count and not _is_spoilt_by_its_input(network, two[:1]):
@@ -108,7 +107,7 @@ def _is_spoilt_by_its_input(network: nn.Module, image: Tensor) -> bool:
     try:
         with frozen(network), torch.no_grad():
             scores = run_network(network, torch.full_like(image, torch.nan))
-    except (TtameError, NotImplementedError, RuntimeError):
+    except ClassifierError:
         return False
     return bool(scores.isnan().any())
 
@@ -134,8 +133,9 @@ def _told_by(scores: Tensor, taps: Sequence[LayerOutput]) -> TapInfluence:
 def influential_choice(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     """The automatic choice of taps, among layers on which the scores depend.
 
-    Where something goes past the last tap, the reason says so. Inside blocks with a residual
-    connection something always goes past, as the choice for Vision Transformers means it to.
+    Where something goes past the last tap, the reason says so; for taps inside the blocks of a
+    Vision Transformer, where something goes past the last block. Layers that see the photo turned
+    round, or not at all, are passed over.
 
     Args:
         network: in any mode; not behind ``torch.compile``.
@@ -144,15 +144,70 @@ def influential_choice(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     Raises:
         TapError: the network has no such layers.
     """
-    choice = choose_taps(network, trace)
-    found = _influence(network, trace, choice)
-    while found.idle:
-        trace = _without_idle_layers(network, trace, found.idle)
-        choice = choose_taps(network, trace)
+    while True:
+        choice = _with_sound_runs(network, trace, choose_taps(network, trace))
         found = _influence(network, trace, choice)
-    if not found.passed or choice.family in ("Vision Transformer", "token mixer"):
-        return choice
-    return dataclasses.replace(choice, reason=f"{choice.reason}; {PASSED}")
+        if found.idle:
+            trace = _without_idle_layers(network, trace, found.idle)
+        elif found.passed is not False and (askew := _taps_askew(network, trace, choice)):
+            trace = _without_layers_askew(network, trace, askew)
+        else:
+            reason = f"{choice.reason}; {PASSED}" if found.passed else choice.reason
+            return dataclasses.replace(choice, reason=reason)
+
+
+def _with_sound_runs(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> TapChoice:
+    """The choice, with the run that sees the photo upright where a layer runs several times."""
+    records, notices, taps = trace.by_name(), [], []
+    for tap in choice.taps:
+        record = records[tap.layer]
+        if isinstance(tap, LayerOutput) and len(record.runs) > 1:
+            sound = sound_run(network, trace, tap.layer)
+            notices += [sound.notice] if sound.notice else []
+            record = record.at(sound.run)
+            tap = describe_layer(network, trace, record) or tap
+        taps.append((record.order, tap))
+    in_order = tuple(tap for _, tap in sorted(taps, key=lambda pair: pair[0]))
+    return dataclasses.replace(choice, taps=in_order, notices=tuple(notices))
+
+
+def _taps_askew(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> dict[str, str]:
+    """Tapped layers that run once, and not on the upright photo, with what they see."""
+    records = trace.by_name()
+    if trace.output.is_meta:
+        return {}
+    once = [tap.layer for tap in choice.taps if len(records[tap.layer].runs) == 1]
+    views = views_of_runs(network, trace, once)
+    return {
+        layer: views[layer][0]
+        for layer in once
+        if views[layer].get(0, UPRIGHT) not in (UPRIGHT, UNCLEAR)
+    }
+
+
+def _without_layers_askew(
+    network: nn.Module, trace: NetworkTrace, askew: dict[str, str]
+) -> NetworkTrace:
+    """The trace without layers that run once on something else than the upright photo.
+
+    Raises:
+        TapError: no other layer is left.
+    """
+    names = [layer.name for layer in trace.layers if len(layer.runs) == 1]
+    views = views_of_runs(network, trace, names)
+    wrong = {name for name, seen in views.items() if seen.get(0, UPRIGHT) not in (UPRIGHT, UNCLEAR)}
+    left = dataclasses.replace(
+        trace, layers=tuple(layer for layer in trace.layers if layer.name not in wrong)
+    )
+    try:
+        choose_taps(network, left)
+    except TapError:
+        layer, view = next(iter(askew.items()))
+        raise TapError(
+            f"layer {layer!r}, which would be chosen and sees {view}",
+            remedy=f'taps=["{layer}"] (--taps {layer}), if its maps are wanted as they are',
+        ) from None
+    return left
 
 
 def _without_idle_layers(
@@ -198,4 +253,11 @@ def refuse_idle_taps(network: nn.Module, trace: NetworkTrace, choice: TapChoice)
 
 def _influence(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> TapInfluence:
     taps = [tap for tap in choice.taps if isinstance(tap, LayerOutput)]
+    blocks = token_blocks(trace) if choice.reason != NAMED else None
+    if blocks is not None and taps:
+        # Past a layer inside a block goes its residual, which the choice means; not past a block.
+        last = blocks.blocks[-1]
+        run = next((tap.run for tap in taps if tap.layer.startswith(f"{last.name}.")), -1)
+        whole = describe_layer(network, trace, last.at(run if run < len(last.runs) else -1))
+        taps += [whole] if whole is not None and whole not in taps else []
     return tap_influence(network, trace, taps) if taps else TapInfluence()

@@ -63,7 +63,7 @@ class TokenContributions(GridTap):
 
         found = token_blocks(reading.trace)
         assert found is not None
-        contributions = _Contributions(keep, passage)
+        contributions = _Contributions(keep, passage, self.batch_axis)
         for block in found.blocks:
             reading.at_input(block.name, contributions.enter)
             reading.at_output(block.name, contributions.leave)
@@ -120,7 +120,7 @@ def _is_whole(found: _Contributions, blocks: int) -> bool:
     passages = [seen for seen in found.passages if isinstance(seen, _CheckedPassage)]
     if len(passages) != blocks or found.class_token is None:
         return False
-    if passages[0].shape[1] in found.attended_outside:
+    if passages[0].shape[1 - found.batch_axis] in found.attended_outside:
         return False
     arrivals = [*(passage.entered for passage in passages[1:]), found.class_token]
     return all(
@@ -148,8 +148,9 @@ class _Passage:
     scale if there is one, sum with the residual. What comes before its turn is not on it.
     """
 
-    def __init__(self, tokens: Tensor) -> None:
+    def __init__(self, tokens: Tensor, batch_axis: int = 0) -> None:
         self.shape = tokens.shape
+        self.batch_axis = batch_axis
         self.probabilities: Tensor | None = None
         self.weighted: Tensor | None = None
         self.contributions: Tensor | None = None
@@ -158,7 +159,7 @@ class _Passage:
         self.attends_again = False
 
     def see_softmax(self, probabilities: Tensor) -> None:
-        length = self.shape[1]
+        length = self.shape[1 - self.batch_axis]
         if tuple(probabilities.shape[-2:]) == (length, length):
             self.probabilities = probabilities
 
@@ -199,8 +200,12 @@ class _Passage:
     def tokens_among(self, terms: Sequence[Any]) -> list[Tensor]:
         return [term for term in terms if isinstance(term, Tensor) and term.shape == self.shape]
 
+    def class_token(self, tokens: Tensor) -> Tensor:
+        """The first token of each image, (B, D)."""
+        return tokens.select(1 - self.batch_axis, 0)
+
     def __len__(self) -> int:
-        return self.shape[0]
+        return self.shape[self.batch_axis]
 
 
 class _CheckedPassage(_Passage):
@@ -210,9 +215,9 @@ class _CheckedPassage(_Passage):
     nothing but further terms. Numbers are compared, for which the CPU would wait for a GPU.
     """
 
-    def __init__(self, tokens: Tensor) -> None:
-        super().__init__(tokens)
-        self.entered = tokens[:, 0].clone()
+    def __init__(self, tokens: Tensor, batch_axis: int = 0) -> None:
+        super().__init__(tokens, batch_axis)
+        self.entered = self.class_token(tokens).clone()
         self.residual: Tensor | None = None
         self.is_whole = False
 
@@ -222,16 +227,20 @@ class _CheckedPassage(_Passage):
             expected = self.contributions.sum(dim=1) + self.bias
         tokens = self.tokens_among(terms)
         # Compared before the sum, which may be made in place.
-        goes_on = expected is not None and any(alike(expected, term[:, 0]) for term in tokens)
+        goes_on = expected is not None and any(
+            alike(expected, self.class_token(term)) for term in tokens
+        )
         total = super().see_sum(terms, add)
         if goes_on:
-            self.residual = total[:, 0].clone()
+            self.residual = self.class_token(total).clone()
         return total
 
     def see_end(self, output: Any) -> None:
         tokens = first_tensor(output)
         if self.residual is not None and tokens is not None and tokens.shape == self.shape:
-            self.is_whole = not self.attends_again and alike(self.residual, tokens[:, 0])
+            self.is_whole = not self.attends_again and alike(
+                self.residual, self.class_token(tokens)
+            )
 
 
 def _is_cast_of(tensor: Any, probabilities: Tensor) -> bool:
@@ -254,9 +263,12 @@ class _Contributions:
         attended_outside: how many tokens attended to each other where no block was at work.
     """
 
-    def __init__(self, keep: Callable[[Tensor], None], passage: type[_Passage]) -> None:
+    def __init__(
+        self, keep: Callable[[Tensor], None], passage: type[_Passage], batch_axis: int = 0
+    ) -> None:
         self.keep = keep
         self.passage = passage
+        self.batch_axis = batch_axis
         self.running: list[_Passage] = []
         self.passages: list[_Passage] = []
         self.class_token: Tensor | None = None
@@ -266,7 +278,7 @@ class _Contributions:
         tokens = first_tensor((args, kwargs))
         if tokens is None or tokens.ndim != 3:
             raise TapError("a block that gets no tokens", allowed="(B, T, D) tokens")
-        self.running.append(self.passage(tokens))
+        self.running.append(self.passage(tokens, self.batch_axis))
 
     def leave(self, _block: nn.Module, output: Any) -> None:
         passage = self.running.pop()
@@ -276,6 +288,7 @@ class _Contributions:
     def finish(self, norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before the final normalisation: add up, and normalise as the class token will be."""
         tokens = first_tensor((args, kwargs))
+        tokens = None if tokens is None else tokens.movedim(self.batch_axis, 0)
         found = [part.contributions for part in self.passages if part.contributions is not None]
         assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
         self.class_token = None if tokens is None else tokens[:, 0]

@@ -60,7 +60,9 @@ def reading_attention(tokens: int | None = None) -> Iterator[list[Tensor]]:
 
 
 @contextlib.contextmanager
-def watching_attention(blocks: Sequence[nn.Module], action: AttentionAction) -> Iterator[None]:
+def watching_attention(
+    blocks: Sequence[nn.Module], action: AttentionAction, *, batch_axis: int = 0
+) -> Iterator[None]:
     """Call an action with the attention probabilities of each block while the block runs.
 
     Only softmaxes from every token of a block to every token of it count: (..., T, T) where T is
@@ -71,13 +73,15 @@ def watching_attention(blocks: Sequence[nn.Module], action: AttentionAction) -> 
         blocks: modules whose input is (B, T, D) tokens.
         action: ``action(number of the block, probabilities)``; a tensor that it returns takes the
             place of the probabilities in the network.
+        batch_axis: 1 where their input is (T, B, D) instead.
     """
     running: list[tuple[int, int]] = []
 
     def entering(index: int) -> InputAction:
         def enter(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             tokens = first_tensor((args, kwargs))
-            length = tokens.shape[1] if tokens is not None and tokens.ndim == 3 else 0
+            is_row = tokens is not None and tokens.ndim == 3
+            length = tokens.shape[1 - batch_axis] if tokens is not None and is_row else 0
             running.append((index, length))
 
         return enter

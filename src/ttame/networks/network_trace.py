@@ -52,6 +52,7 @@ class LayerRecord:
         runs: every call of the layer, from the first to the last.
         is_leaf: whether the layer has no layers inside.
         run: which of the runs the record speaks of; -1 for the last, 0 for the first.
+        tokens_first: whether the layer gives (T, B, D) tokens.
     """
 
     name: str
@@ -59,11 +60,13 @@ class LayerRecord:
     runs: tuple[LayerRun, ...]
     is_leaf: bool
     run: int = -1
+    tokens_first: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the (first) output tensor of this run, batch included; empty where it gave none."""
-        return self.runs[self.run].shape
+        """Of the (first) output tensor of this run, batch in front; empty where it gave none."""
+        shape = self.runs[self.run].shape
+        return (shape[1], shape[0], *shape[2:]) if self.tokens_first else shape
 
     @property
     def order(self) -> int:

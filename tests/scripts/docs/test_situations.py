@@ -13,6 +13,7 @@ from scripts.docs.situations import SITUATIONS, Situation, as_markdown, default_
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import TtameError
 from ttame.explainers.known_explainers import make_explainer
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.images.preprocessing import Preprocessing
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -31,6 +32,13 @@ def images() -> Tensor:
 def maps(method: str, classifier: Classifier) -> Tensor:
     made = make_explainer(method, classifier, **OPTIONS.get(method, {}))
     return made(images(), 1).maps
+
+
+def head_maps(classifier: Classifier) -> Tensor:
+    """Of a head with weights of its own, on this classifier's features."""
+    with default_dtype(torch.float32):  # random weights depend on it
+        explainer = new_attention_explainer(classifier, seed=3)
+    return explainer(images(), 1).maps
 
 
 def grad_cam_by_hand(network: nn.Module, layer: str, prefix: int, grid: tuple[int, int]) -> Tensor:
@@ -68,11 +76,13 @@ def test_every_situation_works_or_is_refused_in_its_words(situation: Situation) 
     with situation.around():
         classifier = Classifier(network, preprocessing=PREPROCESSING)
         found = {method: maps(method, classifier) for method in situation.methods}
+        if "grad_cam" in found:
+            found["a trained head"] = head_maps(classifier)
     assert situation.said in classifier.tap_choice.reason
     plain = Classifier(twin, preprocessing=PREPROCESSING)
     tap = plain.taps[-1]
     for method, of_situation in found.items():
-        expected = maps(method, plain)
+        expected = head_maps(plain) if " " in method else maps(method, plain)
         if method == "grad_cam":
             expected = grad_cam_by_hand(twin, tap.layer, tap.prefix_tokens, tap.grid)
         assert of_situation.dtype == torch.float32

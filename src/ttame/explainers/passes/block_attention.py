@@ -14,7 +14,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.transformer_layout import TransformerLayout, transformer_layout
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.differentiation import differentiating, require_graph
-from ttame.networks.attention_reading import watching_attention
+from ttame.networks.attention_reading import AttentionAction, watching_attention
 from ttame.networks.layer_outputs import reading, uncompiled
 
 _NO_LAYOUT = {
@@ -41,19 +41,27 @@ class BlockAttention:
     probabilities: tuple[Tensor, ...]
 
 
-def attending_layout(classifier: Classifier, method: str) -> TransformerLayout:
+def attending_layout(
+    classifier: Classifier, method: str, *, tokens_may_come_first: bool = False
+) -> TransformerLayout:
     """The layout of a transformer whose every block attends once from all tokens to all tokens.
+
+    Args:
+        classifier: of the network.
+        method: for messages.
+        tokens_may_come_first: for methods that read attention only, which is the same also where
+            blocks get (T, B, D) tokens.
 
     Raises:
         ExplainerError: the network is no such transformer.
     """
-    layout = require_layout(classifier, method)
+    layout = require_layout(classifier, method, tokens_may_come_first=tokens_may_come_first)
     times: Counter[int] = Counter()
 
     def count(block: int, _probabilities: Tensor) -> None:
         times[block] += 1
 
-    with torch.no_grad(), watching_attention(block_modules(classifier, layout), count):
+    with torch.no_grad(), _attention(classifier, layout, count):
         classifier.logits(classifier.blank_image())
     odd = [name for index, name in enumerate(layout.blocks) if times[index] != 1]
     if odd:
@@ -65,11 +73,21 @@ def attending_layout(classifier: Classifier, method: str) -> TransformerLayout:
     return layout
 
 
-def require_layout(classifier: Classifier, method: str) -> TransformerLayout:
+def _attention(
+    classifier: Classifier, layout: TransformerLayout, action: AttentionAction, first_block: int = 0
+) -> contextlib.AbstractContextManager[None]:
+    blocks = block_modules(classifier, layout)[first_block:]
+    return watching_attention(blocks, action, batch_axis=layout.tokens.batch_axis)
+
+
+def require_layout(
+    classifier: Classifier, method: str, *, tokens_may_come_first: bool = False
+) -> TransformerLayout:
     """The layout of a Vision Transformer of one resolution.
 
     Raises:
-        ExplainerError: the network is none.
+        ExplainerError: the network is none, or its tokens come before the batch where the method
+            works on them.
     """
     layout = transformer_layout(classifier)
     if layout is None:
@@ -77,6 +95,20 @@ def require_layout(classifier: Classifier, method: str) -> TransformerLayout:
             f"{method} is not defined for {classifier.name}, a {classifier.family}: "
             f"{_NO_LAYOUT[classifier.family]}",
             remedy=WITHOUT_ATTENTION,
+        )
+    records = classifier.trace.by_name()
+    again = [name for name in layout.blocks if len(records[name].runs) > 1]
+    if again:
+        raise ExplainerError(
+            f"{method} is not defined for {classifier.name}, whose blocks run several times "
+            f"({again[0]} {len(records[again[0]].runs)} times)",
+            remedy=WITHOUT_ATTENTION,
+        )
+    if layout.tokens.batch_axis and not tokens_may_come_first:
+        raise ExplainerError(
+            f"{method} works on (B, tokens, C), and the tokens of {classifier.name} come before "
+            "the batch (batch_first=False)",
+            remedy=f"attention_rollout, {WITHOUT_ATTENTION}",
         )
     return layout
 
@@ -91,7 +123,8 @@ def layout_for(
     last = layout.blocks[-1]
     with torch.no_grad(), reading({last: block_modules(classifier, layout)[-1]}) as outputs:
         classifier.logits(images[:1])
-    return layout.at(size, layout.tokens.tensor(outputs[last]).shape[1])
+    tokens = layout.tokens.tensor(layout.tokens.batch_first(outputs[last]))
+    return layout.at(size, tokens.shape[1])
 
 
 def block_modules(classifier: Classifier, layout: TransformerLayout) -> list[nn.Module]:
@@ -139,14 +172,13 @@ def read_head_means(
     def keep(_block: int, probabilities: Tensor) -> None:
         means.append(head_mean(probabilities, len(images)))
 
-    blocks = block_modules(classifier, layout)[first_block:]
-    with torch.no_grad(), watching_attention(blocks, keep):
+    with torch.no_grad(), _attention(classifier, layout, keep, first_block):
         logits = classifier.logits(images)
     return logits, means
 
 
 @contextlib.contextmanager
-def attention_graph(blocks: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+def attention_graph(blocks: Sequence[nn.Module], *, batch_axis: int = 0) -> Iterator[list[Tensor]]:
     """Collect the attention of each block in a graph that begins with the first of them.
 
     The images need no gradient: what lies before the first block keeps no activations.
@@ -161,7 +193,7 @@ def attention_graph(blocks: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
             probabilities.requires_grad_()
         collected.append(probabilities)
 
-    with differentiating(), watching_attention(blocks, keep):
+    with differentiating(), watching_attention(blocks, keep, batch_axis=batch_axis):
         yield collected
 
 
@@ -176,7 +208,8 @@ def read_block_attention(
         images: (B, 3, H, W).
         first_block: earlier ones are not read, and keep no activations.
     """
-    with attention_graph(block_modules(classifier, layout)[first_block:]) as probabilities:
+    blocks = block_modules(classifier, layout)[first_block:]
+    with attention_graph(blocks, batch_axis=layout.tokens.batch_axis) as probabilities:
         logits = classifier.logits(images.detach().clone())
     return BlockAttention(logits, tuple(probabilities))
 

@@ -175,7 +175,9 @@ class SharedHead(Head):
         if not name:
             return
         layer = dict(uncompiled(classifier.network).named_modules()).get(name)
-        rows = class_weights_of(classifier, name) if isinstance(layer, nn.Linear) else None
+        rows = (
+            class_weights_of(classifier, name) if isinstance(layer, nn.Linear | nn.Conv2d) else None
+        )
         if rows is None or rows.shape != (self.number_of_classes, width):
             raise ExplainerError(
                 f"a head for the class weights of a linear layer {name!r} of shape "

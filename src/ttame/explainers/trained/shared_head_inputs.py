@@ -11,7 +11,7 @@ from ttame.classifiers.linear_end import (
     evidence_tap,
     find_class_layer,
     find_linear_end,
-    linear_layer,
+    width_read,
 )
 from ttame.errors import (
     ExplainerError,
@@ -123,8 +123,10 @@ def find_inputs(classifier: Classifier, *, prior: bool) -> tuple[Classifier, Sha
         ExplainerError: the classifier has more taps than leave room for the pooled features.
     """
     end = find_linear_end(classifier)
+    if end is not None and not end.layer:
+        end = None  # Maps of classes, without features that a row of weights looks for.
     layer = end.layer if end is not None else find_class_layer(classifier)
-    width = linear_layer(classifier, layer).in_features if layer else 0
+    width = width_read(classifier, layer) if layer else 0
     branched = classifier.taps
     pooled = None
     if end is not None and prior:

@@ -68,7 +68,7 @@ class GenericAttention(Explainer):
     first_block: int = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        layout = attending_layout(self.classifier, self.method)
+        layout = attending_layout(self.classifier, self.method, tokens_may_come_first=True)
         first = block_number(self.start_block, layout, self.method, "start_block")
         self._keep(layout=layout, first_block=first)
 

@@ -60,7 +60,7 @@ class RawAttention(Explainer):
     number: int = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        layout = attending_layout(self.classifier, self.method)
+        layout = attending_layout(self.classifier, self.method, tokens_may_come_first=True)
         self._keep(layout=layout, number=block_number(self.block, layout, self.method))
 
     def _decided(self) -> dict[str, Any]:
