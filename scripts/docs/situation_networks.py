@@ -33,14 +33,6 @@ class Plain(nn.Module):
         return out
 
 
-class OneRelu(Plain):
-    """The last ReLU is the first one, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Sequential(self.first[0], self.third)
-
-
 class InFlag(Plain):
     """Checkpointing behind a flag, as timm has it."""
 
