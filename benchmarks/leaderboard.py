@@ -115,9 +115,9 @@ def leaderboard_page(sections: Sequence[Sequence[str]]) -> str:
         "",
         "In the tables each number is a mean over the photos, with its 95 % bootstrap interval "
         "below it. \\* marks the",
-        "best of a column, ~ those that the paired test does not tell from the best (p ≥ 0.05 "
-        "after correction for",
-        "the number of methods).",
+        "best of a column, ~ those that are not significantly different from it (paired test, "
+        "p ≥ 0.05 after",
+        "correction for the number of methods).",
         "",
     ]
     lines += [line for section_lines in sections for line in section_lines]
@@ -186,7 +186,7 @@ def standings(evaluation: Evaluation) -> list[str]:
     if not columns:
         return []
     baselines = list(dict.fromkeys(name for column in columns for name, _ in column.behind))
-    header = ["column", "best", "not told from the best", *(f"behind {b}" for b in baselines)]
+    header = ["column", "best", "not significantly different", *(f"behind {b}" for b in baselines)]
     rows = [
         [
             column.title,
@@ -254,7 +254,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
         found += [
             "Average Drop and Increase in Confidence multiply the photo by the map: a map that "
             "hides little loses little.",
-            "Read them beside the mean map. ROAD uses the order of the pixels only, and cannot be "
+            "Read them next to the mean map. ROAD uses the order of the pixels only, and cannot be "
             "bought that way.",
             "",
         ]

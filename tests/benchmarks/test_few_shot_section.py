@@ -12,8 +12,8 @@ from tests.benchmarks.hand_made_columns import columns_by_hand
 def test_cells_say_who_is_better(tmp_path: Path) -> None:
     columns = columns_by_hand(tmp_path)
     page = score_table(columns)
-    assert "Average Drop 100 % ↓<br>40 images" in page
-    assert "Increase in Confidence 15 % ↑<br>40 images" in page
+    assert "Average Drop at 100 % kept ↓<br>40 images" in page
+    assert "Increase in Confidence at 15 % kept ↑<br>40 images" in page
     line = next(line for line in page.splitlines() if line.startswith("| `behind`"))
     assert line.count("worse, p 0.000") == 6
     level = next(line for line in page.splitlines() if line.startswith("| `level`"))

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.datasets.noise_photos import save_photo
 from ttame.datasets.image_folder import ImageFolder
+from ttame.datasets.joined_photos import JoinedPhotos
 from ttame.errors import DatasetError, ImageError
 
 
@@ -67,7 +68,11 @@ def test_links_are_followed_but_not_round_in_circles(tmp_path: Path) -> None:
     (tmp_path / "data" / "class").mkdir(parents=True)
     os.symlink(tmp_path / "elsewhere", tmp_path / "data" / "linked")
     os.symlink(tmp_path / "data", tmp_path / "data" / "class" / "up")
-    assert keys(ImageFolder(tmp_path / "data")) == ["linked/x.png"]
+    photos = ImageFolder(tmp_path / "data")
+    assert keys(photos) == ["linked/x.png"]
+    up = tmp_path / "data" / "class" / "up"
+    assert photos.notes == (f"{up} links to a folder above it, and is skipped",)
+    assert JoinedPhotos([photos, ImageFolder(tmp_path / "elsewhere")]).notes == photos.notes
 
 
 def test_folder_without_photos_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from ttame.evaluation.paired_statistics import (
     bootstrap_interval,
     corrected,
+    images_to_separate,
     permutation_p_value,
     ranks,
 )
@@ -104,3 +107,48 @@ def test_ranks() -> None:
     assert ranks([1.0, 5.0, float("nan"), 5.0], "higher") == [3, 1, 0, 1]
     assert ranks([1.0, 5.0, 2.0], "lower") == [1, 3, 2]
     assert ranks([1.0, 5.0], "neither") == [0, 0]
+
+
+def test_images_to_separate_is_the_power_computation_of_a_paired_test() -> None:
+    generator = np.random.default_rng(3)
+    first = generator.normal(size=200)
+    second = first + generator.normal(0.2, 1.0, size=200)
+    differences = second - first
+    reach = 1.959964 + 0.841621
+    expected = (reach * differences.std(ddof=1) / differences.mean()) ** 2
+    assert images_to_separate([first], [second]) == math.ceil(expected)
+    # Of five tests, each must reach 1 %: z(0.995).
+    strict = (2.575829 + 0.841621) ** 2 / reach**2 * expected
+    assert images_to_separate([first], [second], tests=5) == pytest.approx(strict, abs=1)
+
+
+def test_so_many_images_give_the_power_that_is_stated() -> None:
+    generator = np.random.default_rng(0)
+    pattern = np.tile([1.6, -1.0], 10)  # mean 0.3
+    count = images_to_separate([pattern], [np.zeros(20)])
+    drawn = generator.choice(pattern, size=(400, count))
+    reached = np.abs(drawn.mean(axis=1)) / (drawn.std(axis=1, ddof=1) / np.sqrt(count)) > 1.96
+    assert 0.72 < reached.mean() < 0.88
+
+
+def test_images_to_separate_a_ratio_of_means_uses_its_own_spread() -> None:
+    generator = np.random.default_rng(1)
+    parts = [generator.uniform(1, 2, size=60) for _ in range(4)]
+
+    def ratio(means: Sequence[np.ndarray]) -> np.ndarray:
+        return means[0] / means[1]
+
+    first, second = parts[:2], [parts[2] * 1.1, parts[3]]
+    found = images_to_separate(first, second, ratio)
+    # By the delta method: one image moves a ratio by (a - r b) / mean(b).
+    moved = [(a - a.mean() / b.mean() * b) / b.mean() for a, b in ((first[0], first[1]), second)]
+    difference = first[0].mean() / first[1].mean() - second[0].mean() / second[1].mean()
+    expected = ((1.959964 + 0.841621) * np.std(moved[0] - moved[1], ddof=1) / difference) ** 2
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+def test_nobody_can_say_how_many_images_separate_equals_or_a_handful() -> None:
+    values = np.arange(20.0)
+    assert images_to_separate([values], [values]) == 0
+    assert images_to_separate([values], [values + 1]) == 0  # no spread
+    assert images_to_separate([values[:9]], [values[:9] * 2]) == 0

@@ -293,3 +293,35 @@ def test_a_file_of_a_kind_that_programs_would_run_is_not_opened(tmp_path: Path) 
         assert opened.format == "EPS"
     with pytest.raises(ImageError, match="format is not recognised"):
         read_photo(hidden)
+
+
+@pytest.mark.skipif("AVIF" not in photos._formats(), reason="this Pillow has no AVIF")
+def test_avif_is_found_and_read(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(tmp_path / "red.avif")
+    assert ".avif" in photos.PHOTO_SUFFIXES
+    red = np.asarray(read_photo(tmp_path / "red.avif"))
+    assert red.shape == (30, 40, 3) and red[..., 0].min() > 180 and red[..., 1].max() < 40
+
+
+@pytest.mark.skipif("HEIF" in photos._formats(), reason="pillow-heif is installed")
+def test_heic_without_the_plugin_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    with pytest.raises(ImageError, match="plugin for HEIC.*pip install pillow-heif"):
+        read_photo(tmp_path / "IMG_1.HEIC")
+
+
+def test_the_plugin_for_heic_is_registered_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registered = []
+
+    class Plugin:
+        @staticmethod
+        def register_heif_opener() -> None:
+            registered.append("HEIF")
+
+    monkeypatch.setattr(photos.importlib.util, "find_spec", lambda name: name == "pillow_heif")
+    monkeypatch.setattr(photos.importlib, "import_module", lambda name: Plugin)
+    monkeypatch.setattr(Image, "OPEN", {"PNG": Image.OPEN["PNG"]})
+    assert photos._formats.__wrapped__() == ("PNG",)
+    assert registered == ["HEIF"]

@@ -61,8 +61,8 @@ def test_one_number_for_each_share() -> None:
     assert metric.measure(batch(), PROTOCOL) == {"mine@100": 11.0, "mine@25": 2.75}
     columns = metric.columns(metric, PROTOCOL)
     assert [(column.key, column.title) for column in columns] == [
-        ("mine@100", "Mine 100 %"),
-        ("mine@25", "Mine 25 %"),
+        ("mine@100", "Mine at 100 % kept"),
+        ("mine@25", "Mine at 25 % kept"),
     ]
 
 

@@ -21,15 +21,15 @@ from ttame.results.gallery_photo import GalleryPhoto
 
 COLUMNS = (
     ColumnFacts(
-        "average_drop@100", "Average Drop 100 %", "average_drop", "lower", "%",
+        "average_drop@100", "Average Drop at 100 % kept", "average_drop", "lower", "%",
         "Chattopadhay et al., WACV 2018", "How much of the class's probability is lost.",
     ),
     ColumnFacts(
-        "average_drop@15", "Average Drop 15 %", "average_drop", "lower", "%",
+        "average_drop@15", "Average Drop at 15 % kept", "average_drop", "lower", "%",
         "Chattopadhay et al., WACV 2018", "How much of the class's probability is lost.",
     ),
     ColumnFacts(
-        "increase@100", "Increase in Confidence 100 %", "increase", "higher", "%",
+        "increase@100", "Increase in Confidence at 100 % kept", "increase", "higher", "%",
         "Chattopadhay et al., WACV 2018", "How often the masked image is more certain.",
     ),
     ColumnFacts(
@@ -277,7 +277,8 @@ def _ranked(methods: tuple[MethodScores, ...]) -> tuple[MethodScores, ...]:
             scores[column.key] = dataclasses.replace(
                 scores[column.key],
                 rank=rank,
-                p_value=1.0 if rank == 1 else max(1e-4, 0.3 - 3 * far),
+                p_value=1.0 if rank == 1 else (p_value := max(1e-4, 0.3 - 3 * far)),
+                images_needed=0 if rank == 1 or p_value < 0.05 else round(157 + 100 * p_value),
             )
     return tuple(
         dataclasses.replace(method, scores=scores)

@@ -204,12 +204,15 @@ def test_the_answer_follows_from_the_numbers() -> None:
     answer = evaluation_answer(material.realistic())
     said = " ".join(answer.sentences)
     assert "T-TAME is best in all 6 columns." in said
-    assert "T-TAME and Score-CAM are in every column the best or not distinguishable" in said
+    assert (
+        "T-TAME and Score-CAM are the best, or not significantly different from the best, in every"
+        in said
+    )
     assert (
         "Worse than Centre Gaussian, a baseline, with intervals that do not overlap: "
         "Integrated Gradients in 5 columns; Attention Rollout in 5 columns." in said
     )
-    assert "overlap: Attention Rollout in Increase in Confidence 100 %." in said
+    assert "overlap: Attention Rollout in Increase in Confidence at 100 % kept." in said
     # The Centre Gaussian fails the check, as a baseline must.
     assert "Every method that was checked passes" in said
     assert said.endswith("All of this holds for 100 images, this classifier and this protocol.")
@@ -240,7 +243,7 @@ def test_the_answer_changes_with_the_numbers() -> None:
         "No method is best everywhere: of 6 columns T-TAME is best in 5 and Grad-CAM in 1" in said
     )
     assert "T-TAME fails the randomisation check" in said
-    assert "Score-CAM is in every column the best or not" in said
+    assert "Score-CAM is the best, or not significantly different from the best, in every" in said
 
 
 def test_baselines_among_the_best_are_named() -> None:
@@ -251,10 +254,10 @@ def test_baselines_among_the_best_are_named() -> None:
     said = " ".join(
         evaluation_answer(dataclasses.replace(evaluation, methods=(*others, strong))).sentences
     )
-    assert "Centre Gaussian, a baseline that does not look at the network, is the best or" in said
-    assert "distinguishable from it in ROAD, most relevant first." in said
+    assert "Centre Gaussian, a baseline that does not look at the network, is the best, or" in said
+    assert "significantly different from it, in ROAD, most relevant first." in said
     without = dataclasses.replace(evaluation, methods=evaluation.methods[:7])
-    assert "No baseline stands beside" in " ".join(evaluation_answer(without).sentences)
+    assert "No baseline was measured" in " ".join(evaluation_answer(without).sentences)
     good = dataclasses.replace(evaluation, methods=(*evaluation.methods[:2], gaussian))
     assert "No method is worse than Centre Gaussian" in " ".join(evaluation_answer(good).sentences)
 
@@ -316,7 +319,7 @@ def test_points_stand_at_their_cost_and_value() -> None:
     )
     assert float(points[0]["y"]) < float(points[6]["y"])
     assert float(points[0]["high"]) < float(points[0]["y"]) < float(points[0]["low"])
-    assert points[4]["hint"] == "RISE: 0.544, 5.2e+03 ms an image"
+    assert points[4]["hint"] == "RISE: 0.544, 5.2e+03 ms per image"
 
 
 def test_labels_of_points_do_not_cover_each_other() -> None:
@@ -352,6 +355,10 @@ def test_photos_stand_in_the_order_given_with_their_own_values(tmp_path: Path) -
     order = [text.index(f"photo &lt;{number}&gt; 🐈.jpg</bdi>") for number in range(3)]
     assert order == sorted(order)
     assert text.count('class="stage"') == 3 * 10
+    # Methods stand as in the table.
+    rows = [row["number"] for row in table_rows(material.realistic())]
+    tiles = [int(number) for number in re.findall(r'<figure data-method="(\d+)"', text)]
+    assert tiles == rows * 3
     # The last method's maps are constant.
     assert text.count("no evidence</span>") == 3
     assert text.count('class="heat"') == 3 * 8
@@ -464,7 +471,7 @@ def test_a_log_axis_has_ticks_even_within_a_decade() -> None:
 
 def test_a_column_of_equal_numbers_is_named_and_wins_nothing() -> None:
     evaluation = material.realistic()
-    assert not any("tells nothing" in line for line in evaluation_answer(evaluation).sentences)
+    assert not any("says nothing" in line for line in evaluation_answer(evaluation).sentences)
     column = evaluation.columns[0]
     same = evaluation.methods[0].scores[column.key]
     equal = tuple(
@@ -472,6 +479,6 @@ def test_a_column_of_equal_numbers_is_named_and_wins_nothing() -> None:
         for method in evaluation.methods
     )
     answer = evaluation_answer(dataclasses.replace(evaluation, methods=equal))
-    (sentence,) = (line for line in answer.sentences if "tells nothing" in line)
+    (sentence,) = (line for line in answer.sentences if "says nothing" in line)
     assert column.title in sentence
     assert column.title not in [found.title for found in answer.columns]

@@ -225,3 +225,32 @@ def test_text_can_be_read_in_both_schemes(open_page: Callable[..., Any], scheme:
     )
     assert len(ratios) > 100
     assert min(ratios)[0] >= 4.5, min(ratios)
+
+
+def test_the_picture_shows_the_measure_that_is_chosen(open_page: Callable[..., Any]) -> None:
+    page = open_page("realistic")
+    assert page.locator(".measure:visible").get_attribute("data-measure") == "0"
+    page.get_by_role("combobox", name="Measure").select_option(index=3)
+    assert page.locator(".measure:visible").get_attribute("data-measure") == "3"
+    assert "0.560" in page.locator(".measure:visible li").first.inner_text()
+
+
+def test_numbers_are_explained_from_the_keyboard(open_page: Callable[..., Any]) -> None:
+    page = open_page("realistic")
+    page.locator(".scores th[aria-sort] button").focus()
+    page.keyboard.press("Tab")
+    while page.evaluate("document.activeElement.tagName") != "TD":
+        page.keyboard.press("Tab")
+    hint = page.locator("#hint")
+    assert hint.inner_text().startswith("T-TAME, Average Drop at 100 % kept: 19.5, over 100")
+    page.keyboard.press("ArrowDown")
+    assert "Score-CAM" in hint.inner_text() and "not significantly different" in hint.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert hint.inner_text().startswith("Score-CAM, Average Drop at 15 % kept")
+    page.keyboard.press("Escape")
+    assert hint.is_hidden()
+
+
+def test_a_table_that_goes_on_beyond_the_edge_says_so(open_page: Callable[..., Any]) -> None:
+    assert open_page("realistic", width=700).locator(".sideways").is_visible()
+    assert open_page("tiny").locator(".sideways").is_hidden()

@@ -93,7 +93,7 @@ def test_one_explainer_and_photos_by_name(photos: Path, tmp_path: Path) -> None:
     assert found.methods == ("grad_cam",)
     assert [len(row.classes) for row in found.rows()] == [3] * (PHOTOS + 1)
     # The photo that comes twice has two files.
-    assert {"001.png", "001-2.png"} <= {p.name for p in (tmp_path / "why/pictures").iterdir()}
+    assert {"001.jpg", "001-2.jpg"} <= {p.name for p in (tmp_path / "why/pictures").iterdir()}
     one = ttame.explain(str(photos / "003.png"), explainer, tmp_path / "one", classes=4)
     (row,) = one.rows()
     assert row.classes[0].name == "class 4"

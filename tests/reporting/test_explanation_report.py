@@ -1,5 +1,8 @@
+import contextlib
+import csv
 import dataclasses
 import gc
+import io
 import json
 import re
 import weakref
@@ -21,7 +24,7 @@ from ttame.errors import (
     UnknownNameError,
 )
 from ttame.images.preprocessing import Preprocessing
-from ttame.reporting import photo_files, report_contents
+from ttame.reporting import explanation_page, photo_files
 from ttame.reporting.explanation_report import ExplanationReportWriter
 from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import Explanation
@@ -53,6 +56,14 @@ def writer(folder, **options):
     return ExplanationReportWriter(folder, preprocessing=PREPROCESSING, **options)
 
 
+def assert_drawn(drawn, expected):
+    """Equal, once the expected picture has been a JPEG as well."""
+    stream = io.BytesIO()
+    expected.save(stream, "JPEG", quality=90, subsampling=0)
+    with Image.open(stream) as same:
+        assert drawn.tobytes() == same.tobytes()
+
+
 def fail_midway(unopened):
     with unopened as report:
         report.add("a.png", photo(), explanation())
@@ -66,9 +77,9 @@ def files(folder):
 class Page(HTMLParser):
     """All elements of a page as (tag, attributes), and its text."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, path="index.html"):
         super().__init__()
-        self.source = (folder / "index.html").read_text(encoding="utf-8")
+        self.source = (folder / path).read_text(encoding="utf-8")
         self.elements, self.text, self._stack = [], [], []
         self.feed(self.source)
         assert not self._stack, f"left open: {self._stack}"
@@ -98,17 +109,18 @@ def test_folder_holds_pictures_overlays_maps_json_and_page(tmp_path):
         assert (report.n_explained, report.n_skipped) == (2, 1)
         assert not folder.exists()
     assert files(folder) == [
+        "explanations.csv",
         "explanations.json",
         "index.html",
         "maps/tabby-2.safetensors",
         "maps/tabby.safetensors",
-        "overlays/tabby-2/1-Löwe_猫.png",
-        "overlays/tabby/1-tabby.png",
-        "overlays/tabby/2-lynx.png",
-        "pictures/tabby-2.png",
-        "pictures/tabby.png",
+        "overlays/tabby-2/1-Löwe_猫.jpg",
+        "overlays/tabby/1-tabby.jpg",
+        "overlays/tabby/2-lynx.jpg",
+        "pictures/tabby-2.jpg",
+        "pictures/tabby.jpg",
     ]
-    with Image.open(folder / "overlays/tabby/1-tabby.png") as overlay:
+    with Image.open(folder / "overlays/tabby/1-tabby.jpg") as overlay:
         assert overlay.size == (48, 36)
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
 
@@ -146,6 +158,8 @@ def test_json_says_everything_about_every_image(tmp_path):
         "rather_than": None,
         "preprocessing": json.loads(json.dumps(PREPROCESSING.as_json())),
         "colour_scale": "viridis",
+        "opacity": 0.8,
+        "pictures": "all",
         "not_explained": [{"name": "b.png", "heading": "b.png", "reason": "unreadable"}],
     }
     first, second = image.pop("classes")
@@ -153,7 +167,7 @@ def test_json_says_everything_about_every_image(tmp_path):
     region = PREPROCESSING.region((48, 36))
     assert image == {
         "name": "some/where/a.png",
-        "files": {"pictures": ["pictures/a.png"], "maps": {"t_tame": "maps/a.safetensors"}},
+        "files": {"pictures": ["pictures/a.jpg"], "maps": {"t_tame": "maps/a.safetensors"}},
         "width": 48,
         "height": 36,
         "region": {
@@ -192,8 +206,10 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path):
         report.add("/" + "long" * 3000 + ".png", photo(), odd)
         report.skip("<b>" + HOSTILE, "<i>reason</i>")
     page = Page(tmp_path / "out")
-    assert len(page.all("script")) == 1
-    assert not page.all("i")
+    # The page's own, and the data of the thumbnails, which never runs.
+    assert [script.get("type") for script in page.all("script")] == ["application/json", None]
+    assert not page.all("img onerror")
+    assert "<i>reason" not in page.source
     assert not [name for _, attributes in page.elements for name in attributes if name[:2] == "on"]
     assert {address["src"][:22] for address in page.all("img")} == {"data:image/png;base64,"}
     assert HOSTILE in page.text
@@ -278,7 +294,7 @@ def test_failure_while_the_page_is_written_leaves_nothing(tmp_path, monkeypatch)
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr("ttame.reporting.report_contents.write_page", fail)
+    monkeypatch.setattr("ttame.reporting.report_contents.write_pages", fail)
     with pytest.raises(MemoryError), writer(tmp_path / "out") as report:
         report.add("a.png", photo(), explanation())
     assert list(tmp_path.iterdir()) == []
@@ -362,18 +378,20 @@ def test_nothing_of_an_image_stays_in_memory(tmp_path):
 
 def test_page_is_written_in_pieces(tmp_path, monkeypatch):
     longest = 0
-    original = report_contents.write_page
+    original = explanation_page.opened_for_text
 
-    def measure(file, *rest):
+    @contextlib.contextmanager
+    def measure(path):
         class Measuring:
             def write(self, piece):
                 nonlocal longest
                 longest = max(longest, len(piece))
                 return file.write(piece)
 
-        return original(Measuring(), *rest)
+        with original(path) as file:
+            yield Measuring()
 
-    monkeypatch.setattr(report_contents, "write_page", measure)
+    monkeypatch.setattr(explanation_page, "opened_for_text", measure)
     with writer(tmp_path / "out") as report:
         for number in range(6):
             report.add(f"{number}.png", photo(300, 200), explanation())
@@ -400,16 +418,17 @@ def test_several_methods_have_a_picture_per_class_and_a_file_of_maps_each(tmp_pa
     with writer(tmp_path / "out", labels=LABELS) as report:
         report.add("a.png", photo(), methods, 1)
     assert files(tmp_path / "out") == [
+        "explanations.csv",
         "explanations.json",
         "index.html",
         "maps/a/eigen_cam.safetensors",
         "maps/a/grad_cam.safetensors",
-        "overlays/a/1-tabby/eigen_cam.png",
-        "overlays/a/1-tabby/grad_cam.png",
-        "overlays/a/2-lynx/eigen_cam.png",
-        "overlays/a/2-lynx/grad_cam.png",
-        "pictures/a/1-tabby.png",
-        "pictures/a/2-lynx.png",
+        "overlays/a/1-tabby/eigen_cam.jpg",
+        "overlays/a/1-tabby/grad_cam.jpg",
+        "overlays/a/2-lynx/eigen_cam.jpg",
+        "overlays/a/2-lynx/grad_cam.jpg",
+        "pictures/a/1-tabby.jpg",
+        "pictures/a/2-lynx.jpg",
     ]
     content = json.loads((tmp_path / "out/explanations.json").read_text())
     assert [(one["name"], one["title"]) for one in content["methods"]] == [
@@ -418,7 +437,7 @@ def test_several_methods_have_a_picture_per_class_and_a_file_of_maps_each(tmp_pa
     ]
     assert content["methods"][1]["provenance"]["centre"] is True
     (image,) = content["images"]
-    assert image["files"]["pictures"] == ["pictures/a/1-tabby.png", "pictures/a/2-lynx.png"]
+    assert image["files"]["pictures"] == ["pictures/a/1-tabby.jpg", "pictures/a/2-lynx.jpg"]
     for batch in methods:
         loaded = Explanation.load(tmp_path / "out" / image["files"]["maps"][batch.method])
         assert loaded.method == batch.method
@@ -426,7 +445,7 @@ def test_several_methods_have_a_picture_per_class_and_a_file_of_maps_each(tmp_pa
         for place, described in enumerate(image["classes"]):
             figures = described["maps"][batch.method]
             assert figures["maximum"] == pytest.approx(float(batch.maps[1, place].max()))
-            assert figures["overlay"].endswith(f"{batch.method}.png")
+            assert figures["overlay"].endswith(f"{batch.method}.jpg")
             assert (tmp_path / "out" / figures["overlay"]).is_file()
 
 
@@ -493,13 +512,13 @@ def test_overlays_show_the_map_of_their_own_class_and_method(tmp_path):
     methods = two_methods()
     with writer(tmp_path / "out", labels=LABELS) as report:
         report.add("a.png", photo(), methods)
-    overlays = sorted((tmp_path / "out/overlays").rglob("*.png"))
+    overlays = sorted((tmp_path / "out/overlays").rglob("*.jpg"))
     assert len(overlays) == len({path.read_bytes() for path in overlays}) == 4
     region = PREPROCESSING.region((48, 36))
     heatmap = methods[1].heatmaps((4, 4))[0, 1]
     expected = overlay_heatmap(photo(), heatmap, region)
-    with Image.open(tmp_path / "out/overlays/a/2-lynx/eigen_cam.png") as drawn:
-        assert drawn.tobytes() == expected.tobytes()
+    with Image.open(tmp_path / "out/overlays/a/2-lynx/eigen_cam.jpg") as drawn:
+        assert_drawn(drawn, expected)
 
 
 def test_maps_of_pixels_are_drawn_by_what_speaks_for_the_class(tmp_path):
@@ -510,8 +529,8 @@ def test_maps_of_pixels_are_drawn_by_what_speaks_for_the_class(tmp_path):
     expected = overlay_heatmap(
         photo(), pixel_heatmaps(one.maps[0, 0]), PREPROCESSING.region((48, 36))
     )
-    with Image.open(tmp_path / "out/overlays/a/1-tabby.png") as drawn:
-        assert drawn.tobytes() == expected.tobytes()
+    with Image.open(tmp_path / "out/overlays/a/1-tabby.jpg") as drawn:
+        assert_drawn(drawn, expected)
     page = " ".join(" ".join(Page(tmp_path / "out").text).split())
     assert "Maps of pixels (Gradient) are drawn by" in page
     # What is saved and counted is the raw map.
@@ -548,3 +567,84 @@ def test_what_is_too_large_to_draw_is_drawn_smaller_at_the_same_place(tmp_path, 
         brightness = np.asarray(overlay.convert("L"))
     assert (brightness[:, :40] < 150).all() and (brightness[:, 60:] < 150).all()
     assert brightness[:, 46:54].mean() > 150
+
+
+def test_other_pictures_can_be_asked_for(tmp_path):
+    for pictures, kinds in (
+        ("none", {"maps"}), ("overlays", {"maps", "overlays"}),
+        ("all", {"maps", "overlays", "pictures"}),
+    ):  # fmt: skip
+        for kind, methods in (("one", explanation()), ("two", two_methods())):
+            folder = tmp_path / pictures / kind
+            with writer(folder, pictures=pictures, labels=LABELS) as report:
+                report.add("a.png", photo(), methods)
+            assert {path.name for path in folder.iterdir() if path.is_dir()} == kinds
+            for link in Page(folder).all("a"):
+                assert link["href"].startswith("#") or (folder / link["href"]).is_file()
+    with pytest.raises(UnknownNameError, match="pictures 'some'"):
+        writer(tmp_path / "out", pictures="some")
+
+
+def test_the_table_has_a_row_per_photo_class_and_method(tmp_path):
+    with writer(tmp_path / "out", labels=LABELS) as report:
+        report.add("=1+1.png", photo(), two_methods())
+        report.add("b, c.png", photo(), two_methods())
+    content = json.loads((tmp_path / "out/explanations.json").read_text(encoding="utf-8"))
+    with (tmp_path / "out/explanations.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 2
+    # A spreadsheet would run it.
+    assert [row["photo"] for row in rows[::4]] == ["'=1+1.png", "b, c.png"]
+    first = content["images"][0]["classes"][0]
+    assert (rows[0]["class"], rows[0]["method"]) == (first["name"], "grad_cam")
+    assert float(rows[0]["probability"]) == pytest.approx(first["probability"], rel=1e-5)
+    assert float(rows[0]["maximum"]) == pytest.approx(
+        first["maps"]["grad_cam"]["maximum"], rel=1e-5
+    )
+    assert (tmp_path / "out" / rows[0]["overlay"]).is_file()
+    assert (tmp_path / "out" / rows[0]["map"]).is_file()
+
+
+def test_many_photos_are_spread_over_pages(tmp_path, monkeypatch):
+    monkeypatch.setattr(explanation_page, "PHOTOS_PER_PAGE", 3)
+    out = tmp_path / "out"
+    with writer(out) as report:
+        for number in range(7):
+            report.add(f"{number}.png", photo(), explanation())
+        report.skip("torn.png", "torn")
+    assert sorted(path.name for path in (out / "pages").iterdir()) == ["1.html", "2.html", "3.html"]
+    index = Page(out)
+    assert not index.all("article") and "torn.png" in index.text
+    records = json.loads(re.search(r'id="records">(.*?)</script>', index.source, re.DOTALL)[1])
+    assert [record[0] for record in records] == [f"{number}.png" for number in range(7)]
+    shown = 0
+    for number in (1, 2, 3):
+        page = Page(out, f"pages/{number}.html")
+        shown += len(page.all("article"))
+        here = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+        for link in page.all("a"):
+            place, _, part = link["href"].partition("#")
+            assert (out / "pages" / place).is_file() if place else part in here
+        for record in records:
+            place, _, part = record[3].partition("#")
+            assert (place != f"pages/{number}.html") or part in here
+    assert shown == 7
+
+
+def test_maps_fade_by_the_probability_of_their_class(tmp_path):
+    one = explanation(classes=(0, 1, 2))
+    with writer(tmp_path / "out") as report:
+        report.add("a.png", photo(), one)
+    found = [
+        float(figure["style"].removeprefix("--strength:"))
+        for figure in Page(tmp_path / "out").all("figure")
+        if "style" in figure
+    ]
+    probabilities = one.class_probabilities[0]
+    assert found == pytest.approx((probabilities / probabilities.max()).tolist(), abs=1e-4)
+
+
+def test_the_page_of_one_photo_is_small(tmp_path):
+    with writer(tmp_path / "out") as report:
+        report.add("a.png", photo(3000, 2000), explanation(classes=(0, 1, 2)))
+    assert (tmp_path / "out/index.html").stat().st_size < 1e6

@@ -266,6 +266,8 @@ def _photos(data: Sequence[str], setup: Reproduction | None) -> PhotoSource:
     from ttame.evaluation.reproductions import listed_photos
 
     photos = open_photos(list(data))
+    for note in photos.notes:
+        typer.echo(f"ttame: note: {note}", err=True)
     _note_scaling(photos)
     return listed_photos(photos, setup.images) if setup else photos
 

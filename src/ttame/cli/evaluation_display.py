@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ttame.results.evaluation import ColumnFacts, Evaluation, MethodScores, Score
 
 _TIED = 0.05
-"""Corrected p-value from which a method is not told apart from the best."""
+"""Corrected p-value from which a method is not significantly different from the best."""
 
 _COLUMN_WIDTH = 13
 """Characters that a column of numbers takes, to know how many stand side by side."""
@@ -103,8 +103,13 @@ class EvaluationProgress:
 
 
 def print_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Print the table, what it rests on, and where everything lies."""
+    """Print the answer, the table, what both rest on, and where everything lies."""
+    from ttame.reporting.evaluation_verdict import PHOTOS_ARE_COMPUTED, evaluation_verdict
+
     console = wide_console()
+    verdict = evaluation_verdict(evaluation, {each.name: each.name for each in evaluation.methods})
+    console.print(" ".join(verdict.sentences), style="bold", highlight=False)
+    console.print()
     console.print(
         f"{evaluation.classifier} on {evaluation.images} images of {evaluation.data}, "
         f"protocol {evaluation.protocol} ({evaluation.protocol_hash})"
@@ -122,9 +127,11 @@ def print_evaluation(evaluation: Evaluation, out: Path) -> None:
     console.print("mean over 95 % bootstrap interval")
     if len(evaluation.methods) > 1:
         console.print(
-            "* best, ~ not told apart from the best (paired test, corrected for "
+            "* best, ~ not significantly different from the best (paired test, corrected for "
             f"{len(evaluation.methods)} methods, p ≥ {_TIED:g})"
         )
+    if verdict.counts_photos:
+        console.print(PHOTOS_ARE_COMPUTED)
     for note in evaluation.notes:
         console.print(f"note: {note}")
     blank = [f"{m.name} ({m.no_evidence})" for m in evaluation.methods if m.no_evidence]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,8 +16,10 @@ from ttame.cli.network_options import NamedClassifier, OptionalModelName, networ
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.datasets.photo_source import PhotoSource
+    from ttame.reporting.report_contents import Pictures
 
 _METHODS = "The methods"
+_DRAWING = "The pictures"
 
 _SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
 """Real photos among scikit-image's data."""
@@ -27,7 +30,8 @@ def explain(
     images: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Photos, or folders of photos. Without any, sample photos of scikit-image.",
+            help="Photos, or folders of photos; - for a photo from standard input. Without any, "
+            "sample photos of scikit-image.",
             show_default=False,
         ),
     ] = None,
@@ -94,6 +98,28 @@ def explain(
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on where an earlier run into --out was stopped."),
+    ] = False,
+    pictures: Annotated[
+        str,
+        typer.Option(
+            help="Picture files next to the page: none, overlays, or all (overlays and panels).",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = "all",
+    colour_scale: Annotated[
+        str,
+        typer.Option(
+            help="Of the maps: inferno, viridis, magma or cividis.", rich_help_panel=_DRAWING
+        ),
+    ] = "inferno",
+    opacity: Annotated[
+        float,
+        typer.Option(
+            help="Of the highest value of a map.", rich_help_panel=_DRAWING, min=0.0, max=1.0
+        ),
+    ] = 0.8,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel=_DRAWING)
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Photos at a time.", min=1)] = 8,
     memory_budget: Annotated[
@@ -162,9 +188,14 @@ def explain(
             resume=resume,
             listener=progress,
             left_out=left_out,
+            pictures=cast("Pictures", pictures),
+            scale=colour_scale,
+            opacity=opacity,
         )
     if shown:
         summarise(found, already_said=progress.said)
+        if open_page:
+            typer.launch(str((found.folder / "index.html").resolve()))
 
 
 def parse_classes(text: str, classifier: Classifier) -> str | list[str]:
@@ -187,13 +218,20 @@ def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
     from ttame.datasets.joined_photos import JoinedPhotos
     from ttame.datasets.named_photos import NamedPhotos
     from ttame.datasets.open_photos import open_photos
+    from ttame.datasets.piped_photo import PipedPhoto
 
     places = images or ([] if data else _sample_photos())
+    piped = [place for place in places if str(place) == "-"]
+    places = [place for place in places if place not in piped]
     named = [place for place in places if not place.is_dir()]
     folders = [place for place in places if place.is_dir()]
-    sources: list[PhotoSource] = [NamedPhotos(named)] if named else []
+    sources: list[PhotoSource] = [PipedPhoto(sys.stdin.buffer)] if piped else []
+    sources += [NamedPhotos(named)] if named else []
     sources += [open_photos(place) for place in [*map(str, folders), *data]]
-    return sources[0] if len(sources) == 1 else JoinedPhotos(sources)
+    photos = sources[0] if len(sources) == 1 else JoinedPhotos(sources)
+    for note in photos.notes:
+        typer.echo(f"ttame: note: {note}", err=True)
+    return photos
 
 
 def _sample_photos() -> list[Path]:

@@ -19,7 +19,8 @@ class ImageFolder(PhotoSource):
     """All photos below a folder, sorted by their path in it.
 
     File name endings are compared without case. Hidden files and folders (``.thumbnails``, the
-    ``._photo.jpg`` of macOS) are left out; links are followed. Arrays (``.npy``) are taken for
+    ``._photo.jpg`` of macOS) are left out; links are followed, but for those to a folder above
+    themselves, which are named in ``notes``. Arrays (``.npy``) are taken for
     pictures of bands if there are no photos; next to photos they are something else. Subfolders
     are not taken for classes, because their names say nothing about the classifier's class
     numbers.
@@ -45,8 +46,9 @@ class ImageFolder(PhotoSource):
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise DatasetError(f"{self.folder} is no folder", allowed="a folder of photos")
+        self._loops: list[str] = []
         try:
-            names = sorted(_photos_below(self.folder))
+            names = sorted(_photos_below(self.folder, loops=self._loops))
             self._names = NameList(names or sorted(_photos_below(self.folder, ARRAY_SUFFIXES)))
         except OSError as problem:
             raise DatasetError(
@@ -61,6 +63,13 @@ class ImageFolder(PhotoSource):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The links that were not followed."""
+        return tuple(
+            f"{printable(link)} links to a folder above it, and is skipped" for link in self._loops
+        )
 
     def key(self, index: int) -> str:
         """The path within the folder, with forward slashes."""
@@ -101,10 +110,16 @@ def _photos_below(
     suffixes: frozenset[str] = PHOTO_SUFFIXES,
     prefix: str = "",
     ancestors: tuple[str, ...] = (),
+    loops: list[str] | None = None,
 ) -> Iterator[str]:
-    """Yield the paths of photos relative to the first ``folder``, in no order."""
+    """Yield the paths of photos relative to the first ``folder``, in no order.
+
+    Links to a folder above themselves would go round for ever; they are added to ``loops``.
+    """
     real = os.path.realpath(folder)
-    if real in ancestors:  # A link to a folder above it would go round for ever.
+    if real in ancestors:
+        if loops is not None:
+            loops.append(str(folder))
         return
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -112,7 +127,7 @@ def _photos_below(
                 continue
             if entry.is_dir():
                 yield from _photos_below(
-                    Path(entry.path), suffixes, f"{prefix}{entry.name}/", (*ancestors, real)
+                    Path(entry.path), suffixes, f"{prefix}{entry.name}/", (*ancestors, real), loops
                 )
             elif os.path.splitext(entry.name)[1].lower() in suffixes:
                 yield prefix + entry.name

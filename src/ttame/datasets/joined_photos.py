@@ -57,6 +57,11 @@ class JoinedPhotos(PhotoSource):
         _, source, inner = self._find(index)
         return source.label(inner)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of all sources."""
+        return tuple(note for source in self._sources for note in source.notes)
+
     def _find(self, index: int) -> tuple[int, PhotoSource, int]:
         """The number of the source, the source, and the index in it."""
         number = bisect.bisect_right(self._ends, index)

@@ -72,6 +72,11 @@ class PhotoSource(abc.ABC):
             DatasetError: a label is there but is no number.
         """
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of the set before work begins, such as what was left out."""
+        return ()
+
     def fingerprint(self) -> str:
         """A short hash over the keys, in order.
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from ttame.evaluation.evaluation_run import HAS_EVIDENCE
 from ttame.evaluation.paired_statistics import (
+    SIGNIFICANCE,
     CombineMeans,
     bootstrap_interval,
     corrected,
+    images_to_separate,
     permutation_p_value,
     ranks,
     the_mean,
@@ -111,15 +113,22 @@ def scores_of(
     order = ranks(numbers, metric.better)
     best = labels[order.index(1)] if 1 in order else None
     p_values = dict.fromkeys(labels, 1.0)
+    others = [] if best is None else [label for label in labels if label != best]
     if best is not None:
-        others = [label for label in labels if label != best]
         raw = [_p_value(tables[best], tables[label], combine) for label in others]
         p_values |= dict(zip(others, corrected(raw), strict=True))
+    needed = dict.fromkeys(labels, 0)
+    # Where classes count alike, the number of images says little about a test's power.
+    if best is not None and not metric.per_class:
+        for label in others:
+            if p_values[label] >= SIGNIFICANCE:
+                shared = _on_shared_images(tables[best], tables[label])
+                needed[label] = images_to_separate(*shared, combine, tests=len(others))
     scores = {}
     for label, number, rank in zip(labels, numbers, order, strict=True):
         low, high = _interval(tables[label][1], combine, metric)
         images = len(tables[label][0])
-        scores[label] = Score(number, low, high, rank, p_values[label], images)
+        scores[label] = Score(number, low, high, rank, p_values[label], images, needed[label])
     return scores
 
 
@@ -197,9 +206,12 @@ def _p_value(
     other: tuple[np.ndarray, list[np.ndarray]],
     combine: CombineMeans,
 ) -> float:
+    ours, theirs = _on_shared_images(best, other)
+    return permutation_p_value(ours, theirs, combine) if len(ours[0]) else 1.0
+
+
+def _on_shared_images(
+    best: tuple[np.ndarray, list[np.ndarray]], other: tuple[np.ndarray, list[np.ndarray]]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     _, first, second = np.intersect1d(best[0], other[0], return_indices=True)
-    if not len(first):
-        return 1.0
-    return permutation_p_value(
-        [part[first] for part in best[1]], [part[second] for part in other[1]], combine
-    )
+    return [part[first] for part in best[1]], [part[second] for part in other[1]]

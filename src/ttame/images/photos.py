@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import io
 import math
 import re
@@ -20,7 +21,12 @@ from ttame.signal_handlers import raised_by_signal_handler
 SMALLEST_SIDE = 2
 """A picture with a side of one pixel has no places that a map could tell apart."""
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+HEIF_SUFFIXES = (".heic", ".heif")
+"""Of photos that Pillow reads only where its plugin pillow-heif is installed."""
+
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", *HEIF_SUFFIXES}
+)
 """Lower-case file name endings that are taken for photos when a folder is searched."""
 
 MOST_PIXELS = 178_000_000
@@ -164,6 +170,11 @@ def _read(
             raise _no_memory(name, size, problem) from problem
         if raised_by_signal_handler(problem):
             raise
+        if name.lower().endswith(HEIF_SUFFIXES) and "HEIF" not in _formats():
+            raise ImageError(
+                f"{name} is no image that Pillow reads without its plugin for HEIC",
+                remedy="pip install pillow-heif, or the photo as JPEG",
+            ) from problem
         raise ImageError(
             f"{name} is no readable image ({_reason(problem)})",
             remedy="a complete JPEG, PNG, WebP, BMP, GIF or TIFF file",
@@ -174,6 +185,8 @@ def _read(
 def _formats() -> tuple[str, ...]:
     """Those of :data:`_PHOTO_FORMATS` that this Pillow can open."""
     Image.init()
+    if "HEIF" not in Image.OPEN and importlib.util.find_spec("pillow_heif") is not None:
+        importlib.import_module("pillow_heif").register_heif_opener()
     return tuple(name for name in _PHOTO_FORMATS if name in Image.OPEN)
 
 

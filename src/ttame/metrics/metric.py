@@ -55,7 +55,7 @@ def own_columns(metric: Metric, protocol: Protocol) -> tuple[Column, ...]:
     if metric.for_each is None:
         return (Column(metric.name, metric.title),)
     return tuple(
-        Column(f"{metric.name}@{percent(share)}", f"{metric.title} {percent(share)} %")
+        Column(f"{metric.name}@{percent(share)}", f"{metric.title} at {percent(share)} % kept")
         for share in getattr(protocol, metric.options[metric.for_each])
     )
 

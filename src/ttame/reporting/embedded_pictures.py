@@ -6,13 +6,16 @@ import base64
 import io
 
 from numpy.typing import ArrayLike
-from PIL import Image
+from PIL import Image, features
 
 from ttame.drawing.colour_scales import N_COLOURS, colour_indices, colour_scale
 from ttame.drawing.heatmap_overlay import opacity_scale
 
-THUMBNAIL_SIDE = 512
+PHOTO_SIDE = 512
 """Pixels of the longer side of a photo in the page."""
+
+THUMBNAIL_SIDE = 96
+"""Pixels of the longer side of a thumbnail: a page holds thousands."""
 
 HEAT_SIDE = 160
 """Pixels of the longer side of a heatmap in the page. The browser stretches it as smoothly as
@@ -20,7 +23,7 @@ HEAT_SIDE = 160
 coarser still."""
 
 
-def photo_address(photo: Image.Image, largest: int = THUMBNAIL_SIDE) -> str:
+def photo_address(photo: Image.Image, largest: int = PHOTO_SIDE) -> str:
     """Return a photo as a JPEG of at most ``largest`` pixels a side.
 
     Args:
@@ -36,6 +39,24 @@ def photo_address(photo: Image.Image, largest: int = THUMBNAIL_SIDE) -> str:
     stream = io.BytesIO()
     thumbnail.save(stream, "JPEG", quality=84, optimize=True)
     return _address("image/jpeg", stream)
+
+
+def thumbnail_address(picture: Image.Image) -> str:
+    """Return a picture as a WebP, or a JPEG where Pillow has no WebP, of one or two kilobytes.
+
+    Args:
+        picture: RGB; not changed.
+
+    Example:
+        >>> thumbnail_address(Image.new("RGB", (4, 4)))[:11]
+        'data:image/'
+    """
+    small = picture.copy()
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    kind = "webp" if features.check("webp") else "jpeg"
+    stream = io.BytesIO()
+    small.save(stream, kind.upper(), quality=55)
+    return _address(f"image/{kind}", stream)
 
 
 def heat_address(heatmap: ArrayLike, scale: str) -> str:

@@ -26,7 +26,7 @@ class ColumnAnswer:
     Attributes:
         title: of the column.
         best: the best methods with their number; several if they share the first rank.
-        level: those that are not distinguishable from the best, with commas; may be empty.
+        level: those that are not significantly different from the best, with commas; may be empty.
         behind: baseline to the methods behind it, for each baseline that has such.
     """
 
@@ -47,8 +47,8 @@ class Answer:
 def evaluation_answer(evaluation: Evaluation) -> Answer:
     """Say which methods are best, level with the best, and behind the baselines.
 
-    "Level" means that the paired test does not tell a method from the best; "behind" a baseline
-    means a worse mean and intervals that do not overlap.
+    "Level" means that the paired test finds no significant difference from the best; "behind" a
+    baseline means a worse mean and intervals that do not overlap.
     """
     columns = comparing_columns(evaluation)
     titles = method_titles(evaluation)
@@ -64,7 +64,7 @@ def evaluation_answer(evaluation: Evaluation) -> Answer:
     equal = [column.title for column in mute_columns(evaluation)]
     if equal:
         sentences.append(
-            f"All methods have the same number in {enumeration(equal)}, which tells nothing."
+            f"All methods have the same number in {enumeration(equal)}, which says nothing."
         )
     sentences += _failed_sanity(evaluation, titles)
     sentences.append(_scope(evaluation))
@@ -99,11 +99,11 @@ def _never_behind(
         if all(standing(score_of(method, column.key)) for column in columns)
     ]
     if not found:
-        return "Every method is, in at least one column, distinguishably behind the best."
+        return "Every method is significantly worse than the best in at least one column."
     verb = "is" if len(found) == 1 else "are"
     return (
-        f"{enumeration(found)} {verb} in every column the best or not distinguishable from it "
-        "(paired test at 5\u00a0%, corrected for the number of methods)."
+        f"{enumeration(found)} {verb} the best, or not significantly different from the best, "
+        "in every column (paired test at 5\u00a0%, corrected for the number of methods)."
     )
 
 
@@ -112,7 +112,7 @@ def _behind_baselines(
 ) -> Iterator[str]:
     baselines = [titles[method.name] for method in evaluation.methods if is_baseline(method)]
     if not baselines:
-        yield "No baseline stands beside the methods."
+        yield "No baseline was measured along with the methods."
         return
     found: dict[str, dict[str, list[str]]] = {}
     for column in columns:
@@ -140,8 +140,8 @@ def _strong_baselines(
         places = [column.title for column in columns if standing(score_of(method, column.key))]
         if places:
             yield (
-                f"{titles[method.name]}, a baseline that does not look at the network, is the best "
-                f"or not distinguishable from it in {_counted(places, columns)}."
+                f"{titles[method.name]}, a baseline that does not look at the network, is the "
+                f"best, or not significantly different from it, in {_counted(places, columns)}."
             )
 
 

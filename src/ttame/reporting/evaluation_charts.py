@@ -84,7 +84,7 @@ def curve_charts(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def cost_chart(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Time an image against each column that compares methods; ``None`` without any."""
+    """Time per image against each column that compares methods; ``None`` without any."""
     times = [method.cost.milliseconds for method in evaluation.methods]
     measured = [time for time in times if time > 0]
     columns = comparing_columns(evaluation)
@@ -204,7 +204,7 @@ def _cost_column(evaluation: Evaluation, column: ColumnFacts, across: Axis) -> d
                 "low": _short(up.place(score.low if math.isfinite(score.low) else score.value)),
                 "high": _short(up.place(score.high if math.isfinite(score.high) else score.value)),
                 "hint": f"{titles[method.name]}: {write(score.value)} {column.unit}".rstrip()
-                + f", {method.cost.milliseconds:.3g} ms an image",
+                + f", {method.cost.milliseconds:.3g} ms per image",
                 **label,
             }
             for (number, method, score), (x, y), label in zip(shown, spots, labels, strict=True)

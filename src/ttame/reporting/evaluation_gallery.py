@@ -14,6 +14,7 @@ from ttame.drawing.heatmap_overlay import checked_heatmap
 from ttame.images.saliency_maps import has_evidence, resize_maps
 from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
 from ttame.reporting.evaluation_standing import method_titles
+from ttame.reporting.evaluation_table import table_rows
 from ttame.reporting.explained_image import last_part
 from ttame.reporting.written_values import WriteNumber, number_writer
 from ttame.results.evaluation import Evaluation
@@ -26,9 +27,11 @@ PHOTO_SIDE = 320
 def gallery_cards(
     evaluation: Evaluation, gallery: Sequence[GalleryPhoto], scale: str
 ) -> Iterator[dict[str, Any]]:
-    """One record a photo, in the order given."""
+    """One record per photo, in the order given; its methods are in the order of the table."""
     titles = method_titles(evaluation)
     writers = _value_writers(evaluation, gallery)
+    order = [row["number"] for row in table_rows(evaluation)]
+    methods = [(number, evaluation.methods[number]) for number in order]
     for entry in gallery:
         photo = _picture(entry.photo)
         yield {
@@ -48,7 +51,7 @@ def gallery_cards(
                     "heat": _heat(entry, method.name, photo, scale),
                     "values": _values(entry.values.get(method.name, {}), writers),
                 }
-                for number, method in enumerate(evaluation.methods)
+                for number, method in methods
                 if method.name in entry.heatmaps
             ],
         }

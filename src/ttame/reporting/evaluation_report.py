@@ -26,6 +26,7 @@ from ttame.reporting.evaluation_charts import (
     sparkline,
 )
 from ttame.reporting.evaluation_gallery import gallery_cards
+from ttame.reporting.evaluation_ranking import ranking
 from ttame.reporting.evaluation_standing import (
     comparing_columns,
     is_baseline,
@@ -34,6 +35,7 @@ from ttame.reporting.evaluation_standing import (
     standing,
 )
 from ttame.reporting.evaluation_table import column_meanings, table_columns, table_rows
+from ttame.reporting.evaluation_verdict import PHOTOS_ARE_COMPUTED, evaluation_verdict
 from ttame.reporting.page_template import page_template
 from ttame.reporting.written_values import in_words
 from ttame.results.evaluation import Evaluation, MethodScores
@@ -102,8 +104,12 @@ def repeating_command(evaluation: Evaluation) -> str:
 def _content(
     evaluation: Evaluation, gallery: Sequence[GalleryPhoto], command: str
 ) -> dict[str, Any]:
+    verdict = evaluation_verdict(evaluation)
     return {
         "evaluation": evaluation,
+        "verdict": verdict,
+        "ranking": ranking(evaluation, verdict),
+        "photos_are_computed": PHOTOS_ARE_COMPUTED,
         "answer": evaluation_answer(evaluation),
         "methods": _methods(evaluation),
         "families": list(dict.fromkeys(method.family for method in evaluation.methods)),

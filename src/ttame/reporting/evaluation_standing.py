@@ -10,12 +10,12 @@ from typing import Literal
 from ttame.results.evaluation import ColumnFacts, Evaluation, MethodScores, Score
 
 SIGNIFICANCE = 0.05
-"""Below this p-value a method is told from the best."""
+"""Below this p-value a method is significantly different from the best."""
 
 BASELINE_FAMILY = "baseline"
 
 Standing = Literal["best", "level", ""]
-"""The best of its column, not distinguishable from the best, or neither."""
+"""The best of its column, not significantly different from the best, or neither."""
 
 
 def method_titles(evaluation: Evaluation) -> Mapping[str, str]:

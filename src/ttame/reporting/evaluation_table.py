@@ -17,10 +17,14 @@ from ttame.reporting.written_values import MISSING, WriteNumber, number_writer
 from ttame.results.evaluation import ColumnFacts, Evaluation, MethodScores, Score
 
 COSTS = (
-    ("forward", "forward", "passes of the whole network an image"),
-    ("backward", "backward", "backward passes an image"),
-    ("tail", "tail", "runs of only the end of the network, an image"),
-    ("milliseconds", "time", "milliseconds an image for the maps alone, the median of the batches"),
+    ("forward", "forward", "passes of the whole network per image"),
+    ("backward", "backward", "backward passes per image"),
+    ("tail", "tail", "runs of only the end of the network, per image"),
+    (
+        "milliseconds",
+        "time",
+        "milliseconds per image for the maps alone, the median of the batches",
+    ),
     (
         "peak_megabytes",
         "memory",
@@ -117,17 +121,23 @@ def _cost_column(cost: tuple[str, str, str]) -> dict[str, Any]:
 
 
 def _cells(evaluation: Evaluation, column: ColumnFacts, compares: bool) -> list[dict[str, Any]]:
+    titles = method_titles(evaluation)
     scores = [score_of(method, column.key) for method in evaluation.methods]
     published = [method.published.get(column.key) for method in evaluation.methods]
     write = number_writer([score.value if score else None for score in scores], column.unit)
     return [
-        _cell(score, number, write, compares, evaluation.images)
-        for score, number in zip(scores, published, strict=True)
+        _cell(score, number, write, compares, evaluation.images, f"{title}, {column.title}")
+        for score, number, title in zip(scores, published, titles.values(), strict=True)
     ]
 
 
 def _cell(
-    score: Score | None, published: float | None, write: WriteNumber, compares: bool, images: int
+    score: Score | None,
+    published: float | None,
+    write: WriteNumber,
+    compares: bool,
+    images: int,
+    called: str,
 ) -> dict[str, Any]:
     cell: dict[str, Any] = {
         "sort": "",
@@ -137,6 +147,7 @@ def _cell(
         "standing": "",
         "published": "" if published is None else write(published),
         "images": "",
+        "hint": f"{called}: not measured.",
     }
     if score is not None:
         cell |= {
@@ -146,8 +157,27 @@ def _cell(
             "rank": score.rank,
             "standing": standing(score) if compares else "",
             "images": f"{score.images} images" if score.images != images else "",
+            "hint": _hint(score, write, compares, called),
         }
     return cell
+
+
+def _hint(score: Score, write: WriteNumber, compares: bool, called: str) -> str:
+    """What a cell says, in words."""
+    interval = _interval(score, write)
+    parts = [f"{called}: {write(score.value)}, over {score.images} images"]
+    if interval:
+        parts.append(f"95 % of resampled sets of images give {interval}")
+    if compares and score.rank:
+        parts.append(f"rank {score.rank}")
+    if compares and standing(score) == "level":
+        parts.append(f"not significantly different from the best (p = {score.p_value:.2g})")
+        if score.images_needed > score.images:
+            more = score.images_needed - score.images
+            parts.append(f"about {more} more images would separate it from the best")
+    elif compares and standing(score) == "" and score.rank:
+        parts.append(f"significantly worse than the best (p = {score.p_value:.2g})")
+    return f"{'; '.join(parts)}."
 
 
 def _interval(score: Score, write: WriteNumber) -> str:
@@ -159,9 +189,14 @@ def _interval(score: Score, write: WriteNumber) -> str:
 def _cost_cells(methods: Sequence[MethodScores], attribute: str) -> list[dict[str, str]]:
     # Counts may be whole numbers, or the same as floats where they were read from JSON.
     values = [float(getattr(method.cost, attribute)) for method in methods]
+    meaning = next(text for name, _, text in COSTS if name == attribute)
     return [
-        {"sort": "" if math.isnan(value) else repr(value), "value": _cost(value)}
-        for value in values
+        {
+            "sort": "" if math.isnan(value) else repr(value),
+            "value": _cost(value),
+            "hint": f"{method.title}: {_cost(value)} {meaning}.",
+        }
+        for method, value in zip(methods, values, strict=True)
     ]
 
 

@@ -16,6 +16,8 @@ from ttame.classifiers.class_selection import ClassSelection, class_index
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.name_list import NameList
 from ttame.datasets.named_photos import open_named_photos
+from ttame.drawing.colour_scales import DEFAULT_SCALE
+from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY
 from ttame.errors import ClassSelectionError, ExplainerError, OutputError, setting
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
@@ -35,7 +37,7 @@ from ttame.outputs import SOFTMAX
 from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.reporting.growing_report import GrowingReport
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.report_contents import ComparedClass, ReportFacts
+from ttame.reporting.report_contents import ComparedClass, Pictures, ReportFacts
 from ttame.reporting.unfinished_report import unfinished_report
 from ttame.results.explained_photos import ExplainedPhotos
 from ttame.results.explanation import FOUND_FROM
@@ -58,6 +60,9 @@ def explain(
     listener: Listener | None = None,
     left_out: Mapping[str, str] | None = None,
     title: str | None = None,
+    pictures: Pictures = "all",
+    scale: str = DEFAULT_SCALE,
+    opacity: float = DEFAULT_OPACITY,
 ) -> ExplainedPhotos:
     """Explain many photos, and write pictures, maps and a page.
 
@@ -89,6 +94,10 @@ def explain(
         listener: told how far it is.
         left_out: methods that are not defined for the classifier, with the reason, for the page.
         title: heads the page.
+        pictures: ``"all"``, ``"overlays"`` (no panels) or ``"none"``; the page has its own pictures
+            in any case.
+        scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
+        opacity: of the highest value in the pictures, in [0, 1].
 
     Returns:
         What was written, in every process.
@@ -101,6 +110,7 @@ def explain(
         DatasetError: no photos.
         ClassSelectionError: a class that the classifier does not have, or a threshold where
             exactly one class is true.
+        UnknownNameError: no such colour scale or pictures.
         LostProcessError: another of several processes has ended.
 
     Example:
@@ -114,9 +124,9 @@ def explain(
         ...     found = explain(photos, make_explainer("grad_cam", classifier), folder + "/why")
         ...     for photo in found.rows():
         ...         print(photo.name, len(photo.classes), photo.files["pictures"])
-        item 0 of list 2 ['pictures/item_0_of_list.png']
-        item 1 of list 2 ['pictures/item_1_of_list.png']
-        item 2 of list 2 ['pictures/item_2_of_list.png']
+        item 0 of list 2 ['pictures/item_0_of_list.jpg']
+        item 1 of list 2 ['pictures/item_1_of_list.jpg']
+        item 2 of list 2 ['pictures/item_2_of_list.jpg']
     """
     if batch_size < 1:
         raise ExplainerError(f"batch_size {batch_size}", allowed="1 or more")
@@ -124,9 +134,12 @@ def explain(
         _explaining(photos, explainers, classes, rather_than, batch_size),
         memory_budget=parse_memory(memory_budget),
     )
-    facts = _facts(explaining, title, left_out or {})
     facts = dataclasses.replace(
-        facts, threshold=_checked_threshold(threshold, explaining.classifier)
+        _facts(explaining, title, left_out or {}),
+        threshold=_checked_threshold(threshold, explaining.classifier),
+        pictures=pictures,
+        scale=scale,
+        opacity=opacity,
     )
     source = explaining.photos
     names = NameList(source.location(number) for number in range(len(source)))
@@ -230,6 +243,7 @@ def _identity(explaining: Explaining, facts: ReportFacts) -> dict[str, Any]:
         "rather_than": explaining.rather_than,
         "threshold": facts.threshold,
         "batch_size": explaining.batch_size,
+        "drawn": [facts.pictures, facts.scale, facts.opacity],
     }
 
 
@@ -245,7 +259,10 @@ def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: N
 def _holds(path: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
     about = read_about(path, "images")
     wanted = json.loads(json.dumps(facts.as_json(), default=str))
-    same = ("methods", "preprocessing", "rather_than", "threshold")
+    same = (
+        *("methods", "preprocessing", "rather_than", "threshold"),
+        *("pictures", "colour_scale", "opacity"),
+    )
     if any(about.get(name) != wanted.get(name) for name in same):
         return False
     # Files of before this was written say it in the names of what is explained, and only there.

@@ -13,14 +13,20 @@ from torch import Tensor
 
 from ttame.drawing.captions import percent
 from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap, scaled_region
-from ttame.drawing.heatmap_overlay import covers_photo
+from ttame.drawing.heatmap_overlay import covers_photo, overlay_heatmap
 from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.errors import ClassSelectionError, ImageError, NonFiniteMapError
 from ttame.files.printable_names import printable
 from ttame.images.photo_crop import PhotoRegion
 from ttame.images.photos import full_size
 from ttame.images.saliency_maps import resize_maps, to_unit_range
-from ttame.reporting.embedded_pictures import HEAT_SIDE, heat_address, photo_address
+from ttame.reporting.embedded_pictures import (
+    HEAT_SIDE,
+    THUMBNAIL_SIDE,
+    heat_address,
+    photo_address,
+    thumbnail_address,
+)
 from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import FOUND_FROM, Explanation
 
@@ -131,11 +137,11 @@ class ExplainedImage:
 
         Args:
             files: purpose to paths within the report's folder.
-            overlays: for each of :meth:`drawn`, method to path.
+            overlays: for each of :meth:`drawn`, method to path; empty if none were drawn.
         """
         classes = _class_records(self.explanation)
         width, height = full_size(self.photo)
-        overlays_of = dict(zip(self.drawn(), overlays, strict=True))
+        overlays_of = dict(zip(self.drawn(), overlays, strict=False))  # There may be none.
         figures = {one.method: _map_records(one) for one in self.explanations}
         for place, described in enumerate(classes):
             described["maps"] = {
@@ -191,21 +197,36 @@ class ExplainedImage:
         drawn = self.drawn()
         tiles = [_page_tiles(one, drawn, scale, labels[one.method]) for one in self.explanations]
         width, height = self.photo.size
+        most_probable = max(classes[place]["probability"] for place in drawn)
         return {
             "name": self.name,
             "heading": self.heading,
             "remark": self.remark(),
             "files": dict(files),
             "photo": photo_address(self.photo),
+            "thumbnail": self._thumbnail(scale, labels),
             "aspect": f"{width} / {height}",
             "wide": width > 2.2 * height,
             "inset": _inset(self.region, self.photo.size),
             "framed": not covers_photo(self.region, self.photo.size),
             "classes": [
-                _page_class(classes[place], [row[number] for row in tiles], self._mark(place))
+                _page_class(
+                    classes[place], [row[number] for row in tiles], self._mark(place), most_probable
+                )
                 for number, place in enumerate(drawn)
             ],
         }
+
+    def _thumbnail(self, scale: str, labels: Mapping[str, MethodLabel]) -> str:
+        """The first method's picture of the first drawn class, small."""
+        explanation = self.explanation
+        heatmaps = _own_heatmaps(explanation, labels[explanation.method])
+        small = self.photo.convert("RGB")
+        small.thumbnail((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), reducing_gap=2.0)
+        region = scaled_region(self.region, self.photo.size, small.size)
+        return thumbnail_address(
+            overlay_heatmap(small, heatmaps[self.drawn()[0]], region, scale=scale)
+        )
 
 
 def of_one_image(explanation: Explanation, index: int) -> Explanation:
@@ -307,13 +328,15 @@ def _map_records(explanation: Explanation) -> list[dict[str, Any]]:
 
 
 def _page_class(
-    described: dict[str, Any], tiles: list[dict[str, str]], mark: str
+    described: dict[str, Any], tiles: list[dict[str, str]], mark: str, most_probable: float
 ) -> dict[str, Any]:
     return {
         "mark": mark,
         "name": described["name"],
         "percent": _percent(described),
         "width": f"{100 * described['probability']:.2f}%",
+        "probability": described["probability"],
+        "strength": f"{described['probability'] / (most_probable or 1):.4f}",
         "rank": described["rank"],
         "tiles": tiles,
     }

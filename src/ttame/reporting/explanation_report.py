@@ -20,7 +20,7 @@ from ttame.reporting.file_names import UniqueStems
 from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.photo_files import PhotoFiles
 from ttame.reporting.record_spool import RecordSpool
-from ttame.reporting.report_contents import ReportFacts, write_contents
+from ttame.reporting.report_contents import Pictures, ReportFacts, write_contents
 from ttame.results.explanation import FOUND_FROM, Explanation
 
 
@@ -30,15 +30,17 @@ class ExplanationReportWriter:
     By one method::
 
         index.html                  one page that opens offline and can be sent alone
+        pages/1.html                where there are more photos than one page holds
         explanations.json           schema_version, methods, preprocessing, images
-        pictures/NAME.png           photo and overlays side by side
-        overlays/NAME/1-CLASS.png   each overlay at the photo's own size
+        explanations.csv            a row per photo, class and method
+        pictures/NAME.jpg           photo and overlays side by side
+        overlays/NAME/1-CLASS.jpg   each overlay at the photo's own size
         maps/NAME.safetensors       the raw maps, for Explanation.load
 
     By several methods, which the page shows side by side for each class::
 
-        pictures/NAME/1-CLASS.png          photo and every method's overlay side by side
-        overlays/NAME/1-CLASS/METHOD.png   each overlay at the photo's own size
+        pictures/NAME/1-CLASS.jpg          photo and every method's overlay side by side
+        overlays/NAME/1-CLASS/METHOD.jpg   each overlay at the photo's own size
         maps/NAME/METHOD.safetensors       the raw maps, for Explanation.load
 
     Of a photo of more than 26 megapixels, overlays have the size at which it was read
@@ -56,9 +58,11 @@ class ExplanationReportWriter:
         opacity: opacity of the highest value in the pictures, in [0, 1].
         labels: method to what stands below its pictures; a method without one goes by its name.
         left_out: methods that do not take part, to the reason why; the page says so.
+        pictures: ``"all"``, ``"overlays"`` (no panels) or ``"none"``; the page has its own pictures
+            in any case.
 
     Raises:
-        UnknownNameError: no such colour scale.
+        UnknownNameError: no such colour scale or pictures.
         ImageError: an opacity outside [0, 1].
         OutputError: on entering, if the folder exists and may not be overwritten; whenever the
             place cannot be written.
@@ -74,7 +78,7 @@ class ExplanationReportWriter:
         ...         report.add("rex.png", Image.new("RGB", (12, 9)), explanation)
         ...         report.skip("torn.png", "torn.png is no readable image")
         ...     sorted(path.name for path in folder.iterdir())
-        ['explanations.json', 'index.html', 'maps', 'overlays', 'pictures']
+        ['explanations.csv', 'explanations.json', 'index.html', 'maps', 'overlays', 'pictures']
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class ExplanationReportWriter:
         opacity: float = DEFAULT_OPACITY,
         labels: Mapping[str, MethodLabel] | None = None,
         left_out: Mapping[str, str] | None = None,
+        pictures: Pictures = "all",
     ) -> None:
         self.folder = Path(folder)
         self._facts = ReportFacts(
@@ -97,6 +102,7 @@ class ExplanationReportWriter:
             left_out=dict(left_out or {}),
             scale=scale,
             opacity=opacity,
+            pictures=pictures,
         )
         self._place = whole_folder(self.folder, overwrite=overwrite)
         self._spools = contextlib.ExitStack()

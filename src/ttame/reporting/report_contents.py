@@ -1,19 +1,24 @@
-"""What a report says as a whole: ``explanations.json`` and the page."""
+"""What a report says as a whole: ``explanations.json``, ``explanations.csv`` and the pages."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ttame.drawing.colour_scales import DEFAULT_SCALE, colour_scale
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, opacity_scale
-from ttame.files.record_files import opened_for_text, write_records
+from ttame.errors import UnknownNameError
+from ttame.files.record_files import write_records
 from ttame.images.preprocessing import Preprocessing
-from ttame.reporting.explanation_page import write_page
+from ttame.reporting.explanation_page import write_pages
+from ttame.reporting.explanation_table import write_table
 from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.record_spool import Records
+
+Pictures = Literal["none", "overlays", "all"]
+"""What is drawn as files of its own: nothing, an overlay per map, or panels too."""
 
 SCHEMA_VERSION = 2
 """Of ``explanations.json``. Version 1 knew one method: each class had ``map`` and ``overlay``."""
@@ -47,9 +52,10 @@ class ReportFacts:
         opacity: of the highest value in the pictures, in [0, 1].
         threshold: the probability from which one of independent findings counts as found; ``None``
             where exactly one class is true of a photo.
+        pictures: which files are drawn; the page has its own pictures in any case.
 
     Raises:
-        UnknownNameError: no such colour scale.
+        UnknownNameError: no such colour scale or pictures.
         ImageError: an opacity outside [0, 1].
     """
 
@@ -62,11 +68,15 @@ class ReportFacts:
     scale: str = DEFAULT_SCALE
     opacity: float = DEFAULT_OPACITY
     threshold: float | None = None
+    pictures: Pictures = "all"
 
     def __post_init__(self) -> None:
         # Asked here, because a wrong name must not surface after the first long batch.
         colour_scale(self.scale)
         opacity_scale(self.opacity)
+        known = get_args(Pictures)
+        if self.pictures not in known:
+            raise UnknownNameError(f"pictures {self.pictures!r}", allowed=", ".join(known))
 
     def as_json(self) -> dict[str, Any]:
         """What ``explanations.json`` says before it comes to the photos."""
@@ -88,13 +98,15 @@ class ReportFacts:
             "colour_scale": self.scale,
             # Where exactly one class is true there is none.
             **({} if self.threshold is None else {"threshold": self.threshold}),
+            "opacity": self.opacity,
+            "pictures": self.pictures,
         }
 
 
 def write_contents(
     folder: Path, facts: ReportFacts, images: Records, entries: Records, skipped: Records
 ) -> None:
-    """Write ``explanations.json`` and ``index.html``, one photo in memory at a time.
+    """Write ``explanations.json``, the table and the pages, one photo in memory at a time.
 
     Args:
         folder: of the report.
@@ -106,5 +118,5 @@ def write_contents(
     about = facts.as_json()
     lists = {"images": images, "not_explained": skipped}
     write_records(folder / "explanations.json", about, lists)
-    with opened_for_text(folder / "index.html") as file:
-        write_page(file, about, facts.preprocessing, facts.opacity, entries, skipped)
+    write_table(folder / "explanations.csv", images)
+    write_pages(folder, about, facts.preprocessing, entries, skipped)

@@ -28,6 +28,8 @@ class Score:
         p_value: of the paired test against the best method, corrected for the number of methods;
             1 for the best itself.
         images: how many images have a value.
+        images_needed: how many would separate the method from the best with a power of 80 %, if the
+            difference stays as it is; 0 where they are separate already, or nobody can say.
 
     Example:
         >>> score = Score(value=8.1, low=6.0, high=10.4, rank=1, p_value=1.0, images=200)
@@ -41,6 +43,7 @@ class Score:
     rank: int
     p_value: float
     images: int
+    images_needed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +51,8 @@ class ColumnFacts:
     """A column of the table: key, heading, direction, unit, paper and what it means.
 
     Example:
-        >>> ColumnFacts("average_drop@50", "Average Drop 50 %", "average_drop", "lower", "%",
-        ...             "Chattopadhyay et al., arXiv 1710.11063", "what is lost").better
+        >>> ColumnFacts("average_drop@50", "Average Drop at 50 % kept", "average_drop", "lower",
+        ...             "%", "Chattopadhyay et al., arXiv 1710.11063", "what is lost").better
         'lower'
     """
 

@@ -95,6 +95,83 @@
     choose();
   }
 
+  const measure = document.querySelector("#measure");
+  if (measure) {
+    const choose = () => all(".measure").forEach((part) => {
+      part.toggleAttribute("hidden", part.dataset.measure !== measure.value);
+    });
+    measure.disabled = false;
+    measure.addEventListener("change", choose);
+    choose();
+  }
+
+  // What a number means: on hover by its title, from the keyboard in a box next to it.
+  const hint = document.querySelector("#hint");
+  const explain = (part) => {
+    hint.hidden = !part;
+    document.querySelector("[aria-describedby=hint]")?.removeAttribute("aria-describedby");
+    if (!part) return;
+    hint.textContent = part.title;
+    part.setAttribute("aria-describedby", "hint");
+    const box = part.getBoundingClientRect();
+    const left = Math.min(box.left, innerWidth - hint.offsetWidth - 16);
+    const below = box.bottom + 8 + hint.offsetHeight < innerHeight;
+    hint.style.left = Math.max(16, left) + "px";
+    hint.style.top = (below ? box.bottom + 8 : box.top - 8 - hint.offsetHeight) + "px";
+  };
+  const explained = (element) => element.closest && element.closest("[title]");
+  document.addEventListener("focusin", (event) => {
+    explain(event.target.matches(":focus-visible") ? explained(event.target) : null);
+  });
+  document.addEventListener("focusout", () => explain(null));
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") explain(null); });
+
+  // One tab stop for each set of numbers; arrow keys go on from there.
+  all("[data-hints]").forEach((set) => {
+    const parts = () => all("[title]", set)
+      .filter((part) => !part.closest("[hidden]") && !part.querySelector("button"));
+    const first = parts()[0];
+    if (first) first.tabIndex = 0;
+    set.addEventListener("keydown", (event) => {
+      const from = event.target;
+      const steps = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
+      if (!steps[event.key] || !parts().includes(from)) return;
+      const [rows, columns] = steps[event.key];
+      const shown = parts();
+      const row = from.closest("tr");
+      let next = shown[shown.indexOf(from) + columns + (row ? 0 : rows)];
+      if (row && rows) {
+        const lines = all("tbody tr", set).filter((line) => !line.hidden);
+        next = lines[lines.indexOf(row) + rows]?.cells[from.cellIndex];
+      }
+      event.preventDefault();
+      if (!next) return;
+      from.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  });
+
+  // A table that goes on beyond the edge says so.
+  const scrollers = all(".scroll");
+  const measureScrollers = () => scrollers.forEach((scroller) => {
+    const left = scroller.scrollWidth - scroller.clientWidth - scroller.scrollLeft;
+    scroller.classList.toggle("more-right", left > 4);
+    const told = scroller.previousElementSibling;
+    if (told?.matches(".sideways")) told.hidden = scroller.scrollWidth - scroller.clientWidth <= 4;
+  });
+  scrollers.forEach((scroller) => scroller.addEventListener("scroll", measureScrollers));
+  addEventListener("resize", measureScrollers);
+  measureScrollers();
+
+  // Paper has no hovering: everything that explains is open.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = all("details:not([open])");
+    opened.forEach((part) => { part.open = true; });
+  });
+  addEventListener("afterprint", () => opened.forEach((part) => { part.open = false; }));
+
   // One tab stop for each photo; arrow keys go on from there.
   all(".gallery .tiles").forEach((row) => {
     const stages = all(".stage", row);
