@@ -65,7 +65,6 @@ TESTED_THROUGH = {
     "explainers/trained/strict_model": "explainers/trained/test_folder_recipes.py: bad files",
     "explainers/trained/token_gated_head": "explainers/trained/test_attention_head.py: both heads",
     "reporting/evaluation_gallery": "reporting/test_evaluation_report.py: the photos on the page",
-    "reporting/explanation_page": "reporting/test_explanation_report.py: the page",
     "reporting/page_template": "reporting/test_explanation_report.py: the page",
     "training/gradient_mean": "training/test_several_processes.py: the mean over processes",
     "training/learning_rate_plot": "training/test_learning_rate_test.py: the plot of the test",

@@ -59,7 +59,7 @@ def test_the_group_the_worse_the_choice_and_the_photos() -> None:
         scored("bb", (0.2, 1.0), passes=1, needed=135),
         RANDOM,
     ) == (
-        "On these 20 photos, A and BB are not significantly different from the best method in all "
+        "On these 20 photos, BB and A are not significantly different from the best method in all "
         "2 measures; RANDOM is clearly worse. For maps like these use BB: it is among the best in "
         "all 2 measures and costs one pass. About 58 more photos would separate them in Deletion, "
         "the measure that needs fewest."

@@ -74,15 +74,15 @@ def evaluation_verdict(evaluation: Evaluation, titles: Mapping[str, str] | None 
     if not columns:
         sentence = "No measure has numbers of two methods, so nothing can be compared."
         return Verdict((sentence,), "", counts, 0)
+    chosen = _recommended(evaluation, counts)
     top = sorted(
         (
             method
             for method in evaluation.methods
             if not is_baseline(method) and 2 * counts[method.name] > len(columns)
         ),
-        key=lambda method: -counts[method.name],
+        key=lambda method: (-counts[method.name], method is not chosen),
     )
-    chosen = _recommended(evaluation, counts)
     photos = _more_photos(top, columns)
     sentences = [
         f"On {_these_photos(evaluation)}, {_group(evaluation, top, columns, called)}"
