@@ -24,6 +24,7 @@ from PIL import Image
 from ttame.images.preprocessing import Preprocessing
 from ttame.reporting.embedded_pictures import heat_address, photo_address, thumbnail_address
 from ttame.reporting.explanation_page import write_pages
+from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.report_contents import ReportFacts
 
 DIFFERENT = 100
@@ -78,9 +79,12 @@ class InventedEntries:
 
 def write_invented_pages(folder: Path, count: int) -> Path:
     """Write the pages of a report of ``count`` photos; return the first one."""
-    facts = ReportFacts(Preprocessing.imagenet(224), f"{count} photos")
-    facts.methods = {"invented": {"classifier": "invented"}}
-    facts.labels = {"invented": _label()}
+    facts = ReportFacts(
+        Preprocessing.imagenet(224),
+        f"{count} photos",
+        methods={"invented": {"classifier": "invented"}},
+        labels={"invented": MethodLabel("invented")},
+    )
     write_pages(folder, facts.as_json(), facts.preprocessing, InventedEntries(count), _Nothing())
     return folder / "index.html"
 
@@ -144,12 +148,6 @@ class _Nothing:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(())
-
-
-def _label() -> Any:
-    from ttame.reporting.method_label import MethodLabel
-
-    return MethodLabel("invented")
 
 
 def _pictures(number: int) -> tuple[str, str, str]:
