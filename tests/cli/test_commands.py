@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.known_classifiers import load_classifier
@@ -282,3 +283,9 @@ def test_photos_whose_names_are_no_utf8_are_explained(
     words += ["--methods", "random", "--out", str(tmp_path / "why")]
     assert run(words, monkeypatch) == 0
     assert "caf" in (tmp_path / "why" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["explain", "evaluate", "train", "inspect", "methods"])
+def test_h_is_help_in_every_command(command: str) -> None:
+    helped = CliRunner().invoke(command_line.app, [command, "-h"])
+    assert helped.exit_code == 0 and "Usage:" in helped.output
