@@ -1,6 +1,6 @@
 """Our methods beside other libraries': the same network, images and batch, in turns.
 
-Needs what ``pip install "ttame[comparison]"`` brings; it is no part of the other extras, because
+Needs what ``pip install "ttame[comparison]"`` brings; it is not part of the other extras, because
 pytorch-grad-cam brings OpenCV and scikit-learn along.
 
 python -m benchmarks.side_by_side

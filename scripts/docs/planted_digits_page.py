@@ -114,7 +114,7 @@ def planted_digits_page(found: FoundDigits, convolutional: FoundDigits) -> str:
             "",
             "![Images with the digit's box, and maps](images/planted-digits.jpg)",
             "",
-            "From the top: images with a frame, which is no part of them, around the digit that "
+            "From the top: images with a frame, which is not part of them, around the digit that "
             "is asked for; then the",
             f"maps of {shown}.",
             "The last four columns show two images with two digits, each asked for once.",

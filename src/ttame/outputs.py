@@ -195,7 +195,7 @@ class SoftmaxProbabilities(SoftmaxOutputs):
         return None
 
     def problem_with(self, output: Tensor) -> ClassifierError | None:
-        """Numbers that are no such probabilities."""
+        """Numbers that are not such probabilities."""
         if output.shape[1] > 1 and _are_shares(output):
             return None
         return ClassifierError(

@@ -252,7 +252,7 @@ class Classifier:
             (B, C, H, W) float32, normalised, on the classifier's device.
 
         Raises:
-            ImageError: a file that is no readable image.
+            ImageError: a file that is not a readable image.
             MemoryLimitError: the photos do not fit into memory.
         """
         several = [photos] if isinstance(photos, Photo) else list(photos)

@@ -28,7 +28,7 @@ class ImageFolder(PhotoSource):
         folder: where to search.
 
     Raises:
-        DatasetError: ``folder`` is no folder, cannot be listed, or holds no photos.
+        DatasetError: ``folder`` is not a folder, cannot be listed, or holds no photos.
 
     Example:
         >>> import tempfile
@@ -44,7 +44,7 @@ class ImageFolder(PhotoSource):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise DatasetError(f"{self.folder} is no folder", allowed="a folder of photos")
+            raise DatasetError(f"{self.folder} is not a folder", allowed="a folder of photos")
         try:
             names = sorted(_photos_below(self.folder))
             self._names = NameList(names or sorted(_photos_below(self.folder, ARRAY_SUFFIXES)))

@@ -82,7 +82,7 @@ def read_mask(path: Path) -> np.ndarray:
         (height, width) bool.
 
     Raises:
-        DatasetError: it is no readable picture.
+        DatasetError: it is not a readable picture.
     """
     try:
         with warnings.catch_warnings():

@@ -109,7 +109,7 @@ def _shards_of(pattern: str) -> list[Path]:
     for file in files:
         if file.suffix != ".tar":
             raise DatasetError(
-                f"{pattern} matches {file}, which is no tar shard",
+                f"{pattern} matches {file}, which is not a tar shard",
                 allowed="a pattern of .tar files",
                 remedy=f"the folder {file.parent}" if file.is_file() else f"{file}",
             )

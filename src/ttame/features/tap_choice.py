@@ -50,7 +50,7 @@ BATCH_FIRST = "the network built with batch_first=True, as torch's own attention
 """The remedy where tokens come before the batch."""
 
 MOST_WORK_AFTER = 0.75
-"""A layer with a larger share of its stage's layers behind it is no output of the stage."""
+"""A layer with a larger share of its stage's layers behind it is not an output of the stage."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -165,7 +165,7 @@ def _read(
         if raised_by_signal_handler(problem):
             raise
         raise ImageError(
-            f"{name} is no readable image ({_reason(problem)})",
+            f"{name} is not a readable image ({_reason(problem)})",
             remedy="a complete JPEG, PNG, WebP, BMP, GIF or TIFF file",
         ) from problem
 

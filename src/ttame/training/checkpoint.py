@@ -301,7 +301,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise UnreadableFileError("broken at 'step'")
     except UnreadableFileError as problem:
         raise ResumeError(
-            f"{path} is no readable checkpoint ({problem})",
+            f"{path} is not a readable checkpoint ({problem})",
             remedy=f"{setting('overwrite', True)} instead of {setting('resume')}, to train anew",
         ) from problem
     return Checkpoint(tensors, described)

@@ -336,7 +336,7 @@ def _command(
         words += ["--class-names", "FILE"]
     if classifier.tap_choice.reason == NAMED:
         words += ["--taps", ",".join(str(tap) for tap in classifier.taps)]
-    # A name that is no text would make the configuration unreadable.
+    # A name that is not text would make the configuration unreadable.
     shown = [printable(place) for place in places]
     return train_command(settings, words, shown, printable(str(folder.path)))
 

@@ -163,7 +163,7 @@ def optimise(run: TrainingRun, batches: Sequence[PreparedBatch]) -> dict[str, fl
         The loss parts, averaged over batches and processes.
 
     Raises:
-        NonFiniteLossError: before anything is changed by a loss that is no number.
+        NonFiniteLossError: before anything is changed by a loss that is not a number.
     """
     parts = []
     for part, batch in enumerate(batches):

@@ -39,7 +39,7 @@ class ActivationGradientMethod(Explainer):
             also what speaks against the class.
 
     Raises:
-        TapError: there is no such layer, or its output is no feature map.
+        TapError: there is no such layer, or its output is not a feature map.
     """
 
     layer: str | None = None
@@ -86,7 +86,7 @@ def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:
         layer: dotted name of the layer; ``layer#0`` for the first of its runs instead of the last.
 
     Raises:
-        TapError: there is no such layer, or its output is no feature map; or what tokens add to
+        TapError: there is no such layer, or its output is not a feature map; or what tokens add to
             the class token was asked for, on which no logit depends.
     """
     taps = classifier.taps if layer is None else classifier.with_taps([layer]).taps
