@@ -36,7 +36,8 @@ def claims(plan: Plan, found: Found) -> str:
             "Pointing game: no other method has a better mean", cells_of(pointing, everyone)
         ),
         claim(
-            f"Soft masks and ROAD: better than {in_code(plan.costly)}, or not told apart",
+            f"Soft masks and ROAD: better than {in_code(plan.costly)}, or not significantly "
+            "different",
             [compared.words for compared in costly if compared.behind and compared.told_apart]
             + [f"`{name}` is not measured" for name in found.missing if name in plan.costly],
         ),
@@ -64,8 +65,8 @@ def comparison(words: str, cells: Sequence[Against]) -> str:
         return f"- **not measured**: {words}."
     apart = [cell.behind for cell in cells if cell.told_apart]
     return (
-        f"{claim(words, [cell.words for cell in cells if cell.behind])} Told apart as better in "
-        f"{apart.count(False)}, as worse in {apart.count(True)} of {len(cells)} tests."
+        f"{claim(words, [cell.words for cell in cells if cell.behind])} Significantly better in "
+        f"{apart.count(False)}, significantly worse in {apart.count(True)} of {len(cells)} tests."
     )
 
 

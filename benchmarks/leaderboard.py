@@ -115,8 +115,8 @@ def leaderboard_page(sections: Sequence[Sequence[str]]) -> str:
         "",
         "In the tables each number is a mean over the photos, with its 95 % bootstrap interval "
         "below it. \\* marks the",
-        "best of a column, ~ those that the paired test does not tell from the best (p ≥ 0.05 "
-        "after correction for",
+        "best of a column, ~ those that are not significantly different from the best in the "
+        "paired test (p ≥ 0.05 after correction for",
         "the number of methods).",
         "",
     ]
@@ -186,7 +186,7 @@ def standings(evaluation: Evaluation) -> list[str]:
     if not columns:
         return []
     baselines = list(dict.fromkeys(name for column in columns for name, _ in column.behind))
-    header = ["column", "best", "not told from the best", *(f"behind {b}" for b in baselines)]
+    header = ["column", "best", "not significantly different", *(f"behind {b}" for b in baselines)]
     rows = [
         [
             column.title,
@@ -254,8 +254,8 @@ def remarks(evaluation: Evaluation) -> list[str]:
         found += [
             "Average Drop and Increase in Confidence multiply the photo by the map: a map that "
             "hides little loses little.",
-            "Read them beside the mean map. ROAD uses the order of the pixels only, and cannot be "
-            "bought that way.",
+            "Read them together with the mean map. ROAD uses only the order of the pixels, and "
+            "cannot be bought that way.",
             "",
         ]
     found += ["Milliseconds were taken while the machine may have had other work.", ""]
@@ -281,7 +281,7 @@ def changed_options(evaluation: Evaluation) -> str:
 
 
 def set_options(method: MethodScores) -> dict[str, Any]:
-    """Options whose value is not the default; those that are chosen by themselves are none."""
+    """Options whose value is not the default; those that are automatic are none."""
     if method.name not in EXPLAINERS:
         return {}
     return {

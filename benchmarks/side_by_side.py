@@ -1,4 +1,4 @@
-"""Our methods beside other libraries': the same network, images and batch, in turns.
+"""Our methods next to other libraries': the same network, images and batch, in turns.
 
 Needs what ``pip install "ttame[comparison]"`` brings; it is not part of the other extras, because
 pytorch-grad-cam brings OpenCV and scikit-learn along.

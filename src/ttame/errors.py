@@ -4,7 +4,7 @@
 
     TtameError
     ├── UnknownNameError         a name that no registry knows
-    ├── ImageError               a file that is not a usable image, a tensor that is not a batch of images
+    ├── ImageError               a file that is not an image, a tensor that is not a batch
     ├── ClassSelectionError      a class name or index that the classifier does not have
     ├── DatasetError             no images, a bad list file, a broken shard
     ├── ClassifierError          a network that cannot be used as a classifier

@@ -35,7 +35,7 @@ def test_claims_name_their_exceptions(tmp_path: Path) -> None:
         "- **no**: Increase in Confidence 15 % at least 81: 80.0.",
     ]
     assert lines[3].startswith("- **yes**: Soft masks: a better mean than `behind` and `layer_cam`")
-    assert lines[3].endswith("Told apart as better in 6, as worse in 0 of 6 tests.")
+    assert lines[3].endswith("Significantly better in 6, significantly worse in 0 of 6 tests.")
     assert lines[4].startswith("- **not measured**: Order of places")
     assert "`rise` is not measured" in lines[6]
     assert lines[7].endswith(
@@ -44,7 +44,7 @@ def test_claims_name_their_exceptions(tmp_path: Path) -> None:
     behind = claims(dataclasses.replace(plan, rivals=("level",)), found).splitlines()[3]
     assert behind.startswith("- **no**") and behind.count("`level`") == 7
     assert "`level`, Average Drop 100 %: 19.9 against 20.0, p 0." in behind
-    assert behind.endswith("Told apart as better in 0, as worse in 0 of 6 tests.")
+    assert behind.endswith("Significantly better in 0, significantly worse in 0 of 6 tests.")
 
 
 def test_costly_methods_may_be_level_but_not_better(tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_points_stand_at_their_cost_and_value() -> None:
     )
     assert float(points[0]["y"]) < float(points[6]["y"])
     assert float(points[0]["high"]) < float(points[0]["y"]) < float(points[0]["low"])
-    assert points[4]["hint"] == "RISE: 0.544, 5.2e+03 ms an image"
+    assert points[4]["hint"] == "RISE: 0.544, 5.2e+03 ms per image"
 
 
 def test_labels_of_points_do_not_cover_each_other() -> None:

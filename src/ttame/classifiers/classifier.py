@@ -63,7 +63,7 @@ class Classifier:
         name: how messages and saved explainers call the classifier.
         recipe: how it can be loaded again; given by :func:`ttame.load_classifier`.
         outputs_reason: who says what the outputs mean, in a few words; you, if not given.
-        notices: what whoever loaded the network wants its user to know. What the classifier itself
+        notices: what the loader of the network wants its user to know. What the classifier itself
             finds odd about the outputs comes after it in ``classifier.notices``.
 
     Raises:

@@ -69,8 +69,8 @@ class NetworkOptions(PixelOptions):
     class_names: Annotated[
         Path | None,
         typer.Option(
-            help="Text file with one class name a line, in the order of the outputs, or bird,dog; "
-            "one name is enough for one logit.",
+            help="Text file with one class name per line, in the order of the outputs, or "
+            "bird,dog; one name is enough for one logit.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -265,7 +265,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Read one class name a line, or names between commas where there is no such file.
+    """Read one class name per line, or names between commas where there is no such file.
 
     Raises:
         ClassifierError: the file cannot be read.
@@ -281,7 +281,7 @@ def read_class_names(path: Path) -> list[str]:
     except UnreadableFileError as problem:
         raise ClassifierError(
             f"cannot read class names from {path} ({problem})",
-            allowed="a UTF-8 text file with one name a line, or bird,dog",
+            allowed="a UTF-8 text file with one name per line, or bird,dog",
         ) from problem
     return [line.strip() for line in lines if line.strip()]
 

@@ -17,7 +17,7 @@ from ttame.memory_limit import ran_out_of_memory
 from ttame.signal_handlers import raised_by_signal_handler
 
 MASK_ENDINGS = ("_mask", "-mask", ".mask")
-"""Endings of stems that tell masks from the photos beside them: ``tom.jpg``, ``tom_mask.png``."""
+"""Endings of stems that tell masks from the photos next to them: ``tom.jpg``, ``tom_mask.png``."""
 
 _VOID = 255
 """Index of the borders in Pascal VOC's palette pictures that belong to nothing."""
@@ -64,7 +64,7 @@ class MaskImages(AnnotationSource):
 
 
 def without_mask_ending(name: str) -> str:
-    """The name of the photo that a mask beside it belongs to.
+    """The name of the photo that a mask next to it belongs to.
 
     Example:
         >>> without_mask_ending("cats/tom_mask.png")
@@ -121,5 +121,5 @@ def _refuse_photo(values: np.ndarray, path: Path) -> None:
         raise DatasetError(
             f"mask {path} is a photo",
             allowed="pictures that are 0 but on the object",
-            remedy="names that end in _mask for masks that lie beside photos",
+            remedy="names that end in _mask for masks that lie next to photos",
         )

@@ -117,7 +117,7 @@ def _shards_of(pattern: str) -> list[Path]:
 
 
 def _missing(text: str, path: Path) -> DatasetError:
-    """Nothing is at ``path``: name what looks like it beside it."""
+    """Nothing is at ``path``: name what looks like it next to it."""
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         path, folder = folder, folder.parent

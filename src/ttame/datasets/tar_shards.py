@@ -26,7 +26,7 @@ from ttame.images.photos import PHOTO_SUFFIXES, read_photo
 
 IMAGE_EXTENSIONS = (*sorted(suffix[1:] for suffix in PHOTO_SUFFIXES - {".png"}), "ppm", "png")
 """Member extensions taken for photos. Of several in a sample the first in this order is the
-photo; PNG comes last because a PNG beside a JPEG is usually its mask."""
+photo; PNG comes last because a PNG next to a JPEG is usually its mask."""
 
 LABEL_EXTENSION = "cls"
 _LONGEST_LABEL = 32  # bytes

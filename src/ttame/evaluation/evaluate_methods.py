@@ -365,7 +365,7 @@ def _words_of(data: Any) -> str:
 
 
 def machine_in_words(device: torch.device | str = "cpu") -> str:
-    """The device that did the work, and versions, for whoever compares times."""
+    """The device that did the work, and versions, for comparing times."""
     if torch.device(device).type == "cuda":
         worker = torch.cuda.get_device_name(device)
     else:

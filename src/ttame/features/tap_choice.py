@@ -286,7 +286,7 @@ def _work_after(
 def _sibling(
     coarsest: LayerOutput, finer: LayerOutput, candidates: list[tuple[LayerRecord, LayerOutput]]
 ) -> LayerOutput:
-    """The coarsest stage beside the finer one, rather than a layer of the head after it."""
+    """The coarsest stage next to the finer one, rather than a layer of the head after it."""
     parent = finer.layer.rpartition(".")[0]
     beside = [
         tap

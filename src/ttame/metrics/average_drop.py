@@ -325,9 +325,9 @@ MEAN_MAP = Metric(
     title="Mean map",
     better="neither",
     unit="%",
-    paper="none: to be read beside Average Drop",
+    paper="none: to be read together with Average Drop",
     measures="how much of the picture the map keeps as a soft mask; a method that hides nothing "
-    "loses nothing, so read Average Drop at 100 % beside it",
+    "loses nothing, so read Average Drop at 100 % together with it",
     cost="none",
     function=mean_map,
     maps="scaled",

@@ -100,7 +100,7 @@ def smoothness(maps: Tensor, border_weight: float = 0.3) -> Tensor:
     """Squared forward differences, plus the weighted squares of the border, over 2B.
 
     First and last row and first and last column count, so corners count twice. The sum runs over
-    all maps but is divided by the batch size only, so with B maps an image its weight grows with
+    all maps but is divided by the batch size only, so with B maps per image its weight grows with
     the batch: the published coefficient belongs to B = 32.
 
     Args:

@@ -42,7 +42,7 @@ class LearningRateTest:
     """The outcome of a learning-rate range test.
 
     Attributes:
-        rates: one a step, growing by a constant factor.
+        rates: one per step, growing by a constant factor.
         losses: of each step.
         smoothed_losses: the losses, smoothed over neighbouring steps.
         suggested_rate: where the smoothed loss falls fastest per decade of the rate; ``None``

@@ -230,7 +230,7 @@ def _check_method(classifier: Classifier, settings: TrainingSettings) -> None:
         )
     if masks_features and not isinstance(last, LayerOutput):
         raise ExplainerError(
-            f"masking the features of {last}, which is read beside the network",
+            f"masking the features of {last}, which is not an output of a layer",
             allowed="a layer whose output the logits depend on",
             remedy=setting("taps", [last.layer]),
         )

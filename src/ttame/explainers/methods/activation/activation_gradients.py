@@ -93,7 +93,7 @@ def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:
     outputs = [tap for tap in taps if isinstance(tap, LayerOutput)]
     if not outputs:
         raise TapError(
-            f"{taps[-1]}, which is read beside the network, as the layer of a method",
+            f"{taps[-1]}, which is not an output of a layer, as the layer of a method",
             allowed="a layer whose output the logits depend on",
             remedy="a classifier that also taps the output of a layer"
             if layer is None

@@ -92,7 +92,7 @@ class TransformerAttribution(Explainer):
         title="Transformer Attribution",
         family="relevance propagation",
         networks="Vision Transformers of one resolution",
-        cost="2 forward, 1 backward and 1 relevance pass a class; about 8 forward for one class",
+        cost="2 forward, 1 backward and 1 relevance pass per class; about 8 forward for one class",
         paper="Chefer et al., CVPR 2021, arXiv 2012.09838",
         targets=LINEAR_TARGETS,
         licence_note=LRP_LICENCE_NOTE,
