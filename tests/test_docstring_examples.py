@@ -62,7 +62,7 @@ def test_what_the_reference_page_shows_has_an_example(module: str, name: str) ->
 @pytest.mark.parametrize("name", METRICS)
 def test_the_reference_shows_the_functions_of_every_metric(name: str) -> None:
     metric = METRICS[name]
-    shown = {full for full in map(".".join, ON_THE_REFERENCE_PAGE)}
+    shown = set(map(".".join, ON_THE_REFERENCE_PAGE))
     functions = [metric.function, *metric.also.values(), *([metric.curve] if metric.curve else [])]
     for function in functions:
         assert f"{function.__module__}.{function.__name__}" in shown
