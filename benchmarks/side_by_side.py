@@ -127,7 +127,7 @@ def prepare_ours(case: Case) -> Callable[[], object]:
 
 
 def prepare_one_at_a_time(case: Case) -> Callable[[], object]:
-    """Our method again, one image a call."""
+    """Our method again, one image per call."""
     import ttame
 
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "efficientnet_lite0"
 """The classifier, and the explainer, that ship with ttame."""
 
-_PANEL = "The classifier"
+_PANEL = "Classifier"
 _LARGEST_NAMES = 16 * 2**20  # bytes
 
 MODEL_HELP = (
@@ -47,7 +47,7 @@ class NetworkOptions(PixelOptions):
         str,
         typer.Option(
             help='"default", "none" (random), or a file: .safetensors, or .pth, .pt, .bin, .ckpt '
-            "with a state dict, of which no code runs.",
+            "with a state dict, whose code is never run.",
             rich_help_panel=_PANEL,
         ),
     ] = "default"
@@ -61,8 +61,9 @@ class NetworkOptions(PixelOptions):
     taps: Annotated[
         str | None,
         typer.Option(
-            help="Layers to read features from, separated by commas; if not given, chosen for you. "
-            "LAYER#0 is the first run of a layer that is used several times; without, the last.",
+            help="Layers to read features from, separated by commas; if not given, chosen "
+            "automatically. LAYER#0 is the first run of a layer that is used several times; LAYER "
+            "is the last.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -91,7 +92,7 @@ class NetworkOptions(PixelOptions):
         typer.Option(
             help="NAME=VALUE for the library that builds the network, e.g. num_classes=10. "
             "trust_remote_code=true lets an hf/ network run Python code of its repository with "
-            "your rights; it holds for this command only.",
+            "your rights, in this command only.",
             rich_help_panel=_PANEL,
         ),
     ] = None

@@ -54,7 +54,7 @@ class TrainingDisplay:
         recipe = classifier.recipe
         self._notes = []
         if nothing_to_resume:
-            self._notes.append("no checkpoint to resume from; starting anew")
+            self._notes.append("no checkpoint to resume from; starting over")
         if recipe is not None and recipe.weights == "none":
             self._notes.append(
                 f"the network's weights are random; seed {recipe.weights_seed} makes them again"

@@ -117,7 +117,7 @@ class Annotations:
             if numbers:
                 first, second = (self.source.names[number] for number in numbers[:2])
                 raise DatasetError(
-                    f"photo {key} fits two annotations, {first} and {second}",
+                    f"photo {key} matches two annotations, {first} and {second}",
                     allowed="one annotation for each photo",
                 )
         return None

@@ -120,6 +120,6 @@ def _refuse_photo(values: np.ndarray, path: Path) -> None:
             continue
         raise DatasetError(
             f"mask {path} is a photo",
-            allowed="pictures that are 0 but on the object",
+            allowed="pictures that are 0 everywhere except on the object",
             remedy="names that end in _mask for masks that lie next to photos",
         )

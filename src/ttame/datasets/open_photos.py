@@ -98,7 +98,7 @@ def _open_file(path: Path) -> PhotoSource:
         return TarShards([path])
     if path.suffix.lower() in PICTURE_SUFFIXES:
         raise DatasetError(
-            f"{path} is a single photo, and data are many", remedy=f"its folder, {path.parent}"
+            f"{path} is a single photo, not a data set", remedy=f"its folder, {path.parent}"
         )
     return ImageList(path)
 

@@ -127,7 +127,7 @@ class GridTap(ABC):
             return fitting.pop()
         raise TapError(
             f"layer {self} gave {patches} patch tokens for a {image_size[0]}x{image_size[1]} "
-            f"image, which is no {candidates[0][0]}x{candidates[0][1]} grid",
+            f"image, which do not form a {candidates[0][0]}x{candidates[0][1]} grid",
             remedy="a Classifier whose preprocessing has this input size",
         )
 

@@ -139,7 +139,7 @@ def _contributions(
     if tap is None:
         called = f"{TokenContributions.mark}:{norm}"
         raise TapError(
-            f"tap {called!r} of {of}, where it is not found what tokens add to a class token",
+            f"tap {called!r} of {of}, where no contributions of tokens to a class token were found",
             allowed="a Vision Transformer whose logits are linear in its class token",
         )
     return tap

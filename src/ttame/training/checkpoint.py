@@ -248,7 +248,7 @@ class Checkpoint:
             reason = (str(problem).splitlines() or [""])[0]
             raise ResumeError(
                 f"the checkpoint is damaged ({reason})",
-                remedy=f"training anew, without {setting('resume')}",
+                remedy=f"training from scratch, without {setting('resume')}",
             ) from problem
 
     def _restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
@@ -302,7 +302,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except UnreadableFileError as problem:
         raise ResumeError(
             f"{path} is not a readable checkpoint ({problem})",
-            remedy=f"{setting('overwrite', True)} instead of {setting('resume')}, to train anew",
+            remedy=f"{setting('overwrite', True)} instead of {setting('resume')}, to start over",
         ) from problem
     return Checkpoint(tensors, described)
 

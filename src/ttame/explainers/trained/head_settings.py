@@ -121,7 +121,7 @@ class SharedHeadSettings(HeadSettings):
     """The few-shot head, whose classes share all weights.
 
     Attributes:
-        without: Parts that a few-shot head is to lack, for ablations.
+        without: Parts to leave out of a few-shot head, for ablations.
         details: The share of short-range differences that a few-shot head's explanations keep,
             from 0 to 1. Training itself sees all of them; see
             :func:`ttame.images.map_details.with_details`.
