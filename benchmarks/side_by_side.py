@@ -30,7 +30,7 @@ class Case:
         method: ours, by its registry name.
         rival: whose implementation runs in turns with it.
         network: torchvision name, random weights from a fixed seed.
-        batch: images a call.
+        batch: images per call.
         repeats: rounds.
         limit: the least that the rival's time over ours must be.
     """

@@ -179,7 +179,7 @@ def test_a_second_dimension_of_one_is_not_the_batch_unless_it_grows_with_it() ->
     network = FlatTokens().eval()
     trace = trace_network(network, (32, 32))
     assert with_batch_in_front(network, trace) is None
-    with pytest.raises(TapError, match="no feature map"):
+    with pytest.raises(TapError, match="not a feature map"):
         named_taps(network, trace, ["mix"])
 
 

@@ -65,7 +65,7 @@ def test_what_was_written_is_returned_photo_by_photo(photos: Path, tmp_path: Pat
     assert found.methods == ("grad_cam", "random")
     assert found.explained == PHOTOS
     (torn,) = found.skipped
-    assert torn[0] == str(photos / "002x.png") and "no readable image" in torn[1]
+    assert torn[0] == str(photos / "002x.png") and "not a readable image" in torn[1]
     assert told.skipped == [torn[0]]
     classifier = tiny_cnn()
     rows = list(found.rows())

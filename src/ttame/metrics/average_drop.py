@@ -285,7 +285,7 @@ AVERAGE_DROP = Metric(
     paper="Chattopadhyay et al., arXiv 1710.11063",
     measures="the share of the class's probability that is lost when only the most relevant "
     "share of the picture is left",
-    cost="1 forward a share",
+    cost="1 forward per share",
     function=average_drop,
     options=_SHARES,
     for_each="kept_share",

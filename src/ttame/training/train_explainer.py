@@ -61,7 +61,7 @@ def train_explainer(
         settings: see :func:`training_settings` for the presets.
         resume: continue from the checkpoint in ``folder``, if there is one.
         overwrite: train from scratch even if ``folder`` is not empty. An explainer there stays
-            until the new one is complete; the new training is done in its sub-folder ``unfinished``.
+            until the new one is complete; the new training runs in its sub-folder ``unfinished``.
         watch: called after every optimiser step.
         **typed: nothing; a setting that stands here is refused with the place where it belongs.
 

@@ -219,7 +219,7 @@ def gradients_by_target(
 ) -> Iterator[tuple[Tensor, ...]]:
     """For each column of (B, K) scores, its gradients with respect to the tensors.
 
-    One backward pass a column; a row of the scores may depend on its own image only.
+    One backward pass per column; a row of the scores may depend on its own image only.
 
     Args:
         scores: (B, K).

@@ -20,7 +20,7 @@ from ttame.features.feature_taps import LayerOutput
 from ttame.networks.layer_outputs import put_first_tensor
 
 ACTIVATION_NETWORKS = "any with feature maps or patch tokens"
-ACTIVATION_COST = "1 forward, 1 backward of the layers after the tap a class"
+ACTIVATION_COST = "1 forward, 1 backward of the layers after the tap per class"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

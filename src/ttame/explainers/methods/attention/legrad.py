@@ -63,7 +63,7 @@ class LeGrad(Explainer):
         title="LeGrad",
         family="attention",
         networks="Vision Transformers of one resolution",
-        cost="1 forward, 1 backward of the last blocks a class",
+        cost="1 forward, 1 backward of the last blocks per class",
         paper="Bousselham et al., arXiv 2404.03214",
         targets=LINEAR_TARGETS,
     )
