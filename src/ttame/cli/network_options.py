@@ -41,7 +41,7 @@ OptionalModelName = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class NetworkOptions(PixelOptions):
-    """What every command that loads a classifier lets be typed besides its name."""
+    """Options of every command that loads a classifier, besides its name."""
 
     weights: Annotated[
         str,

@@ -19,7 +19,7 @@ _PIXELS = "Preparation of photos, where the network's own configuration does not
 
 @dataclasses.dataclass(frozen=True)
 class PixelOptions:
-    """What is typed of how photos become the network's input; ``None`` where nothing was."""
+    """How photos become the network's input, as typed; ``None`` where nothing was typed."""
 
     mean: Annotated[
         str | None,

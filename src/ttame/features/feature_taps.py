@@ -151,9 +151,9 @@ class GridTap(ABC):
 
 @dataclasses.dataclass(frozen=True)
 class LayerOutput(GridTap):
-    """What a layer puts out, on which the logits depend.
+    """The output of a layer on which the logits depend.
 
-    It is read as the layer put it out, also where something behind the layer works on it in
+    It is read as the layer returned it, even where something after the layer changes it in
     place.
 
     Attributes:

@@ -311,7 +311,7 @@ AVERAGE_GAIN = Metric(
     better="higher",
     unit="%",
     paper="Zhang et al., arXiv 2301.07002",
-    measures="how much of what was missing to certainty is gained when only the most relevant "
+    measures="how much of the missing certainty is gained when only the most relevant "
     "share of the picture is left",
     cost="none beyond Average Drop",
     function=average_gain,

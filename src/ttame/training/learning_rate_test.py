@@ -114,7 +114,7 @@ def find_learning_rate(
             try:
                 loss = optimise(run, batches)["loss"]
             except NonFiniteLossError:
-                reason = f"ended at rate {rate:.1e}, where the loss was not a number any more"
+                reason = f"ended at rate {rate:.1e}, where the loss was no longer a number"
                 break
             # What a loss draws at random depends on the step.
             run.step_done()

@@ -241,7 +241,7 @@ def _unread(settings: TrainingSettings, name: str, value: Any) -> TtameError:
     ]
     leaving = f"leaving {setting(name)} out"
     return TrainingError(
-        f"{option(name)} {value} with {option(reader)} {kind}, which has no use for it",
+        f"{option(name)} {value} with {option(reader)} {kind}, which does not use it",
         remedy=f"{leaving}, or {works[0]}" if works else leaving,
     )
 

@@ -21,7 +21,7 @@ _NO_LAYOUT = {
     "CNN": "it has no self-attention",
     "token mixer": "its blocks mix tokens without self-attention",
     "hierarchical transformer": "its blocks do not attend from every token to every token",
-    "Vision Transformer": "its blocks are no row of layers with (B, T, D) tokens",
+    "Vision Transformer": "its blocks are not a sequence of layers with (B, T, D) tokens",
 }
 
 WITHOUT_ATTENTION = "grad_cam, layer_cam, score_cam, recipro_cam, integrated_gradients or rise"

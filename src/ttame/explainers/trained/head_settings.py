@@ -49,7 +49,7 @@ MapScale = RawMaps | SigmoidMaps | MinMaxMaps
 
 @dataclasses.dataclass(frozen=True)
 class HeadSettings(SettingsPart):
-    """What all kinds of heads can be told; ``HEAD_SETTINGS`` has the kinds.
+    """The settings that all kinds of heads have; ``HEAD_SETTINGS`` has the kinds.
 
     Attributes:
         maps: What explanations hold: the head's raw output (published), its sigmoid, or, of a
