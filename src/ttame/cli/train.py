@@ -57,7 +57,7 @@ def train(
 ) -> None:
     """Train an explainer for a classifier on your images; no labels are needed.
 
-    Interrupt it at any moment; the same command with --resume goes on.
+    Interrupt it at any moment; the same command with --resume continues.
 
     Example: ttame train --model timm/resnet18 --data photos/ --out my-explainer
     """
