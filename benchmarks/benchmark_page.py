@@ -11,7 +11,7 @@ from pathlib import Path
 from ttame.evaluation.evaluate_methods import machine_in_words
 
 PAGE = Path(__file__).parent.parent / "BENCHMARKS.md"
-_TITLE = "# Benchmarks\n\nEvery number here was written by the script named beside it.\n"
+_TITLE = "# Benchmarks\n\nEvery number here was written by the script named next to it.\n"
 
 
 def write_section(name: str, title: str, command: str, body: str) -> None:

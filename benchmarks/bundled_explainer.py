@@ -1,4 +1,4 @@
-"""How faithful the bundled T-TAME head is, beside Grad-CAM, plain CAM and two baselines.
+"""How faithful the bundled T-TAME head is, next to Grad-CAM, plain CAM and two baselines.
 
     python -m benchmarks.bundled_explainer [--explainer FOLDER] [--limit N]
 
@@ -53,7 +53,7 @@ def main() -> None:
         "T-TAME protocol: the classifier's top-1 class, min-maxed map, soft mask, removed pixels "
         "black, softmax probabilities. AD lower is better, IC higher is better, ± is half a 95 % "
         "bootstrap interval. A map that hides nothing has AD 100 % near 0, so the mean of the "
-        "drawn map stands beside it."
+        "drawn map is given next to it."
     ]
     for title, place in SETS.items():
         if not place.exists():

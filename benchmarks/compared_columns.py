@@ -1,4 +1,4 @@
-"""Columns of methods beside the trained explainer: means, intervals, and paired tests."""
+"""Columns of methods next to the trained explainer: means, intervals, and paired tests."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def write_page() -> None:
         "images as they come (the bundled explainers: 220), once for every seed, and measured by "
         "`ttame evaluate` (t-tame "
         f"protocol, top-1 class) on {MEASURED} photos that no training has seen. Numbers are "
-        "means over the seeds; beside Average Drop is the 95 % bootstrap interval over photos. "
+        "means over the seeds; next to Average Drop is the 95 % bootstrap interval over photos. "
         "**p** is of a paired permutation test of Average Drop against the preset, on each photo's "
         "mean over the seeds, with Holm's correction over all rows and shares; the smallest of the "
         "three shares stands there with its shares, and whether the row is better or worse there.",

@@ -28,7 +28,7 @@ class Kept:
         made_from: a hash of settings, protocol and photos.
         steps: of its training.
         machine: in words.
-        values: column to one value a photo, in the order of the list of photos.
+        values: column to one value per photo, in the order of the list of photos.
     """
 
     made_from: str

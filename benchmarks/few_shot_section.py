@@ -36,7 +36,7 @@ def section(study: Study, found: Found) -> str:
         "### Order of places",
         "ROAD, insertion and deletion use nothing but the order of a map's values.",
         score_table(found.order),
-        "### Beside methods with many passes",
+        "### Compared with methods with many passes",
         f"RISE with {RISE_MASKS} masks. Their rows are those of `ttame evaluate` for "
         "docs/leaderboard.md; the few-shot explainer on the same photos.",
         score_table(found.read),

@@ -281,7 +281,7 @@ def changed_options(evaluation: Evaluation) -> str:
 
 
 def set_options(method: MethodScores) -> dict[str, Any]:
-    """Options whose value is not the default; those that are chosen by themselves are none."""
+    """Options whose value is not the default; those that are automatic are none."""
     if method.name not in EXPLAINERS:
         return {}
     return {

@@ -46,7 +46,7 @@ def main() -> None:
     ]
     header = ["removed pixels", "share", "SciPy", "ttame", "SciPy / ttame", "largest difference"]
     note = (
-        f"\n\nMilliseconds an image, {IMAGES} images of {SIZE[0]}x{SIZE[1]} in one call, medians "
+        f"\n\nMilliseconds per image, {IMAGES} images of {SIZE[0]}x{SIZE[1]} in one call, medians "
         f"over {REPEATS} rounds in turns, two threads (SciPy's solver has one). Both times hold "
         "building the equations and solving them for three colours. The difference is of pixels "
         "in [0, 1]. The published solve, as it was measured for this project's specification: 80 "

@@ -1,6 +1,6 @@
-"""Our methods beside other libraries': the same network, images and batch, in turns.
+"""Our methods next to other libraries': the same network, images and batch, in turns.
 
-Needs what ``pip install "ttame[comparison]"`` brings; it is no part of the other extras, because
+Needs what ``pip install "ttame[comparison]"`` brings; it is not part of the other extras, because
 pytorch-grad-cam brings OpenCV and scikit-learn along.
 
 python -m benchmarks.side_by_side
@@ -30,7 +30,7 @@ class Case:
         method: ours, by its registry name.
         rival: whose implementation runs in turns with it.
         network: torchvision name, random weights from a fixed seed.
-        batch: images a call.
+        batch: images per call.
         repeats: rounds.
         limit: the least that the rival's time over ours must be.
     """
@@ -127,7 +127,7 @@ def prepare_ours(case: Case) -> Callable[[], object]:
 
 
 def prepare_one_at_a_time(case: Case) -> Callable[[], object]:
-    """Our method again, one image a call."""
+    """Our method again, one image per call."""
     import ttame
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What explaining costs beside a plain forward pass.
+"""What explaining costs compared with a plain forward pass.
 
 python -m benchmarks.speed
 """

@@ -1,4 +1,4 @@
-"""What a training step costs beside a plain forward pass, and what the time is spent on.
+"""What a training step costs compared with a plain forward pass, and what the time is spent on.
 
     python -m benchmarks.training_step
 

@@ -1,4 +1,4 @@
-"""What the transformer methods cost in plain forward passes an image, and in memory.
+"""What the transformer methods cost in plain forward passes per image, and in memory.
 
 python -m benchmarks.transformer_cost
 """
@@ -27,12 +27,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], int, float | None, int | None]] =
     "vit_recipro_cam, short way": ("vit_recipro_cam", {}, 1, 3.0, 2048),
     "vit_recipro_cam, short way, batch 8": ("vit_recipro_cam", {}, 8, 3.0, 2048),
 }  # fmt: skip
-"""Title: method, options, batch, most forward passes an image, most MB above the start."""
+"""Title: method, options, batch, most forward passes per image, most MB above the start."""
 
 
 def main() -> None:
     rows = [measure(title) for title in VARIANTS]
-    header = ["method", "batch", "ms an image", "forward passes an image", "limit", "peak", "limit"]
+    forward = "forward passes per image"
+    header = ["method", "batch", "ms per image", forward, "limit", "peak", "limit"]
     note = (
         "\n\nViT-B/16 of torchvision at 224x224, random weights, the top-1 classes. A forward "
         "pass is a plain `network(images)` of the same batch in a process of its own, run in "

@@ -89,7 +89,7 @@ def edit(steps: Iterable[Step], copy: Path) -> None:
 
 
 def commands_of(steps: Iterable[Step]) -> list[str]:
-    """The commands, one a line."""
+    """The commands, one per line."""
     return [line for step in steps if step.kind == "run" for line in step.text.splitlines()]
 
 

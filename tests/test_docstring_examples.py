@@ -21,8 +21,12 @@ MODULES = [
     for path in sorted(PACKAGE.rglob("*.py"))
     if ">>> " in path.read_text(encoding="utf-8")
 ]
-REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+REFERENCE = "\n".join(
+    page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("reference*.md"))
+)
 ON_THE_REFERENCE_PAGE = re.findall(r"^::: ([\w.]+)\.(\w+)$", REFERENCE, flags=re.MULTILINE)
+MODULES_ON_THE_REFERENCE_PAGE = ("errors", "compat")
+"""Documented as a whole: by the docstring, or by ``__all__``."""
 
 
 def has_example(thing: object) -> bool:
@@ -50,9 +54,25 @@ def test_examples_print_what_they_say(
     ("module", "name"), ON_THE_REFERENCE_PAGE, ids=[name for _, name in ON_THE_REFERENCE_PAGE]
 )
 def test_what_the_reference_page_shows_has_an_example(module: str, name: str) -> None:
-    if name == "errors":  # A module: its docstring is the tree.
+    if name in MODULES_ON_THE_REFERENCE_PAGE:
         return
     assert has_example(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_reference_shows_the_functions_of_every_metric(name: str) -> None:
+    metric = METRICS[name]
+    shown = set(map(".".join, ON_THE_REFERENCE_PAGE))
+    functions = [metric.function, *metric.also.values(), *([metric.curve] if metric.curve else [])]
+    for function in functions:
+        assert f"{function.__module__}.{function.__name__}" in shown
+
+
+def test_the_reference_shows_what_the_package_exports() -> None:
+    shown = {name for _, name in ON_THE_REFERENCE_PAGE}
+    elsewhere = {"EXPLAINERS", "__version__", "TtameError"}  # Data, and what errors shows.
+    missing = set(ttame.__all__) - shown - elsewhere
+    assert not missing, f"add to docs/reference.md: {sorted(missing)}"
 
 
 @pytest.mark.parametrize("name", [name for name in ttame.__all__ if name[0] != "_"])

@@ -81,7 +81,7 @@ def test_readme(desk: Path) -> None:
         "imagenet(224)": "imagenet(32)",
         '"photos/", grad_cam': '["cat.jpg", "dog.jpg"], grad_cam',
     }
-    assert run_page("README.md", names, quick) == 2
+    assert run_page("README.md", names, quick) == 3
     assert names["explanation"].heatmaps((480, 640)).shape == (2, 3, 480, 640)
     assert (desk / "my-explainer" / "config.json").exists()
 
@@ -90,6 +90,12 @@ def test_first_page(desk: Path) -> None:
     names: dict[str, Any] = {}
     assert run_page("docs/index.md", names) == 1
     assert names["explanation"].maps.shape[:2] == (1, 3)
+
+
+def test_drawing(desk: Path) -> None:
+    names: dict[str, Any] = {}
+    assert run_page("docs/reference-drawing.md", names) == 1
+    assert names["overlay"].size == names["photo"].size
 
 
 def test_comparing_methods(desk: Path) -> None:

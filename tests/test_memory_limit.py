@@ -70,7 +70,7 @@ def test_every_library_says_it_in_its_own_way(problem: Exception) -> None:
         RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
         OSError(errno.ENOSPC, "No space left on device"),
         KeyError("out of memory"),
-        ImageError("photo.png is no readable image"),
+        ImageError("photo.png is not a readable image"),
     ],
     ids=repr,
 )

@@ -70,7 +70,7 @@ class Taken:
     @property
     def passed(self) -> bool:
         """Explained or refused within the bounds, and never with a traceback."""
-        # The processor's time, because other work on the machine is no fault of the photo.
+        # The processor's time, because other work on the machine is not a fault of the photo.
         quick = self.processor_seconds <= MOST_SECONDS
         return self.returned in (0, 2) and quick and self.megabytes <= MOST_MEGABYTES
 

@@ -216,7 +216,7 @@ class Row:
                 "",
                 "",
                 "",
-                f"not by itself: {architecture.note}. Works with taps {remedy}",
+                f"not automatically: {architecture.note}. Works with taps {remedy}",
             ]
         else:
             taps = self.classifier.taps

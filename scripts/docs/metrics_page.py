@@ -67,7 +67,7 @@ def metrics_page() -> str:
                 "`ttame evaluate --reproduce NAME --data FOLDER` runs a published set-up on "
                 "ImageNet's validation images,",
                 "which everybody has to get for themselves. Where the printed numbers are known "
-                "they stand beside ours.",
+                "they are given next to ours.",
                 "",
                 *(line for setup in REPRODUCTIONS.values() for line in _reproduction(setup)),
             ]

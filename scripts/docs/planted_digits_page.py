@@ -67,7 +67,7 @@ _ROW = re.compile(rf"^\| \[`(\w+)`\]\(\S+\){_MEAN}{_MEAN}{_MEAN}", re.MULTILINE)
 
 
 def listed_scores(page: str, *, convolutional: bool = False) -> dict[str, tuple[float, float]]:
-    """Method to pointing game and two digits told apart, as one of the page's tables has them."""
+    """Method to pointing game and two digits distinguished, as in a table of the page."""
     part = page.split(CONVOLUTIONAL_HEADING)[int(convolutional)]
     return {
         name: (float(pointing), float(apart)) for name, pointing, _, apart in _ROW.findall(part)
@@ -108,13 +108,13 @@ def planted_digits_page(found: FoundDigits, convolutional: FoundDigits) -> str:
             "",
             "Nobody knows which pixels of a photo a network really used. Here it is known, because",
             "the images are made for it: a handwritten digit of scikit-learn's set is planted on a",
-            "random texture, beside a *decoy*, another digit cut into sixteen pieces and put",
+            "random texture, next to a *decoy*, another digit cut into sixteen pieces and put",
             "together at random. Texture, ink, places and decoy are drawn without a look at the",
             "label: a Vision Transformer that names the digit must have found it.",
             "",
             "![Images with the digit's box, and maps](images/planted-digits.jpg)",
             "",
-            "From the top: images with a frame, which is no part of them, around the digit that "
+            "From the top: images with a frame, which is not part of them, around the digit that "
             "is asked for; then the",
             f"maps of {shown}.",
             "The last four columns show two images with two digits, each asked for once.",
@@ -129,7 +129,7 @@ def planted_digits_page(found: FoundDigits, convolutional: FoundDigits) -> str:
             "the digit's",
             "box, [energy inside](metrics.md#energy_inside) how much of the map does. The box is "
             "6.25 % of the",
-            "image, which is what a blind guess scores. *Two digits told apart*: in "
+            "image, which is what a blind guess scores. *Two digits distinguished*: in "
             f"{COUNT // 2} images with two different",
             "digits and no decoy, both classes are explained, and each map should be highest on "
             "its own digit; one",
@@ -164,7 +164,7 @@ def planted_digits_page(found: FoundDigits, convolutional: FoundDigits) -> str:
 
 def _table(rows: Sequence[Row]) -> list[str]:
     return [
-        "| method | pointing game (%) ↑ | energy inside (%) ↑ | two digits told apart (%) ↑ | "
+        "| method | pointing game (%) ↑ | energy inside (%) ↑ | two digits distinguished (%) ↑ | "
         "clearly above the centre |",
         "|---|---:|---:|---:|:-:|",
         *(row.in_markdown() for row in rows),
@@ -280,7 +280,7 @@ def _what_it_says(rows: Sequence[Row]) -> list[str]:
         "**What it does not say.**",
         "",
         "- It is one small network on pictures that are simpler than photos.",
-        "- Finding the digit beside a decoy needs no class: maps of attention that are the same "
+        "- Finding the digit next to a decoy needs no class: maps of attention that are the same "
         "for every class do it.",
         "  Only the column with two digits asks for the class.",
         "- The box is known to hold what decides, not which of its pixels do.",

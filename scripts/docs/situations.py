@@ -159,7 +159,7 @@ SITUATIONS = (
         "an ensemble",
         seeded(Ensemble),
         twin=seeded(Ensemble),
-        said="the scores also depend on what goes past it",
+        said="the scores also depend on paths around it",
     ),
     Situation("a gate called attention", seeded(Gated), twin=seeded(Gated)),
     Situation("negatives, clamps and powers", seeded(Powers), twin=seeded(PowersTwin)),

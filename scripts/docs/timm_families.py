@@ -1,7 +1,7 @@
 """Every family of networks that timm registers, each tried by its smallest configuration.
 
 ``python -m scripts.docs.timm_families`` writes ``docs/timm-families.md``. It takes about half an
-hour on one core and is no part of the tests. Every network runs in a process of its own, with
+hour on one core and is not part of the tests. Every network runs in a process of its own, with
 random weights, a time and a memory limit; what is known stays in ``build/timm-families``, so that
 the command goes on where it was stopped. ``--again REASON`` tries those once more whose row holds
 the word.

@@ -82,7 +82,7 @@ def read_log(path: Path) -> list[dict[str, float]]:
     """The records of a ``log.jsonl``, in the order they were written.
 
     Raises:
-        SystemExit: the file is missing, or a line of it is no record.
+        SystemExit: the file is missing, or a line of it is not a record.
     """
     if not path.is_file():
         raise SystemExit(f"{path} is missing; scripts.hybrid_vit.distil writes it")

@@ -32,7 +32,7 @@ def json_object(text: str, place: str, *names: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as problem:
-        raise SystemExit(f"{place} is no JSON: {problem}") from problem
+        raise SystemExit(f"{place} is not JSON: {problem}") from problem
     if not isinstance(found, dict):
         raise SystemExit(f"{place} holds no JSON object")
     missing = [name for name in names if name not in found]

@@ -5,7 +5,7 @@
 >>> explanation = explainer("photo.jpg", classes="top3")          # doctest: +SKIP
 >>> explanation.heatmaps()                                        # doctest: +SKIP
 
-Every other method is had by its name, with the same call and the same result:
+Every other method is made by its name, with the same call and the same result:
 
 >>> grad_cam = ttame.make_explainer("grad_cam", explainer.classifier)
 >>> grad_cam("photo.jpg", classes="top3")                         # doctest: +SKIP

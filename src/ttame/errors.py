@@ -4,7 +4,7 @@
 
     TtameError
     ├── UnknownNameError         a name that no registry knows
-    ├── ImageError               a file that is no usable image, a tensor that is no batch of images
+    ├── ImageError               a file that is not an image, a tensor that is not a batch
     ├── ClassSelectionError      a class name or index that the classifier does not have
     ├── DatasetError             no images, a bad list file, a broken shard
     ├── ClassifierError          a network that cannot be used as a classifier
@@ -195,7 +195,7 @@ class UnknownNameError(TtameError):
 
 
 class ImageError(TtameError):
-    """A file that is no usable image, or a tensor that is no batch of images."""
+    """A file that is not a usable image, or a tensor that is not a batch of images."""
 
 
 class ClassSelectionError(TtameError):
@@ -247,7 +247,7 @@ class ResumeError(TrainingError):
 
 
 class EvaluationError(TtameError):
-    """Results that do not fit together, or a network whose probabilities are no numbers."""
+    """Results that do not fit together, or a network whose probabilities are not numbers."""
 
 
 class OutputError(TtameError):

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from ttame.errors import MemoryLimitError
 
 FEWER_IMAGES = "fewer images or classes per call, or smaller images"
-"""What helps whoever calls a method."""
+"""What helps someone who calls a method."""
 
 SMALLER_NETWORK = "a smaller network, or smaller images"
-"""What helps whoever loads one."""
+"""What helps someone who loads one."""
 
 SMALLER_BATCH = "a smaller batch_size"
-"""What helps whoever works through a set of photos."""
+"""What helps someone who works through a set of photos."""
 
 _OTHER_WORDS = (
     "out of memory",

@@ -31,7 +31,7 @@ class Outputs(ABC):
         kind: the name on the command line and in saved explainers.
         exclusive: whether exactly one class is true of an image, so that the probabilities of all
             classes add up to 1.
-        in_words: one clause for people.
+        in_words: one clause to read.
         reads_logits: whether the network returns logits rather than probabilities.
 
     Example:
@@ -67,7 +67,7 @@ class Outputs(ABC):
         return self.log_probabilities(scores.float()).exp()
 
     def class_rows(self, rows: Tensor) -> Tensor | None:
-        """What a last linear layer's rows are, per class.
+        """The rows of a last linear layer, per class.
 
         Args:
             rows: (N, ...), one row of a linear layer per number that the network returns.
@@ -79,7 +79,7 @@ class Outputs(ABC):
         return rows
 
     def problem_with(self, output: Tensor) -> ClassifierError | None:
-        """What speaks against these outputs meaning this; ``None`` if nothing does.
+        """Why these outputs cannot mean this; ``None`` if they can.
 
         Args:
             output: (B, N), what the network returned for a few images.
@@ -195,7 +195,7 @@ class SoftmaxProbabilities(SoftmaxOutputs):
         return None
 
     def problem_with(self, output: Tensor) -> ClassifierError | None:
-        """Numbers that are no such probabilities."""
+        """Numbers that are not such probabilities."""
         if output.shape[1] > 1 and _are_shares(output):
             return None
         return ClassifierError(
@@ -234,7 +234,7 @@ class SigmoidProbabilities(SigmoidOutputs):
 
 @dataclasses.dataclass(frozen=True)
 class OwnOutputs(Outputs):
-    """Outputs that two functions of the user explain.
+    """Outputs whose meaning two functions of the user define.
 
     Such outputs cannot be saved with an explainer; the classifier must be passed when it is
     loaded.
@@ -258,7 +258,7 @@ class OwnOutputs(Outputs):
     reads_logits: ClassVar[bool] = False
 
     def scores(self, output: Tensor) -> Tensor:
-        """What ``to_scores`` makes of them."""
+        """The scores that ``to_scores`` returns."""
         return self.to_scores(output)
 
     def log_probabilities(self, scores: Tensor) -> Tensor:
@@ -266,7 +266,7 @@ class OwnOutputs(Outputs):
         return self.to_probabilities(scores).clamp_min(SMALLEST_PROBABILITY).log()
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """What ``to_probabilities`` makes of them."""
+        """The probabilities that ``to_probabilities`` returns."""
         return self.to_probabilities(scores.float())
 
     def class_rows(self, rows: Tensor) -> Tensor | None:

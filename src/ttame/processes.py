@@ -170,7 +170,7 @@ def joined_processes() -> int:
 
 
 def joined_in_words(shared: str) -> str:
-    """How many processes have joined, for whoever started several; empty without a launcher.
+    """How many processes have joined, for users who started several; empty without a launcher.
 
     Args:
         shared: what they share, such as ``"each batch"``.

@@ -12,7 +12,7 @@ def raised_by_signal_handler(problem: BaseException) -> bool:
     """Whether a signal handler raised an exception, such as a time limit that was set by ``alarm``.
 
     It strikes wherever the program happens to be, and says nothing about the network or the photo
-    there: it goes on to whoever set the limit, as it is. What is raised in another way at any
+    there: it goes on to the code that set the limit, as it is. What is raised in another way at any
     moment, with ``PyThreadState_SetAsyncExc``, cannot be told apart.
 
     Example:

@@ -36,8 +36,8 @@ def test_one_probability_of_yes_is_not_a_logit() -> None:
 def test_what_only_looks_like_probabilities_is_a_notice() -> None:
     network = Answering(lambda logits: logits.clamp(-0.4, 0.4) + 0.5).eval()
     classifier = Classifier(network, preprocessing=SMALL)
-    assert "say outputs='sigmoid probabilities'" in classifier.notices[0]
-    assert "say --outputs sigmoid-probabilities" in on_command_line(classifier.notices[0])
+    assert "use outputs='sigmoid probabilities'" in classifier.notices[0]
+    assert "use --outputs sigmoid-probabilities" in on_command_line(classifier.notices[0])
     assert Classifier(network, preprocessing=SMALL, outputs="sigmoid probabilities").notices == ()
     assert Classifier(Answering(lambda x: x * 9).eval(), preprocessing=SMALL).notices == ()
 
@@ -67,8 +67,8 @@ def test_names_of_one_logit() -> None:
 def test_names_of_findings_offer_a_sigmoid(names: list[str], offered: bool) -> None:
     network = Answering(lambda logits: 9 * logits[:, :3]).eval()
     notices = Classifier(network, preprocessing=SMALL, class_names=names).notices
-    assert [("say outputs='sigmoid'" in notice) for notice in notices] == [True] * offered
-    assert ["say --outputs sigmoid" in on_command_line(n) for n in notices] == [True] * offered
+    assert [("use outputs='sigmoid'" in notice) for notice in notices] == [True] * offered
+    assert ["use --outputs sigmoid" in on_command_line(n) for n in notices] == [True] * offered
     for said in ("softmax", "sigmoid"):  # whoever has said it is not told again
         said_so = Classifier(network, preprocessing=SMALL, class_names=names, outputs=said)
         assert said_so.notices == () and said_so.outputs_reason == "as you said"

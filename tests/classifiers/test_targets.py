@@ -103,7 +103,10 @@ def test_a_function_names_itself_or_is_named() -> None:
         ),
         (lambda scores: 3.0, "returned float for 2 images"),
         (lambda scores: scores[:1, 0], r"returned \(1, 1\) for 2 images"),
-        (lambda scores: scores[:, 0] - scores.mean(), "other values alone than in a batch"),
+        (
+            lambda scores: scores[:, 0] - scores.mean(),
+            "different values for an image alone and in a batch",
+        ),
         (lambda scores: scores.T[:, :2], "returned"),
     ],
 )

@@ -196,7 +196,7 @@ def test_inspect_says_which_run_of_a_layer_is_read(
             "nowhere does not exist",
         ),
         (["explain", "nothing.jpg"], "nothing.jpg does not exist"),
-        (["explain", "-e", "no-such-explainer", "README.md"], "README.md is no readable image"),
+        (["explain", "-e", "no-such-explainer", "README.md"], "README.md is not a readable image"),
     ],
 )
 def test_errors_are_one_line_with_exit_code_2(

@@ -360,7 +360,7 @@ def test_data_of_any_kind_are_explained_and_gone_on_with(
 
         interrupted.setattr(GrowingReport, "complete", interrupt)
         assert run(arguments, interrupted) == 130
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume continues" in capsys.readouterr().err
     assert run(arguments, monkeypatch) == 2
     assert "has not finished; try: --resume" in capsys.readouterr().err
     assert run([*arguments, "--resume"], monkeypatch) == 0

@@ -151,5 +151,5 @@ def test_an_interrupt_is_one_line(
         command_line.main()
     assert stopped.value.code == 130
     assert capsys.readouterr().err == (
-        "ttame: interrupted; finished batches are kept, and --resume goes on with them\n"
+        "ttame: interrupted; finished batches are kept, and --resume continues with them\n"
     )

@@ -64,13 +64,13 @@ def test_a_model_divides_the_methods_and_says_why(
 def test_reasons_are_printed_without_what_each_of_them_repeats() -> None:
     reasons = {
         "cam": "cam is not defined for timm/net: it has no head",
-        "agf": "agf is not defined for timm/net, a Vision Transformer: it is no CNN",
+        "agf": "agf is not defined for timm/net, a Vision Transformer: it is not a CNN",
         "tame": "tame is not defined for timm/net before it is trained",
         "odd": "weights of another network",
     }
     assert short_reasons(reasons, "timm/net") == {
         "cam": "it has no head",
-        "agf": "it is no CNN",
+        "agf": "it is not a CNN",
         "tame": "before it is trained",
         "odd": "weights of another network",
     }

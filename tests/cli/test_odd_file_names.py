@@ -115,7 +115,7 @@ def test_train_and_use(
     command = ["train", *TINY_NETWORK, "--weights", str(weights), "--epochs", "1"]
     command += ["--batch-size", "4", "--workers", "0", "--data", str(photos), "--out", str(out)]
     assert run(command, monkeypatch) == 0
-    assert r"torn\xff\x0a.png: is no readable image" in capsys.readouterr().err
+    assert r"torn\xff\x0a.png: is not a readable image" in capsys.readouterr().err
     explainer = load_explainer(out)
     record = explainer.training_record
     assert list(record["skipped_images"]) == [printable(str(photos)) + r"/torn\xff\x0a.png"]

@@ -200,7 +200,7 @@ def test_the_longest_common_end_decides(tmp_path: Path) -> None:
     voc(tmp_path, "b/tom", ("x", 2, 1, 2, 1), ("x", 3, 1, 3, 1))
     annotations = open_annotations(tmp_path, SAME)
     assert int(annotations("data/b/tom.jpg", 0, PHOTO).sum()) == 2  # type: ignore[union-attr]
-    with pytest.raises(DatasetError, match=r"c/tom\.jpg fits two annotations, a/tom\.xml and b/"):
+    with pytest.raises(DatasetError, match=r"c/tom\.jpg matches two annotations, a/tom\.xml and"):
         annotations("c/tom.jpg", 0, PHOTO)
 
 
@@ -214,7 +214,7 @@ def objects(*categories: int) -> list[dict[str, Any]]:
         ((1, 2, 3), 1, [1, 0, 0, 0, 0, 0]),  # goldfish is a synonym, whatever its case
         ((1, 2, 3), 0, [0, 1, 0, 0, 0, 0]),  # the full name
         ((1, 2, 1), 1, [1, 0, 1, 0, 0, 0]),  # all objects of the class
-        ((3, 3), 1, [1, 1, 0, 0, 0, 0]),  # a person is no class: all objects count
+        ((3, 3), 1, [1, 1, 0, 0, 0, 0]),  # a person is not a class: all objects count
         ((4,), 2, [1, 0, 0, 0, 0, 0]),  # two classes of one name: either may be meant
         ((4,), 3, [1, 0, 0, 0, 0, 0]),
     ],
@@ -302,7 +302,7 @@ def test_annotations_that_match_no_image_show_one_name_of_each_side(tmp_path: Pa
         ({"bbox": [0, -3, 1, 4]}, r"leaves its photo"),
         ({"bbox": [2, 2, -1, 1]}, r"sides swapped"),
         ({"bbox": [2, 2, 1, float("nan")]}, r"holds NaN"),
-        ({"bbox": [2, 2, 1]}, r"is no COCO file"),
+        ({"bbox": [2, 2, 1]}, r"is not a COCO file"),
         ({}, r"tom\.jpg: no bbox"),
         ({"bbox": [0, 0, 1, 1], "category_id": 77}, r"no 77"),
         ({"segmentation": [[0, 0, 9, 0, 9, 1]]}, r"leaves its photo"),
@@ -323,7 +323,7 @@ def test_broken_objects_are_refused(tmp_path: Path, entry: dict[str, Any], messa
 def test_photos_of_impossible_size_are_refused(tmp_path: Path, side: object) -> None:
     image = {"id": 5, "file_name": "train/tom.jpg", "width": side, "height": 100_000}
     path = coco(tmp_path, {"bbox": [0, 0, 1, 1]}, images=[image])
-    with pytest.raises(DatasetError, match="is no COCO file") as caught:
+    with pytest.raises(DatasetError, match="is not a COCO file") as caught:
         open_annotations(path, SAME).check(["tom.jpg"])
     assert "\n" not in str(caught.value)
 
@@ -359,13 +359,13 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
 
     refused(tmp_path / "none.json", "do not exist")
     (tmp_path / "a.json").write_text('{"images": [')
-    refused(tmp_path / "a.json", "is no COCO file")
+    refused(tmp_path / "a.json", "is not a COCO file")
     (tmp_path / "b.json").write_text("5")
     refused(tmp_path / "b.json", "holds a int")
     (tmp_path / "c.json").write_text('{"images": []}')
     refused(tmp_path / "c.json", "no annotations, categories")
     (tmp_path / "d.json").write_bytes(b"\xff\xfe\x00")
-    refused(tmp_path / "d.json", "is no COCO file")
+    refused(tmp_path / "d.json", "is not a COCO file")
     refused(coco(tmp_path, images=[{"id": 5}]), "no file_name")
     (tmp_path / "gtsegs_ijcv.mat").write_bytes(b"MATLAB")
     refused(tmp_path / "gtsegs_ijcv.mat", "allowed: a COCO .json file, a folder")
@@ -374,11 +374,11 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     refused(boxes, r"tom\.xml: the box \(0, 0, 8, 1\) leaves")
     refused(boxes / "tom.xml", "try: its folder")
     voc(boxes, "tom", ("x", 1, 1, "", 1))
-    refused(boxes, "is no Pascal VOC annotation")
+    refused(boxes, "is not a Pascal VOC annotation")
     (boxes / "tom.xml").write_text("<annotation/>")
     refused(boxes, "no size/width")
     (boxes / "tom.xml").write_text("<annotation>")
-    refused(boxes, "is no Pascal VOC annotation")
+    refused(boxes, "is not a Pascal VOC annotation")
     masks = tmp_path / "masks"
     masks.mkdir()
     refused(masks, "holds no photos")

@@ -59,7 +59,7 @@ def test_reads_the_photo_and_names_its_path(tmp_path: Path) -> None:
 
 def test_unreadable_photo_raises_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"not a photo")
-    with pytest.raises(ImageError, match=r"broken\.jpg is no readable image"):
+    with pytest.raises(ImageError, match=r"broken\.jpg is not a readable image"):
         ImageFolder(tmp_path).read(0)
 
 
@@ -79,7 +79,7 @@ def test_folder_without_photos_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no photo")
     with pytest.raises(DatasetError, match=r"holds no photos; allowed: .*\.jpg"):
         ImageFolder(tmp_path)
-    with pytest.raises(DatasetError, match="is no folder"):
+    with pytest.raises(DatasetError, match="is not a folder"):
         ImageFolder(tmp_path / "notes.txt")
 
 

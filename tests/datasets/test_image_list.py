@@ -64,15 +64,15 @@ def test_windows_text_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("gone.png", r"line 3: '.*gone\.png' is no file"),
-        ("gone.png 4", r"line 3: '.*gone\.png' is no file"),
+        ("gone.png", r"line 3: '.*gone\.png' is not a file"),
+        ("gone.png 4", r"line 3: '.*gone\.png' is not a file"),
         ("a.png cat", r"line 3: label 'cat'; allowed: a class number"),
         ("a.png -1", r"line 3: label '-1'"),
         ("a.png 99999999999999999999", "line 3: label '9"),
-        ("a.png,3", r"line 3: '.*a\.png,3' is no file"),
-        ("x" * 5000, "line 3: .*… is no file|line 3: .*…' is no file"),
+        ("a.png,3", r"line 3: '.*a\.png,3' is not a file"),
+        ("x" * 5000, "line 3: .*… is not a file|line 3: .*…' is not a file"),
         ("a\0b", "line 3"),
-        ("sub", "line 3: .*sub' is no file"),
+        ("sub", "line 3: .*sub' is not a file"),
     ],
 )
 def test_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -89,5 +89,5 @@ def test_list_without_photos_or_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="names no photos"):
         ImageList(write_list(tmp_path, "# nothing", ""))
     (tmp_path / "weights.bin").write_bytes(b"\x80\x81\xff")
-    with pytest.raises(DatasetError, match=r"weights\.bin is no list file"):
+    with pytest.raises(DatasetError, match=r"weights\.bin is not a list file"):
         ImageList(tmp_path / "weights.bin")

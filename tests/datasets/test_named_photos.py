@@ -33,13 +33,13 @@ def test_photos_by_their_paths(folder: Path) -> None:
 
 
 def test_each_of_them_must_be_readable(folder: Path) -> None:
-    with pytest.raises(ImageError, match=r"torn\.png is no readable image"):
+    with pytest.raises(ImageError, match=r"torn\.png is not a readable image"):
         NamedPhotos([folder / "one.png", folder / "torn.png"])
     with pytest.raises(DatasetError, match="no photos"):
         NamedPhotos([])
     photos = NamedPhotos([folder / "one.png"])
     (folder / "one.png").write_bytes(b"torn meanwhile")
-    with pytest.raises(DatasetError, match=r"one\.png is no readable image"):
+    with pytest.raises(DatasetError, match=r"one\.png is not a readable image"):
         photos.read(0)
 
 

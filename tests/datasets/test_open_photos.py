@@ -101,7 +101,7 @@ def test_other_texts_are_refused(data: str, message: str) -> None:
 
 def test_pattern_that_matches_photos_names_the_folder(tmp_path: Path) -> None:
     save_photo(tmp_path / "a.png")
-    with pytest.raises(DatasetError, match=r"a\.png, which is no tar shard.*try: the folder"):
+    with pytest.raises(DatasetError, match=r"a\.png, which is not a tar shard.*try: the folder"):
         open_photos(f"{tmp_path}/*.png")
 
 

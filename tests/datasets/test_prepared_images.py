@@ -219,7 +219,7 @@ def test_damaged_file_of_a_real_folder_is_skipped_with_its_path_and_reason(tmp_p
     assert item.index == 2
     ((name, reason),) = item.skipped
     assert name == str(tmp_path / "1.png")
-    assert reason.startswith("is no readable image (")
+    assert reason.startswith("is not a readable image (")
 
 
 def test_batch_moves_to_a_device() -> None:

@@ -76,7 +76,7 @@ def test_pickled_copies_and_forked_processes_read_the_same(tmp_path: Path) -> No
 def test_damaged_photo_is_an_image_error_and_leaves_the_others(tmp_path: Path) -> None:
     members = {"0.png": photo_bytes(0)[:60], "1.png": photo_bytes(1)}
     photos = TarShards([make_shard(tmp_path / "a.tar", members)])
-    with pytest.raises(ImageError, match=r"a\.tar/0\.png is no readable image"):
+    with pytest.raises(ImageError, match=r"a\.tar/0\.png is not a readable image"):
         photos.read(0)
     assert photos.read(1).size == (24, 20)
 
@@ -89,7 +89,7 @@ def test_every_place_to_cut_a_shard_is_noticed(tmp_path: Path) -> None:
     assert len(TarShards([shard])) == 2
     for length in (0, 100, 512, 600, 1024, 1100, 1536, 1600, 2048, 2100):
         shard.write_bytes(whole[:length])
-        with pytest.raises(DatasetError, match=r"a\.tar is no complete tar file"):
+        with pytest.raises(DatasetError, match=r"a\.tar is not a complete tar file"):
             TarShards([shard])
 
 
@@ -109,7 +109,7 @@ def test_what_is_no_plain_tar_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"z\.tar is compressed.*try: unpacking"):
         TarShards([shard, tmp_path / "z.tar"])
     (tmp_path / "text.tar").write_text("no tar" * 200)
-    with pytest.raises(DatasetError, match=r"text\.tar is no complete tar file"):
+    with pytest.raises(DatasetError, match=r"text\.tar is not a complete tar file"):
         TarShards([tmp_path / "text.tar"])
     with pytest.raises(DatasetError, match=r"cannot read shard .*gone\.tar \(No such file"):
         TarShards([tmp_path / "gone.tar"])

@@ -363,7 +363,7 @@ def test_unknown_names(photos: Path, tmp_path: Path) -> None:
 
 
 class BrokenLater(torch.nn.Module):
-    """A network whose logits are no numbers for dark pictures."""
+    """A network whose logits are not numbers for dark pictures."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ def test_targets_are_given_as_to_captum() -> None:
     assert torch.equal(explainer.attribute(images), explainer.attribute(images, top))
     with pytest.raises(ClassSelectionError, match="class index 7"):
         explainer.attribute(images, target=7)
-    with pytest.raises(ClassSelectionError, match="2 classes an image.*allowed: one"):
+    with pytest.raises(ClassSelectionError, match="2 classes per image.*allowed: one"):
         explainer.attribute(images, "top2")
     with pytest.raises(ImageError, match="torch.uint8"):
         explainer.attribute(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))

@@ -46,4 +46,4 @@ Raises:
 
 def test_defaults_are_shown_as_they_are_typed() -> None:
     shown = [MethodOption("x", value, "").shown_default for value in (None, True, 0.5, "mean")]
-    assert shown == ["chosen by itself", "true", "0.5", "mean"]
+    assert shown == ["automatic", "true", "0.5", "mean"]

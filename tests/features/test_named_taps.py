@@ -33,7 +33,7 @@ def test_named_taps_stand_in_the_order_of_the_network() -> None:
         (["0", "1", "3", "4", "6"], "one to four"),
         (["3", "3"], "one to four different"),
         (["33"], "layer '33' does not exist; try: 3"),
-        (["8"], r"shape (1, 5), which is no feature map"),
+        (["8"], r"shape (1, 5), which is not a feature map"),
     ],
 )
 def test_wrong_names_say_what_to_type(names: list[str], message: str) -> None:
@@ -179,7 +179,7 @@ def test_a_second_dimension_of_one_is_not_the_batch_unless_it_grows_with_it() ->
     network = FlatTokens().eval()
     trace = trace_network(network, (32, 32))
     assert with_batch_in_front(network, trace) is None
-    with pytest.raises(TapError, match="no feature map"):
+    with pytest.raises(TapError, match="not a feature map"):
         named_taps(network, trace, ["mix"])
 
 

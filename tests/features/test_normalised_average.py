@@ -341,7 +341,7 @@ def test_half_precision_squares_no_large_numbers_and_has_float_epsilons(
 def test_shares_are_no_layer_for_a_method_of_gradients() -> None:
     classifier = NETWORKS["timm convnext"][0]()
     name = NETWORKS["timm convnext"][1]
-    with pytest.raises(TapError, match=f"{name}, which is read beside the network.*'norm_pre'"):
+    with pytest.raises(TapError, match=f"{name}, which is not an output of a layer.*'norm_pre'"):
         GradCam(classifier, layer=name)
 
 

@@ -1,4 +1,4 @@
-"""The scores depend on taps, and on nothing that goes past the last one; or it is said."""
+"""The scores depend on taps, and on nothing that goes around the last one; or a notice says so."""
 
 from __future__ import annotations
 

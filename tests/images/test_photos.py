@@ -142,12 +142,12 @@ def test_truncated_files_are_refused_by_name(tmp_path: Path, file_format: str) -
     for length in (0, 5, 30, len(content) // 2):
         path.write_bytes(content[:length])
         with pytest.raises(
-            ImageError, match=r"cut\.\w+ is no readable image \(.+\); try: "
+            ImageError, match=r"cut\.\w+ is not a readable image \(.+\); try: "
         ) as caught:
             read_photo(path)
         # The path stands there once.
         assert str(caught.value).count(str(tmp_path)) == 1
-        with pytest.raises(ImageError, match=r"^shard/member is no readable image \(") as caught:
+        with pytest.raises(ImageError, match=r"^shard/member is not a readable image \(") as caught:
             read_photo(content[:length], name="shard/member")
         assert "BytesIO" not in str(caught.value)
 
@@ -155,7 +155,7 @@ def test_truncated_files_are_refused_by_name(tmp_path: Path, file_format: str) -
 def test_what_is_no_photo_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("words")
     with pytest.raises(
-        ImageError, match=r"notes\.jpg is no readable image \(its format is not rec"
+        ImageError, match=r"notes\.jpg is not a readable image \(its format is not rec"
     ):
         read_photo(tmp_path / "notes.jpg")
     with pytest.raises(ImageError, match="is a folder; allowed: an image file"):
@@ -262,11 +262,11 @@ def test_a_large_photo_is_checked_by_its_header(
     path = tmp_path / "cut.png"
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     path.write_bytes(encoded(Image.fromarray(noise), "PNG")[:2000])
-    with pytest.raises(ImageError, match="no readable image"):
+    with pytest.raises(ImageError, match="not a readable image"):
         check_photo(path)
     reduce_from(1000, monkeypatch)
     check_photo(path)
-    with pytest.raises(ImageError, match="no readable image"):
+    with pytest.raises(ImageError, match="not a readable image"):
         read_photo(path)
 
 

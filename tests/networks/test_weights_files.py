@@ -45,10 +45,10 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file(small_cnn().state_dict(), path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(WeightsError, match="no readable safetensors file"):
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
         read_weights(path)
     path.write_bytes(b"")
-    with pytest.raises(WeightsError, match="no readable safetensors file"):
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
         read_weights(path)
 
 

@@ -65,7 +65,7 @@ def test_what_was_written_is_returned_photo_by_photo(photos: Path, tmp_path: Pat
     assert found.methods == ("grad_cam", "random")
     assert found.explained == PHOTOS
     (torn,) = found.skipped
-    assert torn[0] == str(photos / "002x.png") and "no readable image" in torn[1]
+    assert torn[0] == str(photos / "002x.png") and "not a readable image" in torn[1]
     assert told.skipped == [torn[0]]
     classifier = tiny_cnn()
     rows = list(found.rows())
@@ -100,7 +100,7 @@ def test_one_explainer_and_photos_by_name(photos: Path, tmp_path: Path) -> None:
 
 
 def test_a_photo_that_was_named_must_be_readable(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"002x\.png is no readable image"):
+    with pytest.raises(ImageError, match=r"002x\.png is not a readable image"):
         explain([photos / "000.png", photos / "002x.png"], tmp_path / "why")
     with pytest.raises(ImageError, match="none of the 2 photos is readable"):
         explain(torn_photos(tmp_path / "two", 2), tmp_path / "why")

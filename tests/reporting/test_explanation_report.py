@@ -105,7 +105,7 @@ def test_folder_holds_pictures_overlays_maps_json_and_page(tmp_path):
     with writer(folder) as report:
         report.add("cats/tabby.png", photo(), explanation(2), 1)
         report.add("dogs/tabby.jpg", photo(2, 2), explanation(classes=(4,)))
-        report.skip("torn.png", "torn.png is no readable image")
+        report.skip("torn.png", "torn.png is not a readable image")
         assert (report.n_explained, report.n_skipped) == (2, 1)
         assert not folder.exists()
     assert files(folder) == [

@@ -69,9 +69,9 @@ def test_saving_and_loading_keeps_everything(
 
 def test_other_files_are_refused(explanation: Explanation, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no")
-    with pytest.raises(ExplainerError, match="no saved explanation"):
+    with pytest.raises(ExplainerError, match="not a saved explanation"):
         Explanation.load(tmp_path / "text")
-    with pytest.raises(ExplainerError, match="no saved explanation"):
+    with pytest.raises(ExplainerError, match="not a saved explanation"):
         Explanation.load(tmp_path / "missing")
 
 
@@ -99,7 +99,7 @@ def test_labels_that_do_not_fit_the_maps_are_refused(
 ) -> None:
     explanation.save(tmp_path / "one.safetensors")
     other = saved_otherwise(tmp_path / "one.safetensors", target_labels=labels)
-    with pytest.raises(ExplainerError, match="no saved explanation"):
+    with pytest.raises(ExplainerError, match="not a saved explanation"):
         Explanation.load(other)
 
 

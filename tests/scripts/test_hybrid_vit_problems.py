@@ -178,7 +178,7 @@ def test_another_shape_to_start_from(said: Callable[..., str], tmp_path: Path) -
 @pytest.mark.parametrize(
     ("contents", "problem"),
     [
-        ({"options__json": "{"}, "options.json is no JSON"),
+        ({"options__json": "{"}, "options.json is not JSON"),
         ({"options__json": "[]"}, "options.json holds no JSON object"),
         ({"options__json": '{"options": {}}'}, "options.json does not say views"),
         ({"options__json": '{"options": {}, "views": {}}'}, "log.jsonl is missing"),
@@ -202,7 +202,7 @@ def test_commands_that_cannot_be_read(said: Callable[..., str], tmp_path: Path) 
 def test_lines_of_a_log_that_are_no_records(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, good__jsonl=f"{RECORD}\n{RECORD}\n", bad__jsonl=f"{RECORD}\n{{")
     assert [record["step"] for record in read_log(folder / "good.jsonl")] == [1, 1]
-    with pytest.raises(SystemExit, match=r"^line 2 of .*bad.jsonl is no JSON"):
+    with pytest.raises(SystemExit, match=r"^line 2 of .*bad.jsonl is not JSON"):
         read_log(folder / "bad.jsonl")
     folder_with(tmp_path, bad__jsonl='{"step": 1}')
     with pytest.raises(SystemExit, match="does not say divergence, agreement, steps_per_second$"):

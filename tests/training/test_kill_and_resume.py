@@ -270,6 +270,6 @@ def test_half_written_files_are_removed(unfinished: Path) -> None:
 def test_a_broken_checkpoint_is_refused(unfinished: Path) -> None:
     file = unfinished / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ResumeError, match="no readable checkpoint.*overwrite=True"):
+    with pytest.raises(ResumeError, match="not a readable checkpoint.*overwrite=True"):
         train(tiny_cnn(), noise_photos(20), unfinished, quick(checkpoint_every=2), resume=True)
     train(tiny_cnn(), noise_photos(20), unfinished, quick(epochs=1), overwrite=True)

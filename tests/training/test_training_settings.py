@@ -231,7 +231,7 @@ def test_a_setting_that_nothing_reads_is_refused(
     preset: str, changes: dict[str, Any], reader: str
 ) -> None:
     option = next(iter(changes)).replace("_", "-")
-    with pytest.raises(TrainingError, match=f"{option} .*no use for it.*{reader}"):
+    with pytest.raises(TrainingError, match=f"{option} .*does not use it.*{reader}"):
         training_settings(preset, **changes)
 
 

@@ -60,10 +60,10 @@ class Classifier:
             true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
             :class:`ttame.OwnOutputs`. Softmax if not given.
-        name: how messages and saved explainers call the classifier.
+        name: of the classifier, in messages and saved explainers.
         recipe: how it can be loaded again; given by :func:`ttame.load_classifier`.
         outputs_reason: who says what the outputs mean, in a few words; you, if not given.
-        notices: what whoever loaded the network wants its user to know. What the classifier itself
+        notices: what the loader of the network wants its user to know. What the classifier itself
             finds odd about the outputs comes after it in ``classifier.notices``.
 
     Raises:
@@ -252,7 +252,7 @@ class Classifier:
             (B, C, H, W) float32, normalised, on the classifier's device.
 
         Raises:
-            ImageError: a file that is no readable image.
+            ImageError: a file that is not a readable image.
             MemoryLimitError: the photos do not fit into memory.
         """
         several = [photos] if isinstance(photos, Photo) else list(photos)
@@ -304,7 +304,7 @@ class Classifier:
         Raises:
             ImageError: not a batch of images.
             ClassifierError: the network fails on this input size.
-            TapError: a layer's output is not what it was at this classifier's making.
+            TapError: a layer's output is not what it was when the classifier was made.
         """
         images = self._checked_images(images)
         logits, reading = self._run_and_read(images)

@@ -67,12 +67,12 @@ def _notice(preprocessing: Preprocessing, name: str) -> str:
         return (
             f"{name} takes 1 channel: photos are made grey, with mean {mean} and standard "
             f"deviation {std}, the averages of the three colours'; if it was trained otherwise, "
-            "say mean and std (--mean, --std) with channels grey (--channels grey)"
+            "set mean and std (--mean, --std) with channels grey (--channels grey)"
         )
     if preprocessing.channels == "rgba":
         return (
             f"{name} takes 4 channels: red, green, blue and opacity, with mean {mean} and standard "
-            f"deviation {std}; for four bands say channels=4 (--channels 4)"
+            f"deviation {std}; for four bands set channels=4 (--channels 4)"
         )
     return (
         f"{name} takes {number} channels: give arrays of {number} bands as .npy or TIFF files; "

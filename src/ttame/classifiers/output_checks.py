@@ -50,7 +50,7 @@ _VOC = frozenset(
 def said_outputs(said: Outputs | str | None) -> tuple[Outputs, str]:
     """What the outputs mean, and who says so."""
     if said is None:
-        return SOFTMAX, "assumed, since nothing else is said"
+        return SOFTMAX, "assumed, because nothing else was specified"
     return outputs_of_kind(said), "as you said"
 
 
@@ -100,7 +100,7 @@ def check_outputs(
     return (
         Wording(
             f"{name} returns numbers between 0 and 1 only; if they are probabilities of "
-            f"independent findings, say {setting('outputs', 'sigmoid probabilities')}"
+            f"independent findings, use {setting('outputs', 'sigmoid probabilities')}"
         ),
     )
 
@@ -132,7 +132,7 @@ def offered_outputs(names: Sequence[str], name: str) -> tuple[str, ...]:
     return (
         Wording(
             f"{name} has classes that can be true together ({some}), but its outputs are read as "
-            f"logits of classes of which one is true; say {setting('outputs', 'sigmoid')} if they "
+            f"logits of classes of which one is true; use {setting('outputs', 'sigmoid')} if they "
             f"are independent findings, or {setting('outputs', 'softmax')} if not"
         ),
     )

@@ -190,7 +190,7 @@ def refuse_forbidden(recipe: ClassifierRecipe) -> None:
 
 
 def refused_in_a_file(recipe: ClassifierRecipe) -> str:
-    """What of a recipe must be said again by whoever loads it from a file; empty if nothing.
+    """What of a recipe must be said again by the user who loads it from a file; empty if nothing.
 
     Example:
         >>> options = {"trust_remote_code": True}

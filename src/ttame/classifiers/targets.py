@@ -203,8 +203,8 @@ class _Function(Target):
             alone.float(), values[:1].float(), rtol=1e-2, atol=1e-3, equal_nan=True
         ):
             raise ClassSelectionError(
-                f"the target function {self.name} gives an image other values alone than in a "
-                "batch",
+                f"the target function {self.name} returns different values for an image alone and "
+                "in a batch",
                 allowed="values of each image that depend on its own scores only",
             )
         count = values.shape[1]

@@ -222,7 +222,7 @@ def _scale_and_bias(
             said = {**said, "bias": model.logit_bias}
     if said["scale"] is None:
         raise ClassifierError(
-            f"the {type(model).__name__} does not say by what cosines are multiplied",
+            f"the {type(model).__name__} does not hold the scale that cosines are multiplied by",
             allowed=f"{_WITH_SCALE} of the whole model; bias=model.logit_bias for SigLIP",
             remedy="the whole model as image tower, or scale=100.0, which most CLIP models end at",
         )

@@ -29,7 +29,7 @@ QUICK_METHODS = "grad_cam,layer_cam,random,centre_gaussian"
 """What is compared if no method is named."""
 
 METHOD_WITHOUT_TRAINING = "grad_cam"
-"""What explains a network of the user's own if nothing else is said."""
+"""The method for a network of the user's own if no other is named."""
 
 OtherSpelling = Annotated[str | None, typer.Option("--method", hidden=True)]
 """Of ``--methods``."""

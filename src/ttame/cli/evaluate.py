@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ttame.metrics.protocol import Protocol
     from ttame.results.evaluation import Evaluation
 
-_MEASURING = "The measuring"
+_MEASURING = "Measurement"
 
 
 @with_options(*network_parameters())
@@ -57,13 +57,11 @@ def evaluate(
     ),
     limit: Annotated[
         int | None,
-        typer.Option(help="How many photos, evenly spread over the data.", min=1),
+        typer.Option(help="Number of photos to use, spread evenly over the data.", min=1),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume", help="Go on where an earlier run into --out stopped, or add to it."
-        ),
+        typer.Option("--resume", help="Continue an earlier run into --out, or add methods to it."),
     ] = False,
     protocol: Annotated[
         str | None,
@@ -76,7 +74,7 @@ def evaluate(
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="Metrics separated by commas, or list to see them; the protocol's if not given.",
+            help="Metrics separated by commas; list shows them. If not given, the protocol's.",
             rich_help_panel=_MEASURING,
             show_default=False,
         ),
@@ -102,7 +100,7 @@ def evaluate(
     reproduce: Annotated[
         str | None,
         typer.Option(
-            help="Repeat a published comparison; list to see them. --model, --methods, --protocol "
+            help="Repeat a published comparison; list shows them. --model, --methods, --protocol "
             "and --limit change it.",
             rich_help_panel=_MEASURING,
             show_default=False,
@@ -110,7 +108,7 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Photos at a time.", min=1)] = 8,
     memory_budget: Annotated[
-        str, typer.Option(help="Activations that a method with many passes may hold at a time.")
+        str, typer.Option(help="Memory for activations of methods with many passes.")
     ] = "2GiB",
     option: Annotated[
         list[str] | None,

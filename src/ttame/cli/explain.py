@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ttame.datasets.photo_source import PhotoSource
     from ttame.reporting.report_contents import Pictures
 
-_METHODS = "The methods"
-_DRAWING = "The pictures"
+_METHODS = "Methods"
+_DRAWING = "Pictures"
 
 _SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
 """Real photos among scikit-image's data."""
@@ -30,7 +30,7 @@ def explain(
     images: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Photos, or folders of photos; - for a photo from standard input. Without any, "
+            help="Photos or folders of photos; - for a photo from standard input. If not given, "
             "sample photos of scikit-image.",
             show_default=False,
         ),
@@ -57,7 +57,7 @@ def explain(
         typer.Option(
             "--explainer",
             "-e",
-            help="A trained explainer, which brings its classifier: bundled, a folder, or a hub "
+            help="A trained explainer, with its classifier: bundled, a folder, or a hub "
             "repository. If not given, efficientnet_lite0.",
             rich_help_panel=_METHODS,
             show_default=False,
@@ -69,15 +69,15 @@ def explain(
             "--classes",
             "-c",
             help="top1, top3, all, or names or indices separated by commas. If not given, top3 "
-            "(top2 of two classes), and top1 with several methods.",
+            "(top2 where there are two classes), or top1 with several methods.",
             show_default=False,
         ),
     ] = None,
     rather_than: Annotated[
         str | None,
         typer.Option(
-            help="A class: what speaks for --classes rather than for it (the difference of the "
-            "scores).",
+            help="A class to compare with: the maps show what speaks for --classes rather than for "
+            "this one (the difference of the scores).",
             show_default=False,
         ),
     ] = None,
@@ -97,7 +97,7 @@ def explain(
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on where an earlier run into --out was stopped."),
+        typer.Option("--resume", help="Continue an earlier run into --out that was stopped."),
     ] = False,
     pictures: Annotated[
         str,
@@ -125,7 +125,7 @@ def explain(
     memory_budget: Annotated[
         str,
         typer.Option(
-            help="Activations that a method with many passes may hold at a time.",
+            help="Memory for activations of methods with many passes.",
             rich_help_panel=_METHODS,
         ),
     ] = "2GiB",
@@ -142,7 +142,7 @@ def explain(
         bool,
         typer.Option(
             "--allow-other-weights",
-            help="Explain a classifier with other weights than the head was trained for.",
+            help="Explain a classifier whose weights are not those that the head was trained for.",
             rich_help_panel=_METHODS,
         ),
     ] = False,

@@ -90,9 +90,9 @@ def interrupted_in_words(arguments: Sequence[str]) -> str:
     if "--find-learning-rate" in arguments:
         return "interrupted; nothing was written"
     if command == "train":
-        return "interrupted; the same command with --resume goes on from the last checkpoint"
+        return "interrupted; the same command with --resume continues from the last checkpoint"
     if command in ("evaluate", "explain"):
-        return "interrupted; finished batches are kept, and --resume goes on with them"
+        return "interrupted; finished batches are kept, and --resume continues with them"
     return "interrupted"
 
 

@@ -22,7 +22,7 @@ NARROWEST = 80
 """Columns that the tables are made for."""
 
 WIDE = 120
-"""From so many columns on, networks, cost and paper stand beside one another."""
+"""From so many columns on, networks, cost and paper are columns next to each other."""
 
 
 @with_options(*network_parameters())

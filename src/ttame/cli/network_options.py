@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "efficientnet_lite0"
 """The classifier, and the explainer, that ship with ttame."""
 
-_PANEL = "The classifier"
+_PANEL = "Classifier"
 _LARGEST_NAMES = 16 * 2**20  # bytes
 
 MODEL_HELP = (
@@ -41,13 +41,13 @@ OptionalModelName = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class NetworkOptions(PixelOptions):
-    """What every command that loads a classifier lets be typed besides its name."""
+    """Options of every command that loads a classifier, besides its name."""
 
     weights: Annotated[
         str,
         typer.Option(
             help='"default", "none" (random), or a file: .safetensors, or .pth, .pt, .bin, .ckpt '
-            "with a state dict, of which no code runs.",
+            "with a state dict, whose code is never run.",
             rich_help_panel=_PANEL,
         ),
     ] = "default"
@@ -61,16 +61,17 @@ class NetworkOptions(PixelOptions):
     taps: Annotated[
         str | None,
         typer.Option(
-            help="Layers to read features from, separated by commas; if not given, chosen for you. "
-            "LAYER#0 is the first run of a layer that is used several times; without, the last.",
+            help="Layers to read features from, separated by commas; if not given, chosen "
+            "automatically. LAYER#0 is the first run of a layer that is used several times; LAYER "
+            "is the last.",
             rich_help_panel=_PANEL,
         ),
     ] = None
     class_names: Annotated[
         Path | None,
         typer.Option(
-            help="Text file with one class name a line, in the order of the outputs, or bird,dog; "
-            "one name is enough for one logit.",
+            help="Text file with one class name per line, in the order of the outputs, or "
+            "bird,dog; one name is enough for one logit.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -91,7 +92,7 @@ class NetworkOptions(PixelOptions):
         typer.Option(
             help="NAME=VALUE for the library that builds the network, e.g. num_classes=10. "
             "trust_remote_code=true lets an hf/ network run Python code of its repository with "
-            "your rights; it holds for this command only.",
+            "your rights, in this command only.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -265,7 +266,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Read one class name a line, or names between commas where there is no such file.
+    """Read one class name per line, or names between commas where there is no such file.
 
     Raises:
         ClassifierError: the file cannot be read.
@@ -281,7 +282,7 @@ def read_class_names(path: Path) -> list[str]:
     except UnreadableFileError as problem:
         raise ClassifierError(
             f"cannot read class names from {path} ({problem})",
-            allowed="a UTF-8 text file with one name a line, or bird,dog",
+            allowed="a UTF-8 text file with one name per line, or bird,dog",
         ) from problem
     return [line.strip() for line in lines if line.strip()]
 

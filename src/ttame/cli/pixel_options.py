@@ -14,25 +14,25 @@ from ttame.errors import ClassifierError
 if TYPE_CHECKING:
     from ttame.images.preprocessing_changes import PreprocessingChanges
 
-_PIXELS = "How photos are prepared, if not as the network's own configuration says"
+_PIXELS = "Preparation of photos, where the network's own configuration does not fit"
 
 
 @dataclasses.dataclass(frozen=True)
 class PixelOptions:
-    """What is typed of how photos become the network's input; ``None`` where nothing was."""
+    """How photos become the network's input, as typed; ``None`` where nothing was typed."""
 
     mean: Annotated[
         str | None,
         typer.Option(
-            help="Of the pixels in [0, 1]: 0.5, a number for each channel 0.485,0.456,0.406, or "
-            "imagenet.",
+            help="Mean of the pixels in [0, 1]: 0.5, a number per channel such as "
+            "0.485,0.456,0.406, or imagenet.",
             rich_help_panel=_PIXELS,
         ),
     ] = None
     std: Annotated[
         str | None,
         typer.Option(
-            help="Standard deviation: 0.5, a number for each channel, or imagenet.",
+            help="Standard deviation: 0.5, a number per channel, or imagenet.",
             rich_help_panel=_PIXELS,
         ),
     ] = None
@@ -47,9 +47,9 @@ class PixelOptions:
     resize: Annotated[
         str | None,
         typer.Option(
-            help="256: the shorter side, then a centre crop; 256x320: exactly, then a centre crop; "
-            "squash: to the input size, whatever the photo's shape; pad: the whole photo, the rest "
-            "black.",
+            help="256: resize the shorter side, then crop the centre; 256x320: resize to this "
+            "height and width, then crop the centre; squash: resize to the input size, ignoring "
+            "the aspect ratio; pad: keep the whole photo, the rest is black.",
             rich_help_panel=_PIXELS,
         ),
     ] = None
@@ -66,23 +66,23 @@ class PixelOptions:
         typer.Option(
             "--channels",
             help="What the network takes: rgb, grey, rgba, or a number of bands, which .npy and "
-            "TIFF files hold; if not given, what it runs on.",
+            "TIFF files hold; if not given, found by running it.",
             rich_help_panel=_PIXELS,
         ),
     ] = None
     band_scale: Annotated[
         float | None,
         typer.Option(
-            help="What the numbers of arrays are divided by, such as 10000; if not given, the "
-            "largest number of their integer type.",
+            help="Number that arrays are divided by, such as 10000; if not given, the largest "
+            "number of their integer type.",
             rich_help_panel=_PIXELS,
         ),
     ] = None
     display_bands: Annotated[
         str | None,
         typer.Option(
-            help="Bands, from 0, that are drawn as red, green and blue: 3,2,1; or one; if not "
-            "given, the mean of all as grey.",
+            help="Bands, counted from 0, to draw as red, green and blue, such as 3,2,1, or one to "
+            "draw as grey; if not given, the mean of all as grey.",
             rich_help_panel=_PIXELS,
         ),
     ] = None

@@ -46,7 +46,8 @@ def train(
     overwrite: Annotated[
         bool,
         _option(
-            "Train anew even if --out holds something; an explainer there stays until the end."
+            "Train from scratch even if --out is not empty; an explainer there is kept until the "
+            "end."
         ),
     ] = False,
     find_learning_rate: Annotated[
@@ -56,7 +57,7 @@ def train(
 ) -> None:
     """Train an explainer for a classifier on your images; no labels are needed.
 
-    Interrupt it at any moment; the same command with --resume goes on.
+    Interrupt it at any moment; the same command with --resume continues.
 
     Example: ttame train --model timm/resnet18 --data photos/ --out my-explainer
     """
@@ -72,7 +73,7 @@ def train(
     classifier = NamedClassifier.of(model, typed).load()
     if find_learning_rate and resume:
         raise TrainingError(
-            "--find-learning-rate with --resume: the test begins anew each time",
+            "--find-learning-rate with --resume: the test starts over each time",
             remedy="one of the two",
         )
     if find_learning_rate:
@@ -100,7 +101,7 @@ def _train(
     if resume and place.is_finished:
         # A script that restarts a killed training must not fail because it had just finished.
         if is_first_process():
-            typer.echo(f"the training in {out} is complete; --overwrite trains anew")
+            typer.echo(f"the training in {out} is complete; --overwrite trains from scratch")
         return
     with TrainingDisplay(classifier, settings, nothing_to_resume=resume and not begun) as display:
         explainer = train_explainer(

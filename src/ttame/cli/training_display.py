@@ -54,14 +54,14 @@ class TrainingDisplay:
         recipe = classifier.recipe
         self._notes = []
         if nothing_to_resume:
-            self._notes.append("no checkpoint to resume from; starting anew")
+            self._notes.append("no checkpoint to resume from; starting over")
         if recipe is not None and recipe.weights == "none":
             self._notes.append(
-                f"the network's weights are random; seed {recipe.weights_seed} makes them again"
+                f"the network's weights are random; seed {recipe.weights_seed} reproduces them"
             )
         elif recipe is not None and (refused := refused_in_a_file(recipe)):
             self._notes.append(
-                f"{refused} is not taken from a file: say it again when you load this explainer, "
+                f"{refused} is not read from a file: pass it again when you load this explainer, "
                 "with ttame explain --model next to --explainer, or "
                 "load_explainer(..., classifier=...)"
             )

@@ -58,7 +58,7 @@ class ClassActivationMaps:
         outputs: the (B, C) logits of the last call.
 
     Raises:
-        TapError: a layer that is no part of the model, or whose output is no feature map.
+        TapError: a layer that is not part of the model, or whose output is not a feature map.
         ExplainerError: no target layers.
 
     Example:
@@ -257,7 +257,7 @@ def layer_name(model: nn.Module, layer: nn.Module | str) -> str:
     """The dotted name of a module in a model, which must be the very same object.
 
     Raises:
-        TapError: it is no part of the model; with the names of modules of its kind.
+        TapError: it is not part of the model; with the names of modules of its kind.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
@@ -276,7 +276,7 @@ def layer_name(model: nn.Module, layer: nn.Module | str) -> str:
     kind = type(layer).__name__
     alike = [name for name, module in modules.items() if type(module).__name__ == kind and name]
     raise TapError(
-        f"target layer {kind} is no part of the model",
+        f"target layer {kind} is not part of the model",
         allowed="modules of the very model that was passed, or their names",
         remedy=" or ".join(f"model.get_submodule({name!r})" for name in alike[-2:]),
     )

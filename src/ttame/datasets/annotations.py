@@ -117,7 +117,7 @@ class Annotations:
             if numbers:
                 first, second = (self.source.names[number] for number in numbers[:2])
                 raise DatasetError(
-                    f"photo {key} fits two annotations, {first} and {second}",
+                    f"photo {key} matches two annotations, {first} and {second}",
                     allowed="one annotation for each photo",
                 )
         return None
@@ -148,7 +148,7 @@ def open_annotations(
 
     Args:
         path: a COCO ``.json`` file; a folder of Pascal VOC ``.xml`` files; or a folder of mask
-            images, named as the photos, or beside them with ``_mask`` at the end of the stem.
+            images, named as the photos, or next to them with ``_mask`` at the end of the stem.
         preprocessing: the classifier's own; objects go through it as their photos do.
         class_names: the classifier's, to know which objects belong to the explained class.
 

@@ -236,7 +236,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _no_coco(path: Path, reason: str) -> DatasetError:
     shown = reason if len(reason) < 200 else reason[:200] + "…"
     return DatasetError(
-        f"{path} is no COCO file ({shown})",
+        f"{path} is not a COCO file ({shown})",
         allowed="JSON with images, annotations and categories",
     )
 

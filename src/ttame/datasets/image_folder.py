@@ -29,7 +29,7 @@ class ImageFolder(PhotoSource):
         folder: where to search.
 
     Raises:
-        DatasetError: ``folder`` is no folder, cannot be listed, or holds no photos.
+        DatasetError: ``folder`` is not a folder, cannot be listed, or holds no photos.
 
     Example:
         >>> import tempfile
@@ -45,7 +45,7 @@ class ImageFolder(PhotoSource):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise DatasetError(f"{self.folder} is no folder", allowed="a folder of photos")
+            raise DatasetError(f"{self.folder} is not a folder", allowed="a folder of photos")
         self._loops: list[str] = []
         try:
             names = sorted(_photos_below(self.folder, loops=self._loops))

@@ -92,7 +92,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DatasetError(f"cannot read list file {path} ({problem})") from problem
     except UnreadableFileError as problem:
         raise DatasetError(
-            f"{path} is no list file ({problem})",
+            f"{path} is not a list file ({problem})",
             allowed="a text file of 'path' or 'path label' lines",
         ) from problem
     # Not splitlines(): a form feed or U+2028 may be part of a file name.
@@ -109,9 +109,9 @@ def _entry(path: Path, number: int, line: str) -> tuple[str, int]:
     except DatasetError as problem:
         if line == printable(line):
             raise
-        # A name in other bytes is fine; a line of them that names nothing is no text.
+        # A name in other bytes is fine; a line of them that names nothing is not text.
         raise DatasetError(
-            f"{path} is no list file (line {number} is not UTF-8 text, and no file's name)",
+            f"{path} is not a list file (line {number} is not UTF-8 text, and no file's name)",
             allowed="a text file of 'path' or 'path label' lines",
         ) from problem
 
@@ -144,7 +144,7 @@ def _is_file(path: Path) -> bool:
 def _no_file(where: str, path: Path) -> DatasetError:
     shown = str(path) if len(str(path)) <= 200 else f"{str(path)[:200]}…"
     return DatasetError(
-        f"{where}: {shown!r} is no file",
+        f"{where}: {shown!r} is not a file",
         allowed="'path' or 'path label', the path absolute or relative to the list file",
     )
 

@@ -17,7 +17,7 @@ from ttame.memory_limit import ran_out_of_memory
 from ttame.signal_handlers import raised_by_signal_handler
 
 MASK_ENDINGS = ("_mask", "-mask", ".mask")
-"""Endings of stems that tell masks from the photos beside them: ``tom.jpg``, ``tom_mask.png``."""
+"""Endings of stems that tell masks from the photos next to them: ``tom.jpg``, ``tom_mask.png``."""
 
 _VOID = 255
 """Index of the borders in Pascal VOC's palette pictures that belong to nothing."""
@@ -64,7 +64,7 @@ class MaskImages(AnnotationSource):
 
 
 def without_mask_ending(name: str) -> str:
-    """The name of the photo that a mask beside it belongs to.
+    """The name of the photo that a mask next to it belongs to.
 
     Example:
         >>> without_mask_ending("cats/tom_mask.png")
@@ -82,7 +82,7 @@ def read_mask(path: Path) -> np.ndarray:
         (height, width) bool.
 
     Raises:
-        DatasetError: it is no readable picture.
+        DatasetError: it is not a readable picture.
     """
     try:
         with warnings.catch_warnings():
@@ -120,6 +120,6 @@ def _refuse_photo(values: np.ndarray, path: Path) -> None:
             continue
         raise DatasetError(
             f"mask {path} is a photo",
-            allowed="pictures that are 0 but on the object",
-            remedy="names that end in _mask for masks that lie beside photos",
+            allowed="pictures that are 0 everywhere except on the object",
+            remedy="names that end in _mask for masks that lie next to photos",
         )

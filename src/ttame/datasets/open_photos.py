@@ -98,7 +98,7 @@ def _open_file(path: Path) -> PhotoSource:
         return TarShards([path])
     if path.suffix.lower() in PICTURE_SUFFIXES:
         raise DatasetError(
-            f"{path} is a single photo, and data are many", remedy=f"its folder, {path.parent}"
+            f"{path} is a single photo, not a data set", remedy=f"its folder, {path.parent}"
         )
     return ImageList(path)
 
@@ -109,7 +109,7 @@ def _shards_of(pattern: str) -> list[Path]:
     for file in files:
         if file.suffix != ".tar":
             raise DatasetError(
-                f"{pattern} matches {file}, which is no tar shard",
+                f"{pattern} matches {file}, which is not a tar shard",
                 allowed="a pattern of .tar files",
                 remedy=f"the folder {file.parent}" if file.is_file() else f"{file}",
             )
@@ -117,7 +117,7 @@ def _shards_of(pattern: str) -> list[Path]:
 
 
 def _missing(text: str, path: Path) -> DatasetError:
-    """Nothing is at ``path``: name what looks like it beside it."""
+    """Nothing is at ``path``: name what looks like it next to it."""
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         path, folder = folder, folder.parent

@@ -69,7 +69,7 @@ class PhotoSource(abc.ABC):
         Training does not look at it: the network's own prediction is the target.
 
         Raises:
-            DatasetError: a label is there but is no number.
+            DatasetError: a label is there but is not a number.
         """
 
     @property

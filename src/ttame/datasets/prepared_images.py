@@ -74,7 +74,7 @@ class PreparedBatch:
 
 
 class FailedBatch:
-    """Comes out of a DataLoader worker in place of a batch; whoever uses it gets the error.
+    """Comes out of a DataLoader worker in place of a batch; the code that uses it gets the error.
 
     An exception raised in a worker would arrive as the same type with a whole traceback for its
     message. This carries the error to the main process as it was.

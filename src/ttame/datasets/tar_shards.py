@@ -26,7 +26,7 @@ from ttame.images.photos import PHOTO_SUFFIXES, read_photo
 
 IMAGE_EXTENSIONS = (*sorted(suffix[1:] for suffix in PHOTO_SUFFIXES - {".png"}), "ppm", "png")
 """Member extensions taken for photos. Of several in a sample the first in this order is the
-photo; PNG comes last because a PNG beside a JPEG is usually its mask."""
+photo; PNG comes last because a PNG next to a JPEG is usually its mask."""
 
 LABEL_EXTENSION = "cls"
 _LONGEST_LABEL = 32  # bytes
@@ -178,7 +178,7 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
     """Yield the plain files of ``shard``, then check that the archive has its end.
 
     Raises:
-        DatasetError: it is no complete, uncompressed tar file.
+        DatasetError: it is not a complete, uncompressed tar file.
     """
     try:
         with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -215,6 +215,6 @@ def _broken_shard(shard: Path, reason: str) -> DatasetError:
             remedy="unpacking it to a plain .tar (gunzip, bunzip2, unxz or unzstd)",
         )
     return DatasetError(
-        f"shard {shard} is no complete tar file ({reason})",
+        f"shard {shard} is not a complete tar file ({reason})",
         remedy="making or copying it again, and listing it with `tar tf`",
     )

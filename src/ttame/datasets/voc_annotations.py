@@ -55,7 +55,7 @@ class VocAnnotations(AnnotationSource):
         # An XML declaration may name any encoding, and each has errors of its own.
         except (ElementTree.ParseError, ValueError, LookupError) as problem:
             raise DatasetError(
-                f"{path} is no Pascal VOC annotation ({problem})",
+                f"{path} is not a Pascal VOC annotation ({problem})",
                 allowed="XML with size/width, size/height and, for each object, name and bndbox",
             ) from problem
         return AnnotatedPhoto(size, objects)

@@ -71,7 +71,7 @@ class WrappedDataset(PhotoSource):
             )
         if isinstance(dataset, Mapping):
             raise DatasetError(
-                f"{kind} with the keys {list(dataset)[:6]} is no dataset",
+                f"{kind} with the keys {list(dataset)[:6]} is not a dataset",
                 allowed="one map-style dataset",
                 remedy="one of its values",
             )

@@ -1,4 +1,4 @@
-"""One picture per image: the photo, and beside it an overlay for every class or every method."""
+"""One picture per image: the photo, and next to it an overlay for every class or every method."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LARGEST_TILE = 640
 """Pixels of a tile's longer side; larger photos are scaled down."""
 
 SMALLEST_TILE = 320
-"""Pixels of a tile's longer side; smaller photos are scaled up, so that captions fit beside."""
+"""Pixels of a tile's longer side; smaller photos are scaled up, so that captions fit."""
 
 MOST_LARGE_TILES = 13
 """More tiles than these all have the smallest size, or the picture would be too large to open."""
 
 NARROWEST_CELL = 240
-"""Pixels of a column's width: what a caption needs beside a tall, narrow photo."""
+"""Pixels of a column's width: what a caption needs next to a tall, narrow photo."""
 
 PAPER = (255, 255, 255)
 INK = (28, 28, 32)

@@ -127,7 +127,7 @@ def evaluate(
     Raises:
         UnknownNameError: no such protocol or metric.
         EvaluationError: ``out`` holds other results; a metric needs annotations and there are
-            none; probabilities that are no numbers. What was measured before is kept.
+            none; probabilities that are not numbers. What was measured before is kept.
         OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: no photos.
         LostProcessError: another of several processes has ended.
@@ -365,7 +365,7 @@ def _words_of(data: Any) -> str:
 
 
 def machine_in_words(device: torch.device | str = "cpu") -> str:
-    """The device that did the work, and versions, for whoever compares times."""
+    """The device that did the work, and versions, for comparing times."""
     if torch.device(device).type == "cuda":
         worker = torch.cuda.get_device_name(device)
     else:

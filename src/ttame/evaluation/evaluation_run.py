@@ -124,8 +124,8 @@ def measure_methods(
         share: of this process.
 
     Raises:
-        EvaluationError: a probability that is no number, a label that is missing.
-        NonFiniteMapError: a map that is no map. What was measured before is kept.
+        EvaluationError: a probability that is not a number, a label that is missing.
+        NonFiniteMapError: a map with values that are not finite. What was measured before is kept.
     """
     share = share or Share()
     store = RowStore(measuring.folder)
@@ -249,7 +249,7 @@ def _explain(
 def _checked_probabilities(
     classifier: Classifier, names: Sequence[str]
 ) -> Callable[[Tensor], Tensor]:
-    """The classifier's probabilities, asked in chunks, refused where they are no numbers."""
+    """The classifier's probabilities, asked in chunks, refused where they are not numbers."""
     size = most_at_once(classifier.device)
 
     def probabilities(images: Tensor) -> Tensor:
@@ -258,7 +258,7 @@ def _checked_probabilities(
             found = torch.cat([classifier.probabilities(images[part]) for part in chunks])
         if not torch.isfinite(found).all():
             raise EvaluationError(
-                f"{classifier.name} gave probabilities that are no numbers for {names[0]}"
+                f"{classifier.name} gave probabilities that are not numbers for {names[0]}"
                 + (f" or one of the {len(names) - 1} after it" if names[1:] else ""),
                 remedy="looking for NaN in its weights, or float32 instead of half precision",
             )

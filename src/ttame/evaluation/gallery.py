@@ -28,7 +28,7 @@ def gallery_of(
     disagreeing: int = 8,
     failing: int = 4,
 ) -> list[GalleryPhoto]:
-    """Choose photos and put the maps of every method beside them.
+    """Choose photos and put the maps of every method next to them.
 
     Disagreement is the standard deviation of the methods' values in the first column that says
     better or worse; failing photos are those on which even the best method's value is bad.

@@ -61,9 +61,9 @@ def _removal(protocol: Protocol, _: Set[str]) -> str:
 
 def _road(protocol: Protocol, _: Set[str]) -> str:
     scored = (
-        "scored is whether the class is still top-1"
+        "the score is whether the class is still top-1"
         if protocol.road_score == "accuracy"
-        else "scored is the class's probability"
+        else "the score is the class's probability"
     )
     return (
         "removed pixels become the weighted mean of their neighbours, with noise of "

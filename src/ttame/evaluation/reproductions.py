@@ -1,4 +1,4 @@
-"""Published comparisons, to be run again by whoever has the images."""
+"""Published comparisons, to be repeated by anyone who has the images."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Reproduction:
 
 
 _OWN_LIST = (
-    "The published list of 2,000 validation images is not at hand: of a folder with ImageNet's own "
-    "file names, the 2,000 whose names have the smallest SHA-256 are taken."
+    "The published list of 2,000 validation images is not available: from a folder with ImageNet's "
+    "own file names, the 2,000 whose names have the smallest SHA-256 are taken."
 )
-_NO_TABLE = "T-TAME's own table was not found, so no published number stands beside ours."
+_NO_TABLE = "T-TAME's own table was not found, so there is no published number next to ours."
 _ONE_NETWORK = (
     "Every method explains the same network here; the published code explained torchvision's "
     "ViT-B/16 with some methods and timm's DeiT-B with others."

@@ -37,7 +37,7 @@ class BatchFacts:
         images: how many were measured.
         milliseconds: of explaining one image.
         metered: whether measuring its memory slowed the batch down.
-        forward: passes an image; so are ``backward`` and ``tail``.
+        forward: passes per image; so are ``backward`` and ``tail``.
         peak_megabytes: ``None`` where it was not measured.
         skipped: name and reason of each unreadable photo.
     """

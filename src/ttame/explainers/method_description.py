@@ -28,14 +28,14 @@ class MethodOption:
 
     @property
     def shown_default(self) -> str:
-        """The default as it is typed on the command line; "chosen by itself" for ``None``.
+        """The default as it is typed on the command line; "automatic" for ``None``.
 
         Example:
             >>> [MethodOption("x", default, "").shown_default for default in (50, True, None)]
-            ['50', 'true', 'chosen by itself']
+            ['50', 'true', 'automatic']
         """
         if self.default is None:
-            return "chosen by itself"
+            return "automatic"
         return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
 
 
@@ -87,7 +87,7 @@ def describe_method(name: str) -> MethodDescription:
 
 
 _TRAINED_SUMMARY = (
-    "An attention head beside the frozen classifier, trained on your images by ``ttame train``; "
+    "An attention head on top of the frozen classifier, trained on your images by ``ttame train``; "
     "one forward pass gives the maps of all classes."
 )
 

@@ -127,7 +127,7 @@ class GridTap(ABC):
             return fitting.pop()
         raise TapError(
             f"layer {self} gave {patches} patch tokens for a {image_size[0]}x{image_size[1]} "
-            f"image, which is no {candidates[0][0]}x{candidates[0][1]} grid",
+            f"image, which do not form a {candidates[0][0]}x{candidates[0][1]} grid",
             remedy="a Classifier whose preprocessing has this input size",
         )
 
@@ -151,9 +151,9 @@ class GridTap(ABC):
 
 @dataclasses.dataclass(frozen=True)
 class LayerOutput(GridTap):
-    """What a layer puts out, on which the logits depend.
+    """The output of a layer on which the logits depend.
 
-    It is read as the layer put it out, also where something behind the layer works on it in
+    It is read as the layer returned it, even where something after the layer changes it in
     place.
 
     Attributes:

@@ -125,7 +125,7 @@ def _layer_output(network: nn.Module, trace: NetworkTrace, name: TapName) -> Lay
         if tap is not None:
             return tap
     shape, remedy = record.shape, suggested_layers(trace)
-    problem = f"the output of layer {record.name!r} has shape {shape}, which is no feature map"
+    problem = f"the output of layer {record.name!r} has shape {shape}, which is not a feature map"
     if has_tokens_first(record):
         problem, remedy = f"{problem}: its tokens come before the batch", BATCH_FIRST
     raise TapError(problem, allowed="(B, C, h, w), (B, h, w, C) or (B, tokens, C)", remedy=remedy)
@@ -139,7 +139,7 @@ def _contributions(
     if tap is None:
         called = f"{TokenContributions.mark}:{norm}"
         raise TapError(
-            f"tap {called!r} of {of}, where it is not found what tokens add to a class token",
+            f"tap {called!r} of {of}, where no contributions of tokens to a class token were found",
             allowed="a Vision Transformer whose logits are linear in its class token",
         )
     return tap

@@ -50,7 +50,7 @@ BATCH_FIRST = "the network built with batch_first=True, as torch's own attention
 """The remedy where tokens come before the batch."""
 
 MOST_WORK_AFTER = 0.75
-"""A layer with a larger share of its stage's layers behind it is no output of the stage."""
+"""A layer with a larger share of its stage's layers behind it is not an output of the stage."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,7 +286,7 @@ def _work_after(
 def _sibling(
     coarsest: LayerOutput, finer: LayerOutput, candidates: list[tuple[LayerRecord, LayerOutput]]
 ) -> LayerOutput:
-    """The coarsest stage beside the finer one, rather than a layer of the head after it."""
+    """The coarsest stage next to the finer one, rather than a layer of the head after it."""
     parent = finer.layer.rpartition(".")[0]
     beside = [
         tap

@@ -3,7 +3,7 @@
 One pass of a few noise images tells. For each tap one image is spoilt there: if its scores are not
 spoilt, they do not depend on the layer. One more image gets at the last tap what the layer gave for
 another image: if everything that tells classes apart goes through the layer, its scores become
-those of the other image; if not, something goes past it, as another member of an ensemble does.
+those of the other image; if not, something goes around it, as another member of an ensemble does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROUNDING = 1e-3
 _AT_ONCE = 8
 """Layers looked at in one pass."""
 
-PASSED = "the scores also depend on what goes past it, which its maps do not show"
+PASSED = "the scores also depend on paths around it, which its maps do not show"
 """Said of a last tap that is not on every way to the scores."""
 
 

@@ -1,8 +1,8 @@
 """Temporary names next to a result, and what killed runs left under them.
 
 A run that is killed cannot tidy up. The next run into the same place does, and must not take what
-a living run is still writing. So whoever writes holds a lock (``flock``) on its temporary file or
-folder. The system releases it when the process ends, however it ends, and it holds between
+a living run is still writing. So a writing process holds a lock (``flock``) on its temporary file
+or folder. The system releases it when the process ends, however it ends, and it holds between
 containers on one machine, where process numbers mean nothing. Where there are no such locks, what
 nothing was written to for a week counts as left over.
 
@@ -116,7 +116,7 @@ def claim_abandoned(path: Path) -> Claim:
 def claim_place(target: Path) -> Claim:
     """Lock the name of a result: a file next to it that says so, whether it was there or not.
 
-    Whoever has finished removes it, and then releases the claim.
+    A process that has finished removes it, and then releases the claim.
 
     Raises:
         BlockingIOError: a living run holds it.

@@ -40,7 +40,7 @@ class FolderUse:
         self._claim: Claim | None = None
 
     def take(self) -> None:
-        """Take it if the folder is there; whoever has it already keeps it.
+        """Take it if the folder is there; a process that has it already keeps it.
 
         Raises:
             OutputError: another run has it.

@@ -70,7 +70,7 @@ class BandPhoto:
         return [Image.fromarray(_scaled(band, scale or self.full_scale)) for band in self.bands]
 
     def drawn(self, display_bands: tuple[int, ...] | None = None) -> Image.Image:
-        """An RGB picture for people.
+        """An RGB picture to look at.
 
         Args:
             display_bands: numbers of the bands, from 0, that are drawn as red, green and blue, or

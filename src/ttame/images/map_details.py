@@ -10,7 +10,7 @@ _BROAD = 1 / 7
 
 
 def with_details(maps: Tensor, share: float) -> Tensor:
-    """Keep only a share of what a map has beside its broad shape.
+    """Keep only a share of what a map has besides its broad shape.
 
     ``blur(m) + share · (m − blur(m))``, with a Gaussian whose standard deviation is a seventh of
     the side: a cell of the 7×7 grid that most CNNs end with.

@@ -176,7 +176,7 @@ def _read(
                 remedy="pip install pillow-heif, or the photo as JPEG",
             ) from problem
         raise ImageError(
-            f"{name} is no readable image ({_reason(problem)})",
+            f"{name} is not a readable image ({_reason(problem)})",
             remedy="a complete JPEG, PNG, WebP, BMP, GIF or TIFF file",
         ) from problem
 

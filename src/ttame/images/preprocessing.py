@@ -290,7 +290,7 @@ class Preprocessing:
         return pixels.permute(2, 0, 1).float() / 255
 
     def drawn(self, photo: Picture) -> Image.Image:
-        """A photo as RGB for people, in its own size and frame.
+        """A photo as RGB to look at, in its own size and frame.
 
         Photos come as they are, with transparency laid on white; of bands, the display bands.
 
@@ -376,7 +376,7 @@ class Preprocessing:
         return cls(**values)  # type: ignore[arg-type]  # __post_init__ checks them
 
     def in_words(self) -> str:
-        """One line for people: sizes, interpolation, mean and std."""
+        """One line to read: sizes, interpolation, mean and std."""
         mean = ", ".join(f"{value:.3g}" for value in self.mean)
         std = ", ".join(f"{value:.3g}" for value in self.std)
         resize, crop = self.crop.in_words()

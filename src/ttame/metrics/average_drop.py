@@ -285,7 +285,7 @@ AVERAGE_DROP = Metric(
     paper="Chattopadhyay et al., arXiv 1710.11063",
     measures="the share of the class's probability that is lost when only the most relevant "
     "share of the picture is left",
-    cost="1 forward a share",
+    cost="1 forward per share",
     function=average_drop,
     options=_SHARES,
     for_each="kept_share",
@@ -311,7 +311,7 @@ AVERAGE_GAIN = Metric(
     better="higher",
     unit="%",
     paper="Zhang et al., arXiv 2301.07002",
-    measures="how much of what was missing to certainty is gained when only the most relevant "
+    measures="how much of the missing certainty is gained when only the most relevant "
     "share of the picture is left",
     cost="none beyond Average Drop",
     function=average_gain,
@@ -325,9 +325,9 @@ MEAN_MAP = Metric(
     title="Mean map",
     better="neither",
     unit="%",
-    paper="none: to be read beside Average Drop",
+    paper="none: to be read together with Average Drop",
     measures="how much of the picture the map keeps as a soft mask; a method that hides nothing "
-    "loses nothing, so read Average Drop at 100 % beside it",
+    "loses nothing, so read Average Drop at 100 % together with it",
     cost="none",
     function=mean_map,
     maps="scaled",

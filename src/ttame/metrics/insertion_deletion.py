@@ -318,7 +318,7 @@ INSERTION = Metric(
     paper="Petsiuk et al., arXiv 1806.07421",
     measures="the area under the class's probability while the most relevant pixels are put into "
     "a blurred image; papers print it in [0, 1]",
-    cost="1 forward a step, 29 as published",
+    cost="1 forward per step, 29 as published",
     function=insertion,
     curve=insertion_curve,
 )
@@ -331,7 +331,7 @@ DELETION = Metric(
     paper="Petsiuk et al., arXiv 1806.07421",
     measures="the area under the class's probability while the most relevant pixels are set to "
     "the mean colour; papers print it in [0, 1]",
-    cost="1 forward a step, 29 as published",
+    cost="1 forward per step, 29 as published",
     function=deletion,
     curve=deletion_curve,
 )

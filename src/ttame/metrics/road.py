@@ -219,7 +219,7 @@ ROAD_MOST_RELEVANT_FIRST = Metric(
     paper="Rong et al., arXiv 2202.00449",
     measures="how often the class survives when the most relevant pixels are removed and imputed "
     "from their neighbours, averaged over the removed shares",
-    cost="1 imputation and 1 forward a share",
+    cost="1 imputation and 1 forward per share",
     function=road,
     options=_OPTIONS,
     fixed={"order": "most relevant first"},
@@ -234,7 +234,7 @@ ROAD_LEAST_RELEVANT_FIRST = Metric(
     paper="Rong et al., arXiv 2202.00449",
     measures="how often the class survives when the least relevant pixels are removed and imputed "
     "from their neighbours, averaged over the removed shares",
-    cost="1 imputation and 1 forward a share",
+    cost="1 imputation and 1 forward per share",
     function=road,
     options=_OPTIONS,
     fixed={"order": "least relevant first"},

@@ -20,7 +20,7 @@ class ScoreOfBox(nn.Module):
     overlap is held fixed in gradients, so that maps say what makes the detector surer of the box,
     not what moves it.
 
-    Say ``outputs="sigmoid probabilities"`` to the classifier: the class score is the logarithm of
+    Pass ``outputs="sigmoid probabilities"`` to the classifier: the class score is the logarithm of
     the odds of that probability.
 
     Args:

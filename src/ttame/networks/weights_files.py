@@ -97,7 +97,7 @@ def read_shapes(path: Path | str) -> dict[str, tuple[int, ...]]:
 
 def _unreadable(path: Path, problem: Exception) -> WeightsError:
     return WeightsError(
-        f"{path} is no readable safetensors file ({problem})", allowed="a .safetensors file"
+        f"{path} is not a readable safetensors file ({problem})", allowed="a .safetensors file"
     )
 
 

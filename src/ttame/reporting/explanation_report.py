@@ -76,7 +76,7 @@ class ExplanationReportWriter:
         ...     preprocessing = Preprocessing.imagenet(8)
         ...     with ExplanationReportWriter(folder, preprocessing=preprocessing) as report:
         ...         report.add("rex.png", Image.new("RGB", (12, 9)), explanation)
-        ...         report.skip("torn.png", "torn.png is no readable image")
+        ...         report.skip("torn.png", "torn.png is not a readable image")
         ...     sorted(path.name for path in folder.iterdir())
         ['explanations.csv', 'explanations.json', 'index.html', 'maps', 'overlays', 'pictures']
     """

@@ -79,7 +79,7 @@ def _left(out: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: bo
         raise OutputError(
             f"an earlier run into {out} has not finished",
             remedy=f"{setting('resume', True)}, which goes on with it, or "
-            f"{setting('overwrite', True)}, which begins anew",
+            f"{setting('overwrite', True)}, which starts over",
         )
     wanted = _plain(identity)
     changes = [_changed(_read(place), wanted) for place in left]
@@ -91,7 +91,7 @@ def _left(out: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: bo
             f"the unfinished explanations of an earlier run into {out} are of another "
             f"{words}{between}",
             remedy=f"the same {option} as before, or {setting('overwrite', True)} without "
-            f"{setting('resume')} to begin anew",
+            f"{setting('resume')} to start over",
         )
     return next((place for place, change in zip(left, changes, strict=True) if not change), None)
 

@@ -214,7 +214,7 @@ class Evaluation:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            TtameError: it is no evaluation of this schema version.
+            TtameError: it is not an evaluation of this schema version.
         """
         try:
             raw = parse_json(text, allow_nan=True)

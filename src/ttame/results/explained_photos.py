@@ -1,4 +1,4 @@
-"""What explaining a set of photos has written."""
+"""The results of explaining a set of photos."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ExplainedPhoto:
 
 @dataclasses.dataclass(frozen=True)
 class ExplainedPhotos:
-    """What explaining a set of photos has written.
+    """The results of explaining a set of photos.
 
     Attributes:
         folder: with ``index.html``, ``explanations.json``, pictures and maps.

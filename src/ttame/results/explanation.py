@@ -276,7 +276,7 @@ class Explanation:
             _check_fit(tensors, described)
         except UnreadableFileError as problem:
             raise ExplainerError(
-                f"{path} is no saved explanation ({problem})",
+                f"{path} is not a saved explanation ({problem})",
                 allowed="a file that Explanation.save wrote",
             ) from problem
         return cls(

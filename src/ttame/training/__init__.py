@@ -1,1 +1,1 @@
-"""Training an attention head beside a frozen classifier."""
+"""Training an attention head for a frozen classifier."""

@@ -35,11 +35,11 @@ class TTameObjective(Objective):
         map_selection: Which maps area and smoothness shape: random, each image's maps for the
             labels of the whole batch (published); diagonal, the own label's only; or max, as many
             maps as the batch has images, those of highest logit.
-        cross_entropy_weight: Of the cross entropy in the t-tame loss.
-        area_weight: Of the area term in the t-tame loss.
-        area_power: To which the maps are raised in the area term.
-        smoothness_weight: Of the smoothness term in the t-tame loss.
-        border_weight: Of the border in the smoothness term.
+        cross_entropy_weight: Weight of the cross entropy in the t-tame loss.
+        area_weight: Weight of the area term in the t-tame loss.
+        area_power: Power to which the maps are raised in the area term.
+        smoothness_weight: Weight of the smoothness term in the t-tame loss.
+        border_weight: Weight of the border in the smoothness term.
     """
 
     kind: Literal["t-tame"] = "t-tame"
@@ -100,7 +100,7 @@ def smoothness(maps: Tensor, border_weight: float = 0.3) -> Tensor:
     """Squared forward differences, plus the weighted squares of the border, over 2B.
 
     First and last row and first and last column count, so corners count twice. The sum runs over
-    all maps but is divided by the batch size only, so with B maps an image its weight grows with
+    all maps but is divided by the batch size only, so with B maps per image its weight grows with
     the batch: the published coefficient belongs to B = 32.
 
     Args:

@@ -248,7 +248,7 @@ class Checkpoint:
             reason = (str(problem).splitlines() or [""])[0]
             raise ResumeError(
                 f"the checkpoint is damaged ({reason})",
-                remedy=f"training anew, without {setting('resume')}",
+                remedy=f"training from scratch, without {setting('resume')}",
             ) from problem
 
     def _restore(self, head: nn.Module, optimiser: Optimizer, schedule: LRScheduler) -> None:
@@ -301,8 +301,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise UnreadableFileError("broken at 'step'")
     except UnreadableFileError as problem:
         raise ResumeError(
-            f"{path} is no readable checkpoint ({problem})",
-            remedy=f"{setting('overwrite', True)} instead of {setting('resume')}, to train anew",
+            f"{path} is not a readable checkpoint ({problem})",
+            remedy=f"{setting('overwrite', True)} instead of {setting('resume')}, to start over",
         ) from problem
     return Checkpoint(tensors, described)
 

@@ -13,7 +13,7 @@ class's probability on the whole image and ``q`` on the masked one::
     loss  =  mean over the images of  max(1 − q/p, −0.5)
 
 Soft masks are what Average Drop measures at 100 %, hard ones what it measures at 50 % and 15 %.
-How bright a map is by itself is no matter of this loss.
+How bright a map is does not matter to this loss.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class LearningRateTest:
     """The outcome of a learning-rate range test.
 
     Attributes:
-        rates: one a step, growing by a constant factor.
+        rates: one per step, growing by a constant factor.
         losses: of each step.
         smoothed_losses: the losses, smoothed over neighbouring steps.
         suggested_rate: where the smoothed loss falls fastest per decade of the rate; ``None``
@@ -86,7 +86,7 @@ def find_learning_rate(
         classifier: stays as it is.
         data: as for :func:`train_explainer`.
         settings: as for :func:`train_explainer`; their learning rate is not used.
-        steps: optimiser steps at most; the test ends early when the loss is no number, or, where
+        steps: optimiser steps at most; the test ends early when the loss is not a number, or, where
             it is not bounded, exceeds four times its best. The kept-share loss is bounded.
         lowest: the first rate.
         highest: the last rate.
@@ -114,7 +114,7 @@ def find_learning_rate(
             try:
                 loss = optimise(run, batches)["loss"]
             except NonFiniteLossError:
-                reason = f"ended at rate {rate:.1e}, where the loss was no number any more"
+                reason = f"ended at rate {rate:.1e}, where the loss was no longer a number"
                 break
             # What a loss draws at random depends on the step.
             run.step_done()

@@ -64,7 +64,7 @@ def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor)
     tap = classifier.taps[-1]
     if not isinstance(tap, LayerOutput):
         raise ExplainerError(
-            f"masking the features of {tap}, which is read beside the network",
+            f"masking the features of {tap}, which is not an output of a layer",
             allowed="a layer whose output the logits depend on",
             remedy=setting("taps", [tap.layer]),
         )

@@ -25,9 +25,9 @@ class OptimiserSettings(SettingsPart, abc.ABC):
 
     Attributes:
         learning_rate: The peak of the one-cycle schedule.
-        bias_learning_rate_factor: The learning rate of biases, against that of weights. Biases
+        bias_learning_rate_factor: Learning rate of biases, relative to that of weights. Biases
             have no weight decay.
-        weight_decay: Of weights, batch norm's included.
+        weight_decay: Weight decay, also of batch norm.
     """
 
     kind: str = ""
@@ -50,8 +50,8 @@ class Sgd(OptimiserSettings):
     """SGD with Nesterov momentum (published).
 
     Attributes:
-        momentum: Of SGD (Nesterov), with --find-learning-rate. In a training the one-cycle
-            schedule moves it from 0.95 to 0.85 and back, as in the published runs.
+        momentum: Momentum of SGD (Nesterov), also with --find-learning-rate. In a training the
+            one-cycle schedule moves it from 0.95 to 0.85 and back, as in the published runs.
     """
 
     kind: Literal["sgd"] = "sgd"

@@ -230,7 +230,7 @@ def _check_method(classifier: Classifier, settings: TrainingSettings) -> None:
         )
     if masks_features and not isinstance(last, LayerOutput):
         raise ExplainerError(
-            f"masking the features of {last}, which is read beside the network",
+            f"masking the features of {last}, which is not an output of a layer",
             allowed="a layer whose output the logits depend on",
             remedy=setting("taps", [last.layer]),
         )
@@ -336,7 +336,7 @@ def _command(
         words += ["--class-names", "FILE"]
     if classifier.tap_choice.reason == NAMED:
         words += ["--taps", ",".join(str(tap) for tap in classifier.taps)]
-    # A name that is no text would make the configuration unreadable.
+    # A name that is not text would make the configuration unreadable.
     shown = [printable(place) for place in places]
     return train_command(settings, words, shown, printable(str(folder.path)))
 

@@ -60,8 +60,8 @@ def train_explainer(
             explainer at the end.
         settings: see :func:`training_settings` for the presets.
         resume: continue from the checkpoint in ``folder``, if there is one.
-        overwrite: train anew even if ``folder`` holds something. An explainer there stays until
-            the new one is complete; the new training is done in its sub-folder ``unfinished``.
+        overwrite: train from scratch even if ``folder`` is not empty. An explainer there stays
+            until the new one is complete; the new training runs in its sub-folder ``unfinished``.
         watch: called after every optimiser step.
         **typed: nothing; a setting that stands here is refused with the place where it belongs.
 
@@ -163,7 +163,7 @@ def optimise(run: TrainingRun, batches: Sequence[PreparedBatch]) -> dict[str, fl
         The loss parts, averaged over batches and processes.
 
     Raises:
-        NonFiniteLossError: before anything is changed by a loss that is no number.
+        NonFiniteLossError: before anything is changed by a loss that is not a number.
     """
     parts = []
     for part, batch in enumerate(batches):

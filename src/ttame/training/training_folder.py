@@ -61,7 +61,7 @@ class TrainingFolder:
 
     @property
     def log_file(self) -> Path:
-        """One JSON line a step."""
+        """One JSON line per step."""
         return self.place / LOG_FILE
 
     def check(self, *, resume: bool, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a training run tells whoever watches, and what it writes down."""
+"""What a training run shows, and what it writes down."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class TrainingProgress:
 
 
 class StepClock:
-    """Measures images a second over the last steps."""
+    """Measures images per second over the last steps."""
 
     def __init__(self, batch_size: int, window: int = 20) -> None:
         self._batch_size = batch_size
         self._ends: deque[float] = deque([time.perf_counter()], maxlen=window + 1)
 
     def tick(self) -> float:
-        """Note the end of a step; return images a second."""
+        """Note the end of a step; return images per second."""
         self._ends.append(time.perf_counter())
         return self._batch_size * (len(self._ends) - 1) / max(self._ends[-1] - self._ends[0], 1e-9)
 
@@ -69,7 +69,7 @@ class StepClock:
 
 
 class TrainingLog:
-    """``training.jsonl``: one JSON line a step, written as soon as the step is done.
+    """``training.jsonl``: one JSON line per step, written as soon as the step is done.
 
     A resumed run first drops the lines after its checkpoint, which it is going to write again.
     Nothing is opened before the first line, so that a run that cannot start writes nothing.

@@ -59,11 +59,11 @@ class DataSettings(SettingsPart):
     """Which images are seen, and how.
 
     Attributes:
-        augmentation: Of the images that are trained on: none, 'random crop and flip', 'random zoom
-            and flip' (of 35 % to 100 % of the photo), or 'by family', which is none for CNNs and
-            crops and flips for Vision Transformers, as T-TAME's scripts do it.
-        held_out_share: Of the images, to validate on; they are never trained on.
-        held_out_at_most: The most images to validate on, however many there are.
+        augmentation: Augmentation of the training images: none, 'random crop and flip', 'random
+            zoom and flip' (of 35 % to 100 % of the photo), or 'by family', which is none for CNNs
+            and crops and flips for Vision Transformers, as in T-TAME's scripts.
+        held_out_share: Share of the images to validate on; they are never trained on.
+        held_out_at_most: Maximum number of images to validate on.
     """
 
     augmentation: Literal["none", "random crop and flip", "random zoom and flip", "by family"] = (
@@ -78,13 +78,13 @@ class RunSettings(SettingsPart):
     """How long, how much at a time, and with what.
 
     Attributes:
-        epochs: Passes over the images that are trained on.
+        epochs: Passes over the training images.
         batch_size: Images per optimiser step, over all processes and accumulated parts.
-        seed: Of initial weights, order, held-out part and augmentation.
-        gradient_accumulation: Parts that a batch is computed in, to save memory. Batch norm and
-            the regularisation then see the parts.
+        seed: Seed of initial weights, order of images, held-out part and augmentation.
+        gradient_accumulation: Number of parts that each batch is split into, to save memory. Batch
+            norm and the regularisation then see the parts.
         mixed_precision: Precision of the activations; fp16 was used for the published heads.
-        workers: Processes that read photos.
+        workers: Number of processes that read photos.
         checkpoint_every: Optimiser steps between checkpoints.
     """
 
@@ -241,7 +241,7 @@ def _unread(settings: TrainingSettings, name: str, value: Any) -> TtameError:
     ]
     leaving = f"leaving {setting(name)} out"
     return TrainingError(
-        f"{option(name)} {value} with {option(reader)} {kind}, which has no use for it",
+        f"{option(name)} {value} with {option(reader)} {kind}, which does not use it",
         remedy=f"{leaving}, or {works[0]}" if works else leaving,
     )
 

@@ -141,7 +141,7 @@ def test_folders_that_are_missing_or_hold_something_else(tmp_path: Path) -> None
     with pytest.raises(WeightsError, match=r"holds no config\.json"):
         load_classifier(f"hf/{tmp_path}")
     transformers.BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(ClassifierError, match="is no image classifier"):
+    with pytest.raises(ClassifierError, match="is not an image classifier"):
         load_classifier(f"hf/{tmp_path}", weights="none")
 
 

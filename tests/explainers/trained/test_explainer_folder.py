@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_nothing_behind(
     ("break_it", "message"),
     [
         (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
-        (lambda folder: (folder / "config.json").write_text("{"), "no readable JSON"),
+        (lambda folder: (folder / "config.json").write_text("{"), "not readable JSON"),
         (lambda folder: _edit(folder, schema_version=99), "schema 99"),
         (lambda folder: _edit(folder, method=5), "broken at 'method'"),
         (lambda folder: _edit(folder, surprise=1), "broken at 'surprise'"),

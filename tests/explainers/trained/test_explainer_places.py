@@ -61,7 +61,7 @@ def test_what_counts_is_what_the_folders_hold(root: Path) -> None:
     ]
     assert bundled_methods("lite2") == {"tame": "lite2"}
     assert bundled_methods("another") == {}
-    # A folder that comes first in the alphabet is no default.
+    # A folder that comes first in the alphabet is not a default.
     (root / "lite--t-tame").rename(root / "a-name-that-says-nothing")
     assert list(bundled_methods("lite")) == ["few_shot", "t_tame"]
     assert make_explainer("t_tame", named("lite")).method == "t_tame"

@@ -516,15 +516,15 @@ def test_absurd_values_end_in_one_line(stranger: Path, field: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[" * 10**5, "no readable JSON"),
-        ('{"a":' * 10**5, "no readable JSON"),
-        ("9" * 10**5, "no readable JSON"),
+        ("[" * 10**5, "not readable JSON"),
+        ('{"a":' * 10**5, "not readable JSON"),
+        ("9" * 10**5, "not readable JSON"),
         ("NaN", "NaN, which is not JSON"),
         ('{"number_of_classes": 1' + "0" * 4000 + "}", "more than 64 bits"),
         (" " * (17 * 2**20), "at most 16777216 are read"),
         ("[]", "broken"),
-        ("\ud800", "no readable JSON"),
-        ('{"schema_version": 1' + ",".join(f', "{i}": 1' for i in range(3)) + "}", "no readable"),
+        ("\ud800", "not readable JSON"),
+        ('{"schema_version": 1' + ",".join(f', "{i}": 1' for i in range(3)) + "}", "not readable"),
         ("{" + ",".join(f'"{i}":1' for i in range(10**6)) + ',"schema_version":1}', "broken at"),
     ],
 )

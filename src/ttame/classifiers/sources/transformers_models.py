@@ -126,7 +126,7 @@ def _not_loaded(recipe: ClassifierRecipe, connection: str, problem: Exception) -
             remedy="a connection, or the path of a downloaded copy",
         )
     return ClassifierError(
-        f"{recipe.name} is no image classifier ({first_line(problem)})",
+        f"{recipe.name} is not an image classifier ({first_line(problem)})",
         allowed="what AutoModelForImageClassification accepts",
     )
 
@@ -140,7 +140,7 @@ def _class_names(config: Any) -> tuple[str, ...] | None:
 
 
 def _existing_place(place: str) -> str:
-    """The folder, with ``~`` resolved, or the repository; a missing path is no repository."""
+    """The folder, with ``~`` resolved, or the repository; a missing path is not a repository."""
     looks_like_a_path = place.startswith((".", "/", "~")) or place.count("/") > 1
     if not looks_like_a_path:
         return place

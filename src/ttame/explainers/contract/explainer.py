@@ -172,7 +172,7 @@ class Explainer(ABC):
             value in equal parts on its colours, so that their sum is the map. A tuple for a tuple.
 
         Raises:
-            ClassSelectionError: several classes an image; otherwise the errors of a call.
+            ClassSelectionError: several classes per image; otherwise the errors of a call.
 
         Example:
             >>> from ttame.explainers.methods.activation.grad_cam import GradCam
@@ -190,7 +190,7 @@ class Explainer(ABC):
         explanation = self(inputs, target=wanted)
         if explanation.maps.shape[1] > 1:
             raise ClassSelectionError(
-                f"{explanation.maps.shape[1]} classes an image to attribute",
+                f"{explanation.maps.shape[1]} classes per image to attribute",
                 allowed="one; calling the explainer gives the maps of several",
             )
         maps = resize_maps(explanation.maps, explanation.image_size)

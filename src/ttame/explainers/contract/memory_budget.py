@@ -188,7 +188,7 @@ def bytes_per_image(classifier: Classifier, images: Tensor, *, gradients: bool =
 
 
 def most_at_once(device: torch.device) -> int:
-    """The number of images a pass beyond which nothing is gained."""
+    """The number of images per pass beyond which nothing is gained."""
     return MOST_AT_ONCE_ON_CPU if device.type == "cpu" else MOST_AT_ONCE
 
 

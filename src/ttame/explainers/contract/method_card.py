@@ -39,7 +39,7 @@ class MethodCard:
         title: as the paper writes it, e.g. ``"Grad-CAM"``.
         family: what kind of method it is.
         networks: which networks it applies to, in words.
-        cost: forward and backward passes of the classifier an image, in words; C is the number of
+        cost: forward and backward passes of the classifier per image, in words; C is the number of
             channels, N of places, K of classes asked for.
         paper: authors, place or arXiv number.
         class_specific: whether maps differ between classes; otherwise one map serves all.

@@ -20,7 +20,7 @@ def check_choice(method: str, option: str, came: object, allowed: Sequence[str])
 
 
 def check_count(method: str, option: str, came: object, least: int = 1) -> None:
-    """Refuse what is no whole number of at least ``least``.
+    """Refuse what is not a whole number of at least ``least``.
 
     Raises:
         ExplainerError: it is none.

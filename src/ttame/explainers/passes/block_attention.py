@@ -21,7 +21,7 @@ _NO_LAYOUT = {
     "CNN": "it has no self-attention",
     "token mixer": "its blocks mix tokens without self-attention",
     "hierarchical transformer": "its blocks do not attend from every token to every token",
-    "Vision Transformer": "its blocks are no row of layers with (B, T, D) tokens",
+    "Vision Transformer": "its blocks are not a sequence of layers with (B, T, D) tokens",
 }
 
 WITHOUT_ATTENTION = "grad_cam, layer_cam, score_cam, recipro_cam, integrated_gradients or rise"
@@ -219,7 +219,7 @@ def gradients_by_target(
 ) -> Iterator[tuple[Tensor, ...]]:
     """For each column of (B, K) scores, its gradients with respect to the tensors.
 
-    One backward pass a column; a row of the scores may depend on its own image only.
+    One backward pass per column; a row of the scores may depend on its own image only.
 
     Args:
         scores: (B, K).

@@ -19,12 +19,12 @@ def tapped_output(classifier: Classifier) -> LayerOutput:
     """The classifier's first tap, on which its logits depend.
 
     Raises:
-        TapError: it is read beside the network.
+        TapError: it is not an output of a layer.
     """
     tap = classifier.taps[0]
     if not isinstance(tap, LayerOutput):
         raise TapError(
-            f"{tap}, which is read beside the network, as the layer of a method",
+            f"{tap}, which is not an output of a layer, as the layer of a method",
             allowed="a layer whose output the logits depend on",
             remedy=setting("taps", [tap.layer]),
         )

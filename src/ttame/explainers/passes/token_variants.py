@@ -27,7 +27,7 @@ def read_variants(
     make_variants: Callable[[Tensor], Tensor],
     count: int,
 ) -> tuple[Tensor, Tensor]:
-    """Run the network once, with variants of the last block's tokens put beside the tokens.
+    """Run the network once, with variants of the last block's tokens put next to the tokens.
 
     The blocks run on the images alone, what follows them on images and variants as one batch.
 

@@ -125,7 +125,7 @@ class _Propagation:
     def other(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Run a function that is no known operation: moves values, or needs a row of its own."""
+        """Run a function that is not a known operation: moves values, or needs a row of its own."""
         recorded = torch.is_grad_enabled() and _carries_graph((args, kwargs))
         name = function_name(function)
         if recorded and name in self.table.functions:

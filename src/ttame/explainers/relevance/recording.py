@@ -109,7 +109,7 @@ def follow_by(tensor: Tensor, factor: Tensor, dimension: int, shift: Tensor | No
     number, what raised the output lowers it, and what they add is part of the bias.
 
     Args:
-        tensor: the output of an operation; nothing is done if it was no linear map, or if its
+        tensor: the output of an operation; nothing is done if it was not a linear map, or if its
             outputs lie along another dimension.
         factor: (C,), one for each output channel.
         dimension: of the tensor, along which the factor lies.

@@ -172,7 +172,7 @@ def normalised(
             raise ExplainerError(
                 f"relevance of shape {tuple(values.shape)} for {images} images",
                 allowed="operations whose first dimension is the batch",
-                remedy="one image a call",
+                remedy="one image per call",
             )
         return values.reshape(images, -1).sum(dim=1)
 

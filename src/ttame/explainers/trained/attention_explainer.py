@@ -30,7 +30,7 @@ class AttentionExplainer(Explainer):
 
     The maps of the published heads are the head's output *before* the sigmoid, as in their test
     protocol. Those of a head whose settings say ``maps="sigmoid"`` are the mask of training;
-    with ``maps="min-max"`` every map goes from 0 to 1. All three rank the grid cells alike. The
+    with ``maps="min-max"`` every map goes from 0 to 1. All three rank the grid cells equally. The
     map of a weighting is the weighted sum of the head's outputs for its classes, scaled then.
 
     Args:

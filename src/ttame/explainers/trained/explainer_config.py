@@ -215,7 +215,7 @@ def _json_in(path: Path) -> Any:
     try:
         return read_json(path, largest=_LARGEST_FILE)
     except UnreadableFileError as problem:
-        raise ExplainerFolderError(f"{path} is no readable JSON ({problem})") from problem
+        raise ExplainerFolderError(f"{path} is not readable JSON ({problem})") from problem
 
 
 def head_of(config: ExplainerConfig, path: Path) -> Head:

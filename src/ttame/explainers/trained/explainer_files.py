@@ -1,4 +1,4 @@
-"""Writing the files of a saved explainer; what they say is given, whoever holds it."""
+"""Writing the files of a saved explainer; what they say is passed on, whichever class holds it."""
 
 from __future__ import annotations
 

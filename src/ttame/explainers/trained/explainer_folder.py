@@ -112,7 +112,9 @@ def load_explainer(
     _check_shapes(config, folder)
     if image_tower is not None:
         if classifier is not None or weights is not None:
-            raise ExplainerError("an image tower and more", allowed="the image tower alone")
+            raise ExplainerError(
+                "an image tower and a classifier or weights", allowed="one of them"
+            )
         classifier = zero_shot_of_folder(config, folder, image_tower)
     elif classifier is not None:
         _refuse_both(classifier, weights)

@@ -92,7 +92,7 @@ def _download(repository: str) -> Path:
         )
     except (HfHubHTTPError, HFValidationError, OSError, ValueError, RuntimeError) as problem:
         raise ExplainerFolderError(
-            f"explainer {repository} is no folder here and cannot be downloaded "
+            f"explainer {repository} is not a local folder and cannot be downloaded "
             f"({first_line(problem)})",
             allowed=f"{', '.join(bundled_explainers())}, a folder, or a hub repository",
         ) from problem

@@ -1,4 +1,4 @@
-"""What every trained head fulfils; whoever trains, saves or inspects one knows only this."""
+"""What every trained head fulfils; training, saving and inspecting know only this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained head costs beside its classifier, before it is trained."""
+"""What a trained head costs in addition to its classifier, before it is trained."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ MapScale = RawMaps | SigmoidMaps | MinMaxMaps
 
 @dataclasses.dataclass(frozen=True)
 class HeadSettings(SettingsPart):
-    """What all kinds of heads can be told; ``HEAD_SETTINGS`` has the kinds.
+    """The settings that all kinds of heads have; ``HEAD_SETTINGS`` has the kinds.
 
     Attributes:
         maps: What explanations hold: the head's raw output (published), its sigmoid, or, of a
@@ -121,7 +121,7 @@ class SharedHeadSettings(HeadSettings):
     """The few-shot head, whose classes share all weights.
 
     Attributes:
-        without: Parts that a few-shot head is to lack, for ablations.
+        without: Parts to leave out of a few-shot head, for ablations.
         details: The share of short-range differences that a few-shot head's explanations keep,
             from 0 to 1. Training itself sees all of them; see
             :func:`ttame.images.map_details.with_details`.

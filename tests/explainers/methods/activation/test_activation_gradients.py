@@ -247,7 +247,7 @@ def test_a_wrong_layer_is_an_error_with_near_matches() -> None:
     classifier = TINY["timm resnet"]()
     with pytest.raises(TapError, match=r"'layer5' does not exist; try: layer\d"):
         GradCam(classifier, layer="layer5")
-    with pytest.raises(TapError, match="no feature map"):
+    with pytest.raises(TapError, match="not a feature map"):
         GradCam(classifier, layer="fc")
     with pytest.raises(ExplainerError, match="epsilon -1"):
         GradCamPlusPlus(classifier, epsilon=-1)

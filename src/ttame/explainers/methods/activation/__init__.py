@@ -1,1 +1,1 @@
-"""Class activation mapping and its kin."""
+"""Class activation mapping and its variants."""

@@ -20,7 +20,7 @@ from ttame.features.feature_taps import LayerOutput
 from ttame.networks.layer_outputs import put_first_tensor
 
 ACTIVATION_NETWORKS = "any with feature maps or patch tokens"
-ACTIVATION_COST = "1 forward, 1 backward of the layers after the tap a class"
+ACTIVATION_COST = "1 forward, 1 backward of the layers after the tap per class"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,7 +39,7 @@ class ActivationGradientMethod(Explainer):
             also what speaks against the class.
 
     Raises:
-        TapError: there is no such layer, or its output is no feature map.
+        TapError: there is no such layer, or its output is not a feature map.
     """
 
     layer: str | None = None
@@ -86,14 +86,14 @@ def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:
         layer: dotted name of the layer; ``layer#0`` for the first of its runs instead of the last.
 
     Raises:
-        TapError: there is no such layer, or its output is no feature map; or what tokens add to
+        TapError: there is no such layer, or its output is not a feature map; or what tokens add to
             the class token was asked for, on which no logit depends.
     """
     taps = classifier.taps if layer is None else classifier.with_taps([layer]).taps
     outputs = [tap for tap in taps if isinstance(tap, LayerOutput)]
     if not outputs:
         raise TapError(
-            f"{taps[-1]}, which is read beside the network, as the layer of a method",
+            f"{taps[-1]}, which is not an output of a layer, as the layer of a method",
             allowed="a layer whose output the logits depend on",
             remedy="a classifier that also taps the output of a layer"
             if layer is None

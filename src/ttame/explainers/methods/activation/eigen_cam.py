@@ -36,7 +36,7 @@ class EigenCam(Explainer):
         layer: dotted name of the layer to read instead of the classifier's last tap.
 
     Raises:
-        TapError: there is no such layer, or its output is no feature map.
+        TapError: there is no such layer, or its output is not a feature map.
 
     Example:
         >>> from ttame.testing import tiny_classifier

@@ -40,7 +40,7 @@ class GradCamPlusPlus(ActivationGradientMethod):
 
     Raises:
         ExplainerError: a negative ε.
-        TapError: there is no such layer, or its output is no feature map.
+        TapError: there is no such layer, or its output is not a feature map.
 
     Example:
         >>> from ttame.testing import tiny_classifier

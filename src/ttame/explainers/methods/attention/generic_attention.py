@@ -58,7 +58,7 @@ class GenericAttention(Explainer):
         title="Generic attention explainability",
         family="attention",
         networks="Vision Transformers of one resolution",
-        cost="1 forward, 1 backward a class",
+        cost="1 forward, 1 backward per class",
         paper="Chefer et al., ICCV 2021, arXiv 2103.15679",
         targets=EVERY_TARGET,
     )

@@ -78,7 +78,7 @@ class Iia(Explainer):
         title="IIA",
         family="attention",
         networks="Vision Transformers of one resolution; any with feature maps",
-        cost="6 forward, 42 backward a class; by features 11 forward, 11 backward a class",
+        cost="6 forward, 42 backward per class; by features 11 forward, 11 backward per class",
         paper="Barkan et al., ICCV 2023",
         targets=EVERY_TARGET,
     )

@@ -34,7 +34,7 @@ class LeGrad(Explainer):
 
     The sum runs over the last blocks; ``A^b_i`` is row i of the attention probabilities of block
     b, ``E_h`` the mean over heads, ``mean_i`` that over all T queries, ``(·)⁺`` keeps what is
-    positive; attention itself is no factor. ``s_b`` is the class score of the block's *own* output
+    positive; attention is not a factor. ``s_b`` is the class score of the block's *own* output
     tokens: pooled, through the network's final normalisation and classifier. Its gradient goes
     through block b alone, so the backward passes are short. Columns of prefix tokens are dropped.
     Maps are not negative.
@@ -63,7 +63,7 @@ class LeGrad(Explainer):
         title="LeGrad",
         family="attention",
         networks="Vision Transformers of one resolution",
-        cost="1 forward, 1 backward of the last blocks a class",
+        cost="1 forward, 1 backward of the last blocks per class",
         paper="Bousselham et al., arXiv 2404.03214",
         targets=LINEAR_TARGETS,
     )

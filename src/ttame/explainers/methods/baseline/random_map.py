@@ -17,7 +17,7 @@ from ttame.explainers.contract.request import RawMaps, Request
 class RandomMap(Explainer):
     """Uniform noise in [0, 1) on the grid of the classifier's last tap.
 
-    The baseline of a fair table: it has the grain of the methods that it stands beside, and no
+    The baseline of a fair table: it has the grain of the methods that it stands next to, and no
     knowledge of image, network or class. Different images get different maps, so that the score
     of a dataset is that of many draws; the same image gets the same map in every batch, because
     the generator is seeded by ``seed`` and by the image's values. One map serves all classes.

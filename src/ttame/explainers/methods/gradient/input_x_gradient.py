@@ -37,7 +37,7 @@ class InputXGradient(Explainer):
         title="Input × gradient",
         family="gradient",
         networks="any",
-        cost="1 forward, 1 backward a class",
+        cost="1 forward, 1 backward per class",
         paper="Shrikumar et al., arXiv 1605.01713",
         targets=EVERY_TARGET,
         map_is="pixels",

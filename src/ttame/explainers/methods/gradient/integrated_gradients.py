@@ -57,7 +57,7 @@ class IntegratedGradients(Explainer):
         title="Integrated gradients",
         family="gradient",
         networks="any",
-        cost="1 + 50 forward, 50 backward a class",
+        cost="1 + 50 forward, 50 backward per class",
         paper="Sundararajan et al., arXiv 1703.01365",
         targets=EVERY_TARGET,
         map_is="pixels",

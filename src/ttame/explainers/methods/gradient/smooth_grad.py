@@ -49,7 +49,7 @@ class SmoothGrad(Explainer):
         title="SmoothGrad",
         family="gradient",
         networks="any",
-        cost="1 + 25 forward, 25 backward a class",
+        cost="1 + 25 forward, 25 backward per class",
         paper="Smilkov et al., arXiv 1706.03825",
         targets=EVERY_TARGET,
         random=True,

@@ -57,7 +57,7 @@ class VitCx(Explainer):
         seed: of the noise.
 
     Raises:
-        ExplainerError: the network is no Vision Transformer; an option out of range.
+        ExplainerError: the network is not a Vision Transformer; an option out of range.
         TapError: the layer does not exist or gives no patch tokens.
 
     Example:

@@ -73,7 +73,7 @@ class Agf(Explainer):
         title="Attribution Guided Factorization",
         family="relevance propagation",
         networks="CNNs",
-        cost="2 forward, 1 backward and 1 relevance pass of about 6 forward a class",
+        cost="2 forward, 1 backward and 1 relevance pass of about 6 forward per class",
         paper="Gur et al., AAAI 2021, arXiv 2012.02166",
         targets=LINEAR_TARGETS,
         map_is="pixels",

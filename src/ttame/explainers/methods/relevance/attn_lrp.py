@@ -73,7 +73,7 @@ class AttnLrp(Explainer):
         title="AttnLRP",
         family="relevance propagation",
         networks="transformers, also hierarchical ones",
-        cost="1 forward, 1 backward with other rules a class",
+        cost="1 forward, 1 backward with other rules per class",
         paper="Achtibat et al., ICML 2024, arXiv 2402.05602",
         targets=LINEAR_TARGETS,
         map_is="pixels",

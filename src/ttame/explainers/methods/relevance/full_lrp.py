@@ -77,7 +77,7 @@ class FullLrp(Explainer):
         title="Full LRP",
         family="relevance propagation",
         networks="any whose operations have a rule",
-        cost="1 forward, 1 relevance pass of about 4 forward a class",
+        cost="1 forward, 1 relevance pass of about 4 forward per class",
         paper="baseline in Chefer et al., CVPR 2021, arXiv 2012.09838",
         targets=LINEAR_TARGETS,
         map_is="pixels",

@@ -67,7 +67,7 @@ class Lrp(Explainer):
         title="LRP",
         family="relevance propagation",
         networks="any whose operations have a rule",
-        cost="1 forward, 1 relevance pass of about 4 forward a class",
+        cost="1 forward, 1 relevance pass of about 4 forward per class",
         paper="Bach et al., PLoS ONE 2015",
         targets=LINEAR_TARGETS,
         map_is="pixels",

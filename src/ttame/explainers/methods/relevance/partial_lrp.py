@@ -67,7 +67,7 @@ class PartialLrp(Explainer):
         title="Partial LRP",
         family="relevance propagation",
         networks="Vision Transformers of one resolution",
-        cost="1 forward, a relevance pass of the last block a class",
+        cost="1 forward, a relevance pass of the last block per class",
         paper="baseline in Chefer et al., CVPR 2021, arXiv 2012.09838",
         targets=LINEAR_TARGETS,
         licence_note=LRP_LICENCE_NOTE,

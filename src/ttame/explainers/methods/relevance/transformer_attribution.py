@@ -60,7 +60,7 @@ class TransformerAttribution(Explainer):
     of about four. Further classes share the forward passes. Blocks before ``start_block`` are not
     walked through. Large batches are cut by the memory budget.
 
-    Deviations: the published code explains one image a call, because its sums run over the batch,
+    Deviations: the published code explains one image per call, because its sums run over the batch,
     and needs its own re-implementation of the network; its division adds ``1e-9`` also to negative
     numbers, which brings them nearer to zero. ``matrix_products="halved"`` and
     ``stabiliser="published"`` give its numbers.
@@ -92,7 +92,7 @@ class TransformerAttribution(Explainer):
         title="Transformer Attribution",
         family="relevance propagation",
         networks="Vision Transformers of one resolution",
-        cost="2 forward, 1 backward and 1 relevance pass a class; about 8 forward for one class",
+        cost="2 forward, 1 backward and 1 relevance pass per class; about 8 forward for one class",
         paper="Chefer et al., CVPR 2021, arXiv 2012.09838",
         targets=LINEAR_TARGETS,
         licence_note=LRP_LICENCE_NOTE,
