@@ -130,5 +130,6 @@ def test_a_guide_works_to_the_letter(
     copy_of_the_repository(tmp_path)
     steps = steps_of(guide)
     edit(steps, tmp_path)
+    assert commands_of(steps), "nothing to follow"
     for command in commands_of(steps):
         run(command, tmp_path, environment(tmp_path, tmp_path_factory.getbasetemp()))

@@ -44,8 +44,8 @@ from ttame.networks.network_trace import first_line
 from ttame.outputs import Outputs
 
 _FILES = {
-    "torchvision": "torchvision_models",
     "timm": "timm_models",
+    "torchvision": "torchvision_models",
     "hf": "transformers_models",
 }
 """What stands before the slash of a classifier's name, and a file of ``sources``: one line each."""
