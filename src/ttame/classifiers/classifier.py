@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ttame.classifiers.classifier_card import classifier_card
 from ttame.classifiers.classifier_checks import (
     checked_names,
     refuse_other_images,
@@ -173,6 +174,10 @@ class Classifier:
     def __repr__(self) -> str:
         taps = ", ".join(str(tap) for tap in self.taps)
         return f"<Classifier {self.name}: {self.number_of_classes} classes, taps {taps}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return classifier_card(self)
 
     @property
     def taps(self) -> tuple[Tap, ...]:

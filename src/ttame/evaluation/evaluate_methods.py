@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
 from ttame.networks.giving_back import gives_everything_back
 from ttame.outputs import SOFTMAX
-from ttame.processes import ProcessGroup, noticing_lost_processes
+from ttame.processes import ProcessGroup, is_first_process, noticing_lost_processes
+from ttame.progress.evaluation_progress import EvaluationProgress
+from ttame.progress.progress_line import nothing_shown
 from ttame.results.evaluation import Evaluation, MethodScores, Score
 
 
@@ -93,6 +96,7 @@ def evaluate(
     sanity_images: int = 0,
     data_name: str | None = None,
     memory_budget: str | int = DEFAULT_BUDGET,
+    progress: bool = True,
 ) -> Evaluation:
     """Find out which method is most faithful on your network and your images.
 
@@ -123,6 +127,7 @@ def evaluate(
         data_name: how the results call the data; made from ``data`` if not given.
         memory_budget: activations that a method with many passes may hold at a time: bytes, or
             ``"2GiB"``.
+        progress: whether to show a line that says how far it is; not where there is a listener.
 
     Raises:
         UnknownNameError: no such protocol or metric.
@@ -173,9 +178,12 @@ def evaluate(
         label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
         for label, method in methods.items()
     }
-    listener = listener or Silence()
     process = ProcessGroup()
-    with naming_the_setting(SMALLER_BATCH), FolderUse(out) as use:
+    with (
+        naming_the_setting(SMALLER_BATCH),
+        FolderUse(out) as use,
+        _told(listener, methods, progress) as listener,
+    ):
         process.first(lambda: _begin(out, use, identity, facts, resume=resume))
         process.all(
             lambda: measure_methods(measuring, methods, listener=listener, share=process.share)
@@ -190,6 +198,19 @@ def evaluate(
         )
         process.first(lambda: _write(out, evaluation))
     return evaluation
+
+
+@contextlib.contextmanager
+def _told(
+    listener: Listener | None, methods: Mapping[str, Explainer], progress: bool
+) -> Iterator[Listener]:
+    """Whoever is told how far it is."""
+    if listener is None and progress:
+        with EvaluationProgress(list(methods), shown=is_first_process()) as line:
+            yield line
+    else:
+        with nothing_shown():
+            yield listener or Silence()
 
 
 def _begin(
