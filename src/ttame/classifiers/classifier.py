@@ -64,8 +64,7 @@ class Classifier:
         name: how messages and saved explainers call the classifier.
         recipe: how it can be loaded again; given by :func:`ttame.load_classifier`.
         outputs_reason: who says what the outputs mean, in a few words; you, if not given.
-        notices: what whoever loaded the network wants its user to know. What the classifier itself
-            finds odd about the outputs comes after it in ``classifier.notices``.
+        notices: what its user should know; what the classifier finds odd comes after it.
 
     Raises:
         ClassifierError: the network does not return (B, N) numbers, they cannot mean what
@@ -172,12 +171,10 @@ class Classifier:
         )
 
     def __repr__(self) -> str:
-        taps = ", ".join(str(tap) for tap in self.taps)
-        return f"<Classifier {self.name}: {self.number_of_classes} classes, taps {taps}>"
+        count, taps = self.number_of_classes, ", ".join(map(str, self.taps))
+        return f"<Classifier {self.name}: {count} classes, taps {taps}>"
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return classifier_card(self)
+    _repr_html_ = classifier_card
 
     @property
     def taps(self) -> tuple[Tap, ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from ttame.evaluation.evaluation_run import (
     measure_methods,
     spread,
 )
+from ttame.evaluation.listening import told
 from ttame.evaluation.protocol_words import protocol_in_words
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.run_identity import (
@@ -52,26 +52,8 @@ from ttame.metrics.metric import Column, Metric
 from ttame.metrics.protocol import Protocol
 from ttame.networks.giving_back import gives_everything_back
 from ttame.outputs import SOFTMAX
-from ttame.processes import ProcessGroup, is_first_process, noticing_lost_processes
-from ttame.progress.evaluation_progress import EvaluationProgress
-from ttame.progress.progress_line import nothing_shown
+from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.results.evaluation import Evaluation, MethodScores, Score
-
-
-class Silence:
-    """A listener that says nothing."""
-
-    def begin(self, method: str, images: int, finished: int) -> None:
-        """Nothing."""
-
-    def step(self, finished: int, total: int) -> None:
-        """Nothing."""
-
-    def measured(self, images: int) -> None:
-        """Nothing."""
-
-    def randomising(self, method: str) -> None:
-        """Nothing."""
 
 
 @noticing_lost_processes()
@@ -182,7 +164,7 @@ def evaluate(
     with (
         naming_the_setting(SMALLER_BATCH),
         FolderUse(out) as use,
-        _told(listener, methods, progress) as listener,
+        told(listener, methods, progress) as listener,
     ):
         process.first(lambda: _begin(out, use, identity, facts, resume=resume))
         process.all(
@@ -198,19 +180,6 @@ def evaluate(
         )
         process.first(lambda: _write(out, evaluation))
     return evaluation
-
-
-@contextlib.contextmanager
-def _told(
-    listener: Listener | None, methods: Mapping[str, Explainer], progress: bool
-) -> Iterator[Listener]:
-    """Whoever is told how far it is."""
-    if listener is None and progress:
-        with EvaluationProgress(list(methods), shown=is_first_process()) as line:
-            yield line
-    else:
-        with nothing_shown():
-            yield listener or Silence()
 
 
 def _begin(

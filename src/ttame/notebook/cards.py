@@ -33,7 +33,8 @@ _STYLE = (
     ".ttame table,.ttame tr,.ttame td,.ttame th{background:none!important;border:0}"
     ".ttame td,.ttame th{padding:4px 12px 4px 0;text-align:left;vertical-align:top;"
     "color:inherit;white-space:normal}"
-    f".ttame thead th,.ttame tbody tr+tr td{{border-bottom:1px solid {_TRANSPARENT}}}"
+    f".ttame thead th{{border-bottom:1px solid {_TRANSPARENT}}}"
+    f".ttame tr+tr td{{border-top:1px solid {_TRANSPARENT}}}"
     ".ttame .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
     "</style>"
 )

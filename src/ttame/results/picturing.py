@@ -3,6 +3,8 @@
 # ruff: noqa: D102 - what the attributes of the protocol say stands in ttame.Explanation
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -118,11 +120,16 @@ def show_picture(picture: Image.Image) -> None:
         small = picture.copy()
         small.thumbnail((_NOTEBOOK_WIDTH, 4 * _NOTEBOOK_WIDTH), Image.Resampling.LANCZOS)
         show_jpeg(jpeg_bytes(small))
-    elif not ImageShow.show(picture, title="ttame"):
+    elif _without_screen() or not ImageShow.show(picture, title="ttame"):
         raise ImageError(
             "no program here that shows pictures",
             remedy='explanation.to_pil().save("why.png"), or a notebook',
         )
+
+
+def _without_screen() -> bool:
+    """Whether nothing can open a window; Pillow would start a program that fails unseen."""
+    return sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)
 
 
 def card_of(explained: Explained, *, title: str) -> str:
