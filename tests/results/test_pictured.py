@@ -20,6 +20,7 @@ from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, MissingExtraError
 from ttame.explainers.known_explainers import make_explainer
 from ttame.images.photo_crop import PhotoCrop, PhotoRegion
+from ttame.images.picture_files import open_picture
 from ttame.images.preprocessing import Preprocessing
 from ttame.results.explanation import Explanation
 from ttame.results.remembered_photo import remembered
@@ -57,7 +58,7 @@ def test_a_marker_is_drawn_where_it_lies(geometry: str, orientation: int) -> Non
     stored[21:26, 36:41] = 255
     photo = opened_turned(stored, orientation)
     preprocessing = Preprocessing((16, 16), GEOMETRIES[geometry], (0.0,) * 3, (1.0,) * 3)
-    seen = preprocessing.prepare(photo)[None, :1]
+    seen = preprocessing.prepare(open_picture(photo))[None, :1]  # as classifier.prepare
     explanation = explanation_of(seen, preprocessing.crop)
     black = opened_turned(np.zeros_like(stored), orientation)
     picture = explanation.overlay(black, opacity=1.0)
