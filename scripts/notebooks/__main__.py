@@ -39,7 +39,9 @@ def write_notebook(source: Path) -> Path:
     for cell in notebook.cells:
         cell.metadata = {}
         for output in cell.get("outputs", []):
-            output.pop("transient", None)
+            shown = output.get("data", {})
+            if "image/jpeg" in shown:  # Pillow offers both; notebooks stay small with one.
+                shown.pop("image/png", None)
     path = EXAMPLES / f"{source.stem}.ipynb"
     nbformat.write(notebook, path)
     return path
