@@ -38,6 +38,8 @@ def write_notebook(source: Path) -> Path:
     NotebookClient(notebook, timeout=SECONDS_PER_CELL, kernel_name="python3").execute()
     for cell in notebook.cells:
         cell.metadata = {}
+        if cell.cell_type == "code":  # Other packages warn about what a notebook may lack.
+            cell.outputs = [shown for shown in cell.outputs if shown.get("name") != "stderr"]
         for output in cell.get("outputs", []):
             shown = output.get("data", {})
             if "image/jpeg" in shown:  # Pillow offers both; notebooks stay small with one.

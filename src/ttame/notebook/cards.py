@@ -25,7 +25,7 @@ _STYLE = (
     ".ttame .faint{opacity:.72}"
     ".ttame p{margin:2px 0}"
     ".ttame .tiles{display:flex;flex-wrap:wrap;gap:12px;margin-top:8px}"
-    ".ttame figure{margin:0;max-width:224px}"
+    ".ttame figure{margin:0;max-width:200px}"
     ".ttame img{display:block;max-width:100%;height:auto;border-radius:4px;margin:0}"
     ".ttame figcaption{margin-top:4px;overflow-wrap:anywhere}"
     ".ttame .scroll{overflow-x:auto;margin-top:8px}"
