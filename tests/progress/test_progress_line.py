@@ -108,8 +108,6 @@ def test_a_notebook_gets_a_bar_whose_lines_stay(
         clock[0] = 2.0
         line.update(done=3)
         line.say("epoch 1")
-    assert [f'value="{share}"' in cell for cell, share in zip(cells, ("0.2500", "0.7500"))] == [
-        True, True,
-    ]  # fmt: skip
+    assert 'value="0.2500"' in cells[0] and 'value="0.7500"' in cells[1]
     assert "&lt;rise&gt;" in cells[0] and "<rise>" not in cells[0]
     assert "epoch 1" in cells[-1] and "<progress" not in cells[-1]
