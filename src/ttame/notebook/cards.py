@@ -29,7 +29,7 @@ _STYLE = (
     ".ttame img{display:block;max-width:100%;height:auto;border-radius:4px;margin:0}"
     ".ttame figcaption{margin-top:4px;overflow-wrap:anywhere}"
     ".ttame .scroll{overflow-x:auto;margin-top:8px}"
-    ".ttame table{border-collapse:collapse;margin:0;font-size:13px}"
+    ".ttame table{border-collapse:collapse;color:inherit;margin:0;font-size:13px}"
     ".ttame table,.ttame tr,.ttame td,.ttame th{background:none!important;border:0}"
     ".ttame td,.ttame th{padding:4px 12px 4px 0;text-align:left;vertical-align:top;"
     "color:inherit;white-space:normal}"

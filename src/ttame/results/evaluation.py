@@ -215,7 +215,8 @@ class Evaluation:
         """The title, what the table rests on, and the notes."""
         title = f"{self.classifier} on {self.images} images of {self.data}"
         protocol = f"protocol {self.protocol} ({self.protocol_hash})"
-        skipped = f"{len(self.skipped)} photos were not readable" if self.skipped else ""
+        were = "photo was" if len(self.skipped) == 1 else "photos were"
+        skipped = f"{len(self.skipped)} {were} not readable" if self.skipped else ""
         return (title, protocol, *self.notes, *filter(None, [skipped]))
 
     def to_json(self) -> str:

@@ -138,20 +138,19 @@ def card_of(explained: Explained, *, title: str) -> str:
     As many as fit into 200,000 characters; a remark says how many there are besides.
     """
     n_images = len(explained.maps)
-    tiles: list[cards.Tile] = []
+    rows: list[str] = []
     remarks: list[str] = []
-    characters = finished = 0
+    characters = 0
     for image in range(n_images):
         new, remark = _tiles(explained, image)
         characters += sum(len(tile.address) for tile in new)
-        if tiles and characters > _MOST_TILE_CHARACTERS:
+        if rows and characters > _MOST_TILE_CHARACTERS:
             break
-        tiles += new
-        finished += 1
+        rows.append(cards.tiles(new))
         remarks += [remark] if remark and remark not in remarks else []
-    if finished < n_images:
-        remarks.append(f"{finished} of {n_images} photos; explanation[i] shows another one")
-    return cards.card(title, cards.tiles(tiles), *map(cards.line, remarks))
+    if len(rows) < n_images:
+        remarks.append(f"{len(rows)} of {n_images} photos; explanation[i] shows another one")
+    return cards.card(title, *rows, *map(cards.line, remarks))
 
 
 def _tiles(explained: Explained, image: int) -> tuple[list[cards.Tile], str]:
