@@ -31,14 +31,14 @@ def html_of(text: str) -> Any:
     """HTML as a notebook's ``display`` takes it."""
     from IPython.display import HTML
 
-    return HTML(text)  # type: ignore[no-untyped-call]
+    return HTML(text)
 
 
 def show_html(text: str) -> ShownHtml:
     """Put HTML below the cell that runs; what comes back replaces it."""
     from IPython.display import display
 
-    shown: ShownHtml = display(html_of(text), display_id=True)  # type: ignore[no-untyped-call]
+    shown: ShownHtml = display(html_of(text), display_id=True)
     return shown
 
 
@@ -46,4 +46,4 @@ def show_jpeg(content: bytes) -> None:
     """Put a picture below the cell that runs."""
     from IPython.display import Image, display
 
-    display(Image(data=content, format="jpeg"))  # type: ignore[no-untyped-call]
+    display(Image(data=content, format="jpeg"))
