@@ -241,7 +241,8 @@ class Explanation(Pictured):
             ImageError: no such image in the batch, or not a readable photo.
 
         Example:
-            >>>             >>> explanation = Explanation(
+            >>> from PIL import Image
+            >>> explanation = Explanation(
             ...     maps=torch.tensor([[[[0.0, 1.0]]]]), classes=torch.tensor([[7]]),
             ...     logits=torch.zeros(1, 10), image_size=(2, 2), crop=PhotoCrop((2, 2), 2))
             >>> explanation.heatmaps_on(Image.new("RGB", (4, 2)))[0].tolist()
