@@ -83,7 +83,7 @@ def card(title: str, *parts: str) -> str:
     """A card with a title; parts are HTML already, those that are empty are left out.
 
     Example:
-        >>> card("Grad-CAM", line("one <forward> pass"))[-81:]
+        >>> card("Grad-CAM", line("one <forward> pass"))[-80:]
         '<b class="title">Grad-CAM</b><p class="faint">one &lt;forward&gt; pass</p></div>'
     """
     return f'{_STYLE}<div class="ttame"><b class="title">{escaped(title)}</b>{"".join(parts)}</div>'
