@@ -23,7 +23,8 @@ from benchmarks.operating_points import (
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
-from ttame.evaluation.evaluate_methods import Silence, evaluate
+from ttame.evaluation.evaluate_methods import evaluate
+from ttame.evaluation.listening import Silence
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.summary import MeasuredMethod
 from ttame.explainers.contract.explainer import Explainer

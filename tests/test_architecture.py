@@ -21,17 +21,17 @@ FLOORS: list[dict[str, set[str]]] = [
     {
         "reporting": {"explaining", "explainers.trained", "explainers.contract", "classifiers"}
         | {"networks", "datasets", "drawing", "results", "images", "files", "outputs"}
-        | {"memory_limit", "processes", "errors"},
+        | {"progress", "memory_limit", "processes", "errors"},
         "compat": {"explainers", "explainers.contract", "classifiers", "features", "networks"}
         | {"images", "errors"},
     },
     {
         "training": {"explainers.trained", "explainers.contract", "metrics", "classifiers"}
         | {"features", "networks", "datasets", "images", "files", "outputs", "memory_limit"}
-        | {"processes", "errors"},
+        | {"progress", "processes", "errors"},
         "evaluation": {"explainers", "explainers.trained", "explainers.contract", "metrics"}
         | {"classifiers", "networks", "datasets", "results", "images", "files", "outputs"}
-        | {"memory_limit", "processes", "errors"},
+        | {"progress", "memory_limit", "processes", "errors"},
         "explaining": {"explainers.contract", "classifiers", "datasets", "results", "images"}
         | {"processes", "errors"},
     },
@@ -56,23 +56,25 @@ FLOORS: list[dict[str, set[str]]] = [
     },
     {
         "explainers.contract": {"classifiers", "networks", "results", "images", "outputs"}
-        | {"memory_limit", "errors"},
+        | {"progress", "notebook", "memory_limit", "errors"},
     },
     {"metrics": {"images", "errors"}},
     {
         "classifiers": {"features", "networks", "images", "files", "outputs", "memory_limit"}
-        | {"signal_handlers", "errors"}
+        | {"notebook", "signal_handlers", "errors"}
     },
     {"features": {"networks", "memory_limit", "errors"}},
     {"networks": {"files", "memory_limit", "signal_handlers", "errors"}},
+    {"results": {"drawing", "notebook", "images", "files", "outputs", "errors"}},
     {
         "datasets": {"images", "files", "memory_limit", "signal_handlers", "errors"},
         "drawing": {"images", "errors"},
-        "results": {"images", "files", "outputs", "errors"},
+        "progress": {"notebook", "processes", "errors"},
     },
     {"images": {"memory_limit", "signal_handlers", "errors"}},
     {
         "files": {"errors"},
+        "notebook": set(),
         "outputs": {"errors"},
         "memory_limit": {"errors"},
         "signal_handlers": set(),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageShow
 from torch import nn
 
 import ttame
@@ -73,8 +73,12 @@ def my_network() -> nn.Module:
     return network.eval()
 
 
-def test_readme(desk: Path) -> None:
-    names = {"my_network": my_network()}
+def test_readme(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Image.Image] = []
+    monkeypatch.setattr("ttame.results.picturing._without_screen", lambda: False)
+    monkeypatch.setattr(ImageShow, "show", lambda picture, **_: shown.append(picture) or True)
+    network = ttame.load_classifier("efficientnet_lite0").network
+    names = {"my_network": my_network(), "network": network, "photo": Image.open("cat.jpg")}
     quick = {
         '"photos/", "my-explainer")': '"photos/", "my-explainer", '
         "ttame.training_settings(epochs=2, workers=0))",
@@ -82,6 +86,7 @@ def test_readme(desk: Path) -> None:
         '"photos/", grad_cam': '["cat.jpg", "dog.jpg"], grad_cam',
     }
     assert run_page("README.md", names, quick) == 3
+    assert len(shown) == 1
     assert names["explanation"].heatmaps((480, 640)).shape == (2, 3, 480, 640)
     assert (desk / "my-explainer" / "config.json").exists()
 
@@ -96,6 +101,12 @@ def test_drawing(desk: Path) -> None:
     names: dict[str, Any] = {}
     assert run_page("docs/reference-drawing.md", names) == 1
     assert names["overlay"].size == names["photo"].size
+
+
+def test_looking_at_a_map(desk: Path) -> None:
+    names: dict[str, Any] = {}
+    assert run_page("docs/how-to/look-at-a-map.md", names) == 3
+    assert names["picture"].size == (256, 240)
 
 
 def test_comparing_methods(desk: Path) -> None:

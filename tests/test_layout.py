@@ -48,6 +48,8 @@ CROSS_CUTTING = {
 
 TESTED_THROUGH = {
     "__main__": "cli/test_main.py: the command line as a program",
+    "cli/explanation_display": "cli/test_explain.py: what the terminal shows",
+    "results/picturing": "results/test_pictured.py: the methods that it stands behind",
     "classifiers/classifier_checks": "classifiers/test_classifier.py: what a Classifier refuses",
     "datasets/voc_annotations": "datasets/test_annotations.py: all three kinds of files",
     "evaluation/gallery": "reporting/test_evaluation_report.py: the photos that the page shows",

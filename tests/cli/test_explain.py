@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from tests.cli.test_commands import run
 from tests.conftest import assert_close
 from tests.tiny_networks import tiny_cnn
 from ttame.cli.chosen_explainers import parse_method_options, parse_methods
-from ttame.cli.explanation_display import ExplanationProgress
 from ttame.cli.network_options import load_named_classifier
 from ttame.errors import ExplainerError, UnknownNameError
 from ttame.explainers.known_explainers import EXPLAINERS
@@ -283,29 +281,6 @@ def test_option_values_are_json_or_text_and_checked_against_the_default(
         if bad != "steps=":
             with pytest.raises(ExplainerError, match=r"METHOD\.NAME=VALUE"):
                 parse_method_options([bad], ["cam"])
-
-
-def test_the_time_left_is_what_each_method_took_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    progress = ExplanationProgress(["fast", "slow"], 10)
-    assert progress.seconds_left() is None
-    progress.begin("fast", 1, 5)
-    now[0] = 5.0
-    progress.finish()
-    # The slow one is not known yet: as fast as the other, ten photos of it and five of the fast.
-    assert progress.seconds_left() == pytest.approx(15)
-    progress.begin("slow", 1, 5)
-    now[0] = 15.0
-    progress.step(1, 5)
-    # A fifth of five photos in ten seconds: ten a photo, 9 left of 10 photos; one a photo fast.
-    assert progress.seconds_left(0.2) == pytest.approx(5 + 90)
-    now[0] = 55.0
-    progress.finish()
-    assert progress.seconds_left() == pytest.approx(5 + 50)
-    for number in range(5):
-        progress.skip(f"{number}.png", f"{number}.png is torn")
-    assert progress.seconds_left() == pytest.approx(0)
 
 
 def test_the_other_spelling_of_methods_keeps_working(

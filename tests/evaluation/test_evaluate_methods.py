@@ -29,8 +29,9 @@ from ttame.errors import (
     TtameError,
     UnknownNameError,
 )
-from ttame.evaluation.evaluate_methods import Silence, evaluate
+from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.evaluation_run import spread
+from ttame.evaluation.listening import Silence
 from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.known_explainers import make_explainer

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ttame.classifiers.classifier_card import classifier_card
 from ttame.classifiers.classifier_checks import (
     checked_names,
     refuse_other_images,
@@ -63,8 +64,7 @@ class Classifier:
         name: of the classifier, in messages and saved explainers.
         recipe: how it can be loaded again; given by :func:`ttame.load_classifier`.
         outputs_reason: who says what the outputs mean, in a few words; you, if not given.
-        notices: what the loader of the network wants its user to know. What the classifier itself
-            finds odd about the outputs comes after it in ``classifier.notices``.
+        notices: what its user should know; what the classifier finds odd comes after it.
 
     Raises:
         ClassifierError: the network does not return (B, N) numbers, they cannot mean what
@@ -171,8 +171,10 @@ class Classifier:
         )
 
     def __repr__(self) -> str:
-        taps = ", ".join(str(tap) for tap in self.taps)
-        return f"<Classifier {self.name}: {self.number_of_classes} classes, taps {taps}>"
+        count, taps = self.number_of_classes, ", ".join(map(str, self.taps))
+        return f"<Classifier {self.name}: {count} classes, taps {taps}>"
+
+    _repr_html_ = classifier_card
 
     @property
     def taps(self) -> tuple[Tap, ...]:

@@ -223,12 +223,12 @@ def _evaluate(
     **options: Any,
 ) -> Evaluation:
     """Evaluate with a line of progress, and write the page."""
-    from ttame.cli.evaluation_display import EvaluationProgress
     from ttame.datasets.annotations import fingerprint_of
     from ttame.evaluation.evaluate_methods import evaluate as evaluate_methods
     from ttame.evaluation.gallery import gallery_of
     from ttame.files.printable_names import printable
     from ttame.processes import is_first_process
+    from ttame.progress.evaluation_progress import EvaluationProgress
     from ttame.reporting.evaluation_report import write_evaluation_report
 
     targets = _targets(annotations, classifier, photos)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from ttame.cli.durations import duration_in_words
 from ttame.cli.methods import print_reasons, short_reasons, wide_console
 
 if TYPE_CHECKING:
@@ -27,79 +22,6 @@ _COLUMN_WIDTH = 13
 
 _COSTS_TAKE = 3
 """Columns of numbers whose place passes and milliseconds take."""
-
-
-class EvaluationProgress:
-    """One line: the method, its photos, its own steps, and the time left for it.
-
-    Args:
-        methods: labels, in order.
-        shown: false in all but the first of several processes.
-    """
-
-    def __init__(self, methods: Sequence[str], *, shown: bool = True) -> None:
-        self._methods = list(methods)
-        self._began = time.monotonic()
-        self._finished = 0
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} photos"),
-            TextColumn("{task.fields[steps]}"),
-            TextColumn("{task.fields[left]}"),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not shown,
-        )
-        self._task = self._progress.add_task("loading", total=1, steps="", left="")
-
-    def __enter__(self) -> EvaluationProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def begin(self, method: str, images: int, finished: int) -> None:
-        """A method starts."""
-        from ttame.processes import joined_in_words
-
-        joined = joined_in_words("the batches")
-        if joined and method == self._methods[0] and not self._progress.disable:
-            self._progress.console.print(f"note: {joined}", highlight=False, soft_wrap=True)
-        place = f"{self._methods.index(method) + 1} of {len(self._methods)}"
-        self._began, self._finished = time.monotonic(), 0
-        self._progress.update(
-            self._task,
-            description=f"{method} ({place})",
-            total=images,
-            completed=finished,
-            steps="",
-            left="",
-        )
-
-    def step(self, finished: int, total: int) -> None:
-        """A method with many passes has finished some of them."""
-        self._progress.update(self._task, steps=f"{finished}/{total} steps")
-
-    def measured(self, images: int) -> None:
-        """A batch is written."""
-        self._finished += images
-        task = self._progress.tasks[0]
-        rest = (task.total or 0) - task.completed - images
-        seconds = (time.monotonic() - self._began) / self._finished * rest
-        left = f"about {duration_in_words(seconds)} left for this method"
-        self._progress.update(self._task, advance=images, steps="", left=left)
-
-    def randomising(self, method: str) -> None:
-        """The network is randomised under a method."""
-        description = f"randomising the network under {method}"
-        self._progress.update(self._task, description=description, steps="", left="")
 
 
 def print_evaluation(evaluation: Evaluation, out: Path) -> None:

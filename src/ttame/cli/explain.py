@@ -154,11 +154,12 @@ def explain(
     Example: ttame explain photo.jpg --methods grad_cam,t_tame --classes "tabby,Egyptian cat"
     """
     from ttame.cli.chosen_explainers import choose_explainers, parse_methods
-    from ttame.cli.explanation_display import ExplanationProgress, summarise
+    from ttame.cli.explanation_display import summarise
     from ttame.cli.methods import short_reasons
     from ttame.explainers.contract.memory_budget import parse_memory
     from ttame.files.atomic_writing import refuse_existing
     from ttame.processes import is_first_process
+    from ttame.progress.explaining_progress import ExplanationProgress
     from ttame.reporting.explain import explain as explain_photos
 
     if not resume:

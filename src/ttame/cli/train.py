@@ -119,7 +119,7 @@ def _find_learning_rate(
     *,
     overwrite: bool,
 ) -> None:
-    from ttame.cli.training_display import RangeTestDisplay
+    from ttame.cli.training_display import print_range_test
     from ttame.errors import TrainingError
     from ttame.files.atomic_writing import whole_folder
     from ttame.processes import launched_processes
@@ -128,8 +128,7 @@ def _find_learning_rate(
     if launched_processes() > 1:
         raise TrainingError("a range test in several processes", remedy="one process")
     with whole_folder(out, overwrite=overwrite) as temporary:
-        with RangeTestDisplay() as display:
-            found = find_learning_rate(classifier, data, settings, watch=display.show)
+        found = find_learning_rate(classifier, data, settings)
         found.save_json(temporary / "learning_rate.json")
         write_learning_rate_plot(found, temporary / "learning_rate.svg")
-    display.summarise(found, out)
+    print_range_test(found, out)

@@ -25,6 +25,7 @@ from ttame.evaluation.evaluation_run import (
     measure_methods,
     spread,
 )
+from ttame.evaluation.listening import told
 from ttame.evaluation.protocol_words import protocol_in_words
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.run_identity import (
@@ -55,22 +56,6 @@ from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.results.evaluation import Evaluation, MethodScores, Score
 
 
-class Silence:
-    """A listener that says nothing."""
-
-    def begin(self, method: str, images: int, finished: int) -> None:
-        """Nothing."""
-
-    def step(self, finished: int, total: int) -> None:
-        """Nothing."""
-
-    def measured(self, images: int) -> None:
-        """Nothing."""
-
-    def randomising(self, method: str) -> None:
-        """Nothing."""
-
-
 @noticing_lost_processes()
 @gives_everything_back
 def evaluate(
@@ -93,6 +78,7 @@ def evaluate(
     sanity_images: int = 0,
     data_name: str | None = None,
     memory_budget: str | int = DEFAULT_BUDGET,
+    progress: bool = True,
 ) -> Evaluation:
     """Find out which method is most faithful on your network and your images.
 
@@ -123,6 +109,7 @@ def evaluate(
         data_name: how the results call the data; made from ``data`` if not given.
         memory_budget: activations that a method with many passes may hold at a time: bytes, or
             ``"2GiB"``.
+        progress: whether to show a line that says how far it is; not where there is a listener.
 
     Raises:
         UnknownNameError: no such protocol or metric.
@@ -173,9 +160,12 @@ def evaluate(
         label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
         for label, method in methods.items()
     }
-    listener = listener or Silence()
     process = ProcessGroup()
-    with naming_the_setting(SMALLER_BATCH), FolderUse(out) as use:
+    with (
+        naming_the_setting(SMALLER_BATCH),
+        FolderUse(out) as use,
+        told(listener, methods, progress) as listener,
+    ):
         process.first(lambda: _begin(out, use, identity, facts, resume=resume))
         process.all(
             lambda: measure_methods(measuring, methods, listener=listener, share=process.share)

@@ -7,8 +7,11 @@ import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
+from torch import nn
+
+from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.classifier_checks import refuse_without_values
+from ttame.classifiers.given_network import classifier_of
 from ttame.errors import ExplainerError, TapError, UnknownNameError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
@@ -82,12 +85,13 @@ EXPLAINERS: dict[str, Method] = {
 
 
 @gives_everything_back
-def make_explainer(name: str, classifier: Classifier, **options: Any) -> Explainer:
+def make_explainer(name: str, classifier: Classifier | nn.Module, **options: Any) -> Explainer:
     """Make an explainer by the name of its method.
 
     Args:
         name: of a method; ``EXPLAINERS`` has them all.
-        classifier: the network to explain.
+        classifier: the network to explain; or a network of timm itself, whose ``pretrained_cfg``
+            says how photos are prepared.
         **options: the method's own; see :func:`method_options`.
 
     Raises:
@@ -107,7 +111,7 @@ def make_explainer(name: str, classifier: Classifier, **options: Any) -> Explain
             allowed="make_explainer(method, classifier)",
             remedy=f"make_explainer({classifier!r}, classifier)",
         )
-    refuse_other_than_classifier(classifier)
+    classifier = classifier_of(classifier)
     refuse_without_values(blank_image(classifier.network, (1, 1)), classifier.name)
     known = method_options(name)
     for option in options:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ from ttame.files.record_files import read_about, read_records
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.outputs import SOFTMAX
-from ttame.processes import ProcessGroup, noticing_lost_processes
+from ttame.processes import ProcessGroup, is_first_process, noticing_lost_processes
+from ttame.progress.explaining_progress import ExplanationProgress
+from ttame.progress.progress_line import nothing_shown
 from ttame.reporting.growing_report import GrowingReport
 from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.report_contents import ComparedClass, Pictures, ReportFacts
@@ -63,6 +65,7 @@ def explain(
     pictures: Pictures = "all",
     scale: str = DEFAULT_SCALE,
     opacity: float = DEFAULT_OPACITY,
+    progress: bool = True,
 ) -> ExplainedPhotos:
     """Explain many photos, and write pictures, maps and a page.
 
@@ -98,6 +101,7 @@ def explain(
             in any case.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
         opacity: of the highest value in the pictures, in [0, 1].
+        progress: whether to show a line that says how far it is; not where there is a listener.
 
     Returns:
         What was written, in every process.
@@ -160,15 +164,32 @@ def explain(
         place = processes.from_first(open_report)
         if place is not None:
             report = GrowingReport(place, names, facts)
-            with naming_the_setting(SMALLER_BATCH):
+            with (
+                naming_the_setting(SMALLER_BATCH),
+                _told(listener, explaining, progress) as told,
+            ):
                 processes.all(
                     lambda: explain_batches(
-                        explaining, report, listener=listener, share=processes.share
+                        explaining, report, listener=told, share=processes.share
                     )
                 )
                 processes.first(report.complete)
             processes.first(stack.close)
     return processes.from_first(lambda: ExplainedPhotos.read(out))
+
+
+@contextlib.contextmanager
+def _told(
+    listener: Listener | None, explaining: Explaining, progress: bool
+) -> Iterator[Listener | None]:
+    """Whoever is told how far it is."""
+    if listener is None and progress:
+        methods, photos = list(explaining.explainers), len(explaining.photos)
+        with ExplanationProgress(methods, photos, shown=is_first_process()) as line:
+            yield line
+    else:
+        with nothing_shown():
+            yield listener
 
 
 def _explaining(

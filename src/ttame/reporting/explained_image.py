@@ -265,6 +265,7 @@ def of_one_image(explanation: Explanation, index: int) -> Explanation:
         logits=explanation.logits[chosen].detach().float().cpu().clone(),
         probabilities=explanation.probabilities[chosen].detach().cpu().clone(),
         target_labels=explanation.target_labels[chosen],
+        photos=explanation.photos[chosen],
     )
     if not bool(torch.isfinite(cut.maps).all()):
         raise NonFiniteMapError(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ttame.errors import TtameError
 from ttame.files.bounded_reading import UnreadableFileError, read_text
 from ttame.files.json_files import LARGEST, checked_as, parse_json
+from ttame.results.evaluation_card import evaluation_card
 
 SCHEMA_VERSION = 1
 
@@ -156,7 +157,7 @@ class RandomisationScore:
     passed: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Evaluation:
     """The table of one run.
 
@@ -204,6 +205,22 @@ class Evaluation:
     notes: tuple[str, ...]
     machine: str
     date: str
+
+    def __repr__(self) -> str:
+        methods = ", ".join(method.name for method in self.methods)
+        return f"<Evaluation of {self.classifier} on {self.images} images: {methods}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table."""
+        return evaluation_card(self.columns, self.methods, self._words())
+
+    def _words(self) -> tuple[str, ...]:
+        """The title, what the table rests on, and the notes."""
+        title = f"{self.classifier} on {self.images} images of {self.data}"
+        protocol = f"protocol {self.protocol} ({self.protocol_hash})"
+        were = "photo was" if len(self.skipped) == 1 else "photos were"
+        skipped = f"{len(self.skipped)} {were} not readable" if self.skipped else ""
+        return (title, protocol, *self.notes, *filter(None, [skipped]))
 
     def to_json(self) -> str:
         """Everything, readable by people and by :meth:`from_json`."""

@@ -3,55 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ttame.errors import ExplainerError, ImageError
-from ttame.files.atomic_writing import write_tensors
-from ttame.files.bounded_reading import UnreadableFileError
-from ttame.files.json_files import checked_as, parse_json
-from ttame.files.tensor_files import read_tensors
 from ttame.images.photo_crop import PhotoCrop
 from ttame.images.photo_frame import PhotoFrame
 from ttame.images.picture_files import Photo
 from ttame.images.saliency_maps import has_evidence, resize_maps, to_unit_range
 from ttame.outputs import SOFTMAX
-
-SCHEMA_VERSION = 4
-"""Files of version 1 have no probabilities, which then are the softmax of the logits; those of
-version 2 no labels of targets, which then are classes; those of version 3 no crop, so that their
-maps cannot be laid on photos."""
+from ttame.results.explanation_files import read_explanation, write_explanation
+from ttame.results.pictured import Pictured
+from ttame.results.remembered_photo import RememberedPhoto
 
 FOUND_FROM = 0.5
 """The probability from which one of several independent findings counts as found."""
 
-_TENSORS = ("maps", "classes", "logits", "probabilities")
-_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_LARGEST_SIDE = 16384  # pixels of the network's input
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExplainedClass:
+    """One explained class of one image.
 
-@dataclasses.dataclass(frozen=True)
-class _Described:
-    """What stands in the file besides tensors."""
+    Attributes:
+        label: the name of the class, or what else the map explains.
+        index: of the class, or of the one that stands for what is explained.
+        probability: of that class, in [0, 1].
+        map: (h, w) float32, as the method computes it.
+    """
 
-    schema_version: int
-    image_size: tuple[int, int]
-    class_names: tuple[str, ...]
-    method: str
-    provenance: dict[str, Any]
-    exclusive: bool = True
-    target_labels: tuple[tuple[str, ...], ...] = ()
-    crop: PhotoCrop | None = None
+    label: str
+    index: int
+    probability: float
+    map: Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Explanation:
+class Explanation(Pictured):
     """Class-specific saliency maps of a batch, with the prediction they explain.
 
     Attributes:
@@ -73,6 +67,10 @@ class Explanation:
         target_labels: for each image K labels of what is explained, e.g. ``"cat rather than
             dog"``; empty where it is the classes.
         crop: which part of a photo the network's input shows; ``None`` where it is not known.
+        of_pixels: whether values belong to single pixels, which are drawn coarser and brighter.
+        photos: of each image the photo that was given to the explainer, remembered by its path, or
+            as long as it is open elsewhere; empty where the explainer was given a tensor, and in
+            files.
 
     Example:
         >>> explanation = Explanation(
@@ -96,6 +94,8 @@ class Explanation:
     exclusive: bool = True
     target_labels: tuple[tuple[str, ...], ...] = ()
     crop: PhotoCrop | None = None
+    of_pixels: bool = False
+    photos: tuple[RememberedPhoto, ...] = ()
 
     def __post_init__(self) -> None:
         if self.probabilities is None:
@@ -104,6 +104,64 @@ class Explanation:
     def __repr__(self) -> str:
         shape = " x ".join(str(length) for length in self.maps.shape)
         return f"<Explanation by {self.method or 'an unnamed method'}: maps {shape}>"
+
+    def __len__(self) -> int:
+        """B, the number of images."""
+        return len(self.maps)
+
+    def __getitem__(self, image: int) -> Explanation:
+        """The explanation of one image, as a batch of one.
+
+        Raises:
+            IndexError: no such image in the batch.
+
+        Example:
+            >>> explanation = Explanation(torch.rand(3, 2, 7, 7), torch.tensor([[1, 0]] * 3),
+            ...     torch.zeros(3, 5), (224, 224))
+            >>> explanation[1], len(explanation)
+            (<Explanation by an unnamed method: maps 1 x 2 x 7 x 7>, 3)
+        """
+        if not -len(self) <= image < len(self):
+            raise IndexError(f"image {image} of an explanation of {len(self)}")
+        one = slice(image % len(self), image % len(self) + 1)
+        return dataclasses.replace(
+            self,
+            maps=self.maps[one],
+            classes=self.classes[one],
+            logits=self.logits[one],
+            probabilities=self.probabilities[one],
+            target_labels=self.target_labels[one],
+            photos=self.photos[one],
+        )
+
+    def __iter__(self) -> Iterator[Explanation]:
+        """The images one after the other, each as a batch of one."""
+        return (self[image] for image in range(len(self)))
+
+    def each_class(self) -> Iterator[ExplainedClass]:
+        """What was explained of one image, class by class.
+
+        Raises:
+            ImageError: there are several images.
+
+        Example:
+            >>> explanation = Explanation(torch.ones(2, 2, 7, 7), torch.tensor([[1, 0]] * 2),
+            ...     torch.zeros(2, 2), (224, 224), class_names=("cat", "dog"))
+            >>> for photo in explanation:
+            ...     print([(found.label, found.probability) for found in photo.each_class()])
+            [('dog', 0.5), ('cat', 0.5)]
+            [('dog', 0.5), ('cat', 0.5)]
+        """
+        self.one_image(None, "the classes of one image")
+        probabilities = self.class_probabilities[0].tolist()
+        for place, index in enumerate(self.classes[0].tolist()):
+            label = self.target_label(0, place)
+            yield ExplainedClass(label, index, probabilities[place], self.maps[0, place])
+
+    def numpy(self) -> NDArray[np.float32]:
+        """The raw maps, (B, K, h, w) float32, as an array."""
+        array: NDArray[np.float32] = self.maps.detach().cpu().numpy()
+        return array
 
     @property
     def class_probabilities(self) -> Tensor:
@@ -190,14 +248,8 @@ class Explanation:
             >>> explanation.heatmaps_on(Image.new("RGB", (4, 2)))[0].tolist()
             [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
         """
-        if image is None and len(self.maps) > 1:
-            raise ImageError(
-                f"one photo and an explanation of {len(self.maps)} images",
-                allowed=f"image=0 to image={len(self.maps) - 1} as well",
-            )
-        if not 0 <= (image or 0) < len(self.maps):
-            raise ImageError(f"image {image}", allowed=f"0 to {len(self.maps) - 1}")
-        return self.frame_of(photo).placed(to_unit_range(self.maps)[image or 0], outside=outside)
+        image = self.one_image(image, "one photo")
+        return self.frame_of(photo).placed(to_unit_range(self.maps)[image], outside=outside)
 
     def frame_of(self, photo: Photo) -> PhotoFrame:
         """Where in a photo the network looked; see :meth:`heatmaps_on` for the photo's frame.
@@ -206,12 +258,20 @@ class Explanation:
             ExplainerError: as :meth:`heatmaps_on`.
             ImageError: not a readable photo.
         """
+        return PhotoFrame.of(photo, self.known_crop())
+
+    def known_crop(self) -> PhotoCrop:
+        """Which part of a photo the input shows.
+
+        Raises:
+            ExplainerError: it is not known.
+        """
         if self.crop is None or self.crop.input_size != self.image_size:
             raise ExplainerError(
                 "an explanation that does not know which part of a photo its images show",
                 allowed="one of photos, or of what classifier.prepare(photo) returns",
             )
-        return PhotoFrame.of(photo, self.crop)
+        return self.crop
 
     def class_label(self, index: int) -> str:
         """The name of class ``index``, or ``"class 7"`` if the classifier has no names."""
@@ -238,21 +298,8 @@ class Explanation:
         Raises:
             OutputError: the disk is full or the place is not writable.
         """
-        described = {
-            "schema_version": SCHEMA_VERSION,
-            "image_size": self.image_size,
-            "class_names": self.class_names,
-            "method": self.method,
-            "provenance": dict(self.provenance),
-            "exclusive": self.exclusive,
-            "target_labels": self.target_labels,
-            "crop": None if self.crop is None else dataclasses.asdict(self.crop),
-        }
-        write_tensors(
-            path,
-            {name: getattr(self, name) for name in _TENSORS},
-            {"ttame_explanation": json.dumps(described)},
-        )
+        names = [field.name for field in dataclasses.fields(self)]
+        write_explanation(path, {name: getattr(self, name) for name in names})
 
     @classmethod
     def load(cls, path: Path | str) -> Explanation:
@@ -261,37 +308,7 @@ class Explanation:
         Raises:
             ExplainerError: the file is not an explanation of this schema version.
         """
-        try:
-            tensors, metadata = read_tensors(path)
-            if "ttame_explanation" not in metadata:
-                raise UnreadableFileError("it does not describe one")
-            content = parse_json(metadata["ttame_explanation"], allow_nan=True)
-            known = [*range(1, SCHEMA_VERSION + 1)]
-            if isinstance(content, dict) and content.get("schema_version") not in known:
-                raise ExplainerError(
-                    f"{path} has explanation schema {content.get('schema_version')}",
-                    allowed=f"schema {' or '.join(map(str, known))}",
-                )
-            described = checked_as(_Described, content)
-            _check_fit(tensors, described)
-        except UnreadableFileError as problem:
-            raise ExplainerError(
-                f"{path} is not a saved explanation ({problem})",
-                allowed="a file that Explanation.save wrote",
-            ) from problem
-        return cls(
-            maps=tensors["maps"],
-            classes=tensors["classes"],
-            logits=tensors["logits"],
-            image_size=described.image_size,
-            class_names=described.class_names,
-            method=described.method,
-            provenance=described.provenance,
-            probabilities=tensors.get("probabilities", SOFTMAX.probabilities(tensors["logits"])),
-            exclusive=described.exclusive,
-            target_labels=described.target_labels,
-            crop=described.crop,
-        )
+        return cls(**read_explanation(path))
 
     def to(self, device: torch.device | str) -> Explanation:
         """Return the same explanation with its tensors on ``device``."""
@@ -303,50 +320,22 @@ class Explanation:
             probabilities=self.probabilities.to(device),
         )
 
+    def one_image(self, image: int | None, what: str) -> int:
+        """The image that is meant; the only one if it is not said.
 
-def _check_fit(tensors: Mapping[str, Tensor], described: _Described) -> None:
-    """Refuse tensors that cannot be an explanation, before something fails that uses one."""
-    missing = [name for name in ("maps", "classes", "logits") if name not in tensors]
-    if missing:
-        raise UnreadableFileError(f"it has no {' and no '.join(missing)}")
-    maps, classes, logits = (tensors[name] for name in ("maps", "classes", "logits"))
-    if not all(values.dtype in _FLOATS for values in (maps, logits)):
-        raise UnreadableFileError("maps or logits are not floating point")
-    if maps.ndim != 4 or min(maps.shape) < 1 or classes.shape != maps.shape[:2]:
-        raise UnreadableFileError(f"maps {tuple(maps.shape)}, classes {tuple(classes.shape)}")
-    if logits.ndim != 2 or len(logits) != len(maps) or classes.dtype != torch.int64:
-        raise UnreadableFileError(f"logits {tuple(logits.shape)}, classes of {classes.dtype}")
-    if not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
-        raise UnreadableFileError(f"classes beyond the {logits.shape[1]} logits")
-    if len(described.class_names) not in (0, logits.shape[1]):
-        raise UnreadableFileError(
-            f"{len(described.class_names)} class names, {logits.shape[1]} logits"
-        )
-    if described.target_labels and (
-        len(described.target_labels) != len(maps)
-        or any(len(labels) != maps.shape[1] for labels in described.target_labels)
-    ):
-        raise UnreadableFileError(f"target labels that do not fit {tuple(maps.shape)} maps")
-    if not all(1 <= side <= _LARGEST_SIDE for side in described.image_size):
-        raise UnreadableFileError(f"an image of {described.image_size} pixels")
-    _check_crop(described.crop)
-    if not bool(maps.isfinite().all()):
-        raise UnreadableFileError("maps with NaN or infinity")
-    probabilities = tensors.get("probabilities")
-    if probabilities is None and described.schema_version > 1:
-        raise UnreadableFileError("it has no probabilities")
-    if probabilities is not None and (
-        probabilities.shape != logits.shape
-        or probabilities.dtype not in _FLOATS
-        or not bool(((probabilities >= 0) & (probabilities <= 1)).all())
-    ):
-        raise UnreadableFileError(f"probabilities {tuple(probabilities.shape)} that cannot be")
+        Args:
+            image: its place in the batch.
+            what: is asked of one image, for the message.
 
-
-def _check_crop(crop: PhotoCrop | None) -> None:
-    if crop is None:
-        return
-    resize = crop.resize
-    sides = resize if isinstance(resize, tuple) else (resize,) if isinstance(resize, int) else ()
-    if not all(1 <= side <= _LARGEST_SIDE for side in (*crop.input_size, *sides)):
-        raise UnreadableFileError(f"a crop of {crop.input_size} pixels after {resize}")
+        Raises:
+            ImageError: it has to be said, or is not there.
+        """
+        if image is None and len(self) > 1:
+            raise ImageError(
+                f"{what} and an explanation of {len(self)} images",
+                allowed=f"image=0 to image={len(self) - 1} as well",
+                remedy="explanation[0] is of the first image alone",
+            )
+        if not 0 <= (image or 0) < len(self):
+            raise ImageError(f"image {image}", allowed=f"0 to {len(self) - 1}")
+        return image or 0

@@ -19,6 +19,7 @@ from ttame.training.learning_rate_plot import learning_rate_svg
 from ttame.training.run_preparation import TrainingData, make_accelerator, new_run
 from ttame.training.train_explainer import BATCH_REMEDY, optimise
 from ttame.training.training_folder import TrainingFolder
+from ttame.training.training_line import RangeTestLine
 from ttame.training.training_run import TrainingRun
 from ttame.training.training_settings import TrainingSettings, training_settings
 
@@ -75,6 +76,7 @@ def find_learning_rate(
     lowest: float = 1e-6,
     highest: float = 1.0,
     watch: WatchTest | None = None,
+    progress: bool = True,
 ) -> LearningRateTest:
     """Train a fresh head while the learning rate grows, and see where the loss falls fastest.
 
@@ -91,6 +93,7 @@ def find_learning_rate(
         lowest: the first rate.
         highest: the last rate.
         watch: called after every step.
+        progress: whether to show a line that says how far it is; not where there is a ``watch``.
 
     Raises:
         TrainingError: a range that is none, or settings that do not fit the data.
@@ -107,7 +110,11 @@ def find_learning_rate(
     rates: list[float] = []
     losses: list[float] = []
     reason = ""
-    with run.classifier.frozen(), naming_the_setting(BATCH_REMEDY):
+    with (
+        run.classifier.frozen(),
+        naming_the_setting(BATCH_REMEDY),
+        RangeTestLine(shown=progress and main and watch is None) as line,
+    ):
         for step, batches in enumerate(itertools.islice(_endless_batches(run), steps)):
             rate = lowest * (highest / lowest) ** (step / (steps - 1))
             _set_rate(run, rate)
@@ -120,6 +127,7 @@ def find_learning_rate(
             run.step_done()
             rates.append(rate)
             losses.append(loss)
+            line.show(step + 1, steps, rate, loss)
             if watch is not None and main:
                 watch(step + 1, steps, rate, loss)
             # A bounded loss may be next to 0 or below.

@@ -22,9 +22,11 @@ from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.processes import noticing_lost_processes
+from ttame.progress.progress_line import nothing_shown
 from ttame.training.batch_loss import batch_loss
 from ttame.training.mixed_precision import in_mixed_precision
 from ttame.training.run_preparation import TrainingData, prepare_run
+from ttame.training.training_line import TrainingLine
 from ttame.training.training_progress import StepClock, TrainingLog, TrainingProgress
 from ttame.training.training_run import TrainingRun
 from ttame.training.training_settings import TrainingSettings, training_settings
@@ -44,6 +46,7 @@ def train_explainer(
     resume: bool = False,
     overwrite: bool = False,
     watch: Watch | None = None,
+    progress: bool = True,
     **typed: Any,
 ) -> AttentionExplainer:
     """Train an attention head for a classifier, and save it.
@@ -63,6 +66,8 @@ def train_explainer(
         overwrite: train from scratch even if ``folder`` is not empty. An explainer there stays
             until the new one is complete; the new training runs in its sub-folder ``unfinished``.
         watch: called after every optimiser step.
+        progress: whether to show a line that says how far it is, and one of figures per epoch;
+            not where there is a ``watch``.
         **typed: nothing; a setting that stands here is refused with the place where it belongs.
 
     Returns:
@@ -104,7 +109,11 @@ def train_explainer(
         run = prepare_run(
             classifier, data, Path(folder), settings, use, resume=resume, overwrite=overwrite
         )
-        return _train(run, settings, watch)
+        if watch is not None or not progress:
+            with nothing_shown():
+                return _train(run, settings, watch)
+        with TrainingLine(classifier.name, settings) as line:
+            return _train(run, settings, line.show)
 
 
 def _refuse_other_arguments(classifier: object, settings: object, typed: Mapping[str, Any]) -> None:

@@ -173,6 +173,14 @@ def configured_preprocessing(network: nn.Module) -> Preprocessing | None:
     return _preprocessing(network) if hasattr(network, "pretrained_cfg") else None
 
 
+def configured_network(network: nn.Module) -> LoadedNetwork | None:
+    """A network that timm built with what it says of itself; ``None`` for any other network."""
+    preprocessing = configured_preprocessing(network)
+    if preprocessing is None:
+        return None
+    return LoadedNetwork(network, preprocessing, _class_names(network))
+
+
 def _preprocessing(network: nn.Module) -> Preprocessing:
     from timm.data import resolve_model_data_config
 

@@ -23,8 +23,11 @@ from ttame.images.picture_files import Photo
 from ttame.images.saliency_maps import resize_maps
 from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
+from ttame.notebook import cards
 from ttame.outputs import SOFTMAX
+from ttame.progress.pass_progress import telling_of_passes
 from ttame.results.explanation import Explanation
+from ttame.results.remembered_photo import RememberedPhoto, remembered
 
 TAKING_MORE: dict[TargetKind, str] = {
     "classes": "grad_cam",
@@ -60,6 +63,26 @@ class Explainer(ABC):
     def card(self) -> MethodCard:
         """The method's name, family, paper, cost and rights; an attribute of its class."""
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        card = self.card
+        options = ", ".join(f"{name}={value!s:.200}" for name, value in self.options.items())
+        return cards.card(
+            f"{card.title} of {self.classifier.name}",
+            cards.line("explainer(photo) gives an Explanation"),
+            cards.facts(
+                [
+                    ("method", f"{card.name}, {card.family}"),
+                    ("options", options),
+                    ("maps", card.maps_in_words),
+                    ("networks", card.networks),
+                    ("cost per image", card.cost),
+                    ("paper", card.paper),
+                    ("rights", card.licence_note),
+                ]
+            ),
+        )
+
     @property
     def method(self) -> str:
         """The method's name in the registry."""
@@ -89,7 +112,7 @@ class Explainer(ABC):
         *,
         target: Target | None = None,
         memory_budget: str | int = DEFAULT_BUDGET,
-        progress: Progress | None = None,
+        progress: Progress | bool = True,
     ) -> Explanation:
         """Explain a batch of images.
 
@@ -101,7 +124,8 @@ class Explainer(ABC):
             target: what to explain instead of classes: a contrast, a weighting, a function.
             memory_budget: activations that a method with many passes may hold at a time: bytes, or
                 ``"2GiB"``.
-            progress: told the finished and total steps of a method with many passes.
+            progress: told the finished and total steps of a method with many passes; or whether to
+                show a line that says how far it is, once it has taken a second.
 
         Returns:
             Raw maps (B, K, h, w) float32 on the classifier's device, with the prediction.
@@ -115,7 +139,9 @@ class Explainer(ABC):
         """
         wanted = self._accepted(classes, target)
         budget = parse_memory(memory_budget)
+        photos: tuple[RememberedPhoto, ...] = ()
         if not isinstance(images, Tensor):
+            photos = remembered(images)
             images = self.classifier.prepare(images)
         # Maps lie on the classifier's device, wherever the images came from.
         images = images.to(self.classifier.device)
@@ -127,10 +153,11 @@ class Explainer(ABC):
         with (
             differentiating(),
             naming_the_setting(FEWER_IMAGES),
+            telling_of_passes(self.card.title, progress) as told,
         ):
             normal = images.clone() if images.is_inference() else images
-            raw = self._raw_maps(normal, Request(targets, budget, progress))
-        return self._explanation(raw, (int(images.shape[2]), int(images.shape[3])))
+            raw = self._raw_maps(normal, Request(targets, budget, told))
+        return self._explanation(raw, (int(images.shape[2]), int(images.shape[3])), photos)
 
     def for_classifier(self, classifier: Classifier) -> Self:
         """The same method with the same options for another classifier.
@@ -236,7 +263,9 @@ class Explainer(ABC):
             )
         return target
 
-    def _explanation(self, raw: RawMaps, image_size: tuple[int, int]) -> Explanation:
+    def _explanation(
+        self, raw: RawMaps, image_size: tuple[int, int], photos: tuple[RememberedPhoto, ...]
+    ) -> Explanation:
         maps = raw.maps.detach().float()
         self._refuse_non_finite(maps)
         scores = raw.scores.detach()
@@ -252,6 +281,8 @@ class Explainer(ABC):
             exclusive=self.classifier.outputs.exclusive,
             target_labels=raw.targets.labels,
             crop=self.classifier.preprocessing.crop,
+            of_pixels=self.card.map_is == "pixels",
+            photos=photos,
         )
 
     def _refuse_non_finite(self, maps: Tensor) -> None:

@@ -24,6 +24,7 @@ from ttame.explainers.contract.differentiation import require_graph
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.loans import Lent
 from ttame.networks.torch_mode_loans import InDispatchMode
+from ttame.progress.pass_progress import Progress as Progress
 
 DEFAULT_BUDGET = 2 * 1024**3
 """Bytes that a method may use for activations at a time, unless told otherwise."""
@@ -38,9 +39,6 @@ MARGIN = 1.5
 """What a pass takes from the machine, over what its tensors hold."""
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 1e3, "MB": 1e6, "GB": 1e9}
-
-Progress = Callable[[int, int], None]
-"""Called with the finished and the total number of steps of a long method."""
 
 
 def parse_memory(text: str | int) -> int:

@@ -50,7 +50,7 @@ class AttentionExplainer(Explainer):
         <Explanation by few_shot: maps 1 x 3 x 28 x 28>
     """
 
-    head: Head
+    head: Head = dataclasses.field(repr=False)
     method: str = "t_tame"
     training: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
 

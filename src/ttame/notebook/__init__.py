@@ -1,0 +1,1 @@
+"""What Jupyter and its relatives show: small cards of HTML, and pictures."""
