@@ -33,6 +33,7 @@ _FILES = (
     "gradient.input_x_gradient",
     "gradient.integrated_gradients",
     "gradient.smooth_grad",
+    "gradient.full_grad",
     "perturbation.rise",
     "perturbation.occlusion",
     "perturbation.vit_cx",

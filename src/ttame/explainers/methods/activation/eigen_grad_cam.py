@@ -12,7 +12,7 @@ from ttame.explainers.methods.activation.activation_gradients import (
     ACTIVATION_NETWORKS,
     ActivationGradientMethod,
 )
-from ttame.explainers.methods.activation.eigen_cam import principal_component_maps
+from ttame.explainers.methods.activation.eigen_cam import principal_evidence
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,9 +25,9 @@ class EigenGradCam(ActivationGradientMethod):
     sums, known from the library pytorch-grad-cam. Maps are (B, K, h, w) on the layer's grid, at
     least 0 if ``rectified``. Parameters and errors: :class:`ActivationGradientMethod`.
 
-    Deviation: a singular vector's sign is arbitrary. As in :class:`EigenCam`, the map is flipped
-    where ``|min S| > |max S|``. So the map of a class does not say whether its main direction
-    speaks for the class or against it.
+    Deviation: a singular vector's sign is arbitrary, and published code leaves it to the linear
+    algebra library, so that some maps come out inverted. Here the sign is that with which the map
+    rises where HiResCAM's, the sum of the same products, does.
 
     Example:
         >>> import torch
@@ -53,4 +53,4 @@ class EigenGradCam(ActivationGradientMethod):
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """The projection ``X v``, (B, h, w)."""
-        return principal_component_maps(self.channel_maps(features, gradients))
+        return principal_evidence(self.channel_maps(features, gradients))
