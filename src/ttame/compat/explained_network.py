@@ -16,12 +16,24 @@ from ttame.images.preprocessing import Preprocessing
 from ttame.networks.layer_outputs import first_tensor, uncompiled
 from ttame.outputs import OwnOutputs
 
-RAW_OUTPUTS = OwnOutputs(lambda output: output, lambda scores: scores.sigmoid(), exclusive=False)
-"""The other libraries explain what the network returns, whatever it means."""
+
+class RawOutputs(OwnOutputs):
+    """What the network returns, whatever it means: that is what the other libraries explain."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda output: output, torch.sigmoid, exclusive=False)
+
+    def class_rows(self, rows: Tensor) -> Tensor | None:
+        """The rows of a last linear layer are those of the classes."""
+        return rows
 
 
 def classifier_of(
-    network: nn.Module, size: tuple[int, int], *, layer: str | None = None
+    network: nn.Module,
+    size: tuple[int, int],
+    *,
+    layer: str | None = None,
+    tap: LayerOutput | None = None,
 ) -> Classifier:
     """The network as a classifier of normalised images of one size.
 
@@ -29,10 +41,13 @@ def classifier_of(
         network: maps (B, 3, H, W) to (B, C).
         size: (H, W) in pixels.
         layer: one that will be read, so that no taps are looked for: the rules might find none.
+        tap: the same, where more than the layer's name is known.
     """
     preprocessing = dataclasses.replace(Preprocessing.imagenet(), input_size=size)
-    taps = None if layer is None else [LayerOutput(layer, "tokens", 1, (1, 1), size)]
-    return Classifier(network, preprocessing=preprocessing, taps=taps, outputs=RAW_OUTPUTS)
+    if tap is None and layer is not None:
+        tap = LayerOutput(layer, "tokens", 1, (1, 1), size)
+    taps = None if tap is None else [tap]
+    return Classifier(network, preprocessing=preprocessing, taps=taps, outputs=RawOutputs())
 
 
 class FlatOutputs(nn.Module):
