@@ -141,7 +141,9 @@ def _cam(method: str, **options: Any) -> Call:
 GRAD_CAM_CALLS: dict[str, Call] = {
     **{method: _cam(method) for method in (*_PLAIN, "ScoreCAM", "AblationCAM", "FullGrad")},
     **{f"{method}, signless": _cam(method) for method in ("EigenCAM", "EigenGradCAM")},
-    **{f"{method}, eigen_smooth, signless": _cam(method, eigen_smooth=True) for method in _SMOOTHED},
+    **{
+        f"{method}, eigen_smooth, signless": _cam(method, eigen_smooth=True) for method in _SMOOTHED
+    },
     "GradCAM, aug_smooth": _cam("GradCAM", aug_smooth=True),
     "GradCAM, top-1": lambda lib, m: m.cam(lib, "GradCAM", "classes", None),
     "softmax target": lambda lib, m: m.cam(
@@ -233,9 +235,7 @@ CAPTUM_CALLS: dict[str, Call] = {
     "Saliency, signed": _attribution("Saliency", abs=False),
     "InputXGradient": _attribution("InputXGradient"),
     "IntegratedGradients": _integrated(lambda m: None, n_steps=7),
-    "IntegratedGradients, a number": _integrated(
-        lambda m: 0.3, n_steps=7, method="riemann_right"
-    ),
+    "IntegratedGradients, a number": _integrated(lambda m: 0.3, n_steps=7, method="riemann_right"),
     "IntegratedGradients, images": _integrated(
         lambda m: m.images.flip(0), n_steps=4, method="riemann_middle"
     ),

@@ -1,4 +1,4 @@
-"""ttame.compat gives other libraries' numbers: golden tensors, and the libraries where installed."""
+"""Other libraries' numbers from ttame.compat: golden tensors, and the libraries if installed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def compare(library: str, name: str, golden: Golden, theirs: Tensor) -> None:
             patch.setattr(module, projection, lambda maps, usual=usual: -usual(maps))
         negated = CALLS[library][name](ours, made).float()
     for one, other, expected in zip(given, negated, theirs, strict=True):
-        assert min(float((one - expected).abs().max()), float((other - expected).abs().max())) < 1e-5
+        assert (
+            min(float((one - expected).abs().max()), float((other - expected).abs().max())) < 1e-5
+        )
 
 
 @pytest.mark.parametrize(("library", "name"), ALL)
@@ -59,9 +61,7 @@ def test_golden(library: str, name: str, golden: Golden) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("library", CALLS)
-def test_the_libraries_themselves(
-    library: str, golden: Golden, peers: dict[str, Any]
-) -> None:
+def test_the_libraries_themselves(library: str, golden: Golden, peers: dict[str, Any]) -> None:
     if library not in peers:
         pytest.skip(f"{library} is not installed: {INSTALL} python -m pytest {__name__}")
     for name, call in CALLS[library].items():

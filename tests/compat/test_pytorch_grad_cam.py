@@ -15,8 +15,7 @@ from tests.explainers.methods.activation.test_activation_gradients import LAYERS
 from tests.explainers.test_every_explainer import assert_unchanged, state_of
 from tests.tiny_networks import TINY, tiny_cnn
 from ttame import compat
-from ttame.compat.explained_network import layer_name
-from ttame.errors import ClassSelectionError, ExplainerError, ImageError, TapError
+from ttame.errors import ClassSelectionError, ExplainerError, ImageError
 
 PUBLISHED = {
     "gradcam": compat.GradCAM,
@@ -161,27 +160,33 @@ def test_errors_pass_through_the_context() -> None:
         1 / 0  # noqa: B018
 
 
-def test_layers_are_found_by_identity() -> None:
-    model = TINY["timm resnet"]().network
-    assert layer_name(model, model.layer4[-1]) == "layer4.0"  # type: ignore[index]
-    compiled = torch.compile(model)
-    assert layer_name(compiled, model.get_submodule("layer3")) == "layer3"  # type: ignore[arg-type]
-    other = TINY["timm resnet"]().network
-    with pytest.raises(TapError, match=r"BasicBlock is no part.*'layer3.0'\) or .*'layer4.0'\)"):
-        compat.GradCAM(model, [other.layer4[-1]])  # type: ignore[index]
-    with pytest.raises(TapError, match="'layer5' does not exist; try: layer"):
-        compat.GradCAM(model, ["layer5"])
-
-
 def test_other_mistakes_are_one_clear_error() -> None:
     model = tiny_cnn().network
     with pytest.raises(ExplainerError, match="no target layers"):
         compat.GradCAM(model, [])
     cam = compat.GradCAM(model, model.get_submodule("6"))  # type: ignore[arg-type]
     score_cam = compat.ScoreCAM(model, ["6"])
-    with pytest.raises(ExplainerError, match="eigen_smooth=True for Score-CAM.*try: eigen_smooth=F"):
+    with pytest.raises(
+        ExplainerError, match="eigen_smooth=True for Score-CAM.*try: eigen_smooth=F"
+    ):
         score_cam(torch.randn(1, 3, 32, 32), eigen_smooth=True)
     with pytest.raises(ImageError, match="input_tensor"):
         cam(torch.randn(3, 32, 32))
     with pytest.raises(ImageError, match="input_tensor ndarray|input_tensor"):
         cam(np.zeros((1, 3, 32, 32)))  # type: ignore[arg-type]
+
+
+def test_functions_must_be_as_many_as_the_images() -> None:
+    cam = compat.GradCAM(tiny_cnn().network, ["6"])
+    with pytest.raises(ClassSelectionError, match="1 targets for 2 images; allowed: one per image"):
+        cam(torch.randn(2, 3, 32, 32), [lambda scores: scores[0]])
+
+
+def test_smoothing_leaves_the_outputs_of_the_images_themselves() -> None:
+    classifier = tiny_cnn()
+    images = torch.randn(2, 3, 32, 32)
+    cam = compat.GradCAM(classifier.network, ["6"])
+    mirrored = cam(images.flip(3), aug_smooth=True)[:, :, ::-1]
+    np.testing.assert_allclose(cam(images, aug_smooth=True), mirrored, atol=1e-5)
+    assert cam.outputs is not None
+    assert_close(cam.outputs, classifier.logits(images), 1e-5)

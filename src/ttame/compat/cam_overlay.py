@@ -52,7 +52,7 @@ def show_cam_on_image(
             raise ImageError(
                 f"a {name} with values from {values.min():.3g} to {values.max():.3g}",
                 allowed="values from 0 to 1",
-                remedy=f"{name} / 255" if 0 <= values.min() and values.max() <= 255 else "",
+                remedy=f"{name} / 255" if values.min() >= 0 and values.max() <= 255 else "",
             )
     if colormap != COLORMAP_JET:
         raise ImageError(f"colormap {colormap}", allowed="2, which is cv2.COLORMAP_JET")
@@ -62,7 +62,8 @@ def show_cam_on_image(
     colours = np.float32(colours if use_rgb else colours[..., ::-1]) / 255
     mixed = (1 - image_weight) * colours + image_weight * photo
     brightest = mixed.max()
-    return np.uint8(255 * (mixed / brightest if brightest > 0 else mixed))
+    picture: NDArray[Any] = 255 * (mixed / brightest if brightest > 0 else mixed)
+    return picture.astype(np.uint8)
 
 
 def rainbow() -> NDArray[np.int64]:

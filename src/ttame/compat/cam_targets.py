@@ -115,7 +115,7 @@ def _is_function(target: Any) -> bool:
 
 
 def _category_of(target: Any) -> int:
-    category = getattr(target, "category", None if callable(target) else target)
+    category = None if _is_function(target) else getattr(target, "category", target)
     if isinstance(category, bool) or not isinstance(category, int | np.integer | Tensor):
         raise ClassSelectionError(
             f"a {type(target).__name__} as target",

@@ -75,7 +75,11 @@ class FlatOutputs(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class ReshapedTap(LayerOutput):
-    """A tap whose output the user turns into a feature map."""
+    """A tap whose output the user turns into a feature map.
+
+    Attributes:
+        reshape_transform: the layer's output to (B, C, h, w).
+    """
 
     reshape_transform: Callable[[Tensor], Tensor] = dataclasses.field(kw_only=True)
 
@@ -103,9 +107,11 @@ class ReshapedTap(LayerOutput):
         )
 
     def feature_map(self, output: Any, image_size: tuple[int, int]) -> Tensor:
+        """(B, C, h, w), as the transform makes it."""
         return self.reshape_transform(self.tensor(output))
 
     def tensor(self, output: Any) -> Tensor:
+        """The layer's output, which the transform takes."""
         tensor = first_tensor(output)
         if tensor is None:
             raise TapError(f"layer {self.layer} gave no tensor")

@@ -24,6 +24,7 @@ from ttame.compat.explained_network import classifier_of, layer_name
 from ttame.errors import ExplainerError, TapError
 from ttame.explainers.known_explainers import make_explainer
 from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.network_trace import trace_network
 
 SMALLEST_RANGE = 1e-8
 """What torchcam adds to a map's range before it divides by it."""
@@ -166,7 +167,7 @@ def last_spatial_layer(model: nn.Module, size: tuple[int, int]) -> str:
         >>> last_spatial_layer(tiny_classifier().network, (16, 16))
         '3'
     """
-    layers = classifier_of(model, size).trace.layers
+    layers = trace_network(model, size).layers
     spatial = [
         layer
         for layer in layers
