@@ -57,6 +57,8 @@ def test_left_column(row: int, names: dict[str, Any]) -> None:
         pytest.skip(f"{problem.name} is not installed: {INSTALL} python -m pytest {__name__}")
     ours = results(now, names)
     assert ours.keys() == theirs.keys()
+    gap = float((ours.pop("delta", torch.zeros(())) - theirs.pop("delta", torch.zeros(()))).abs())
+    assert gap < 1e-5 * float(ours["maps"].abs().sum())
     for name, expected in theirs.items():
         # A rounding may carry a pixel of the picture into the next of 256 steps.
         assert_close(ours[name], expected.detach(), 1 / 200 if name == "picture" else 1e-5)

@@ -10,8 +10,8 @@ layer methods. ``riemann_trapezoid`` is not offered either: Captum's weights do 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, overload
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,23 +19,25 @@ from torch import Tensor, nn
 
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.explained_targets import ExplainedTargets
-from ttame.classifiers.targets import Target
-from ttame.compat.explained_network import classifier_of, layer_name
-from ttame.errors import ExplainerError, ImageError
+from ttame.compat.captum_inputs import (
+    Baselines,
+    FromPixels,
+    Inputs,
+    by_baseline,
+    classifier_from_pixels,
+    explained_targets,
+    images_of,
+    in_form_of,
+    of_one_input,
+    one_per_image,
+)
+from ttame.compat.explained_network import layer_name
+from ttame.errors import ExplainerError
 from ttame.explainers.contract.request import Request
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.methods.gradient.averaged_gradients import averaged_gradients
 from ttame.explainers.methods.gradient.integrated_gradients import Quadrature, quadrature_rule
-from ttame.features.feature_taps import LayerOutput
 from ttame.networks.giving_back import gives_everything_back
-from ttame.networks.layer_outputs import uncompiled
-
-Inputs = Tensor | tuple[Tensor]
-"""(B, 3, H, W) normalised images, or a tuple of that one tensor; attributions come alike."""
-
-Baselines = float | Tensor | tuple[float | Tensor] | None
-"""A number for all values, (1, 3, H, W), or (B, 3, H, W); ``None`` for 0."""
 
 _RULES: dict[str, Quadrature] = {
     "gausslegendre": "gauss-legendre",
@@ -53,13 +55,13 @@ class _Attribution:
 
     def __init__(self, forward_func: nn.Module | Callable[[Tensor], Tensor]) -> None:
         self.forward_func = forward_func
-        self._network = _FromPixels(forward_func)
+        self._network = FromPixels(forward_func)
         self._classifiers: dict[tuple[int, ...], Classifier] = {}
 
     def _classifier(self, images: Tensor) -> Classifier:
         size = tuple(images.shape[1:])
         if size not in self._classifiers:
-            self._classifiers[size] = _classifier_from_pixels(self._network, images)
+            self._classifiers[size] = classifier_from_pixels(self._network, images)
         return self._classifiers[size]
 
     def _gradients(
@@ -72,7 +74,7 @@ class _Attribution:
         """Of each image's target with respect to its pixels, (B, 3, H, W) float32."""
         classifier = self._classifier(images)
         with torch.no_grad():
-            targets = _targets(classifier.logits(images), target)
+            targets = explained_targets(classifier.logits(images), target)
         request = Request(lambda _scores: targets)
         gradients = averaged_gradients(
             classifier, images, targets, weights=weights, variant=variant, request=request
@@ -109,9 +111,9 @@ class Saliency(_Attribution):
         Returns:
             (B, 3, H, W) float32; a tuple for a tuple.
         """
-        images = _images(inputs, additional_forward_args)
+        images = images_of(inputs, additional_forward_args)
         gradients = self._gradients(images, target)
-        return _like(inputs, gradients.abs() if abs else gradients)
+        return in_form_of(inputs, gradients.abs() if abs else gradients)
 
 
 class InputXGradient(_Attribution):
@@ -132,8 +134,8 @@ class InputXGradient(_Attribution):
         additional_forward_args: None = None,
     ) -> Any:
         """Attribute to pixels; see :meth:`Saliency.attribute`."""
-        images = _images(inputs, additional_forward_args)
-        return _like(inputs, images.float() * self._gradients(images, target))
+        images = images_of(inputs, additional_forward_args)
+        return in_form_of(inputs, images.float() * self._gradients(images, target))
 
 
 class IntegratedGradients(_Attribution):
@@ -192,7 +194,7 @@ class IntegratedGradients(_Attribution):
         Raises:
             ExplainerError: no steps, or another method.
         """
-        images = _images(inputs, additional_forward_args)
+        images = images_of(inputs, additional_forward_args)
         if method not in _RULES or n_steps < 1:
             raise ExplainerError(
                 f"method={method!r} with {n_steps} steps",
@@ -200,7 +202,7 @@ class IntegratedGradients(_Attribution):
             )
         points, weights = quadrature_rule(n_steps, _RULES[method])
         maps, deltas = [], []
-        for some, base, wanted in _by_baseline(images, baselines, target):
+        for some, base, wanted in by_baseline(images, baselines, target):
             way = _Way(base, points)
             gradients = self._gradients(some, wanted, weights, way.point)
             distance = (some - base).float()
@@ -208,7 +210,7 @@ class IntegratedGradients(_Attribution):
             deltas.append(maps[-1].sum(dim=(1, 2, 3)) - self._gain(some, base, wanted))
             if not self.multiply_by_inputs:
                 maps[-1] = gradients
-        attributions = _like(inputs, torch.cat(maps))
+        attributions = in_form_of(inputs, torch.cat(maps))
         return (attributions, torch.cat(deltas)) if return_convergence_delta else attributions
 
     @torch.no_grad()
@@ -217,7 +219,7 @@ class IntegratedGradients(_Attribution):
         classifier = self._classifier(images)
         after = classifier.logits(images)
         before = classifier.logits(base.expand_as(images))
-        targets = _targets(after, target)
+        targets = explained_targets(after, target)
         return (targets.of(after.float()) - targets.of(before.float()))[:, 0]
 
 
@@ -272,22 +274,22 @@ class Occlusion(_Attribution):
         Raises:
             ExplainerError: a window that does not cover all colours.
         """
-        images = _images(inputs, additional_forward_args)
-        window = _flattened(sliding_window_shapes)
+        images = images_of(inputs, additional_forward_args)
+        window = of_one_input(sliding_window_shapes)
         colours = images.shape[1]
         if len(window) != 3 or window[0] != colours:
             raise ExplainerError(
                 f"sliding_window_shapes={sliding_window_shapes}",
                 allowed=f"({colours}, height, width): a window covers all colours",
             )
-        steps = _flattened(1 if strides is None else strides)
+        steps = of_one_input(1 if strides is None else strides)
         stride = steps[-2:] if len(steps) == 3 else steps * 2
         maps = []
-        for some, base, wanted in _by_baseline(images, baselines, target):
-            shifted = _classifier_from_pixels(_FromPixels(self.forward_func, base), some)
+        for some, base, wanted in by_baseline(images, baselines, target):
+            shifted = classifier_from_pixels(FromPixels(self.forward_func, base), some)
             explainer = make_explainer("occlusion", shifted, window=window[1:], stride=stride)
             maps.append(explainer(some - base, wanted).maps[:, :1])
-        return _like(inputs, torch.cat(maps).repeat(1, colours, 1, 1))
+        return in_form_of(inputs, torch.cat(maps).repeat(1, colours, 1, 1))
 
 
 class LayerGradCam(_Attribution):
@@ -333,7 +335,7 @@ class LayerGradCam(_Attribution):
         Returns:
             (B, 1, h, w) float32; a tuple for a tuple.
         """
-        images = _images(inputs, additional_forward_args)
+        images = images_of(inputs, additional_forward_args)
         if attribute_to_layer_input:
             raise ExplainerError(
                 "attribute_to_layer_input=True", allowed="False", remedy="the layer before"
@@ -341,7 +343,7 @@ class LayerGradCam(_Attribution):
         explainer = make_explainer(
             "grad_cam", self._classifier(images), layer=self.layer, rectified=relu_attributions
         )
-        return _like(inputs, explainer(images, _one_per_image(target)).maps)
+        return in_form_of(inputs, explainer(images, one_per_image(target)).maps)
 
 
 class LayerAttribution:
@@ -355,92 +357,3 @@ class LayerAttribution:
     ) -> Tensor:
         """Resize maps, (B, K, h, w), to a size (H, W)."""
         return F.interpolate(layer_attribution, interpolate_dims, mode=interpolate_mode)
-
-
-class _FromPixels(nn.Module):
-    """A network or a function with a layer at its input, so that any of them has one to read.
-
-    Args:
-        network: the network, or a function.
-        base: what is added to the images: the network then sees 0 where they are its baseline.
-    """
-
-    def __init__(
-        self, network: nn.Module | Callable[[Tensor], Tensor], base: Tensor | None = None
-    ) -> None:
-        super().__init__()
-        self.pixels = nn.Identity()
-        self.network = uncompiled(network) if isinstance(network, nn.Module) else network
-        self.base = base
-        # Of this module only: the network keeps its modes.
-        self.training = getattr(network, "training", False)
-
-    def forward(self, images: Tensor) -> Any:
-        seen = self.pixels(images)
-        return self.network(seen if self.base is None else seen + self.base.to(seen))
-
-
-def _classifier_from_pixels(network: _FromPixels, images: Tensor) -> Classifier:
-    """A classifier of images like these, which reads their pixels."""
-    size = (int(images.shape[2]), int(images.shape[3]))
-    return classifier_of(
-        network, size, tap=LayerOutput("pixels", "channels first", images.shape[1], size, size)
-    )
-
-
-def _images(inputs: Inputs, additional_forward_args: Any) -> Tensor:
-    if additional_forward_args is not None:
-        raise ExplainerError(
-            "additional_forward_args",
-            allowed="networks that take images alone",
-            remedy="a module that passes the other arguments itself",
-        )
-    images = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
-    if not isinstance(images, Tensor) or images.ndim != 4:
-        came = getattr(images, "shape", type(images).__name__)
-        raise ImageError(f"inputs {came}", allowed="one (B, 3, H, W) tensor")
-    return images.detach()
-
-
-@overload
-def _like(inputs: Tensor, maps: Tensor) -> Tensor: ...
-@overload
-def _like(inputs: tuple[Tensor], maps: Tensor) -> tuple[Tensor]: ...
-def _like(inputs: Inputs, maps: Tensor) -> Tensor | tuple[Tensor]:
-    return (maps,) if isinstance(inputs, tuple) else maps
-
-
-def _one_per_image(target: ClassSelection) -> ClassSelection:
-    """A tensor of one class counts for all images, as in Captum."""
-    return int(target) if isinstance(target, Tensor) and target.numel() == 1 else target
-
-
-def _targets(scores: Tensor, target: ClassSelection) -> ExplainedTargets:
-    return Target.of(_one_per_image(target)).explained(scores)
-
-
-def _flattened(sizes: int | tuple[Any, ...]) -> tuple[int, ...]:
-    """Sizes of the one input, which Captum also takes inside another tuple."""
-    if isinstance(sizes, int):
-        return (sizes,)
-    return tuple(sizes[0]) if isinstance(sizes[0], tuple) else tuple(sizes)
-
-
-def _by_baseline(
-    images: Tensor, baselines: Baselines, target: ClassSelection
-) -> Iterator[tuple[Tensor, Tensor, ClassSelection]]:
-    """Images that share a baseline, the baseline (1, 3, H, W), and their targets."""
-    given = baselines[0] if isinstance(baselines, tuple) else baselines
-    base = torch.as_tensor(0.0 if given is None else given).to(images)
-    if base.ndim < 4 or len(base) == 1:
-        yield images, base.expand(1, *images.shape[1:]), target
-        return
-    if base.shape != images.shape:
-        raise ImageError(
-            f"baselines {tuple(base.shape)} for inputs {tuple(images.shape)}",
-            allowed="a number, or baselines for one image or for all",
-        )
-    several = target is not None and not isinstance(target, int | str)
-    for index in range(len(images)):
-        one = target[index] if several and len(target) > 1 else target  # type: ignore[arg-type, index]
-        yield images[index : index + 1], base[index : index + 1], one
