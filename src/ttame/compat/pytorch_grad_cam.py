@@ -67,6 +67,7 @@ class ClassActivationMaps:
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
         ...                       nn.Flatten(), nn.Linear(8, 5))
+        >>> from ttame.compat import ClassifierOutputTarget
         >>> with GradCAM(model=model, target_layers=[model[1]]) as cam:
         ...     maps = cam(torch.zeros(2, 3, 16, 16), [ClassifierOutputTarget(3)] * 2)
         >>> maps.shape, maps.dtype

@@ -36,6 +36,13 @@ class _Seen(threading.local):
     images: Tensor | None = None
     explaining: bool = False
 
+    def saw(self, images: Tensor | None) -> None:
+        self.images = images
+
+    def look_away(self, explaining: bool) -> None:
+        """While ttame runs the model itself, what goes into it does not count."""
+        self.explaining = explaining
+
 
 class Extractor:
     """What the extractors share.
@@ -119,7 +126,7 @@ class Extractor:
             )
         size = (int(images.shape[2]), int(images.shape[3]))
         classes = class_idx if isinstance(class_idx, int) else list(class_idx)
-        self._seen.explaining = True
+        self._seen.look_away(True)
         try:
             maps = []
             for name in self.target_names:
@@ -128,7 +135,7 @@ class Extractor:
                 _refuse_other_scores(scores, explanation.logits)
                 maps.append(explanation.maps[:, 0])
         finally:
-            self._seen.explaining = False
+            self._seen.look_away(False)
         return [_in_unit_range(some) for some in maps] if normalized else maps
 
 
@@ -183,7 +190,7 @@ def _remembering(seen: _Seen) -> Any:
         if seen.explaining:
             return
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        seen.images = given[0].detach() if given else None
+        seen.saw(given[0].detach() if given else None)
 
     return hook
 
