@@ -22,8 +22,8 @@ FLOORS: list[dict[str, set[str]]] = [
         "reporting": {"explaining", "explainers.trained", "explainers.contract", "classifiers"}
         | {"networks", "datasets", "drawing", "results", "images", "files", "outputs"}
         | {"progress", "memory_limit", "processes", "errors"},
-        "compat": {"explainers", "explainers.contract", "classifiers", "features", "networks"}
-        | {"images", "errors"},
+        "compat": {"explainers", "explainers.methods", "explainers.contract", "classifiers"}
+        | {"features", "networks", "results", "images", "outputs", "errors"},
     },
     {
         "training": {"explainers.trained", "explainers.contract", "metrics", "classifiers"}

@@ -28,7 +28,7 @@ class ActivationGradientMethod(Explainer):
     """The methods that weigh the features ``A`` of one layer by the gradients ``g = ∂f_c/∂A``.
 
     One forward pass of the batch, and for each class an image one backward pass through the
-    layers after the tapped one. A method fills one hole, ``evidence``.
+    layers after the tapped one. A method fills one hole, ``channel_maps``.
 
     Args:
         classifier: the network to explain.
@@ -52,7 +52,7 @@ class ActivationGradientMethod(Explainer):
         return {"layer": str(self.classifier.taps[0])}
 
     @abstractmethod
-    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
+    def channel_maps(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh features by gradients.
 
         Args:
@@ -60,8 +60,12 @@ class ActivationGradientMethod(Explainer):
             gradients: g, (B, C, h, w) float32.
 
         Returns:
-            (B, h, w) signed.
+            (B, C, h, w) signed: what each channel contributes.
         """
+
+    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """The contributions of all channels together: their sum, (B, h, w) signed."""
+        return self.channel_maps(features, gradients).sum(dim=1)
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         tap = self.classifier.taps[0]

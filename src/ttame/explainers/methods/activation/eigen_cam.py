@@ -98,3 +98,23 @@ def principal_component_maps(features: Tensor) -> Tensor:
     upside_down = projections.amin(dim=1).abs() > projections.amax(dim=1).abs()
     projections = torch.where(upside_down[:, None], -projections, projections)
     return projections.reshape(len(features), *features.shape[2:]).float()
+
+
+def principal_evidence(contributions: Tensor) -> Tensor:
+    """The main component of what channels contribute, of the sign of their sum.
+
+    Args:
+        contributions: (B, C, h, w), signed.
+
+    Returns:
+        (B, h, w) float32: the projection of :func:`principal_component_maps`, flipped where it
+        falls as the sum of the channels rises.
+
+    Example:
+        >>> speaks_against = torch.tensor([[[[1.0, 1.0, 1.0, -3.0]], [[0.0, 0.0, 0.0, 0.0]]]])
+        >>> principal_evidence(speaks_against)
+        tensor([[[ 1.,  1.,  1., -3.]]])
+    """
+    projections = principal_component_maps(contributions)
+    together = (projections * contributions.sum(dim=1)).sum(dim=(1, 2))
+    return torch.where(together[:, None, None] < 0, -projections, projections)

@@ -41,7 +41,7 @@ class GradCam(ActivationGradientMethod):
         targets=EVERY_TARGET,
     )
 
-    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
-        """``Σ_k mean_xy(g_k) A_k``, (B, h, w)."""
+    def channel_maps(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """``mean_xy(g_k) A_k``, (B, C, h, w)."""
         weights = gradients.mean(dim=(2, 3), keepdim=True)
-        return (weights * features).sum(dim=1)
+        return weights * features

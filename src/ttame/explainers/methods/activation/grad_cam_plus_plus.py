@@ -66,12 +66,12 @@ class GradCamPlusPlus(ActivationGradientMethod):
             raise ExplainerError(f"epsilon {self.epsilon}", allowed="0 or a small positive number")
         super().__post_init__()
 
-    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
-        """``Σ_k w_k A_k``, (B, h, w)."""
+    def channel_maps(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """``w_k A_k``, (B, C, h, w)."""
         totals = features.sum(dim=(2, 3), keepdim=True)
         # Where g is 0 so is g⁺, and the zero in the denominator of ε = 0 must not spread.
         present = gradients != 0
         divisor = 2 * gradients**2 + totals * gradients**3 + self.epsilon
         shares = gradients**2 / torch.where(present, divisor, torch.ones_like(divisor))
         weights = (shares * gradients.relu()).sum(dim=(2, 3), keepdim=True)
-        return (weights * features).sum(dim=1)
+        return weights * features

@@ -41,6 +41,6 @@ class LayerCam(ActivationGradientMethod):
         targets=EVERY_TARGET,
     )
 
-    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
-        """``Σ_k g_k⁺ ⊙ A_k``, (B, h, w)."""
-        return (gradients.relu() * features).sum(dim=1)
+    def channel_maps(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """``g_k⁺ ⊙ A_k``, (B, C, h, w)."""
+        return gradients.relu() * features

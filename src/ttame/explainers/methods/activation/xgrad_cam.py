@@ -47,8 +47,8 @@ class XGradCam(ActivationGradientMethod):
         targets=EVERY_TARGET,
     )
 
-    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
-        """``Σ_k w_k A_k``, (B, h, w)."""
+    def channel_maps(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """``w_k A_k``, (B, C, h, w)."""
         weighed = (gradients * features).sum(dim=(2, 3), keepdim=True)
         weights = weighed / (features.sum(dim=(2, 3), keepdim=True) + STABILISER)
-        return (weights * features).sum(dim=1)
+        return weights * features

@@ -15,8 +15,7 @@ from tests.explainers.methods.activation.test_activation_gradients import LAYERS
 from tests.explainers.test_every_explainer import assert_unchanged, state_of
 from tests.tiny_networks import TINY, tiny_cnn
 from ttame import compat
-from ttame.compat.class_activation_maps import layer_name
-from ttame.errors import ClassSelectionError, ExplainerError, ImageError, TapError
+from ttame.errors import ClassSelectionError, ExplainerError, ImageError
 
 PUBLISHED = {
     "gradcam": compat.GradCAM,
@@ -24,6 +23,7 @@ PUBLISHED = {
     "xgradcam": compat.XGradCAM,
     "hirescam": compat.HiResCAM,
     "layercam": compat.LayerCAM,
+    "gradcam_elementwise": compat.GradCAMElementWise,
     "scorecam": compat.ScoreCAM,
     "ablationcam": compat.AblationCAM,
 }
@@ -45,14 +45,24 @@ def test_maps_are_those_of_the_library(name: str, case: str) -> None:
     assert_close(cam.outputs, golden["output.logits"], 1e-5)
 
 
+@pytest.mark.parametrize("method", [compat.EigenCAM, compat.EigenGradCAM])
 @pytest.mark.parametrize("case", LAYERS)
-def test_eigen_cam_is_the_librarys_map_or_the_one_of_the_other_sign(case: str) -> None:
-    golden, classifier, _ = golden_case(case)
+def test_main_components_are_the_librarys_maps_or_those_of_the_other_sign(
+    case: str, method: Any
+) -> None:
+    golden, classifier, classes = golden_case(case)
     layer = classifier.network.get_submodule(LAYERS[case])
-    maps = compat.EigenCAM(classifier.network, [layer])(golden["input.images"])
-    names = ("output.eigencam.map", "output.eigencam.map_negated")
+    maps = method(classifier.network, [layer])(golden["input.images"], classes)
+    name = f"output.{method.__name__.lower()}.map"
+    names = (name, f"{name}_negated")
     for index, ours in enumerate(torch.from_numpy(maps)):
         assert min(float((ours - golden[name][index]).abs().max()) for name in names) < 2e-5
+
+
+def test_full_grad_is_the_librarys() -> None:
+    golden, classifier, classes = golden_case("cams_cnn")
+    maps = compat.FullGrad(classifier.network, [])(golden["input.images"], classes)
+    assert_close(torch.from_numpy(maps), golden["output.fullgrad.map"], 2e-5)
 
 
 def test_several_layers_are_averaged_as_in_the_library() -> None:
@@ -114,14 +124,15 @@ def test_targets_may_be_objects_of_any_library_ints_or_left_out() -> None:
     cam = compat.GradCAM(classifier.network, [classifier.network.get_submodule("4")])
     images = torch.randn(2, 3, 32, 32)
     by_number = cam(images, [2, 5])
-    assert np.array_equal(by_number, cam(images, [TargetOfTheOtherLibrary(n) for n in (2, 5)]))
+    by_function = cam(images, [TargetOfTheOtherLibrary(n) for n in (2, 5)])
+    np.testing.assert_allclose(by_function, by_number, atol=1e-5)
     assert np.array_equal(by_number, cam(images, torch.tensor([2, 5])))
     assert not np.array_equal(by_number, cam(images, [5, 2]))
     top = classifier.logits(images).argmax(dim=1).tolist()
     assert np.array_equal(cam(images), cam(images, top))
     with pytest.raises(ClassSelectionError, match="1.* for 2 images"):
         cam(images, [2])
-    with pytest.raises(ClassSelectionError, match="a function as target.*category"):
+    with pytest.raises(ClassSelectionError, match="a function as target.*281"):
         cam(images, [lambda output: output[0], 1])
     with pytest.raises(ClassSelectionError, match="class index 7"):
         cam(images, [7, 7])
@@ -149,26 +160,33 @@ def test_errors_pass_through_the_context() -> None:
         1 / 0  # noqa: B018
 
 
-def test_layers_are_found_by_identity() -> None:
-    model = TINY["timm resnet"]().network
-    assert layer_name(model, model.layer4[-1]) == "layer4.0"  # type: ignore[index]
-    compiled = torch.compile(model)
-    assert layer_name(compiled, model.get_submodule("layer3")) == "layer3"  # type: ignore[arg-type]
-    other = TINY["timm resnet"]().network
-    with pytest.raises(TapError, match=r"BasicBlock is not part.*'layer3.0'\) or .*'layer4.0'\)"):
-        compat.GradCAM(model, [other.layer4[-1]])  # type: ignore[index]
-    with pytest.raises(TapError, match="'layer5' does not exist; try: layer"):
-        compat.GradCAM(model, ["layer5"])
-
-
 def test_other_mistakes_are_one_clear_error() -> None:
     model = tiny_cnn().network
     with pytest.raises(ExplainerError, match="no target layers"):
         compat.GradCAM(model, [])
     cam = compat.GradCAM(model, model.get_submodule("6"))  # type: ignore[arg-type]
-    with pytest.raises(ExplainerError, match="aug_smooth=True"):
-        cam(torch.randn(1, 3, 32, 32), aug_smooth=True)
+    score_cam = compat.ScoreCAM(model, ["6"])
+    with pytest.raises(
+        ExplainerError, match="eigen_smooth=True for Score-CAM.*try: eigen_smooth=F"
+    ):
+        score_cam(torch.randn(1, 3, 32, 32), eigen_smooth=True)
     with pytest.raises(ImageError, match="input_tensor"):
         cam(torch.randn(3, 32, 32))
     with pytest.raises(ImageError, match="input_tensor ndarray|input_tensor"):
         cam(np.zeros((1, 3, 32, 32)))  # type: ignore[arg-type]
+
+
+def test_functions_must_be_as_many_as_the_images() -> None:
+    cam = compat.GradCAM(tiny_cnn().network, ["6"])
+    with pytest.raises(ClassSelectionError, match="1 targets for 2 images; allowed: one per image"):
+        cam(torch.randn(2, 3, 32, 32), [lambda scores: scores[0]])
+
+
+def test_smoothing_leaves_the_outputs_of_the_images_themselves() -> None:
+    classifier = tiny_cnn()
+    images = torch.randn(2, 3, 32, 32)
+    cam = compat.GradCAM(classifier.network, ["6"])
+    mirrored = cam(images.flip(3), aug_smooth=True)[:, :, ::-1]
+    np.testing.assert_allclose(cam(images, aug_smooth=True), mirrored, atol=1e-5)
+    assert cam.outputs is not None
+    assert_close(cam.outputs, classifier.logits(images), 1e-5)
