@@ -40,6 +40,9 @@ LONGEST = 1200
 """Seconds on the clock, for a machine that is busy with other things."""
 
 GIBIBYTES = 8
+CLASSES = {"num_classes": 10}
+"""Asked for where a family's networks come without class scores."""
+
 SIDE = 128
 """Pixels of an image, where the network takes any size."""
 TRIED = ("inspect", "grad_cam", "class_evidence", "untrained head")
@@ -82,25 +85,39 @@ class Family:
 
 
 def smallest(module: str) -> tuple[str, float]:
-    """The configuration with the fewest parameters that gives class scores, and its millions."""
+    """The configuration with the fewest parameters that gives class scores, and its millions.
+
+    Of a family of towers without an end: one that takes ``num_classes``.
+    """
     import timm
 
-    found: dict[str, float] = {}
-    for name in timm.list_models(module=module):
-        # Those are for timm's own tests, and towers without an end.
-        if not name.startswith("test_") and not name.endswith(("_enc", "_align", "_merge")):
-            with warnings.catch_warnings(), contextlib.suppress(Exception), torch.device("meta"):
-                warnings.simplefilter("ignore")
-                network = timm.create_model(name)
-                if network.num_classes > 0:
-                    found[name] = sum(each.numel() for each in network.parameters()) / 1e6
+    # Those are for timm's own tests, and towers that never get an end.
+    names = [
+        name
+        for name in timm.list_models(module=module)
+        if not name.startswith("test_") and not name.endswith(("_enc", "_align", "_merge"))
+    ]
+    found = _millions(names, {}) or _millions(names, CLASSES)
     name = min(found, key=lambda each: found[each])
     return name, found[name]
 
 
+def _millions(names: list[str], options: dict[str, int]) -> dict[str, float]:
+    """Of parameters, for each network that gives class scores when it is built so."""
+    import timm
+
+    found: dict[str, float] = {}
+    for name in names:
+        with warnings.catch_warnings(), contextlib.suppress(Exception), torch.device("meta"):
+            warnings.simplefilter("ignore")
+            network = timm.create_model(name, **options)
+            if network.num_classes > 0:
+                found[name] = sum(each.numel() for each in network.parameters()) / 1e6
+    return found
+
+
 def try_out(network: str) -> Iterator[tuple[str, str]]:
     """What was built, and what comes of each thing that is tried, one after the other."""
-    from ttame.cli.inspect import inspect
     from ttame.explainers.known_explainers import make_explainer
     from ttame.explainers.trained.attention_explainer import new_attention_explainer
 
@@ -112,14 +129,11 @@ def try_out(network: str) -> Iterator[tuple[str, str]]:
     )
 
     def inspected() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            inspect(
-                f"timm/{network}",
-                weights="none",
-                image_size=None if size is None else f"{size}",
-                network_option=[f"{name}={value}" for name, value in options.items()],
-                device="cpu",
-            )
+        _inspect(
+            f"timm/{network}",
+            image_size=None if size is None else f"{size}",
+            network_option=[f"{name}={value}" for name, value in options.items()],
+        )
 
     def explained(make: Callable[[], Any]) -> Callable[[], None]:
         def run() -> None:
@@ -141,12 +155,26 @@ def try_out(network: str) -> Iterator[tuple[str, str]]:
         yield name, _outcome(explained(make))
 
 
+def _inspect(network: str, **typed: Any) -> None:
+    """``ttame inspect``, in this process and with random weights."""
+    from ttame.cli.inspect import inspect
+    from ttame.cli.network_options import NetworkOptions
+
+    untyped = {field.name: field.default for field in dataclasses.fields(NetworkOptions)}
+    with contextlib.redirect_stdout(io.StringIO()):
+        inspect(network, **{**untyped, "weights": "none", "device": "cpu", **typed})
+
+
 def _small(name: str) -> tuple[Classifier, int | None, dict[str, int]]:
     """The classifier, of four blocks and for small images where timm can build it so."""
-    for size, options in ((SIDE, {"depth": 4}), (SIDE, {}), (None, {"depth": 4})):
+    from timm.models import get_pretrained_cfg_value
+
+    end = {} if get_pretrained_cfg_value(name.partition("/")[2], "num_classes") else CLASSES
+    for size, depth in ((SIDE, {"depth": 4}), (SIDE, {}), (None, {"depth": 4})):
         with contextlib.suppress(TtameError):
+            options = {**end, **depth}
             return _load(name, size, options), size, options
-    return _load(name, None, {}), None, {}
+    return _load(name, None, end), None, end
 
 
 def _load(name: str, size: int | None, options: dict[str, int]) -> Classifier:
@@ -235,15 +263,13 @@ def _import_everything() -> None:
     """Once, for all the forks, by doing it for a tiny network."""
     import torchvision
 
-    from ttame.cli.inspect import inspect
     from ttame.explainers.known_explainers import methods_for
 
     assert torchvision
     torch.set_num_threads(1)
     for kind in ("cnn", "vit"):
         methods_for(tiny_classifier(kind, size=32))  # type: ignore[arg-type]
-    with contextlib.redirect_stdout(io.StringIO()):
-        inspect("timm/test_resnet", weights="none", device="cpu")
+    _inspect("timm/test_resnet")
 
 
 def main() -> None:
