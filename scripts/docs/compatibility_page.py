@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from scripts.docs.precision_situations import as_markdown as precisions_as_markdown
-from scripts.docs.situations import as_markdown as situations_as_markdown
+from scripts.docs.situations_section import as_markdown as situations_as_markdown
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.classifiers.linear_end import evidence_tap, find_linear_end
@@ -305,8 +304,6 @@ def as_markdown(rows: list[Row]) -> str:
             "they were made from).",
             "",
             situations_as_markdown(),
-            "",
-            precisions_as_markdown(),
             "",
         ]
     )
