@@ -154,10 +154,13 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         note="only the last stage: before it, tokens do not stand row by row",
     ),
     Architecture("VOLO", "timm/volo_d1_224", 224, note="two resolutions only"),
-    Architecture("CoaT", "timm/coat_tiny", note="its final normalisations"),
+    Architecture("CoaT", "timm/coat_tiny", note="before its last blocks"),
     Architecture("CoaT-Lite", "timm/coat_lite_tiny"),
     Architecture(
-        "CrossViT", "timm/crossvit_tiny_240", 240, note="two branches, the end of each one"
+        "CrossViT",
+        "timm/crossvit_tiny_240",
+        240,
+        note="two branches, before the last fusion of each one",
     ),
     Architecture("MLP-Mixer", "timm/mixer_s32_224", 128),
     Architecture("ResMLP", "timm/resmlp_12_224"),

@@ -142,9 +142,13 @@ class BothAnswers(nn.Module):
 
 
 def _task(
-    title: str, make: Callable[[], nn.Module], twin: Callable[[], nn.Module], *methods: str
+    title: str,
+    make: Callable[[], nn.Module],
+    twin: Callable[[], nn.Module],
+    *methods: str,
+    taps: tuple[str, ...] | None = None,
 ) -> Situation:
-    return Situation(title, make, twin=twin, methods=methods, tolerance=1e-3)
+    return Situation(title, make, twin=twin, taps=taps, methods=methods, tolerance=1e-3)
 
 
 OTHER_TASKS = (
@@ -166,6 +170,12 @@ OTHER_TASKS = (
         SummedByHand,
         *_ANY,
     ),
-    _task("detection: the score of a box", TwoBoxes, TwoCells, *_ANY),
+    _task(
+        "detection: the score of a box",
+        TwoBoxes,
+        TwoCells,
+        *_ANY,
+        taps=("network.first", "network.fifth"),
+    ),
     _task("regression: above a value", BothAnswers, lambda: Age(halves=True), *_ANY, "lrp"),
 )
