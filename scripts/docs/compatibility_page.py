@@ -280,7 +280,9 @@ def as_markdown(rows: list[Row]) -> str:
             "small images), so",
             "channels and grids are not those of the published weights; the rules are the same. "
             "`ttame inspect`",
-            "prints them for any network, and `taps=` or `--taps` names other layers.",
+            "prints them for any network, and `taps=` or `--taps` names other layers. The smallest "
+            "network of each family",
+            "of timm stands on [a page of its own](timm-families.md).",
             "",
             "Sources: `torchvision`, `timm`, and `hf` for Hugging Face transformers (there the "
             "name is that of the",

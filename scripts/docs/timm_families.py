@@ -3,8 +3,9 @@
 ``python -m scripts.docs.timm_families`` writes ``docs/timm-families.md``. It takes about half an
 hour on one core and is no part of the tests. Every network runs in a process of its own, with
 random weights, a time and a memory limit; what is known stays in ``build/timm-families``, so that
-the command goes on where it was stopped. ``--again REASON`` tries those once more whose row holds
-the word.
+the command goes on where it was stopped. ``--again WORD`` tries those once more whose row holds
+the word. Results are stored in ``timm_families.json`` here, from which the page follows;
+``--collect`` stores what is known, and tries nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import hashlib
+import inspect
 import io
 import json
 import multiprocessing
@@ -32,6 +35,7 @@ from ttame.testing import tiny_classifier
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "timm-families.md"
+STORED = Path(__file__).with_suffix(".json")
 KNOWN = ROOT / "build" / "timm-families"
 SECONDS = 180
 """Of computing, for one network."""
@@ -49,6 +53,9 @@ TRIED = ("inspect", "grad_cam", "class_evidence", "untrained head")
 WORKS = "works"
 UNDEFINED = "refused: "
 """Before the words of a method that is not defined for a network."""
+
+UNDEFINED_WORDS = "its logits are not one linear layer on averaged features"
+"""Of class evidence, where it says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +85,9 @@ class Family:
     def is_right(self) -> bool:
         """The same, where class evidence may also be refused because it is not defined."""
         evidence = self.outcomes.get("class_evidence", "")
+        undefined = evidence.startswith(UNDEFINED) and UNDEFINED_WORDS in evidence
         others = [self.outcomes.get(name) for name in TRIED if name != "class_evidence"]
-        return all(each == WORKS for each in others) and (
-            evidence == WORKS or evidence.startswith(UNDEFINED)
-        )
+        return all(each == WORKS for each in others) and (evidence == WORKS or undefined)
 
 
 def smallest(module: str) -> tuple[str, float]:
@@ -157,12 +163,12 @@ def try_out(network: str) -> Iterator[tuple[str, str]]:
 
 def _inspect(network: str, **typed: Any) -> None:
     """``ttame inspect``, in this process and with random weights."""
-    from ttame.cli.inspect import inspect
+    from ttame.cli.inspect import inspect as show
     from ttame.cli.network_options import NetworkOptions
 
     untyped = {field.name: field.default for field in dataclasses.fields(NetworkOptions)}
     with contextlib.redirect_stdout(io.StringIO()):
-        inspect(network, **{**untyped, "weights": "none", "device": "cpu", **typed})
+        show(network, **{**untyped, "weights": "none", "device": "cpu", **typed})
 
 
 def _small(name: str) -> tuple[Classifier, int | None, dict[str, int]]:
@@ -278,6 +284,7 @@ def main() -> None:
     parser.add_argument("--network", help="try this one and print what comes of it")
     parser.add_argument("--again", metavar="WORD", help="forget rows that hold this word")
     parser.add_argument("--start", default="", metavar="MODULE", help="begin with this family")
+    parser.add_argument("--collect", action="store_true", help="try nothing, store what is known")
     given = parser.parse_args()
     if given.network:
         for name, outcome in try_out(given.network):
@@ -285,29 +292,51 @@ def main() -> None:
         return
     import timm
 
-    _import_everything()
+    modules = sorted(timm.list_modules())
     KNOWN.mkdir(parents=True, exist_ok=True)
     for place in KNOWN.glob("*.json") if given.again else ():
         if given.again in place.read_text(encoding="utf-8"):
             place.unlink()
-    rows = []
-    for module in sorted(timm.list_modules(), key=lambda name: (name < given.start, name)):
-        began = time.perf_counter()
-        rows.append(tried(module))
-        print(f"{time.perf_counter() - began:4.0f} s  {rows[-1]}", flush=True)
-    PAGE.write_text(as_markdown(rows), encoding="utf-8")
+    if not given.collect:
+        _import_everything()
+        for module in sorted(modules, key=lambda name: (name < given.start, name)):
+            print(tried(module), flush=True)
+    store(modules, timm.__version__)
+    PAGE.write_text(as_markdown(), encoding="utf-8")
 
 
-def as_markdown(rows: list[Family]) -> str:
-    """The page ``docs/timm-families.md``, with both shares."""
-    import timm
+def store(modules: list[str], version: str) -> None:
+    """Store the rows of all families that are known, with how they were made."""
+    places = [KNOWN / f"{module}.json" for module in modules]
+    rows = [json.loads(place.read_text(encoding="utf-8")) for place in places if place.exists()]
+    stored = {"timm": version, "how": how_tried(), "families": modules, "rows": rows}
+    STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
+
+def how_tried() -> str:
+    """A hash of the code that tries a network; rows of another one have to be made anew."""
+    parts = (smallest, _millions, try_out, _inspect, _small, _load, _outcome, _in_words)
+    said = "".join(inspect.getsource(part) for part in parts) + f"{SIDE} {SECONDS} {CLASSES}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _cell(outcome: str) -> str:
+    if outcome.startswith(UNDEFINED):
+        return "not defined" if UNDEFINED_WORDS in outcome else outcome
+    return outcome.replace("|", "/")
+
+
+def as_markdown() -> str:
+    """The page ``docs/timm-families.md``, with both shares, from what is stored."""
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    rows = [Family(**row) for row in stored["rows"]]
     works, right = (sum(getattr(row, name) for row in rows) for name in ("works", "is_right"))
+    left = [name for name in stored["families"] if name not in {row.module for row in rows}]
     lines = [
         f"| {row.module} | {row.network} | {row.parameters:.1f} | {row.built} | "
-        + " | ".join(row.outcomes[name].replace("|", "/") for name in TRIED)
+        + " | ".join(_cell(row.outcomes[name]) for name in TRIED)
         + " |"
-        for row in sorted(rows, key=lambda row: row.module)
+        for row in rows
     ]
     return "\n".join(
         [
@@ -315,21 +344,22 @@ def as_markdown(rows: list[Family]) -> str:
             "",
             "<!-- Written by python -m scripts.docs.timm_families; do not edit. -->",
             "",
-            f"The smallest network of each of the {len(rows)} families (modules) that timm "
-            f"{timm.__version__} registers, tried",
-            "without help: `ttame inspect`, Grad-CAM, class evidence, and an untrained T-TAME "
-            "head. Weights are random,",
-            "and a last layer that starts at zero is drawn too; maps must be finite and not the "
-            "same everywhere. Images have",
-            f"{SIDE} pixels and depth is 4 where timm builds the network so.",
+            f"timm {stored['timm']} registers {len(stored['families'])} families (modules). Of "
+            f"{len(rows)} of them the smallest network was tried without help:",
+            "`ttame inspect`, Grad-CAM, class evidence, and an untrained T-TAME head. Weights are "
+            "random, and a last layer that",
+            "starts at zero is drawn too; maps must be finite and not the same everywhere. Images "
+            f"have {SIDE} pixels and depth is 4",
+            "where timm builds the network so.",
             "",
             f"All four work for {works} of {len(rows)} ({works / len(rows):.1%}). Class evidence "
-            "is defined only where the logits are",
-            "one linear layer on averaged features or on a class token; with those networks for "
-            "which it is refused in",
-            f"these words, and everything else works, it is {right} of {len(rows)} "
-            f"({right / len(rows):.1%}).",
+            "is defined only where the logits are one",
+            "linear layer on averaged features or on a class token; elsewhere (*not defined*) it "
+            f'is refused with "{UNDEFINED_WORDS}',
+            f'…". Counting those as right, as everything else works there, it is {right} of '
+            f"{len(rows)} ({right / len(rows):.1%}).",
             "",
+            *([f"Not tried yet: {', '.join(left)}.", ""] if left else []),
             "| family | network | million parameters | built | " + " | ".join(TRIED) + " |",
             "|---|---|---|---|" + "---|" * len(TRIED),
             *lines,
