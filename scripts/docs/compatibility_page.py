@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from scripts.docs.precision_situations import as_markdown as precisions_as_markdown
-from scripts.docs.situations import as_markdown as situations_as_markdown
+from scripts.docs.situations_section import as_markdown as situations_as_markdown
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.classifiers.linear_end import evidence_tap, find_linear_end
@@ -155,10 +154,13 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         note="only the last stage: before it, tokens do not stand row by row",
     ),
     Architecture("VOLO", "timm/volo_d1_224", 224, note="two resolutions only"),
-    Architecture("CoaT", "timm/coat_tiny", note="its final normalisations"),
+    Architecture("CoaT", "timm/coat_tiny", note="before its last blocks"),
     Architecture("CoaT-Lite", "timm/coat_lite_tiny"),
     Architecture(
-        "CrossViT", "timm/crossvit_tiny_240", 240, note="two branches, the end of each one"
+        "CrossViT",
+        "timm/crossvit_tiny_240",
+        240,
+        note="two branches, before the last fusion of each one",
     ),
     Architecture("MLP-Mixer", "timm/mixer_s32_224", 128),
     Architecture("ResMLP", "timm/resmlp_12_224"),
@@ -278,7 +280,9 @@ def as_markdown(rows: list[Row]) -> str:
             "small images), so",
             "channels and grids are not those of the published weights; the rules are the same. "
             "`ttame inspect`",
-            "prints them for any network, and `taps=` or `--taps` names other layers.",
+            "prints them for any network, and `taps=` or `--taps` names other layers. The smallest "
+            "network of each family",
+            "of timm stands on [a page of its own](timm-families.md).",
             "",
             "Sources: `torchvision`, `timm`, and `hf` for Hugging Face transformers (there the "
             "name is that of the",
@@ -305,8 +309,6 @@ def as_markdown(rows: list[Row]) -> str:
             "they were made from).",
             "",
             situations_as_markdown(),
-            "",
-            precisions_as_markdown(),
             "",
         ]
     )

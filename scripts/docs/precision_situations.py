@@ -1,8 +1,7 @@
 """Networks as people run them on a GPU: half precision, autocast, channels last, compiled.
 
 ``PRECISIONS`` are compared in ``tests/scripts/docs/test_precision_situations.py`` with a float32
-network of the same weights that nobody touched; :func:`as_markdown` is their section of the
-compatibility page.
+network of the same weights that nobody touched.
 """
 
 from __future__ import annotations
@@ -111,29 +110,3 @@ def tolerance(situation: Situation, method: str) -> float:
     """How far a map may be from the float32 one, as a share of the largest value."""
     rougher = _ROUGHER if method in ROUGH and situation.tolerance > 1e-3 else 1
     return situation.tolerance * rougher
-
-
-def as_markdown() -> str:
-    """The section of the page."""
-    rows = [
-        f"| {each.title} | works | "
-        + ", ".join(f"{method} {tolerance(each, method):.2%}" for method in each.methods)
-        + " |"
-        for each in PRECISIONS
-    ]
-    return "\n".join(
-        [
-            "## Precision and speed",
-            "",
-            "What is set to make networks faster. Maps are compared with those of a float32 "
-            "network of the same weights;",
-            "they differ at most by the given shares of the largest value, in "
-            "`tests/scripts/docs/test_precision_situations.py`.",
-            "Autocast around a call is left while ttame explains, and compiled networks run as "
-            "they were written.",
-            "",
-            "| situation | outcome | compared, and at most how far |",
-            "|---|---|---|",
-            *rows,
-        ]
-    )

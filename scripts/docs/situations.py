@@ -1,7 +1,8 @@
 """Networks as people have them, each in one situation: what works, and what is refused in words.
 
 ``SITUATIONS`` are checked one by one in ``tests/scripts/docs/test_situations.py``, against a plain
-twin of each network; :func:`as_markdown` is the section of the compatibility page.
+twin of each network. Those of channels and outputs, of other tasks and of half precision stand in
+files of their own; ``situations_section.py`` puts all of them on the compatibility page.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from scripts.docs.situation_networks import (
     Transformer,
     WithoutGradients,
 )
+from ttame.images.preprocessing import Preprocessing
 
 
 def seeded(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
@@ -59,6 +61,7 @@ def seeded(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 
 
 plain = seeded(Plain)
+PREPROCESSING = Preprocessing.imagenet(32)
 
 
 def _frozen() -> nn.Module:
@@ -107,6 +110,8 @@ class Situation:
         works: whether it does.
         methods: compared with the twin, or refused.
         tolerance: of the comparison, relative to the largest value.
+        outputs: as the user says it; the twin has logits.
+        preprocessing: of both.
     """
 
     title: str
@@ -118,6 +123,8 @@ class Situation:
     works: bool = True
     methods: tuple[str, ...] = ("grad_cam", "lrp", "occlusion")
     tolerance: float = 1e-4
+    outputs: str | None = None
+    preprocessing: Preprocessing = PREPROCESSING
 
 
 _OF_TRANSFORMERS = ("grad_cam", "attn_lrp", "attention_rollout", "class_evidence", "occlusion")
@@ -128,11 +135,7 @@ def _attending(kind: type[Attention]) -> Callable[[], nn.Module]:
     return seeded(lambda: Transformer(kind))
 
 
-MORE: tuple[Situation, ...] = ()
-"""Hook: situations of other rooms, one line each."""
-
 SITUATIONS = (
-    *MORE,
     Situation("a network in eval mode"),
     Situation("a network in train mode", lambda: plain().train()),
     Situation("weights with `requires_grad=False`", _frozen),
@@ -264,23 +267,3 @@ SITUATIONS = (
         said="made in torch.inference_mode",
     ),
 )
-
-
-def as_markdown() -> str:
-    """The section of the page."""
-    rows = [
-        f"| {each.title} | {'works' if each.works else 'refused'} | {each.said} |"
-        for each in SITUATIONS
-    ]
-    return "\n".join(
-        [
-            "## Situations",
-            "",
-            "Each is compared with a plain network that computes the same, method by method, in "
-            "`tests/scripts/docs/test_situations.py`.",
-            "",
-            "| situation | outcome | in which words |",
-            "|---|---|---|",
-            *rows,
-        ]
-    )

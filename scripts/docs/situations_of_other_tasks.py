@@ -1,8 +1,8 @@
 """Situations of other tasks: CLIP, SigLIP, segmentation, detection, regression.
 
-``OTHER_TASKS`` holds them as (title, network, plain twin, methods): the network as ttame puts it
-together, and a twin that computes the same scores without ttame's modules. They return at least two
-scores, so that class 1 can be explained of every one of them.
+``OTHER_TASKS`` holds each network as ttame puts it together, and a twin that computes the same
+scores without ttame's modules. They return at least two scores, so that class 1 can be explained of
+every one of them.
 """
 # ruff: noqa: D101, D102 - small networks whose names say it
 
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scripts.docs.situations import Situation
 from ttame.networks.box_score import ScoreOfBox
 from ttame.networks.region_scores import ScoresOfRegions
 from ttame.networks.value_scores import ValueAbove
@@ -25,7 +26,7 @@ _SIDES = {
     "num_attention_heads": 4, "image_size": 32, "patch_size": 8,
 }  # fmt: skip
 _TRANSFORMERS = ("grad_cam", "attn_lrp", "attention_rollout", "occlusion")
-_ANY = ("grad_cam", "occlusion")
+_ANY = ("grad_cam", "input_x_gradient", "occlusion")
 _TEXTS = 3
 
 
@@ -140,22 +141,41 @@ class BothAnswers(nn.Module):
         return torch.cat([logit * -0.5, logit * 0.5], 1)
 
 
-Made = Callable[[], nn.Module]
+def _task(
+    title: str,
+    make: Callable[[], nn.Module],
+    twin: Callable[[], nn.Module],
+    *methods: str,
+    taps: tuple[str, ...] | None = None,
+) -> Situation:
+    return Situation(title, make, twin=twin, taps=taps, methods=methods, tolerance=1e-3)
 
-OTHER_TASKS: tuple[tuple[str, Made, Made, tuple[str, ...]], ...] = (
-    (
+
+OTHER_TASKS = (
+    _task(
         "a zero-shot classifier of CLIP",
         lambda: ZeroShotScores(_clip_tower(), _texts(12), scale=20.0),
         lambda: Cosines(_clip_tower(), "image_embeds", _texts(12), 20.0, 0.0),
-        _TRANSFORMERS,
+        *_TRANSFORMERS,
     ),
-    (
+    _task(
         "a zero-shot classifier of SigLIP",
         lambda: ZeroShotScores(_siglip_tower(), _texts(16), scale=20.0, bias=-3.0),
         lambda: Cosines(_siglip_tower(), "pooler_output", _texts(16), 20.0, -3.0),
-        _TRANSFORMERS,
+        *_TRANSFORMERS,
     ),
-    ("segmentation: a region", lambda: ScoresOfRegions(Dense(), _REGION), SummedByHand, _ANY),
-    ("detection: the score of a box", TwoBoxes, TwoCells, _ANY),
-    ("regression: above a value", BothAnswers, lambda: Age(halves=True), (*_ANY, "lrp")),
+    _task(
+        "segmentation: the logits of a region",
+        lambda: ScoresOfRegions(Dense(), _REGION),
+        SummedByHand,
+        *_ANY,
+    ),
+    _task(
+        "detection: the score of a box",
+        TwoBoxes,
+        TwoCells,
+        *_ANY,
+        taps=("network.first", "network.fifth"),
+    ),
+    _task("regression: above a value", BothAnswers, lambda: Age(halves=True), *_ANY, "lrp"),
 )

@@ -3,8 +3,9 @@
 ``python -m scripts.docs.timm_families`` writes ``docs/timm-families.md``. It takes about half an
 hour on one core and is not part of the tests. Every network runs in a process of its own, with
 random weights, a time and a memory limit; what is known stays in ``build/timm-families``, so that
-the command goes on where it was stopped. ``--again REASON`` tries those once more whose row holds
-the word.
+the command goes on where it was stopped. ``--again WORD`` tries those once more whose row holds
+the word. Results are stored in ``timm_families.json`` here, from which the page follows;
+``--collect`` stores what is known, and tries nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import hashlib
+import inspect
 import io
 import json
 import multiprocessing
@@ -32,6 +35,7 @@ from ttame.testing import tiny_classifier
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "timm-families.md"
+STORED = Path(__file__).with_suffix(".json")
 KNOWN = ROOT / "build" / "timm-families"
 SECONDS = 180
 """Of computing, for one network."""
@@ -40,12 +44,18 @@ LONGEST = 1200
 """Seconds on the clock, for a machine that is busy with other things."""
 
 GIBIBYTES = 8
+CLASSES = {"num_classes": 10}
+"""Asked for where a family's networks come without class scores."""
+
 SIDE = 128
 """Pixels of an image, where the network takes any size."""
 TRIED = ("inspect", "grad_cam", "class_evidence", "untrained head")
 WORKS = "works"
 UNDEFINED = "refused: "
 """Before the words of a method that is not defined for a network."""
+
+UNDEFINED_WORDS = "its logits are not one linear layer on averaged features"
+"""Of class evidence, where it says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,32 +85,45 @@ class Family:
     def is_right(self) -> bool:
         """The same, where class evidence may also be refused because it is not defined."""
         evidence = self.outcomes.get("class_evidence", "")
+        undefined = evidence.startswith(UNDEFINED) and UNDEFINED_WORDS in evidence
         others = [self.outcomes.get(name) for name in TRIED if name != "class_evidence"]
-        return all(each == WORKS for each in others) and (
-            evidence == WORKS or evidence.startswith(UNDEFINED)
-        )
+        return all(each == WORKS for each in others) and (evidence == WORKS or undefined)
 
 
 def smallest(module: str) -> tuple[str, float]:
-    """The configuration with the fewest parameters that gives class scores, and its millions."""
+    """The configuration with the fewest parameters that gives class scores, and its millions.
+
+    Of a family of towers without an end: one that takes ``num_classes``.
+    """
     import timm
 
-    found: dict[str, float] = {}
-    for name in timm.list_models(module=module):
-        # Those are for timm's own tests, and towers without an end.
-        if not name.startswith("test_") and not name.endswith(("_enc", "_align", "_merge")):
-            with warnings.catch_warnings(), contextlib.suppress(Exception), torch.device("meta"):
-                warnings.simplefilter("ignore")
-                network = timm.create_model(name)
-                if network.num_classes > 0:
-                    found[name] = sum(each.numel() for each in network.parameters()) / 1e6
+    # Those are for timm's own tests, and towers that never get an end.
+    names = [
+        name
+        for name in timm.list_models(module=module)
+        if not name.startswith("test_") and not name.endswith(("_enc", "_align", "_merge"))
+    ]
+    found = _millions(names, {}) or _millions(names, CLASSES)
     name = min(found, key=lambda each: found[each])
     return name, found[name]
 
 
+def _millions(names: list[str], options: dict[str, int]) -> dict[str, float]:
+    """Of parameters, for each network that gives class scores when it is built so."""
+    import timm
+
+    found: dict[str, float] = {}
+    for name in names:
+        with warnings.catch_warnings(), contextlib.suppress(Exception), torch.device("meta"):
+            warnings.simplefilter("ignore")
+            network = timm.create_model(name, **options)
+            if network.num_classes > 0:
+                found[name] = sum(each.numel() for each in network.parameters()) / 1e6
+    return found
+
+
 def try_out(network: str) -> Iterator[tuple[str, str]]:
     """What was built, and what comes of each thing that is tried, one after the other."""
-    from ttame.cli.inspect import inspect
     from ttame.explainers.known_explainers import make_explainer
     from ttame.explainers.trained.attention_explainer import new_attention_explainer
 
@@ -112,14 +135,11 @@ def try_out(network: str) -> Iterator[tuple[str, str]]:
     )
 
     def inspected() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            inspect(
-                f"timm/{network}",
-                weights="none",
-                image_size=None if size is None else f"{size}",
-                network_option=[f"{name}={value}" for name, value in options.items()],
-                device="cpu",
-            )
+        _inspect(
+            f"timm/{network}",
+            image_size=None if size is None else f"{size}",
+            network_option=[f"{name}={value}" for name, value in options.items()],
+        )
 
     def explained(make: Callable[[], Any]) -> Callable[[], None]:
         def run() -> None:
@@ -141,12 +161,26 @@ def try_out(network: str) -> Iterator[tuple[str, str]]:
         yield name, _outcome(explained(make))
 
 
+def _inspect(network: str, **typed: Any) -> None:
+    """``ttame inspect``, in this process and with random weights."""
+    from ttame.cli.inspect import inspect as show
+    from ttame.cli.network_options import NetworkOptions
+
+    untyped = {field.name: field.default for field in dataclasses.fields(NetworkOptions)}
+    with contextlib.redirect_stdout(io.StringIO()):
+        show(network, **{**untyped, "weights": "none", "device": "cpu", **typed})
+
+
 def _small(name: str) -> tuple[Classifier, int | None, dict[str, int]]:
     """The classifier, of four blocks and for small images where timm can build it so."""
-    for size, options in ((SIDE, {"depth": 4}), (SIDE, {}), (None, {"depth": 4})):
+    from timm.models import get_pretrained_cfg_value
+
+    end = {} if get_pretrained_cfg_value(name.partition("/")[2], "num_classes") else CLASSES
+    for size, depth in ((SIDE, {"depth": 4}), (SIDE, {}), (None, {"depth": 4})):
         with contextlib.suppress(TtameError):
+            options = {**end, **depth}
             return _load(name, size, options), size, options
-    return _load(name, None, {}), None, {}
+    return _load(name, None, end), None, end
 
 
 def _load(name: str, size: int | None, options: dict[str, int]) -> Classifier:
@@ -235,15 +269,13 @@ def _import_everything() -> None:
     """Once, for all the forks, by doing it for a tiny network."""
     import torchvision
 
-    from ttame.cli.inspect import inspect
     from ttame.explainers.known_explainers import methods_for
 
     assert torchvision
     torch.set_num_threads(1)
     for kind in ("cnn", "vit"):
         methods_for(tiny_classifier(kind, size=32))  # type: ignore[arg-type]
-    with contextlib.redirect_stdout(io.StringIO()):
-        inspect("timm/test_resnet", weights="none", device="cpu")
+    _inspect("timm/test_resnet")
 
 
 def main() -> None:
@@ -252,6 +284,7 @@ def main() -> None:
     parser.add_argument("--network", help="try this one and print what comes of it")
     parser.add_argument("--again", metavar="WORD", help="forget rows that hold this word")
     parser.add_argument("--start", default="", metavar="MODULE", help="begin with this family")
+    parser.add_argument("--collect", action="store_true", help="try nothing, store what is known")
     given = parser.parse_args()
     if given.network:
         for name, outcome in try_out(given.network):
@@ -259,29 +292,51 @@ def main() -> None:
         return
     import timm
 
-    _import_everything()
+    modules = sorted(timm.list_modules())
     KNOWN.mkdir(parents=True, exist_ok=True)
     for place in KNOWN.glob("*.json") if given.again else ():
         if given.again in place.read_text(encoding="utf-8"):
             place.unlink()
-    rows = []
-    for module in sorted(timm.list_modules(), key=lambda name: (name < given.start, name)):
-        began = time.perf_counter()
-        rows.append(tried(module))
-        print(f"{time.perf_counter() - began:4.0f} s  {rows[-1]}", flush=True)
-    PAGE.write_text(as_markdown(rows), encoding="utf-8")
+    if not given.collect:
+        _import_everything()
+        for module in sorted(modules, key=lambda name: (name < given.start, name)):
+            print(tried(module), flush=True)
+    store(modules, timm.__version__)
+    PAGE.write_text(as_markdown(), encoding="utf-8")
 
 
-def as_markdown(rows: list[Family]) -> str:
-    """The page ``docs/timm-families.md``, with both shares."""
-    import timm
+def store(modules: list[str], version: str) -> None:
+    """Store the rows of all families that are known, with how they were made."""
+    places = [KNOWN / f"{module}.json" for module in modules]
+    rows = [json.loads(place.read_text(encoding="utf-8")) for place in places if place.exists()]
+    stored = {"timm": version, "how": how_tried(), "families": modules, "rows": rows}
+    STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
+
+def how_tried() -> str:
+    """A hash of the code that tries a network; rows of another one have to be made anew."""
+    parts = (smallest, _millions, try_out, _inspect, _small, _load, _outcome, _in_words)
+    said = "".join(inspect.getsource(part) for part in parts) + f"{SIDE} {SECONDS} {CLASSES}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _cell(outcome: str) -> str:
+    if outcome.startswith(UNDEFINED):
+        return "not defined" if UNDEFINED_WORDS in outcome else outcome
+    return outcome.replace("|", "/")
+
+
+def as_markdown() -> str:
+    """The page ``docs/timm-families.md``, with both shares, from what is stored."""
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    rows = [Family(**row) for row in stored["rows"]]
     works, right = (sum(getattr(row, name) for row in rows) for name in ("works", "is_right"))
+    left = [name for name in stored["families"] if name not in {row.module for row in rows}]
     lines = [
         f"| {row.module} | {row.network} | {row.parameters:.1f} | {row.built} | "
-        + " | ".join(row.outcomes[name].replace("|", "/") for name in TRIED)
+        + " | ".join(_cell(row.outcomes[name]) for name in TRIED)
         + " |"
-        for row in sorted(rows, key=lambda row: row.module)
+        for row in rows
     ]
     return "\n".join(
         [
@@ -289,21 +344,22 @@ def as_markdown(rows: list[Family]) -> str:
             "",
             "<!-- Written by python -m scripts.docs.timm_families; do not edit. -->",
             "",
-            f"The smallest network of each of the {len(rows)} families (modules) that timm "
-            f"{timm.__version__} registers, tried",
-            "without help: `ttame inspect`, Grad-CAM, class evidence, and an untrained T-TAME "
-            "head. Weights are random,",
-            "and a last layer that starts at zero is drawn too; maps must be finite and not the "
-            "same everywhere. Images have",
-            f"{SIDE} pixels and depth is 4 where timm builds the network so.",
+            f"timm {stored['timm']} registers {len(stored['families'])} families (modules). Of "
+            f"{len(rows)} of them the smallest network was tried without help:",
+            "`ttame inspect`, Grad-CAM, class evidence, and an untrained T-TAME head. Weights are "
+            "random, and a last layer that",
+            "starts at zero is drawn too; maps must be finite and not the same everywhere. Images "
+            f"have {SIDE} pixels and depth is 4",
+            "where timm builds the network so.",
             "",
             f"All four work for {works} of {len(rows)} ({works / len(rows):.1%}). Class evidence "
-            "is defined only where the logits are",
-            "one linear layer on averaged features or on a class token; with those networks for "
-            "which it is refused in",
-            f"these words, and everything else works, it is {right} of {len(rows)} "
-            f"({right / len(rows):.1%}).",
+            "is defined only where the logits are one",
+            "linear layer on averaged features or on a class token; elsewhere (*not defined*) it "
+            f'is refused with "{UNDEFINED_WORDS}',
+            f'…". Counting those as right, as everything else works there, it is {right} of '
+            f"{len(rows)} ({right / len(rows):.1%}).",
             "",
+            *([f"Not tried yet: {', '.join(left)}.", ""] if left else []),
             "| family | network | million parameters | built | " + " | ".join(TRIED) + " |",
             "|---|---|---|---|" + "---|" * len(TRIED),
             *lines,

@@ -142,3 +142,48 @@ def test_a_named_layer_that_does_not_matter_is_refused() -> None:
         refuse_idle_taps(network, trace, named_taps(network, trace, ["idle"]))
     choice = named_taps(network, trace, ["first"])
     assert refuse_idle_taps(network, trace, choice) is choice
+
+
+class PostNorm(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix, self.norm = Attention(width, 2), nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        out: Tensor = self.norm(tokens + self.mix(tokens))
+        return out
+
+
+class ClassTokenOfTheEnd(nn.Module):
+    """Normalised blocks, the class token of the last one is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.token = nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.randn(1, 1, 8))
+        self.blocks, self.head = nn.Sequential(*[PostNorm(8) for _ in range(4)]), nn.Linear(8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(images), -1, -1), patches], dim=1)
+        out: Tensor = self.head(self.blocks(tokens)[:, 0])
+        return out
+
+
+def test_patches_that_nobody_reads_are_idle_by_places() -> None:
+    network = ClassTokenOfTheEnd()
+    trace = trace_network(network, (32, 32))
+    names = ("patches", "blocks.2", "blocks.3")
+    taps = [describe_layer(network, trace, trace.by_name()[name]) for name in names]
+    layers = [tap for tap in taps if tap is not None]
+    assert [tap.prefix_tokens for tap in layers] == [0, 1, 1]
+    assert tap_influence(network, trace, layers).idle == ()
+    assert tap_influence(network, trace, layers, layers).idle == (layers[-1],)
+
+
+def test_where_the_class_token_alone_is_read_the_choice_moves_on() -> None:
+    network = ClassTokenOfTheEnd()
+    trace = trace_network(network, (32, 32))
+    assert influential_choice(network, trace).taps[-1].layer == "blocks.2"
+    named = named_taps(network, trace, ["blocks.3"])
+    assert refuse_idle_taps(network, trace, named) is named  # some maps need no gradient

@@ -329,11 +329,13 @@ def _tap_isotropic(
     candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace
 ) -> TapChoice:
     """Networks of a single resolution: the last of their repeated blocks."""
-    siblings: dict[tuple[str, str, tuple[int, ...]], list[LayerOutput]] = defaultdict(list)
-    for layer, tap in candidates:
-        siblings[layer.name.rpartition(".")[0], layer.kind, layer.shape].append(tap)
-    # Of runs of the same length, the outermost one.
-    longest = max(siblings.values(), key=lambda run: (len(run), -run[0].layer.count(".")))
+    siblings: dict[tuple[str, str, tuple[int, ...]], list[LayerOutput]] = {}
+    for layer, tap in sorted(candidates, key=lambda pair: pair[0].order):
+        run = siblings.pop((layer.name.rpartition(".")[0], layer.kind, layer.shape), [])
+        # Taken out and put in again: the run that ends last stands last.
+        siblings[layer.name.rpartition(".")[0], layer.kind, layer.shape] = [*run, tap]
+    # Of runs of the same length, the outermost one; of those, the one that ends last.
+    longest = max(reversed(siblings.values()), key=lambda run: (len(run), -run[0].layer.count(".")))
     chosen = tuple(longest[-NUMBER_OF_TAPS:])
     _refuse_early(chosen[-1], trace)
     family: Family = "Vision Transformer" if _attends(trace) else "CNN"

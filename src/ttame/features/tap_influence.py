@@ -4,6 +4,9 @@ One pass of a few noise images tells. For each tap one image is spoilt there: if
 spoilt, they do not depend on the layer. One more image gets at the last tap what the layer gave for
 another image: if everything that tells classes apart goes through the layer, its scores become
 those of the other image; if not, something goes around it, as another member of an ensemble does.
+
+A layer that is chosen automatically has to matter by its places: where only the class token of a
+layer is read, its patches are idle, and every map of them would be blank.
 """
 
 from __future__ import annotations
@@ -50,7 +53,10 @@ class TapInfluence:
 
 
 def tap_influence(
-    network: nn.Module, trace: NetworkTrace, taps: Sequence[LayerOutput]
+    network: nn.Module,
+    trace: NetworkTrace,
+    taps: Sequence[LayerOutput],
+    by_places: Sequence[LayerOutput] = (),
 ) -> TapInfluence:
     """See in one pass how the scores depend on layers.
 
@@ -58,6 +64,7 @@ def tap_influence(
         network: in any mode; not behind ``torch.compile``.
         trace: of the network.
         taps: at least one; the last is the one that something may go past.
+        by_places: those of them that are idle, too, if the scores depend on prefix tokens alone.
 
     Example:
         >>> from ttame.features.layer_layouts import describe_layer
@@ -81,7 +88,8 @@ def tap_influence(
         if tensor is None or len(tensor) != count + 3 or not tensor.is_floating_point():
             raise TapError("an output that does not hold the images of the batch")
         changed = tensor.clone()
-        changed[number] = torch.nan
+        tap = taps[number]
+        changed[number, tap.prefix_tokens if tap in by_places else 0 :] = torch.nan
         if number == count - 1:
             changed[-1] = changed[-2]
         return put_first_tensor(output, changed)
@@ -146,7 +154,7 @@ def influential_choice(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     """
     while True:
         choice = _with_sound_runs(network, trace, choose_taps(network, trace))
-        found = _influence(network, trace, choice)
+        found = _influence(network, trace, choice, by_places=True)
         if found.idle:
             trace = _without_idle_layers(network, trace, found.idle)
         elif found.passed is not False and (askew := _taps_askew(network, trace, choice)):
@@ -226,7 +234,7 @@ def _without_idle_layers(
     ]
     for start in range(0, len(inside), _AT_ONCE):
         part = inside[start : start + _AT_ONCE]
-        names |= {tap.layer for tap in tap_influence(network, trace, part).idle}
+        names |= {tap.layer for tap in tap_influence(network, trace, part, part).idle}
     layers = tuple(layer for layer in trace.layers if layer.name not in names)
     return dataclasses.replace(trace, layers=layers)
 
@@ -251,8 +259,11 @@ def refuse_idle_taps(network: nn.Module, trace: NetworkTrace, choice: TapChoice)
     )
 
 
-def _influence(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> TapInfluence:
+def _influence(
+    network: nn.Module, trace: NetworkTrace, choice: TapChoice, by_places: bool = False
+) -> TapInfluence:
     taps = [tap for tap in choice.taps if isinstance(tap, LayerOutput)]
+    placed = tuple(taps) if by_places else ()
     blocks = token_blocks(trace) if choice.reason != NAMED else None
     if blocks is not None and taps:
         # Past a layer inside a block goes its residual, which the choice means; not past a block.
@@ -260,4 +271,4 @@ def _influence(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> Ta
         run = next((tap.run for tap in taps if tap.layer.startswith(f"{last.name}.")), -1)
         whole = describe_layer(network, trace, last.at(run if run < len(last.runs) else -1))
         taps += [whole] if whole is not None and whole not in taps else []
-    return tap_influence(network, trace, taps) if taps else TapInfluence()
+    return tap_influence(network, trace, taps, placed) if taps else TapInfluence()

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scripts.docs.compatibility_page import PAGE
-from scripts.docs.precision_situations import PRECISIONS, as_markdown, tolerance
+from scripts.docs.precision_situations import PRECISIONS, tolerance
 from scripts.docs.situations import Situation
 from tests.explainers.test_every_explainer import METHODS
 from tests.scripts.docs.test_situations import PREPROCESSING, images, maps
@@ -45,9 +44,3 @@ def test_maps_are_those_of_a_float32_network(situation: Situation) -> None:
         difference = float((found[method] - expected).abs().max()) / largest
         assert difference <= tolerance(situation, method), (method, difference)
     assert {name: each.dtype for name, each in network.state_dict().items()} == weights
-
-
-def test_the_page_has_the_section() -> None:
-    assert as_markdown() in PAGE.read_text(encoding="utf-8"), (
-        "run: python -m scripts.docs compatibility"
-    )
