@@ -1,0 +1,79 @@
+"""Recording a pass of a network, with what is read on the way, as plain operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ttame.classifiers.classifier import Classifier
+from ttame.errors import ClassifierError, TtameError
+from ttame.exporting.map_sources import MapSource
+from ttame.networks.network_trace import first_line
+
+_EXAMPLES = 2
+"""Images that are recorded where any number is to be accepted: one would be taken for a constant."""
+
+
+class _Pass(nn.Module):
+    """One pass of a network with hooks that are there for this pass only."""
+
+    def __init__(self, classifier: Classifier, source: MapSource) -> None:
+        super().__init__()
+        self.network = classifier.network
+        # Not a part: its weights belong to the second step.
+        self.parts = (classifier, source)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        classifier, source = self.parts
+        read = source.read(classifier, images)
+        return (read.scores, *read.tensors)
+
+
+@torch.no_grad()
+def recorded_pass(classifier: Classifier, source: MapSource, batch_size: int | None) -> nn.Module:
+    """Record one pass: what the hooks did becomes operations, and no hook remains.
+
+    Args:
+        classifier: on a network that nobody else uses, frozen.
+        source: says what is read.
+        batch_size: images in every batch; ``None`` for any number.
+
+    Returns:
+        A module from (B, 3, H, W) float32 images to the scores and the tensors that were read, with
+        the network's parameters (the same objects, named ``network.…``).
+
+    Raises:
+        ClassifierError: the network's code decides by values, or does not take any number of
+            images.
+    """
+    height, width = classifier.preprocessing.input_size
+    images = torch.zeros(batch_size or _EXAMPLES, 3, height, width, device=classifier.device)
+    any_number = {0: torch.export.Dim("batch", min=1)} if batch_size is None else None
+    try:
+        program = torch.export.export(
+            _Pass(classifier, source), (images,), dynamic_shapes=(any_number,), strict=False
+        )
+    except TtameError:
+        raise
+    except Exception as problem:  # torch.export raises errors of many kinds
+        raise _not_recorded(classifier, problem, batch_size) from problem
+    recorded: Any = program.module(check_guards=False)
+    # It refuses both, though its operations have no modes.
+    for name in ("train", "eval"):
+        vars(recorded).pop(name, None)
+    plain: nn.Module = recorded
+    return plain
+
+
+def _not_recorded(
+    classifier: Classifier, problem: Exception, batch_size: int | None
+) -> ClassifierError:
+    about_batches = batch_size is None and "batch" in str(problem)
+    return ClassifierError(
+        f"{classifier.name} cannot be recorded as a graph ({first_line(problem)[:200]})",
+        remedy="batch_size=1 (without --dynamic-batch): its code does not take any number of images"
+        if about_batches
+        else "",
+    )
