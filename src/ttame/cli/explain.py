@@ -188,7 +188,7 @@ def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
     from ttame.datasets.named_photos import NamedPhotos
     from ttame.datasets.open_photos import open_photos
 
-    places = images or ([] if data else _sample_photos())
+    places = images or ([] if data else sample_photos())
     named = [place for place in places if not place.is_dir()]
     folders = [place for place in places if place.is_dir()]
     sources: list[PhotoSource] = [NamedPhotos(named)] if named else []
@@ -196,7 +196,7 @@ def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
     return sources[0] if len(sources) == 1 else JoinedPhotos(sources)
 
 
-def _sample_photos() -> list[Path]:
+def sample_photos() -> list[Path]:
     """Photos of scikit-image, found without importing it.
 
     Raises:
