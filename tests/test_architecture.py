@@ -24,6 +24,9 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"memory_limit", "processes", "errors"},
         "compat": {"explainers", "explainers.contract", "classifiers", "features", "networks"}
         | {"images", "errors"},
+        "exporting": {"explainers", "explainers.trained", "explainers.methods"}
+        | {"explainers.contract", "metrics", "classifiers", "networks", "results", "images"}
+        | {"files", "outputs", "version", "errors"},
     },
     {
         "training": {"explainers.trained", "explainers.contract", "metrics", "classifiers"}

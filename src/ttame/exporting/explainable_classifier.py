@@ -157,6 +157,12 @@ class ExplainableClassifier(nn.Module):
                 allowed=f"(B, {', '.join(map(str, shape))})",
                 remedy="" if pixels else "classifier.prepare(photos)",
             )
+        if self.batch_size not in (None, images.shape[0]):
+            raise ImageError(
+                f"{images.shape[0]} images",
+                allowed=f"{self.batch_size} in each batch",
+                remedy="batch_size=None (--dynamic-batch)",
+            )
         if pixels:
             if images.dtype != torch.uint8:
                 raise ImageError(f"{images.dtype} pixels", allowed="uint8, from 0 to 255")

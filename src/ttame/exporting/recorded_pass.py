@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassifierError, TtameError
 from ttame.exporting.map_sources import MapSource
-from ttame.networks.network_trace import first_line
 
 _EXAMPLES = 2
 """Images that are recorded where any number is to be accepted: one would be taken for a constant."""
@@ -55,24 +54,32 @@ def recorded_pass(classifier: Classifier, source: MapSource, batch_size: int | N
         program = torch.export.export(
             _Pass(classifier, source), (images,), dynamic_shapes=(any_number,), strict=False
         )
-    except TtameError:
-        raise
+    except TtameError as problem:
+        # What the network raised is reported as its failure on images, which these are not.
+        if not isinstance(problem, ClassifierError) or problem.__cause__ is None:
+            raise
+        raise _not_recorded(classifier, problem.__cause__, batch_size) from problem
     except Exception as problem:  # torch.export raises errors of many kinds
         raise _not_recorded(classifier, problem, batch_size) from problem
     recorded: Any = program.module(check_guards=False)
-    # It refuses both, though its operations have no modes.
+    # Its hook checks shapes, which the caller does; and it refuses both modes, having none.
+    recorded._forward_pre_hooks.clear()
     for name in ("train", "eval"):
         vars(recorded).pop(name, None)
     plain: nn.Module = recorded
     return plain
 
 
+def _first_line(problem: BaseException) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(".")
+
+
 def _not_recorded(
-    classifier: Classifier, problem: Exception, batch_size: int | None
+    classifier: Classifier, problem: BaseException, batch_size: int | None
 ) -> ClassifierError:
     about_batches = batch_size is None and "batch" in str(problem)
     return ClassifierError(
-        f"{classifier.name} cannot be recorded as a graph ({first_line(problem)[:200]})",
+        f"{classifier.name} cannot be recorded as a graph ({_first_line(problem)[:200]})",
         remedy="batch_size=1 (without --dynamic-batch): its code does not take any number of images"
         if about_batches
         else "",
