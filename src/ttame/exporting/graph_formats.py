@@ -201,10 +201,12 @@ def _not_converted(module: ExplainableClassifier, problem: Exception) -> Explain
 
 
 def _layer_of(module: ExplainableClassifier, operator: str) -> str:
+    """The layer that uses an operator, or one that it is made of: special_i1e, bessel_i1e."""
     recorded: Any = module.recorded
-    for node in recorded.graph.nodes:
-        target = str(getattr(node.target, "name", lambda node=node: node.target)())
-        if operator.split(".")[0] == target.split(".")[0]:
+    wanted = operator.partition(".")[2].partition(".")[0]
+    for same in (lambda name: name == wanted, lambda name: name.endswith(wanted.split("_")[-1])):
+        for node in recorded.graph.nodes:
             stack = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
-            return str(stack[-1]).removeprefix("network.") if stack else ""
+            if node.op == "call_function" and stack and same(node.target.__name__.split(".")[0]):
+                return str(stack[-1]).removeprefix("network.")
     return ""

@@ -62,8 +62,11 @@ def recorded_pass(classifier: Classifier, source: MapSource, batch_size: int | N
     except Exception as problem:  # torch.export raises errors of many kinds
         raise _not_recorded(classifier, problem, batch_size) from problem
     recorded: Any = program.module(check_guards=False)
-    # Its hook checks shapes, which the caller does; and it refuses both modes, having none.
-    recorded._forward_pre_hooks.clear()
+    # Its hooks check shapes, which the caller does, and it refuses both modes, having none.
+    for hooks in (recorded._forward_pre_hooks, recorded._forward_pre_hooks_with_kwargs):
+        hooks.clear()
+    for hooks in (recorded._forward_hooks, recorded._forward_hooks_always_called):
+        hooks.clear()
     for name in ("train", "eval"):
         vars(recorded).pop(name, None)
     plain: nn.Module = recorded
