@@ -18,7 +18,9 @@ facts = json.loads(session.get_modelmeta().custom_metadata_map["ttame"])
 prepare, names = facts["preprocessing"], facts["class_names"]
 (height, width), side = prepare["input_size"], prepare["resize"]
 photo = Image.open(sys.argv[2]).convert("RGB")
-sides = [side * length // min(photo.size) for length in photo.size]  # the shorter one becomes `side`
+sides = [
+    side * length // min(photo.size) for length in photo.size
+]  # the shorter one becomes `side`
 photo = photo.resize(sides, Image.Resampling[prepare["interpolation"].upper()])
 left, top = round((sides[0] - width) / 2), round((sides[1] - height) / 2)
 photo = photo.crop((left, top, left + width, top + height))

@@ -59,7 +59,9 @@ def test_a_changed_file_is_refused(exported: tuple[Path, ExportedFacts], tmp_pat
     path.write_bytes(with_facts(b"", facts))
     with pytest.raises(ExplainerError, match="no facts of ttame about one graph"):
         load_exported(path)
-    path.write_bytes(exported[0].read_bytes().replace(b'"schema_version": 1', b'"schema_version": 9'))
+    path.write_bytes(
+        exported[0].read_bytes().replace(b'"schema_version": 1', b'"schema_version": 9')
+    )
     with pytest.raises(ExplainerError, match="version 9"):
         load_exported(path)
 

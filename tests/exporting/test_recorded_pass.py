@@ -30,9 +30,6 @@ class DecidesByValues(CountsItsImages):
         return self.end(features.mean((2, 3))) * (2.0 if bool(features.mean() > 9) else 1.0)
 
 
-
-
-
 def test_a_network_that_does_not_take_any_number_of_images() -> None:
     torch.manual_seed(0)
     explainer = make_explainer(

@@ -184,7 +184,7 @@ def _format(typed: str | None, out: Path) -> Literal["onnx", "pt2"]:
     from ttame.errors import ExplainerError
 
     name = typed or out.suffix.removeprefix(".")
-    if name == "onnx" or name == "pt2":  # noqa: PLR1714 - narrows the type
+    if name == "onnx" or name == "pt2":
         return "onnx" if name == "onnx" else "pt2"
     raise ExplainerError(
         f"format {typed!r}" if typed else f"no format for {out.name}",

@@ -156,7 +156,12 @@ class ExportedExplainer:
         pixels = self.facts.takes == "pixels"
         shape = (height, width, 3) if pixels else (3, height, width)
         dtype = torch.uint8 if pixels else torch.float32
-        if images.ndim != 4 or images.shape[1:] != shape or images.dtype != dtype or not len(images):
+        if (
+            images.ndim != 4
+            or images.shape[1:] != shape
+            or images.dtype != dtype
+            or not len(images)
+        ):
             raise ImageError(
                 f"{images.dtype} images of shape {tuple(images.shape)}",
                 allowed=f"photos, or (B, {', '.join(map(str, shape))}) {dtype}",

@@ -112,7 +112,7 @@ def run_onnx(content: bytes) -> Run:
     options.log_severity_level = 4  # what is wrong with a file is raised as well
     try:
         session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except Exception as problem:
         raise ExplainerError(f"ONNX Runtime refuses the file ({first_line(problem)})") from problem

@@ -72,9 +72,7 @@ def onnx_contents(content: bytes) -> OnnxContents:
             facts, behind = _facts_in(_message(value)), start
     if facts is None or graphs != 1:
         raise UnreadableFileError("it has no facts of ttame about one graph")
-    return OnnxContents(
-        facts, hashlib.sha256(view[:behind]).hexdigest(), frozenset(operators)
-    )
+    return OnnxContents(facts, hashlib.sha256(view[:behind]).hexdigest(), frozenset(operators))
 
 
 def with_facts(content: bytes, facts: str) -> bytes:
@@ -120,7 +118,9 @@ def _look_at_node(node: memoryview, operators: set[str]) -> None:
     for number, value, _ in _fields(node):
         if number == _NODE_DOMAIN and bytes(_message(value)) not in _ONNX_DOMAINS:
             domain = bytes(_message(value)).decode(errors="replace")
-            raise UnreadableFileError(f"an operator of {domain[:40]!r}, which is not ONNX's own set")
+            raise UnreadableFileError(
+                f"an operator of {domain[:40]!r}, which is not ONNX's own set"
+            )
         if number == _NODE_TYPE:
             operators.add(bytes(_message(value)).decode(errors="replace")[:40])
         if number == _NODE_ATTRIBUTE:

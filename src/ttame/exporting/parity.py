@@ -164,8 +164,9 @@ def _batches(
             yield pixels[:1]
             yield from (pixels[first : first + 8] for first in range(0, len(pixels), 8))
         else:
-            repeated = np.concatenate([pixels] * batch_size)[: -(-len(pixels) // batch_size) * batch_size]
-            yield from np.split(repeated, len(repeated) // batch_size)
+            batches = -(-len(pixels) // batch_size)
+            repeated = np.concatenate([pixels] * batch_size)[: batches * batch_size]
+            yield from np.split(repeated, batches)
 
 
 def pixels_of(photo: Photo, classifier: Classifier) -> np.ndarray:

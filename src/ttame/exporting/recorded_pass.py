@@ -12,7 +12,7 @@ from ttame.errors import ClassifierError, TtameError
 from ttame.exporting.map_sources import MapSource
 
 _EXAMPLES = 2
-"""Images that are recorded where any number is to be accepted: one would be taken for a constant."""
+"""Images that are recorded where any number is to be accepted; one would be a constant."""
 
 
 class _Pass(nn.Module):
