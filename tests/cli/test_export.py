@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.test_commands import TINY_NETWORK, run
 
-NETWORK = [*TINY_NETWORK, "--weights", "none", "--image-size", "64"]
+NETWORK = [*("64" if word == "32" else word for word in TINY_NETWORK), "--weights", "none"]
 
 
 def test_a_file_is_written_and_described(

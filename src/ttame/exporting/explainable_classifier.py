@@ -139,9 +139,12 @@ class ExplainableClassifier(nn.Module):
             return tensor.to(fn(tensor).device)
 
         # Parameters are shared by both, buffers are not.
-        self.recorded._apply(fn)
-        self.classifier.network._apply(fn)
-        self.maps._apply(moving)
+        for part, change in (
+            (self.recorded, fn),
+            (self.classifier.network, fn),
+            (self.maps, moving),
+        ):
+            part._apply(change)  # type: ignore[no-untyped-call]
         self.mean, self.std = moving(self.mean), moving(self.std)
         if before != (self.classifier.device, self.classifier.dtype):
             self.recorded = recorded_pass(self.classifier, self.maps, self.batch_size)

@@ -105,7 +105,7 @@ class ExportedFacts:
 def facts_of(module: ExplainableClassifier, *, chooses_classes: bool, half: bool) -> ExportedFacts:
     """What there is to say of a module that is going to be written."""
     classifier = module.classifier
-    inputs = {module.takes: INPUTS[module.takes]}
+    inputs: dict[str, str] = {module.takes: INPUTS[module.takes]}
     if chooses_classes:
         inputs[ASKED] = _ASKED
     return ExportedFacts(

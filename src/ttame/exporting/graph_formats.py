@@ -204,9 +204,11 @@ def _layer_of(module: ExplainableClassifier, operator: str) -> str:
     """The layer that uses an operator, or one that it is made of: special_i1e, bessel_i1e."""
     recorded: Any = module.recorded
     wanted = operator.partition(".")[2].partition(".")[0]
-    for same in (lambda name: name == wanted, lambda name: name.endswith(wanted.split("_")[-1])):
-        for node in recorded.graph.nodes:
-            stack = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
-            if node.op == "call_function" and stack and same(node.target.__name__.split(".")[0]):
-                return str(stack[-1]).removeprefix("network.")
-    return ""
+    ending = wanted.split("_")[-1]
+    found: dict[bool, str] = {}
+    for node in recorded.graph.nodes:
+        stack = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+        name = node.target.__name__.split(".")[0] if node.op == "call_function" else ""
+        if stack and name.endswith(ending):
+            found.setdefault(name == wanted, str(stack[-1]).removeprefix("network."))
+    return found.get(True, found.get(False, ""))

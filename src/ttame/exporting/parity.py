@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier, Photo
@@ -171,6 +172,6 @@ def _batches(
 
 def pixels_of(photo: Photo, classifier: Classifier) -> np.ndarray:
     """A photo as (H, W, 3) uint8, resized and cropped."""
-    opened = read_photo(photo) if not hasattr(photo, "convert") else to_rgb(photo)
+    opened = to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
     scaled = classifier.preprocessing.pixels(opened)
     return (scaled * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
