@@ -83,7 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "MB with, without",
         "maps differ by",
     ]
-    rows = [row for name in networks for row in measure(name, repeats, photos)]
+    rows = [
+        row
+        for name in networks
+        for row in measure(name, repeats, photos, compiling=not typed.quick)
+    ]
     if typed.quick:
         print(table(header, rows))
         return
@@ -97,12 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_section("export", title, "python -m benchmarks.export", table(header, rows) + note)
 
 
-def measure(name: str, repeats: int, photos: Sequence[str]) -> list[list[str]]:
+def measure(name: str, repeats: int, photos: Sequence[str], *, compiling: bool) -> list[list[str]]:
     """A row for each size of batch."""
     explainer = _explainer(name)
     height, width = explainer.classifier.preprocessing.input_size
     module = ExplainableClassifier(explainer, takes="pixels")
-    compiled = torch.compile(module)
+    # Compiling takes minutes.
+    compiled = torch.compile(module) if compiling else module
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "why.onnx"
         facts = ttame.export_explainer(explainer, path, dynamic_batch=True, photos=photos)
@@ -127,7 +132,7 @@ def measure(name: str, repeats: int, photos: Sequence[str]) -> list[list[str]]:
                 f"{median_ratio(seconds['with'], seconds['without']):.3f}",
                 f"{median_ratio(seconds['eager'], seconds['with']):.2f} "
                 f"({1000 * median(seconds['with']):.0f} ms)",
-                f"{median_ratio(seconds['eager'], seconds['compiled']):.2f}",
+                f"{median_ratio(seconds['eager'], seconds['compiled']):.2f}" if compiling else "-",
                 f"{len(with_maps) / 1e6:.1f}, {len(without_maps) / 1e6:.1f}",
                 f"{facts.parity['maps']:.1e}",
             ]
