@@ -154,6 +154,11 @@ SET_FROM_OUTSIDE = {
         "ctx": "torch hands it to an autograd function to keep things in",
         "node": "the same object, found again behind an output",
     },
+    "exporting/graph_formats.py": {
+        "options": "ONNX Runtime has no other way",
+        "part": "of the graph that is being made",
+        "value.type.tensor_type.shape.dim[0]": "of the graph that is being made",
+    },
     "files/folder_exchange.py": {"rename": "how ctypes is told a C function's arguments"},
     "networks/batch_norm_folding.py": {
         "convolution": "of the copy that is being made",

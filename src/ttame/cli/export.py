@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ttame.cli.added_options import with_options
 from ttame.cli.chosen_explainers import OtherSpelling
-from ttame.cli.network_options import (
-    ClassNames,
-    CropShare,
-    Device,
-    ImageSize,
-    InterpolationName,
-    Mean,
-    NamedClassifier,
-    NetworkOption,
-    OptionalModelName,
-    OutputsKind,
-    Resize,
-    Std,
-    Taps,
-    Weights,
-)
+from ttame.cli.network_options import NamedClassifier, OptionalModelName, network_parameters
 
 if TYPE_CHECKING:
     from ttame.exporting.exported_facts import ExportedFacts
@@ -32,6 +18,7 @@ if TYPE_CHECKING:
 _METHODS = "The method"
 
 
+@with_options(*network_parameters())
 def export(
     out: Annotated[
         Path,
@@ -116,24 +103,12 @@ def export(
         bool, typer.Option("--overwrite", help="Replace --out if it exists.")
     ] = False,
     model: OptionalModelName = None,
-    weights: Weights = "default",
-    image_size: ImageSize = None,
-    taps: Taps = None,
-    class_names: ClassNames = None,
-    outputs: OutputsKind = None,
-    network_option: NetworkOption = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: InterpolationName = None,
-    resize: Resize = None,
-    crop_share: CropShare = None,
-    device: Device = "cpu",
+    **network: Any,
 ) -> None:
     """Write a classifier and its maps as one file, which is run before it is kept.
 
     Example: ttame export --explainer efficientnet_lite0 --out why.onnx
     """
-    typed = dict(locals())
     from ttame.cli.chosen_explainers import choose_explainers, parse_methods
     from ttame.cli.explain import sample_photos
     from ttame.errors import ExplainerError
@@ -148,7 +123,7 @@ def export(
     chosen = choose_explainers(
         names,
         explainer,
-        NamedClassifier.of(typed),
+        NamedClassifier.of(model, network),
         option or (),
         allow_other_weights=allow_other_weights,
     )

@@ -127,12 +127,11 @@ class SharedMaps(MapSource):
 
 def with_own_network(explainer: Explainer) -> Explainer:
     """The same explainer on a copy of its network, frozen for good."""
-    classifier = copy.copy(explainer.classifier)
     with hooks_at_rest():
-        network = copy.deepcopy(uncompiled(classifier.network))
-    classifier.network = network.requires_grad_(False).eval()
+        network = copy.deepcopy(uncompiled(explainer.classifier.network))
+    network = network.requires_grad_(False).eval()
     own = copy.copy(explainer)
-    object.__setattr__(own, "classifier", classifier)
+    vars(own).update(classifier=explainer.classifier._with(network=network))
     return own
 
 
