@@ -183,6 +183,9 @@ def _check(
             f"a {type(explainer).__name__} as explainer",
             allowed="what ttame.load_explainer or ttame.make_explainer gives",
         )
+    channels = explainer.classifier.trace.channels
+    if channels != 3:
+        raise ExplainerError(f"a network of {channels} channels", allowed="3, to be exported")
     count = explainer.classifier.number_of_classes
     if top_k != "all" and (type(top_k) is not int or not 1 <= top_k <= count):
         raise ExplainerError(f"top_k={top_k!r}", allowed=f'1 to {count}, or "all"')

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from ttame.classifiers.classifier import Photo
 from ttame.errors import ExplainerError, OutputError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.exporting.explainable_classifier import ExplainableClassifier, Takes
@@ -22,7 +21,7 @@ from ttame.exporting.graph_formats import (
     run_pt2,
 )
 from ttame.exporting.onnx_contents import with_facts
-from ttame.exporting.parity import check_parity, compare
+from ttame.exporting.parity import Photo, check_parity, compare
 from ttame.files.atomic_writing import whole_file
 from ttame.networks.giving_back import gives_everything_back
 
@@ -68,6 +67,12 @@ def export_explainer(
             from PyTorch.
         ClassifierError: the network's code cannot be recorded.
         MissingExtraError: ``pip install "ttame[export]"``.
+
+    Example:
+        >>> import ttame
+        >>> explainer = ttame.load_explainer("efficientnet_lite0")
+        >>> export_explainer(explainer, "why.onnx").batch_size  # doctest: +SKIP
+        1
     """
     path = Path(out)
     if format not in get_args(Format):

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection, select_classes
-from ttame.classifiers.classifier import Photo
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError
 from ttame.exporting.exported_facts import ASKED, OUTPUTS, ExportedFacts, read_facts
 from ttame.exporting.graph_formats import Arrays, Run, run_onnx
 from ttame.exporting.onnx_contents import onnx_contents
+from ttame.exporting.parity import Photo
 from ttame.files.bounded_reading import UnreadableFileError, read_bounded
 from ttame.images.photos import read_photo
 from ttame.images.preprocessing import Preprocessing
@@ -35,6 +35,11 @@ class ExportedExplainer:
     Attributes:
         facts: what the file says of itself.
         preprocessing: how a photo becomes its input.
+
+    Example:
+        >>> explainer = load_exported("why.onnx")  # doctest: +SKIP
+        >>> explainer("photo.jpg", "top3").maps.shape  # doctest: +SKIP
+        torch.Size([1, 3, 28, 28])
     """
 
     facts: ExportedFacts
@@ -179,6 +184,10 @@ def load_exported(path: Path | str) -> ExportedExplainer:
     Raises:
         ExplainerError: it is not such a file, was changed, or is of another version.
         MissingExtraError: ``pip install "ttame[export]"``.
+
+    Example:
+        >>> load_exported("why.onnx").method  # doctest: +SKIP
+        'few_shot'
     """
     try:
         content = read_bounded(path, _LARGEST_FILE)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier, Photo
+from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.exporting.explainable_classifier import Takes
@@ -19,6 +20,9 @@ from ttame.exporting.graph_formats import Arrays, Run
 from ttame.images.photos import read_photo
 from ttame.images.rgb_conversion import to_rgb
 from ttame.results.explanation import Explanation
+
+Photo = Image.Image | Path | str
+"""A photo that is open already, or the path of one."""
 
 MOST_DIFFERENT = 1e-4
 """Of logits and maps in float32, as a share of the largest of a batch."""
