@@ -188,6 +188,12 @@ def load_exported(path: Path | str) -> ExportedExplainer:
     Example:
         >>> load_exported("why.onnx").method  # doctest: +SKIP
         'few_shot'
+        >>> import ttame
+        >>> try:
+        ...     load_exported("nowhere.onnx")
+        ... except ttame.TtameError as problem:
+        ...     print(problem.allowed)
+        an ONNX file that ttame export wrote
     """
     try:
         content = read_bounded(path, _LARGEST_FILE)
