@@ -18,6 +18,7 @@ from PIL import Image, ImageShow
 from torch import nn
 
 import ttame
+from benchmarks.reliability.exported_files import exported_files
 from tests.cli.test_commands import run
 from tests.loaded_once import load_once
 from tests.tiny_networks import tiny_cnn
@@ -25,7 +26,7 @@ from ttame.classifiers.known_classifiers import SOURCES
 from ttame.classifiers.recipe_rules import refused_in_a_file
 from ttame.cli.setting_options import setting_options
 from ttame.evaluation.evaluate_methods import evaluate
-from ttame.explainers.known_explainers import EXPLAINERS, method_options
+from ttame.explainers.known_explainers import EXPLAINERS, make_explainer, method_options
 from ttame.metrics.known_metrics import METRICS
 from ttame.training.train_command import train_command
 from ttame.training.training_settings import OBJECTIVES
@@ -89,6 +90,15 @@ def test_readme(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(shown) == 1
     assert names["explanation"].heatmaps((480, 640)).shape == (2, 3, 480, 640)
     assert (desk / "my-explainer" / "config.json").exists()
+
+
+def test_exporting(desk: Path) -> None:
+    (desk / "why.onnx").write_bytes(exported_files()[0])
+    names: dict[str, Any] = {"cam": make_explainer("cam", tiny_cnn())}
+    quick = {'ttame.load_explainer("efficientnet_lite0")': "cam", "224, 224": "32, 32"}
+    assert run_page("docs/how-to/export.md", names, quick) == 2
+    assert names["maps"].shape == (2, 3, 4, 4)
+    assert names["explanation"].method == "cam"
 
 
 def test_first_page(desk: Path) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 SOURCE = ROOT / "src" / "ttame"
 
-MIRRORED = {"benchmarks": ROOT / "benchmarks", "scripts": ROOT / "scripts"}
+MIRRORED = {name: ROOT / name for name in ("benchmarks", "examples", "scripts")}
 """Folders of tests that do not mirror ``src/ttame``."""
 
 CROSS_CUTTING = {

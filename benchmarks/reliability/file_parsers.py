@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmarks.reliability import explainer_folders, report_files
+from benchmarks.reliability import explainer_folders, exported_files, report_files
 from benchmarks.reliability.mutations import (
     Mutation,
     mutate_bytes,
@@ -522,5 +522,11 @@ PARSERS: Mapping[str, FileParser] = {
         mutate_json,
     ),
     "rows": FileParser("run/rows/m/000000.parquet", _rows, _read_rows, mutate_parquet),
+    "exported": FileParser(
+        "why.onnx",
+        exported_files.exported_files,
+        exported_files.read_exported,
+        exported_files.mutate_exported,
+    ),
     "maps": FileParser("run/maps/m/000000.safetensors", _maps, _read_maps, mutate_safetensors),
 }

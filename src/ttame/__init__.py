@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     )
     from ttame.explainers.trained.head_settings import HeadSettings
     from ttame.explainers.trained.known_head_settings import head_settings
+    from ttame.exporting.explainable_classifier import ExplainableClassifier
+    from ttame.exporting.export_explainer import export_explainer
+    from ttame.exporting.exported_explainer import ExportedExplainer, load_exported
     from ttame.features.feature_taps import FeatureTap
     from ttame.images.preprocessing import Preprocessing
     from ttame.images.preprocessing_changes import PreprocessingChanges
@@ -64,9 +67,11 @@ _HOMES = {
     "Classifier": "ttame.classifiers.classifier",
     "EXPLAINERS": "ttame.explainers.known_explainers",
     "Evaluation": "ttame.results.evaluation",
+    "ExplainableClassifier": "ttame.exporting.explainable_classifier",
     "ExplainedPhotos": "ttame.results.explained_photos",
     "Explainer": "ttame.explainers.contract.explainer",
     "Explanation": "ttame.results.explanation",
+    "ExportedExplainer": "ttame.exporting.exported_explainer",
     "FeatureTap": "ttame.features.feature_taps",
     "HeadSettings": "ttame.explainers.trained.head_settings",
     "MethodCard": "ttame.explainers.contract.method_card",
@@ -82,9 +87,11 @@ _HOMES = {
     "ValueAbove": "ttame.networks.value_scores",
     "evaluate": "ttame.evaluation.evaluate_methods",
     "explain": "ttame.reporting.explain",
+    "export_explainer": "ttame.exporting.export_explainer",
     "head_settings": "ttame.explainers.trained.known_head_settings",
     "load_classifier": "ttame.classifiers.known_classifiers",
     "load_explainer": "ttame.explainers.trained.explainer_folder",
+    "load_exported": "ttame.exporting.exported_explainer",
     "make_explainer": "ttame.explainers.known_explainers",
     "methods_for": "ttame.explainers.known_explainers",
     "new_attention_explainer": "ttame.explainers.trained.attention_explainer",
@@ -104,9 +111,11 @@ __all__ = [  # noqa: RUF022
     "Classifier",
     "EXPLAINERS",
     "Evaluation",
+    "ExplainableClassifier",
     "ExplainedPhotos",
     "Explainer",
     "Explanation",
+    "ExportedExplainer",
     "FeatureTap",
     "HeadSettings",
     "MethodCard",
@@ -123,9 +132,11 @@ __all__ = [  # noqa: RUF022
     "__version__",
     "evaluate",
     "explain",
+    "export_explainer",
     "head_settings",
     "load_classifier",
     "load_explainer",
+    "load_exported",
     "make_explainer",
     "methods_for",
     "new_attention_explainer",

@@ -353,7 +353,7 @@ class Classifier:
                 logits = self.outputs.scores(run_network(network, images, rows))
         else:
             logits = self.outputs.scores(run_network(network, images, rows))
-        note_pass(len(images), logits)
+        note_pass(images.shape[0], logits)
         return logits
 
     def _with(self, **changes: Any) -> Classifier:

@@ -120,7 +120,7 @@ def refuse_other_images(images: object, channels: int) -> None:
     allowed = f"(B, {channels}, H, W)"
     if not isinstance(images, torch.Tensor):
         raise ImageError(f"a {type(images).__name__}", allowed=allowed, remedy=remedy)
-    if images.ndim != 4 or images.shape[1] != channels or not len(images):
+    if images.ndim != 4 or images.shape[1] != channels or not images.shape[0]:
         raise ImageError(f"images of shape {tuple(images.shape)}", allowed=allowed, remedy=remedy)
     if not images.is_floating_point():
         raise ImageError(f"{images.dtype} images", allowed="float, normalised", remedy=remedy)

@@ -32,7 +32,7 @@ class ExplainedTargets(ABC):
     @property
     def shape(self) -> tuple[int, int]:
         """(B, K)."""
-        return (len(self.classes), self.classes.shape[1])
+        return (self.classes.shape[0], self.classes.shape[1])
 
     @property
     def device(self) -> torch.device:

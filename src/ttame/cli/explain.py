@@ -221,7 +221,7 @@ def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
     from ttame.datasets.open_photos import open_photos
     from ttame.datasets.piped_photo import PipedPhoto
 
-    places = images or ([] if data else _sample_photos())
+    places = images or ([] if data else sample_photos())
     piped = [place for place in places if str(place) == "-"]
     places = [place for place in places if place not in piped]
     named = [place for place in places if not place.is_dir()]
@@ -235,7 +235,7 @@ def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
     return photos
 
 
-def _sample_photos() -> list[Path]:
+def sample_photos() -> list[Path]:
     """Photos of scikit-image, found without importing it.
 
     Raises:

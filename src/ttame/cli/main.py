@@ -15,6 +15,7 @@ import typer
 
 from ttame.cli.evaluate import evaluate
 from ttame.cli.explain import explain
+from ttame.cli.export import export
 from ttame.cli.inspect import inspect
 from ttame.cli.memory_hints import naming_memory_options
 from ttame.cli.methods import methods
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (explain, train, evaluate, methods, inspect):
+for command in (explain, train, evaluate, export, methods, inspect):
     app.command()(naming_memory_options(command))
 
 

@@ -98,7 +98,7 @@ class GridTap(ABC):
             return tensor.permute(0, 3, 1, 2)
         patches = tensor[:, self.prefix_tokens :]
         grid = self.grid_at(image_size, patches.shape[1])
-        return patches.transpose(1, 2).reshape(len(patches), self.channels, *grid)
+        return patches.transpose(1, 2).reshape(patches.shape[0], self.channels, *grid)
 
     def batch_first(self, output: Any) -> Any:
         """A layer's output with the batch in front; turned back, its own order again."""

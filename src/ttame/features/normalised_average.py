@@ -62,9 +62,9 @@ class NormalisedShares(GridTap):
                 return
             axis = 1 if self.layout == "channels first" else -1
             features = self.tensor(latest[0]).movedim(axis, -1)
-            if average.numel() == len(features) * features.shape[-1]:
+            if average.numel() == features.shape[0] * features.shape[-1]:
                 between = [1] * (features.ndim - 2)
-                average = average.reshape(len(features), *between, features.shape[-1])
+                average = average.reshape(features.shape[0], *between, features.shape[-1])
                 shares = normalised_as(norm, features, average, bias=True)
                 reading.outputs[self] = shares.movedim(-1, axis)
 

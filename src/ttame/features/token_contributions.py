@@ -169,8 +169,8 @@ class _Passage:
         if self.is_over:
             self.attends_again = True
             return
-        values = right.reshape(len(self), -1, *right.shape[-2:])
-        attended = left.reshape(len(self), -1, *left.shape[-2:])[:, :, 0, :, None]
+        values = right.reshape(self.shape[self.batch_axis], -1, *right.shape[-2:])
+        attended = left.reshape(self.shape[self.batch_axis], -1, *left.shape[-2:])[:, :, 0, :, None]
         self.weighted = (attended * values).transpose(1, 2).flatten(2)
         self.probabilities = None
 
@@ -185,7 +185,8 @@ class _Passage:
         if self.contributions is None or self.bias is None or self.is_over:
             return
         for factor in factors:
-            if isinstance(factor, Tensor) and tuple(factor.shape) == (self.shape[2],):
+            is_vector = isinstance(factor, Tensor) and factor.ndim == 1
+            if is_vector and factor.shape[0] == self.shape[2]:
                 self.contributions, self.bias = self.contributions * factor, self.bias * factor
 
     def see_sum(self, terms: Sequence[Any], add: Callable[[], Any]) -> Any:
@@ -203,9 +204,6 @@ class _Passage:
     def class_token(self, tokens: Tensor) -> Tensor:
         """The first token of each image, (B, D)."""
         return tokens.select(1 - self.batch_axis, 0)
-
-    def __len__(self) -> int:
-        return self.shape[self.batch_axis]
 
 
 class _CheckedPassage(_Passage):

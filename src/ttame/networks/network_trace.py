@@ -278,7 +278,7 @@ def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> 
         if ran_out_of_memory(problem) or raised_by_signal_handler(problem):
             raise
         raise failure(network, images, problem) from problem
-    return logits_of(output, len(images) if rows is None else rows, type(network).__name__)
+    return logits_of(output, images.shape[0] if rows is None else rows, type(network).__name__)
 
 
 def logits_of(output: Any, batch_size: int, network_name: str) -> Tensor:
@@ -298,7 +298,7 @@ def logits_of(output: Any, batch_size: int, network_name: str) -> Tensor:
     if isinstance(logits, Tensor) and logits.shape in ((batch_size,), (1,) * 0) and batch_size:
         # One number for each image: (B,), or a lone number where squeeze took the batch away too.
         logits = logits.reshape(-1, 1)
-    fits = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == batch_size
+    fits = isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[0] == batch_size
     if not fits or not logits.is_floating_point():
         if isinstance(logits, Tensor):
             came = f"a {logits.dtype} tensor of shape {tuple(logits.shape)}"

@@ -170,7 +170,7 @@ def read_head_means(
     means: list[Tensor] = []
 
     def keep(_block: int, probabilities: Tensor) -> None:
-        means.append(head_mean(probabilities, len(images)))
+        means.append(head_mean(probabilities, images.shape[0]))
 
     with torch.no_grad(), _attention(classifier, layout, keep, first_block):
         logits = classifier.logits(images)

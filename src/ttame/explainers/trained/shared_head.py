@@ -231,7 +231,7 @@ class SharedHead(Head):
         grid = map_grid((int(first.shape[2]), int(first.shape[3])))
         if classes is None:
             classes = torch.arange(self.number_of_classes, device=first.device)
-        maps = first.new_zeros(len(first), classes.shape[-1], *grid)
+        maps = first.new_zeros(first.shape[0], classes.shape[-1], *grid)
         if not isinstance(self.settings.maps, MinMaxMaps):
             maps = maps + self.bias
         evidence = None if self.inputs.pooled is None else feature_maps[self.inputs.pooled]

@@ -1,0 +1,179 @@
+"""``ttame export``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ttame.cli.added_options import with_options
+from ttame.cli.chosen_explainers import OtherSpelling
+from ttame.cli.network_options import NamedClassifier, OptionalModelName, network_parameters
+
+if TYPE_CHECKING:
+    from ttame.exporting.exported_facts import ExportedFacts
+
+_METHODS = "The method"
+
+
+@with_options(*network_parameters())
+def export(
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="The file: why.onnx, why.pt2.", show_default=False),
+    ],
+    explainer: Annotated[
+        str | None,
+        typer.Option(
+            "--explainer",
+            "-e",
+            help="A trained explainer, which brings its classifier: bundled, a folder, or a hub "
+            "repository. If not given, efficientnet_lite0.",
+            rich_help_panel=_METHODS,
+            show_default=False,
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help="One method without training instead: cam, class_evidence, raw_attention or "
+            "attention_rollout.",
+            rich_help_panel=_METHODS,
+            show_default=False,
+        ),
+    ] = None,
+    method: OtherSpelling = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="METHOD.NAME=VALUE; may be given several times.",
+            rich_help_panel=_METHODS,
+            show_default=False,
+        ),
+    ] = None,
+    allow_other_weights: Annotated[
+        bool,
+        typer.Option(
+            "--allow-other-weights",
+            help="Export a classifier with other weights than the head was trained for.",
+            rich_help_panel=_METHODS,
+        ),
+    ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="onnx or pt2 (torch.export). If not given, what the name of --out ends with.",
+            show_default=False,
+        ),
+    ] = None,
+    top_k: Annotated[
+        str, typer.Option(help="How many of the most probable classes are explained, or all.")
+    ] = "3",
+    choose_classes: Annotated[
+        bool,
+        typer.Option(
+            "--choose-classes",
+            help="A second input, asked: the classes to explain; -1 is the most probable one.",
+        ),
+    ] = False,
+    takes: Annotated[
+        str,
+        typer.Option(
+            help="pixels (uint8, normalised inside) or images (float, normalised already)."
+        ),
+    ] = "pixels",
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="Take any number of images; else one.")
+    ] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Let the network compute in half precision.")
+    ] = False,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Photos on which the file is run next to PyTorch; may be given several times. "
+            "Without any, sample photos of scikit-image.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace --out if it exists.")
+    ] = False,
+    model: OptionalModelName = None,
+    **network: Any,
+) -> None:
+    """Write a classifier and its maps as one file, which is run before it is kept.
+
+    Example: ttame export --explainer efficientnet_lite0 --out why.onnx
+    """
+    from ttame.cli.chosen_explainers import choose_explainers, parse_methods
+    from ttame.cli.explain import sample_photos
+    from ttame.errors import ExplainerError
+    from ttame.exporting.export_explainer import export_explainer
+    from ttame.files.atomic_writing import refuse_existing
+
+    refuse_existing(out, overwrite=overwrite)
+    kind = _format(format, out)
+    names = parse_methods(methods, method)
+    if len(names) > 1:
+        raise ExplainerError(f"{len(names)} methods in one file", allowed="one")
+    chosen = choose_explainers(
+        names,
+        explainer,
+        NamedClassifier.of(model, network),
+        option or (),
+        allow_other_weights=allow_other_weights,
+    )
+    facts = export_explainer(
+        next(iter(chosen.explainers.values())),
+        out,
+        format=kind,
+        top_k=_top(top_k),
+        choose_classes=choose_classes,
+        takes=takes,  # type: ignore[arg-type]  # checked there
+        dynamic_batch=dynamic_batch,
+        half=half,
+        photos=photos if photos else sample_photos(),
+        overwrite=overwrite,
+    )
+    for line in summary(facts, out):
+        typer.echo(line)
+
+
+def summary(facts: ExportedFacts, out: Path) -> Sequence[str]:
+    """What was written, in lines for people."""
+    given = ", ".join(f"{name} {words}" for name, words in facts.inputs.items())
+    parity = ", ".join(f"{name} {value:.2g}" for name, value in facts.parity.items())
+    return (
+        f"{out}: {facts.classifier} with {facts.method}, {out.stat().st_size / 2**20:.1f} MB",
+        f"takes {given}",
+        f"gives {', '.join(facts.results)}",
+        f"compared with PyTorch: {parity}",
+    )
+
+
+def _format(typed: str | None, out: Path) -> Literal["onnx", "pt2"]:
+    from ttame.errors import ExplainerError
+
+    name = typed or out.suffix.removeprefix(".")
+    if name == "onnx" or name == "pt2":
+        return "onnx" if name == "onnx" else "pt2"
+    raise ExplainerError(
+        f"format {typed!r}" if typed else f"no format for {out.name}",
+        allowed="onnx or pt2",
+        remedy="--format onnx",
+    )
+
+
+def _top(text: str) -> int | Literal["all"]:
+    from ttame.errors import ExplainerError
+
+    if text == "all":
+        return "all"
+    try:
+        return int(text)
+    except ValueError as problem:
+        raise ExplainerError(f"--top-k {text}", allowed="a number, or all") from problem

@@ -1,0 +1,210 @@
+"""The prediction and its maps as one module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from ttame.errors import ClassSelectionError, ExplainerError, ImageError
+from ttame.explainers.contract.explainer import Explainer
+from ttame.exporting.map_sources import map_source, with_own_network
+from ttame.exporting.recorded_pass import recorded_pass
+from ttame.networks.giving_back import gives_everything_back
+
+Takes = Literal["pixels", "images"]
+
+
+class ExplainedPrediction(NamedTuple):
+    """What an :class:`ExplainableClassifier` says of a batch.
+
+    Attributes:
+        logits: (B, C) float32, the scores of all classes.
+        probabilities: (B, C) float32 in [0, 1].
+        classes: (B, K) int64, the explained classes.
+        maps: (B, K, h, w) float32, as the method computes them; higher means more evidence.
+    """
+
+    logits: Tensor
+    probabilities: Tensor
+    classes: Tensor
+    maps: Tensor
+
+
+class ExplainableClassifier(nn.Module):
+    """A classifier that says why: one module from images to prediction and maps.
+
+    Network and method become plain operations when it is made. At run time there are no hooks, so
+    that it works wherever a module does: under ``torch.compile`` and ``torch.export``, in threads
+    and in the workers of a ``DataLoader``. It is a copy: the explainer and its network stay as they
+    are, and later changes of them do not reach it. It is always in eval mode, and its parameters
+    are frozen.
+
+    ``half()`` and ``to(torch.bfloat16)`` change the network; what is made of its features, and all
+    results, stay float32. ``to()`` records the network again, which takes seconds.
+
+    Args:
+        explainer: a trained explainer, or one of ``cam``, ``class_evidence``, ``raw_attention`` and
+            ``attention_rollout``.
+        top_k: how many of the most probable classes are explained; ``"all"`` for all, in order.
+        takes: ``"images"``, (B, 3, H, W) float and normalised, as ``classifier.prepare`` makes
+            them; or ``"pixels"``, (B, H, W, 3) uint8, normalised inside. H × W is the input
+            size of the classifier's preprocessing.
+        batch_size: images in each batch; any number if not given.
+
+    Raises:
+        ExplainerError: the method needs gradients or many passes, or ``top_k`` does not fit.
+        ClassifierError: the network's code cannot be recorded.
+
+    Example:
+        >>> import ttame
+        >>> from ttame.testing import tiny_classifier
+        >>> cam = ttame.make_explainer("cam", tiny_classifier())
+        >>> module = ttame.ExplainableClassifier(cam, top_k=2)
+        >>> prediction = module(torch.zeros(3, 3, 16, 16))
+        >>> prediction.classes.shape, prediction.maps.shape
+        (torch.Size([3, 2]), torch.Size([3, 2, 4, 4]))
+        >>> module(torch.zeros(3, 3, 16, 16), torch.tensor([[4], [0], [4]])).maps.shape
+        torch.Size([3, 1, 4, 4])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    @gives_everything_back
+    def __init__(
+        self,
+        explainer: Explainer,
+        top_k: int | Literal["all"] = 3,
+        *,
+        takes: Takes = "images",
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        _check(explainer, top_k, takes, batch_size)
+        own = with_own_network(explainer)
+        self.classifier = own.classifier
+        self.method = explainer.method
+        self.provenance = explainer.provenance()
+        self.top_k = top_k
+        self.takes = takes
+        self.batch_size = batch_size
+        self.maps = map_source(own)
+        self.recorded = recorded_pass(own.classifier, self.maps, batch_size)
+        preprocessing = own.classifier.preprocessing
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32)
+            values = values.reshape(3, 1, 1).to(own.classifier.device)
+            self.register_buffer(name, values, persistent=False)
+        self.eval()
+
+    def forward(self, images: Tensor, classes: Tensor | None = None) -> ExplainedPrediction:
+        """Classify and explain a batch.
+
+        Args:
+            images: as ``takes`` says.
+            classes: (B, K) int64, classes to explain instead of the most probable ones. A negative
+                number asks for a place: -1 for the most probable class, -2 for the next one.
+
+        Raises:
+            ImageError: images of another shape or dtype.
+            ClassSelectionError: classes of another shape or dtype.
+        """
+        scores, *tensors = self.recorded(self._normalised(images))
+        probabilities = self.classifier.outputs.probabilities(scores)
+        if classes is not None:
+            chosen = _with_places(scores, _checked(classes))
+            maps = self.maps(tensors, chosen)
+        elif self.top_k == "all":
+            count = scores.shape[1]
+            chosen = torch.arange(count, device=scores.device).expand(scores.shape[0], count)
+            maps = self.maps(tensors, None)
+        else:
+            chosen = scores.topk(self.top_k, dim=1).indices
+            maps = self.maps(tensors, chosen)
+        return ExplainedPrediction(scores.float(), probabilities, chosen, maps)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode: the recorded operations have no other."""
+        del mode
+        return super().train(False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or cast; the network is recorded again, since operations name dtypes and devices."""
+        before = (self.classifier.device, self.classifier.dtype)
+
+        def moving(tensor: Tensor) -> Tensor:
+            return tensor.to(fn(tensor).device)
+
+        # Parameters are shared by both, buffers are not.
+        for part, change in (
+            (self.recorded, fn),
+            (self.classifier.network, fn),
+            (self.maps, moving),
+        ):
+            part._apply(change)  # type: ignore[no-untyped-call]
+        self.mean, self.std = moving(self.mean), moving(self.std)
+        if before != (self.classifier.device, self.classifier.dtype):
+            self.recorded = recorded_pass(self.classifier, self.maps, self.batch_size)
+        return self
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        height, width = self.classifier.preprocessing.input_size
+        pixels = self.takes == "pixels"
+        shape = (height, width, 3) if pixels else (3, height, width)
+        if images.ndim != 4 or images.shape[1:] != shape:
+            raise ImageError(
+                f"{self.takes} of shape {tuple(images.shape)}",
+                allowed=f"(B, {', '.join(map(str, shape))})",
+                remedy="" if pixels else "classifier.prepare(photos)",
+            )
+        if self.batch_size not in (None, images.shape[0]):
+            raise ImageError(
+                f"{images.shape[0]} images",
+                allowed=f"{self.batch_size} in each batch",
+                remedy="batch_size=None (--dynamic-batch)",
+            )
+        if pixels:
+            if images.dtype != torch.uint8:
+                raise ImageError(f"{images.dtype} pixels", allowed="uint8, from 0 to 255")
+            return (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        if not images.is_floating_point():
+            raise ImageError(f"{images.dtype} images", allowed="float, normalised")
+        return images.float()
+
+
+def _check(
+    explainer: object, top_k: int | Literal["all"], takes: str, batch_size: int | None
+) -> None:
+    if not isinstance(explainer, Explainer):
+        raise ExplainerError(
+            f"a {type(explainer).__name__} as explainer",
+            allowed="what ttame.load_explainer or ttame.make_explainer gives",
+        )
+    channels = explainer.classifier.trace.channels
+    if channels != 3:
+        raise ExplainerError(f"a network of {channels} channels", allowed="3, to be exported")
+    count = explainer.classifier.number_of_classes
+    if top_k != "all" and (type(top_k) is not int or not 1 <= top_k <= count):
+        raise ExplainerError(f"top_k={top_k!r}", allowed=f'1 to {count}, or "all"')
+    if takes not in ("pixels", "images"):
+        raise ExplainerError(f"takes={takes!r}", allowed='"pixels" or "images"')
+    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+        raise ExplainerError(f"batch_size={batch_size!r}", allowed="None, or at least 1")
+
+
+def _checked(classes: Tensor) -> Tensor:
+    if classes.ndim != 2 or classes.dtype != torch.int64:
+        raise ClassSelectionError(
+            f"{classes.dtype} classes of shape {tuple(classes.shape)}", allowed="(B, K) int64"
+        )
+    return classes
+
+
+def _with_places(scores: Tensor, classes: Tensor) -> Tensor:
+    """Classes, where -n stands for the n-th most probable one."""
+    ranked = scores.argsort(dim=1, descending=True)
+    places = (-1 - classes).clamp(0, scores.shape[1] - 1)
+    return torch.where(classes < 0, ranked.gather(1, places), classes)

@@ -1,0 +1,172 @@
+"""How the maps of a method come out of one forward pass, in two steps."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.explained_targets import ExplainedClasses
+from ttame.classifiers.linear_end import LinearEnd
+from ttame.errors import ExplainerError
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.request import Request
+from ttame.explainers.known_explainers import methods_for
+from ttame.explainers.methods.activation.cam import Cam
+from ttame.explainers.methods.activation.class_evidence import ClassEvidence
+from ttame.explainers.methods.attention.attention_rollout import AttentionRollout
+from ttame.explainers.methods.attention.raw_attention import RawAttention
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.explainers.trained.attention_head import mix_channels
+from ttame.images.map_details import with_details
+from ttame.networks.layer_outputs import hooks_at_rest, uncompiled
+
+
+class Read(NamedTuple):
+    """What one pass of the network gave: scores (B, C), and tensors that maps are made of."""
+
+    scores: Tensor
+    tensors: tuple[Tensor, ...]
+
+
+class MapSource(nn.Module, ABC):
+    """The maps of a method in two steps: a pass of the network, and what is made of it.
+
+    The first step may use hooks, and is there to be recorded. The second one is an ordinary module,
+    which holds the weights that are not the network's.
+
+    Args:
+        classifier: on a copy of the network that nobody else uses.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classes = classifier.number_of_classes
+
+    @abstractmethod
+    def read(self, classifier: Classifier, images: Tensor) -> Read:
+        """Run the network once.
+
+        Args:
+            classifier: as passed when this was made.
+            images: (B, 3, H, W) float, normalised.
+        """
+
+    @abstractmethod
+    def forward(self, tensors: Sequence[Tensor], classes: Tensor | None) -> Tensor:
+        """Maps (B, K, h, w) float32 of classes (B, K), or of all classes in their order."""
+
+
+class HeadMaps(MapSource):
+    """Those of a trained head, which is copied."""
+
+    def __init__(self, explainer: AttentionExplainer) -> None:
+        super().__init__(explainer.classifier)
+        self.head = copy.deepcopy(explainer.head).eval().requires_grad_(False)
+        self.others = tuple(self.head.shapes_of_others)
+
+    def read(self, classifier: Classifier, images: Tensor) -> Read:
+        """Read what the head does."""
+        reading = classifier.read_features(images)
+        features, others = self.head.inputs_of(classifier, reading)
+        return Read(reading.logits, (*features, *(others[name] for name in self.others)))
+
+    def forward(self, tensors: Sequence[Tensor], classes: Tensor | None) -> Tensor:
+        """Run the head."""
+        taps = len(self.head.channels)
+        others = dict(zip(self.others, tensors[taps:], strict=True))
+        return self.head.explained(self.head(list(tensors[:taps]), classes, **others))
+
+
+class EvidenceMaps(MapSource):
+    """The last linear layer on every place: CAM, and class evidence with fewer details."""
+
+    def __init__(self, classifier: Classifier, end: LinearEnd, details: float) -> None:
+        super().__init__(classifier)
+        self.end = end
+        self.details = details
+
+    def read(self, classifier: Classifier, images: Tensor) -> Read:
+        """Read the features, and the rows of the layer."""
+        reading = classifier.read_features(images)
+        rows = self.end.weights(classifier).float()
+        return Read(reading.logits, (reading.feature_maps[0].float(), rows))
+
+    def forward(self, tensors: Sequence[Tensor], classes: Tensor | None) -> Tensor:
+        """Weigh the channels."""
+        features, rows = tensors
+        maps = mix_channels(features, rows if classes is None else rows[classes])
+        return with_details(with_details(maps, self.details), self.details)
+
+
+class SharedMaps(MapSource):
+    """Those of a method whose map is the same for all classes, in its own words."""
+
+    def __init__(self, explainer: Explainer) -> None:
+        super().__init__(explainer.classifier)
+        self.explain = explainer._raw_maps
+
+    def read(self, classifier: Classifier, images: Tensor) -> Read:
+        """Read the map of each image."""
+
+        def most_probable(scores: Tensor) -> ExplainedClasses:
+            return ExplainedClasses(scores.argmax(dim=1, keepdim=True))
+
+        scores, _, maps = self.explain(images, Request(most_probable))
+        return Read(scores, (maps.float(),))
+
+    def forward(self, tensors: Sequence[Tensor], classes: Tensor | None) -> Tensor:
+        """Repeat it for the classes."""
+        count = self.classes if classes is None else classes.shape[1]
+        return tensors[0].expand(-1, count, -1, -1)
+
+
+def with_own_network(explainer: Explainer) -> Explainer:
+    """The same explainer on a copy of its network, frozen for good."""
+    with hooks_at_rest():
+        network = copy.deepcopy(uncompiled(explainer.classifier.network))
+    network = network.requires_grad_(False).eval()
+    own = copy.copy(explainer)
+    vars(own).update(classifier=explainer.classifier._with(network=network))
+    return own
+
+
+WITHOUT_TRAINING = ("cam", "class_evidence", "raw_attention", "attention_rollout")
+"""Methods besides trained heads that can be exported."""
+
+
+def map_source(explainer: Explainer) -> MapSource:
+    """How the maps of an explainer come out of one pass.
+
+    Raises:
+        ExplainerError: they need gradients or many passes; it names those methods for this network
+            that can be exported.
+    """
+    if isinstance(explainer, AttentionExplainer):
+        return HeadMaps(explainer)
+    if isinstance(explainer, Cam):
+        return EvidenceMaps(explainer.classifier, explainer.end, 1)
+    if isinstance(explainer, ClassEvidence):
+        return EvidenceMaps(explainer.classifier, explainer.end, explainer.details)
+    if isinstance(explainer, RawAttention | AttentionRollout):
+        return SharedMaps(explainer)
+    able = [name for name in exportable_methods(explainer.classifier) if name != explainer.method]
+    raise ExplainerError(
+        f"{explainer.method} cannot be exported: its maps take {explainer.card.cost}",
+        allowed=f"for {explainer.classifier.name}: {', '.join([*able, 'or a trained explainer'])}",
+    )
+
+
+def exportable_methods(classifier: Classifier) -> list[str]:
+    """Those methods without training that are defined for a classifier and can be exported.
+
+    Example:
+        >>> from ttame.testing import tiny_classifier
+        >>> exportable_methods(tiny_classifier())
+        ['cam', 'class_evidence']
+    """
+    return list(methods_for(classifier, WITHOUT_TRAINING)[0])

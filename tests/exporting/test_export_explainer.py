@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from ttame.errors import ExplainerError, MissingExtraError, OutputError
+from ttame.explainers.known_explainers import make_explainer
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.exporting import export_explainer as exporting
+from ttame.exporting import graph_formats
+from ttame.exporting.export_explainer import export_explainer
+from ttame.exporting.exported_facts import ExportedFacts
+from ttame.testing import tiny_classifier
+
+
+def test_the_file_agrees_with_pytorch_and_is_small(
+    exported: tuple[Path, ExportedFacts], explainer: AttentionExplainer
+) -> None:
+    path, facts = exported
+    assert max(facts.parity.values()) < 1e-5
+    weights = sum(p.numel() for p in explainer.classifier.network.parameters())
+    weights += sum(p.numel() for p in explainer.head.parameters())
+    # Weights once, and a graph of a few hundred nodes.
+    assert 4 * weights < path.stat().st_size < 4 * weights + 60_000
+
+
+def test_tensors_have_the_documented_names(exported: tuple[Path, ExportedFacts]) -> None:
+    graph = onnx.load(exported[0]).graph
+
+    def described(values: Any) -> dict[str, tuple[int, list[Any]]]:
+        return {
+            value.name: (
+                value.type.tensor_type.elem_type,
+                [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim],
+            )
+            for value in values
+        }
+
+    assert described(graph.input)["pixels"] == (onnx.TensorProto.UINT8, ["batch", 32, 32, 3])
+    results = described(graph.output)
+    assert list(results) == ["logits", "probabilities", "classes", "maps"]
+    assert results["logits"] == (onnx.TensorProto.FLOAT, ["batch", 7])
+    assert results["classes"][0] == onnx.TensorProto.INT64
+
+
+def test_a_file_that_differs_is_refused_and_not_written(
+    explainer: AttentionExplainer,
+    photos: list[Image.Image],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = graph_formats.run_pt2
+
+    def lying(content: bytes) -> graph_formats.Run:
+        run = honest(content)
+
+        def changed(inputs: Any) -> graph_formats.Arrays:
+            results = run(inputs)
+            return {**results, "maps": results["maps"] * 1.001}
+
+        return changed
+
+    monkeypatch.setattr(exporting, "run_pt2", lying)
+    with pytest.raises(ExplainerError, match=r"maps differ .* by 0\.001"):
+        export_explainer(explainer, tmp_path / "why.pt2", format="pt2", photos=photos)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_torch_export_says_the_same(
+    explainer: AttentionExplainer, photos: list[Image.Image], tmp_path: Path
+) -> None:
+    path = tmp_path / "why.pt2"
+    facts = export_explainer(explainer, path, format="pt2", photos=photos)
+    assert max(facts.parity.values()) < 1e-5
+    extra = {"ttame.json": ""}
+    program = torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra)
+    assert json.loads(extra["ttame.json"])["method"] == "few_shot"
+    assert len(program.module()(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))) == 4
+    with pytest.raises(OutputError, match="exists"):
+        export_explainer(explainer, path, format="pt2")
+
+
+def test_half_precision_says_what_it_costs(
+    explainer: AttentionExplainer, photos: list[Image.Image], tmp_path: Path
+) -> None:
+    path = tmp_path / "half.pt2"
+    facts = export_explainer(explainer, path, format="pt2", photos=photos, half=True)
+    assert facts.half and facts.parity["same top-1"] == 1
+    assert 0.99 < facts.parity["map correlation"] <= 1
+    assert 1e-6 < facts.parity["logits"] < 1e-2
+
+
+def test_what_is_missing_or_cannot_be_is_said_first(
+    explainer: AttentionExplainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ExplainerError, match="allowed: onnx or pt2"):
+        export_explainer(explainer, tmp_path / "why", format="tflite")  # type: ignore[arg-type]
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(MissingExtraError, match=r'pip install "ttame\[export\]"'):
+        export_explainer(explainer, tmp_path / "why.onnx")
+
+
+def test_a_method_with_gradients_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExplainerError, match="grad_cam cannot be exported"):
+        export_explainer(make_explainer("grad_cam", tiny_classifier()), tmp_path / "why.onnx")
