@@ -62,7 +62,7 @@ def test_three_channels_are_as_ever() -> None:
 
 def test_what_was_said_is_not_overruled() -> None:
     said = Preprocessing((SIZE, SIZE), SIZE, channels="grey")
-    with pytest.raises(ClassifierError, match="preprocessing with channels=3 "):
+    with pytest.raises(ClassifierError, match="try: preprocessing with channels=3, with which"):
         Classifier(network(3), preprocessing=said)
     bands = Preprocessing((SIZE, SIZE), SIZE, channels=4)
     assert Classifier(network(4), preprocessing=bands).preprocessing.channels == 4

@@ -42,7 +42,10 @@ PRINTED_BY = {
     "cli/methods.py": {"methods"},
     "cli/train.py": {"train"},
     "cli/training_display.py": {"train"},
+    "errors.py": LOADING,
     "evaluation/": {"evaluate"},
+    "exporting/": {"export"},
+    "cli/export.py": {"export"},
     "explainers/": EXPLAINING | {"train", "methods", "inspect"},
     "explainers/contract/explainer.py": EXPLAINING,
     "explainers/trained/explainer_folder.py": EXPLAINING,
@@ -53,9 +56,9 @@ PRINTED_BY = {
     "training/": {"train"},
 }
 """Beginning of a module's path, and a function in it where that matters: who can print it."""
-OF_OTHERS = {"pip install --force-reinstall", "torchrun --standalone"}
-"""Commands that are not ours."""
-DECLARATIONS = {"cli/network_options.py", "cli/main.py"}
+OF_OTHERS = {"pip install --force-reinstall", "torchrun --standalone", "<style>"}
+"""Commands that are not ours, and colours of a page."""
+DECLARATIONS = {"cli/network_options.py", "cli/pixel_options.py", "cli/main.py"}
 """What stands here is an option of ours, or is tested below."""
 
 WORDS = re.compile(

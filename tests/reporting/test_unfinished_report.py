@@ -50,14 +50,14 @@ def test_the_same_run_goes_on_in_the_same_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "value", "words", "option"),
     [
-        ("classifier", "other", "classifier: net, not other", "--model"),
-        ("classifier_fingerprint", "56ef", "classifier's weights: 12ab, not 56ef", "--weights"),
-        ("preprocessing", "32 pixels", "preprocessing: 224 pixels", "--image-size"),
+        ("classifier", "other", "classifier: net, not other", "classifier"),
+        ("classifier_fingerprint", "56ef", "classifier's weights: 12ab, not 56ef", "weights"),
+        ("preprocessing", "32 pixels", "preprocessing: 224 pixels", "preprocessing"),
         ("data", "0", "set of photos: 34cd, not 0", "photos"),
-        ("methods", [], "choice of methods", "--methods, --explainer and --option"),
-        ("classes", [3], r"choice of classes: top1, not \[3\]", "--classes"),
-        ("rather_than", 7, "class to compare with: None, not 7", "--rather-than"),
-        ("batch_size", 9, "batch size: 8, not 9", "--batch-size"),
+        ("methods", [], "choice of methods", "explainers"),
+        ("classes", [3], r"choice of classes: top1, not \[3\]", "classes"),
+        ("rather_than", 7, "class to compare with: None, not 7", "rather_than"),
+        ("batch_size", 9, "batch size: 8, not 9", "batch_size"),
     ],
 )
 def test_what_differs_is_named_with_its_option(
@@ -78,7 +78,7 @@ def test_without_resume_unfinished_work_is_in_the_way(tmp_path: Path) -> None:
     out = tmp_path / "why"
     stop(out)
     with (
-        pytest.raises(OutputError, match="has not finished; try: --resume"),
+        pytest.raises(OutputError, match="has not finished; try: resume=True"),
         unfinished_report(out, IDENTITY, overwrite=False, resume=False),
     ):
         pytest.fail("must not begin")

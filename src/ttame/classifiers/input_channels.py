@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ttame.errors import setting
 from ttame.images.network_channels import photo_channels
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.frozen_network import frozen
@@ -67,15 +68,16 @@ def _notice(preprocessing: Preprocessing, name: str) -> str:
         return (
             f"{name} takes 1 channel: photos are made grey, with mean {mean} and standard "
             f"deviation {std}, the averages of the three colours'; if it was trained otherwise, "
-            "set mean and std (--mean, --std) with channels grey (--channels grey)"
+            f"set {setting('mean')} and {setting('std')} with {setting('channels', 'grey')}"
         )
     if preprocessing.channels == "rgba":
         return (
             f"{name} takes 4 channels: red, green, blue and opacity, with mean {mean} and standard "
-            f"deviation {std}; for four bands set channels=4 (--channels 4)"
+            f"deviation {std}; for four bands set {setting('channels', 4)}"
         )
     return (
         f"{name} takes {number} channels: give arrays of {number} bands as .npy or TIFF files; "
         "they are divided by the largest number of their integer type, with mean 0 and standard "
-        "deviation 1, unless band_scale, mean and std (--band-scale, --mean, --std) say otherwise"
+        f"deviation 1, unless {setting('band_scale')}, {setting('mean')} and {setting('std')} say "
+        "otherwise"
     )

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from ttame.errors import ClassSelectionError, ExplainerError, ImageError
+from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either
 from ttame.explainers.contract.explainer import Explainer
 from ttame.exporting.map_sources import map_source, with_own_network
 from ttame.exporting.recorded_pass import recorded_pass
@@ -164,7 +164,7 @@ class ExplainableClassifier(nn.Module):
             raise ImageError(
                 f"{images.shape[0]} images",
                 allowed=f"{self.batch_size} in each batch",
-                remedy="batch_size=None (--dynamic-batch)",
+                remedy=either("batch_size=None", "--dynamic-batch"),
             )
         if pixels:
             if images.dtype != torch.uint8:

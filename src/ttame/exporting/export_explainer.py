@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from ttame.errors import ExplainerError, OutputError
+from ttame.errors import ExplainerError, OutputError, setting
 from ttame.explainers.contract.explainer import Explainer
 from ttame.exporting.explainable_classifier import ExplainableClassifier, Takes
 from ttame.exporting.exported_facts import ExportedFacts, facts_of
@@ -78,7 +78,9 @@ def export_explainer(
     if format not in get_args(Format):
         raise ExplainerError(f"format {format!r}", allowed=" or ".join(get_args(Format)))
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists", remedy="another --out, or --overwrite")
+        raise OutputError(
+            f"{path} exists", remedy=f"another {setting('out')}, or {setting('overwrite', True)}"
+        )
     if format == "onnx":
         require("onnx", "onnxscript", "onnxruntime")
     module = ExplainableClassifier(

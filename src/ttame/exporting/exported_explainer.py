@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection, select_classes
-from ttame.errors import ClassSelectionError, ExplainerError, ImageError
+from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either
 from ttame.exporting.exported_facts import ASKED, OUTPUTS, ExportedFacts, read_facts
 from ttame.exporting.graph_formats import Arrays, Run, run_onnx
 from ttame.exporting.onnx_contents import onnx_contents
@@ -220,6 +220,7 @@ def _positions(held: Tensor, wanted: Tensor) -> Tensor:
         raise ClassSelectionError(
             f"class {int(missing[0])}, which the file does not explain for each of these images",
             allowed=f"None, or top1 to top{held.shape[1]}",
-            remedy="ttame export --choose-classes",
+            remedy="a file that was exported with "
+            + either("choose_classes=True", "`ttame export --choose-classes`"),
         )
     return same.int().argmax(dim=2)

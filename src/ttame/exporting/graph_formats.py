@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ttame.errors import ExplainerError, MissingExtraError
+from ttame.errors import ExplainerError, MissingExtraError, setting
 from ttame.exporting.explainable_classifier import ExplainableClassifier
 from ttame.exporting.exported_facts import ASKED, OUTPUTS
 from ttame.networks.network_trace import first_line
@@ -92,7 +92,7 @@ def onnx_bytes(module: ExplainableClassifier, *, chooses_classes: bool) -> bytes
         raise ExplainerError(
             f"{module.classifier.name} with {proto.ByteSize()} bytes of weights as one ONNX file",
             allowed="2 GiB",
-            remedy="--half, or --format pt2",
+            remedy=f"{setting('half', True)}, or {setting('format', 'pt2')}",
         )
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
@@ -196,7 +196,7 @@ def _not_converted(module: ExplainableClassifier, problem: Exception) -> Explain
     layer = _layer_of(module, found[1])
     return ExplainerError(
         f"ONNX has no operator for {found[1]}" + (f", which layer {layer!r} uses" if layer else ""),
-        remedy="--format pt2",
+        remedy=setting("format", "pt2"),
     )
 
 

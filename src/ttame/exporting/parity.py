@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, setting
 from ttame.explainers.contract.explainer import Explainer
 from ttame.exporting.explainable_classifier import Takes
 from ttame.exporting.exported_facts import ASKED, ExportedFacts
@@ -97,7 +97,8 @@ def check_parity(comparisons: Sequence[Comparison], facts: ExportedFacts) -> dic
     if facts.half:
         if np.inf in differences.values():
             raise ExplainerError(
-                "in half precision the results are not finite", remedy="leaving --half out"
+                "in half precision the results are not finite",
+                remedy=f"the same without {setting('half')}",
             )
         return {**_cost(comparisons), **differences}
     if facts.top_k != "all":

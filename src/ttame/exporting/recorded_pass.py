@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ClassifierError, TtameError
+from ttame.errors import ClassifierError, TtameError, either
 from ttame.exporting.map_sources import MapSource
 
 _EXAMPLES = 2
@@ -83,7 +83,8 @@ def _not_recorded(
     about_batches = batch_size is None and "batch" in str(problem)
     return ClassifierError(
         f"{classifier.name} cannot be recorded as a graph ({_first_line(problem)[:200]})",
-        remedy="batch_size=1 (without --dynamic-batch): its code does not take any number of images"
+        remedy=either("batch_size=1", "the same without --dynamic-batch")
+        + ": its code does not take any number of images"
         if about_batches
         else "",
     )

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ttame.errors import TapError
+from ttame.errors import TapError, setting
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import describe_layer
 from ttame.networks.frozen_network import frozen
@@ -90,7 +90,7 @@ def sound_run(network: nn.Module, trace: NetworkTrace, layer: str) -> SoundRun:
         raise TapError(
             f"layer {layer!r}, which runs {count} times and never on the whole photo upright",
             allowed=runs,
-            remedy=f'taps=["{layer}#{min(views)}"] (--taps {layer}#{min(views)}), or another run',
+            remedy=f"{setting('taps', [f'{layer}#{min(views)}'])}, or another run",
         )
     chosen = _last_behind(network, trace, layer, sound)
     run = -1 if chosen == count - 1 else chosen

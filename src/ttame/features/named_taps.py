@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ttame.errors import TapError, near_matches
+from ttame.errors import TapError, near_matches, setting
 from ttame.features.feature_taps import LayerOutput, RectifiedOutput
 from ttame.features.layer_layouts import describe_layer, has_tokens_first, with_batch_in_front
 from ttame.features.layer_runs import UPRIGHT, sound_run, view_of_run
@@ -76,7 +76,7 @@ def _with_run(network: nn.Module, trace: NetworkTrace, text: str, notices: list[
     if sound.run != -1 and name.kind is RectifiedOutput:
         raise TapError(
             f"tap {text!r}, which reads the last run of its layer: {sound.notice}",
-            remedy=f'taps=["{name.layers[0]}#{sound.run}"] (--taps {name.layers[0]}#{sound.run})',
+            remedy=setting("taps", [f"{name.layers[0]}#{sound.run}"]),
         )
     notices += [sound.notice] if sound.notice else []
     return dataclasses.replace(name, run=sound.run)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ttame.errors import ClassifierError, TapError
+from ttame.errors import ClassifierError, TapError, setting
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import describe_layer, token_blocks
 from ttame.features.layer_runs import UNCLEAR, UPRIGHT, sound_run, views_of_runs
@@ -213,7 +213,7 @@ def _without_layers_askew(
         layer, view = next(iter(askew.items()))
         raise TapError(
             f"layer {layer!r}, which would be chosen and sees {view}",
-            remedy=f'taps=["{layer}"] (--taps {layer}), if its maps are wanted as they are',
+            remedy=f"{setting('taps', [layer])}, if its maps are wanted as they are",
         ) from None
     return left
 
