@@ -215,7 +215,7 @@ QUESTIONS: tuple[tuple[str, str, Callable[[Board], str]], ...] = (
     (
         "Which half of the picture is enough?",
         "Average Drop at 50 % (%), lower is better",
-        _best_in("Average Drop 50 %"),
+        _best_in("Average Drop at 50 % kept"),
     ),
     (
         "My network gives only its outputs: no layers, no gradients",
