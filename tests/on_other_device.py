@@ -29,7 +29,7 @@ from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.images.preprocessing import PhotoRegion
 from ttame.metrics.known_metrics import METRICS
 from ttame.results.explanation import Explanation

@@ -9,9 +9,8 @@ from ttame.explainers.trained.head_settings import (
     MinMaxMaps,
     SharedHeadSettings,
     SigmoidMaps,
-    head_settings,
-    head_settings_from_json,
 )
+from ttame.explainers.trained.known_head_settings import head_settings, head_settings_from_json
 
 KINDS = {
     "t-tame": AttentionHeadSettings(),

@@ -6,7 +6,7 @@ import torch
 from tests.conftest import assert_close
 from tests.tiny_networks import CLASSES, tiny_cnn
 from ttame.errors import ExplainerError
-from ttame.explainers.trained.head_settings import head_settings
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.explainers.trained.l_cam_head import LCamHead
 
 
