@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import assert_close
-from tests.explainers.test_every_explainer import METHODS, QUICK_OPTIONS, first_defined, images_for
+from tests.explainers.test_every_explainer import QUICK_OPTIONS, first_defined, images_for
 from tests.tiny_networks import CLASSES
 from ttame.classifiers.targets import Target
 from ttame.errors import ClassSelectionError
@@ -54,9 +54,9 @@ NETWORKS = ("cnn", "timm resnet", "timm vit", "torchvision vit")
 @functools.cache
 def explainer(method: str) -> Explainer:
     if method in TRAINED_CARDS:
-        return METHODS[method](first_defined(method, "cnn"))
+        return first_defined(method, "cnn")
     options = {**QUICK_OPTIONS.get(method, {}), **LINEAR.get(method, {})}
-    return make_explainer(method, first_defined(method, *NETWORKS), **options)
+    return make_explainer(method, first_defined(method, *NETWORKS).classifier, **options)
 
 
 def maps(method: str, target: Target) -> Tensor:
