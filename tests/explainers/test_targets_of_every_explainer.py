@@ -89,7 +89,7 @@ def test_the_map_of_a_weighting_is_the_weighted_sum_of_the_maps_of_the_classes(m
     ids=lambda settings: settings.kind,
 )
 def test_trained_heads_are_mixed_before_they_are_scaled(settings: HeadSettings) -> None:
-    classifier = first_defined("grad_cam", "cnn")
+    classifier = first_defined("grad_cam", "cnn").classifier
     if settings.kind == "l-cam":
         classifier = classifier.with_taps(classifier.taps[-1:])
     made = new_attention_explainer(classifier, settings)
@@ -102,7 +102,7 @@ def test_trained_heads_are_mixed_before_they_are_scaled(settings: HeadSettings) 
 
 
 def test_a_scaled_head_scales_the_contrast() -> None:
-    classifier = first_defined("grad_cam", "cnn")
+    classifier = first_defined("grad_cam", "cnn").classifier
     raw, scaled = (
         new_attention_explainer(classifier, head_settings("t-tame", maps=kind))
         for kind in ("raw", "sigmoid")
@@ -185,7 +185,9 @@ def test_perturbation_sees_the_scores_through_the_function() -> None:
 
 
 def test_iia_takes_functions_with_several_values_in_groups() -> None:
-    made = make_explainer("iia", first_defined("iia", "timm vit"), image_steps=2, attention_steps=2)
+    made = make_explainer(
+        "iia", first_defined("iia", "timm vit").classifier, image_steps=2, attention_steps=2
+    )
     images = images_for(made, count=1)
     target = Target.function(lambda scores: scores[:, :3])
     expected = made(images, torch.tensor([[0, 1, 2]])).maps
