@@ -22,8 +22,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted((ROOT / "docs" / "how-to").glob("add-*.md"))
-FOLDERS = ("src", "tests", "docs", "scripts", "benchmarks")
-FILES = ("pyproject.toml", "mkdocs.yml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile")
 
 SECONDS = 1200
 """After which a command of a guide is said to hang."""
@@ -115,20 +113,25 @@ def inserted(old: str, differences: str, name: str) -> str:
 
 
 def copy_of_the_repository(copy: Path) -> None:
-    """Everything that a guide or a test may read; weights are links."""
-
-    def copied(source: str, target: str) -> str:
-        if source.endswith(".safetensors"):
-            Path(target).symlink_to(source)
+    """Everything that belongs to it, new files too; weights are links."""
+    for name in _names_of_files():
+        source, target = ROOT / name, copy / name
+        if not source.is_file():  # Deleted, but not yet for git.
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.suffix == ".safetensors":
+            target.symlink_to(source)
         else:
             shutil.copy(source, target)
-        return target
 
-    for name in FOLDERS:
-        ignored = shutil.ignore_patterns("__pycache__", ".*")
-        shutil.copytree(ROOT / name, copy / name, ignore=ignored, copy_function=copied)
-    for name in FILES:
-        shutil.copy(ROOT / name, copy / name)
+
+def _names_of_files() -> list[str]:
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as problem:
+        raise GuideError("only a checkout of git can be copied") from problem
+    return listed.stdout.strip("\0").split("\0")
 
 
 def run(command: str, copy: Path, environment: dict[str, str]) -> str:
