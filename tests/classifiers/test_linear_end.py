@@ -34,6 +34,16 @@ def tiny_mobilenet() -> Classifier:
     return tiny_timm("mobilenetv3_small_050", 64)
 
 
+def tiny_fully_convolutional() -> Classifier:
+    """Its classes are channels, but what is averaged is not linear in features."""
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 12, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(12, CLASSES, 1), nn.AdaptiveAvgPool2d(1), nn.Tanh(), nn.Flatten(),
+    )  # fmt: skip
+    return Classifier(network, preprocessing=Preprocessing.imagenet(32))
+
+
 def tiny_vgg() -> Classifier:
     """Two linear layers on the flattened features."""
     torch.manual_seed(1)

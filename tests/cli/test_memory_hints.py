@@ -28,7 +28,7 @@ FAILURES = {
     ),
     "ttame.reporting.photo_files.draw_panel": MemoryError(),
     "ttame.reporting.photo_files._save_picture": OSError(errno.ENOMEM, "Cannot allocate"),
-    "ttame.reporting.report_contents.write_page": MemoryError(),
+    "ttame.reporting.report_contents.write_pages": MemoryError(),
 }
 """What fails while reading, preparing, computing, drawing and writing."""
 

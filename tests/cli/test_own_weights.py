@@ -138,7 +138,7 @@ def test_a_network_of_one_channel_gives_a_picture(
     said = capsys.readouterr().err
     assert "takes 1 channel: photos are made grey, with mean 0.5" in said
     assert "0 became black and 65535 white (16-bit integers)" in said
-    assert len(list((desk / "explanations").rglob("*.png"))) >= 2
+    assert len(list((desk / "explanations").rglob("*.jpg"))) >= 2
 
 
 def test_a_network_of_bands_takes_arrays_and_refuses_photos(

@@ -18,7 +18,7 @@ def test_layers_are_found_by_identity() -> None:
     compiled = torch.compile(model)
     assert layer_name(compiled, model.get_submodule("layer3")) == "layer3"  # type: ignore[arg-type]
     other = TINY["timm resnet"]().network
-    with pytest.raises(TapError, match=r"BasicBlock is no part.*'layer3.0'\) or .*'layer4.0'\)"):
+    with pytest.raises(TapError, match=r"BasicBlock is not part.*'layer3.0'\) or .*'layer4.0'\)"):
         compat.GradCAM(model, [other.layer4[-1]])  # type: ignore[index]
     with pytest.raises(TapError, match="'layer5' does not exist; try: layer"):
         compat.GradCAM(model, ["layer5"])

@@ -20,7 +20,7 @@ def test_a_piped_photo_is_a_set_of_one() -> None:
     assert photos.read(0).getpixel((0, 0)) == photos.read(0).getpixel((0, 0)) == (9, 8, 7)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"", "nothing on"), (b"text", "no readable image")])
+@pytest.mark.parametrize(("content", "said"), [(b"", "nothing on"), (b"text", "not a readable")])
 def test_what_is_no_photo_is_refused_at_once(content: bytes, said: str) -> None:
     with pytest.raises(ImageError, match=said):
         PipedPhoto(io.BytesIO(content))

@@ -381,7 +381,7 @@ def test_probabilities_that_are_no_numbers(photos: Path, tmp_path: Path) -> None
     classifier = Classifier(
         BrokenLater(tiny.network), preprocessing=tiny.preprocessing, taps=["network.6"]
     )
-    with pytest.raises(EvaluationError, match=r"no numbers for .*000\.png or one of the 3"):
+    with pytest.raises(EvaluationError, match=r"not numbers for .*000\.png or one of the 3"):
         run(photos, tmp_path, classifier, metrics=QUICK)
 
 

@@ -368,7 +368,7 @@ def test_shares_as_the_only_tap_leave_methods_that_need_a_layer_out() -> None:
     classifier = NETWORKS["timm convnext"][0]().with_taps([NETWORKS["timm convnext"][1]])
     defined, reasons = methods_for(classifier, ["cam", "grad_cam", "input_x_gradient"])
     assert list(defined) == ["cam", "input_x_gradient"]
-    assert "read beside the network" in reasons["grad_cam"]
+    assert "not an output of a layer" in reasons["grad_cam"]
     with pytest.raises(TapError, match="a classifier that also taps the output of a layer"):
         GradCam(classifier)
 
@@ -378,7 +378,7 @@ def test_features_beside_the_network_cannot_be_masked(tmp_path: Path) -> None:
     classifier = NETWORKS["timm convnext"][0]().with_taps(["stages.2", name])
     images = TensorDataset(torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8))
     settings = training_settings("l-cam-fm", batch_size=2, workers=0)
-    with pytest.raises(ExplainerError, match=r"beside the network.*taps=.'norm_pre'"):
+    with pytest.raises(ExplainerError, match=r"not an output of a layer.*taps=.'norm_pre'"):
         train_explainer(classifier, images, tmp_path / "out", settings)
 
 

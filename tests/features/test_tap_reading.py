@@ -80,7 +80,9 @@ def test_a_rectified_average_is_a_linear_end() -> None:
         explanation = make_explainer("cam", classifier)(images(), "all")
         bias = classifier.network.get_submodule("fc").bias
         assert_close(explanation.maps.mean(dim=(2, 3)) + bias, explanation.logits, 1e-5)
-        with pytest.raises(TapError, match=r"rectified:features, which is read beside.*'features'"):
+        with pytest.raises(
+            TapError, match=r"rectified:features, which is not an output.*'features'"
+        ):
             make_explainer("grad_cam", classifier, layer="rectified:features")
 
 

@@ -41,10 +41,10 @@ class Keeping(nn.Module):
         (
             ending(nn.Conv2d(1, 8, 3)),
             r"layer 0 \(Conv2d\), which was given \(1, 3, 64, 64\)",
-            "channels=1 ",
+            "channels=1,",
         ),
-        (ending(nn.Conv2d(13, 8, 3)), r"layer 0 \(Conv2d\)", "channels=13 "),
-        (nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4)), r"layer 1 \(Linear\)", "size 32 "),
+        (ending(nn.Conv2d(13, 8, 3)), r"layer 0 \(Conv2d\)", "channels=13,"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4)), r"layer 1 \(Linear\)", "size 32,"),
         (WithAge(), "TypeError: .*age", "forward\\(images\\) fills in"),
         (Keeping(), "Keeping failed on images of shape .*: ValueError: not today$", "^$"),
     ],

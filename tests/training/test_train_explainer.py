@@ -439,7 +439,7 @@ def test_data_without_photos_is_refused(tmp_path: Path) -> None:
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
     settings = quick(batch_size=16)
-    message = "13 images to train on, fewer than a batch of 16; try: --batch-size 13"
+    message = "13 images to train on, fewer than a batch of 16; try: batch_size=13"
     refused(tmp_path / "out", TrainingError, message, tiny_cnn(), noise_photos(PHOTOS), settings)
 
 

@@ -36,6 +36,10 @@ class ExplainedClass:
         index: of the class, or of the one that stands for what is explained.
         probability: of that class, in [0, 1].
         map: (h, w) float32, as the method computes it.
+
+    Example:
+        >>> ExplainedClass("cat", 0, 0.75, torch.ones(7, 7)).label
+        'cat'
     """
 
     label: str

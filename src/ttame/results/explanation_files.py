@@ -90,7 +90,7 @@ def read_explanation(path: Path | str) -> dict[str, Any]:
         _check_fit(tensors, described)
     except UnreadableFileError as problem:
         raise ExplainerError(
-            f"{path} is no saved explanation ({problem})",
+            f"{path} is not a saved explanation ({problem})",
             allowed="a file that Explanation.save wrote",
         ) from problem
     return {

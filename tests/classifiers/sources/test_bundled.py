@@ -59,7 +59,7 @@ def test_the_one_image_size_of_the_transformer_is_named(size: tuple[int, int]) -
     with pytest.raises(
         ClassifierError,
         match=f"^image size {asked} for hybrid_vit_lite0; allowed: 224x224, .*; "
-        "try: --image-size 224, or efficientnet_lite0",
+        "try: image_size=224, or efficientnet_lite0",
     ):
         load_classifier("hybrid_vit_lite0", image_size=size)
 

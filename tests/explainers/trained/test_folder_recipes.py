@@ -591,5 +591,5 @@ def test_training_says_what_must_be_said_again() -> None:
         classifier = load_classifier(name, image_size=64, weights="none")
         classifier.recipe = ClassifierRecipe(name, "default", (64, 64), network_options)
         display = TrainingDisplay(classifier, TrainingSettings())
-        told = [note for note in display._notes if "'zero_init_last' is not taken" in note]
+        told = [note for note in display._notes if "'zero_init_last' is not read" in note]
         assert bool(told) == said

@@ -117,7 +117,7 @@ def test_a_table_of_kinds_may_grow(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"spoons": 1.5}, "spoons 1.5; allowed: a whole number"),
         ({"spoons": True}, "spoons True; allowed: a whole number"),
         ({"strength": "much"}, "strength 'much'; allowed: a number"),
-        ({"strength": 1.01}, "strength 1.01; allowed: 0 to 1; try: --strength N"),
+        ({"strength": 1.01}, "strength 1.01; allowed: 0 to 1; try: strength=N"),
         ({"strength": float("nan")}, "strength nan"),
         ({"vessel": Cup()}, "vessel Cup"),
         ({"herbs": ("dill",)}, "'dill'"),

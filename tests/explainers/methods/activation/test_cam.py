@@ -91,8 +91,8 @@ def test_logits_that_are_not_the_linear_layers_have_no_cam() -> None:
 
 def test_a_network_without_a_linear_layer_has_no_cam() -> None:
     network = nn.Sequential(
-        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 1),
+        nn.AdaptiveAvgPool2d(1), nn.Tanh(), nn.Flatten(),
     )  # fmt: skip
     classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16), taps=["1"])
     with pytest.raises(ExplainerError, match="not defined for"):

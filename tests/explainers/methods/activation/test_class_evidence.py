@@ -106,7 +106,7 @@ class Convolutional(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
+            nn.Tanh(), nn.Flatten(),
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
