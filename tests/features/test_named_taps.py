@@ -191,5 +191,5 @@ def test_of_runs_that_differ_the_upright_one_is_meant_and_any_can_be_named() -> 
         assert layers_of(choice) == [run]
         assert "body.3#1 sees the photo mirrored from left to right" in choice.notices[0]
     assert not named_taps(network, trace, ["body.3#0"]).notices
-    with pytest.raises(TapError, match=r"reads the last run.*--taps body\.3#0"):
+    with pytest.raises(TapError, match=r"reads the last run.*taps=\['body\.3#0"):
         named_taps(network, trace, ["rectified:body.3"])
