@@ -129,7 +129,6 @@ def attributes_like_captum(kind: str) -> None:
 def explains_like_others(kind: str) -> None:
     """The functions that other people's code calls give arrays."""
     from ttame.compat import GradCAM
-
     from ttame.compat.quantus_functions import quantus_explain_func
 
     arrays = images().numpy(), torch.tensor([1, 3]).numpy()
