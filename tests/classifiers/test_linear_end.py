@@ -35,11 +35,11 @@ def tiny_mobilenet() -> Classifier:
 
 
 def tiny_fully_convolutional() -> Classifier:
-    """Its classes are channels, but what is averaged is not linear in features."""
+    """Its classes are channels of a wide convolution, and its scores are not their averages."""
     torch.manual_seed(1)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 12, 3, 2, 1), nn.ReLU(),
-        nn.Conv2d(12, CLASSES, 1), nn.AdaptiveAvgPool2d(1), nn.Tanh(), nn.Flatten(),
+        nn.Conv2d(12, CLASSES, 3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Tanh(), nn.Flatten(),
     )  # fmt: skip
     return Classifier(network, preprocessing=Preprocessing.imagenet(32))
 

@@ -108,7 +108,7 @@ def test_a_prior_is_made_where_there_is_something_pooled(kind: str) -> None:
     has_prior = kind in ("cnn", "timm vit", "timm swin", "convnext")
     assert ("prior" in head.settings.parts) == (head.inputs.pooled is not None) == has_prior
     embeds_weights = isinstance(head.class_embedding, nn.Linear)
-    assert embeds_weights and head.inputs.class_layer
+    assert embeds_weights == bool(head.inputs.class_layer) == (kind != "fully convolutional")
 
 
 def test_pooled_features_that_are_tapped_already_are_read_once() -> None:
