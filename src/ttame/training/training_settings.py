@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from typing import Any, Literal
 
 from ttame.errors import (
@@ -26,11 +25,11 @@ from ttame.explainers.trained.settings_part import (
     ZERO_OR_MORE,
     SettingsPart,
     changed,
-    choices_of,
     leaves_of,
     number,
     one_of,
     option,
+    parts_in_files,
     switches,
 )
 from ttame.training.attention_objective import TTameObjective
@@ -44,13 +43,7 @@ _OBJECTIVE_FILES = (
 )
 """The files of this folder that define an objective: one line each."""
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    kind: objective
-    for file in _OBJECTIVE_FILES
-    for objective in vars(importlib.import_module(f"ttame.training.{file}")).values()
-    if isinstance(objective, type) and issubclass(objective, Objective)
-    for kind in choices_of(objective, "kind")
-}
+OBJECTIVES = parts_in_files("ttame.training", _OBJECTIVE_FILES, Objective)  # type: ignore[type-abstract]
 """Kind to class."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from typing import Any
 
 from ttame.errors import TrainingError, UnknownNameError
@@ -11,8 +10,8 @@ from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadSe
 from ttame.explainers.trained.settings_part import (
     SettingsPart,
     changed,
-    choices_of,
     one_of,
+    parts_in_files,
     switches,
 )
 
@@ -21,13 +20,7 @@ _FILES = [
 ]
 """The files of this folder with settings of heads."""
 
-HEAD_SETTINGS: dict[str, type[HeadSettings]] = {
-    kind: settings
-    for file in _FILES
-    for settings in vars(importlib.import_module(f"ttame.explainers.trained.{file}")).values()
-    if isinstance(settings, type) and issubclass(settings, HeadSettings)
-    for kind in choices_of(settings, "kind")
-}
+HEAD_SETTINGS = parts_in_files("ttame.explainers.trained", _FILES, HeadSettings)
 """Kind to class. The heads themselves are in ``known_heads.HEADS``."""
 
 

@@ -8,9 +8,10 @@ form this field goes by the name of whatever holds the part, so that ``settings.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from ttame.errors import (
@@ -147,6 +148,28 @@ def choices_of(part: type[SettingsPart], name: str) -> tuple[str, ...]:
     if typing.get_origin(hint) is Literal:
         return typing.get_args(hint)
     return tuple(kinds_of(part, name))
+
+
+def parts_in_files(package: str, files: Iterable[str], base: type[Part]) -> dict[str, type[Part]]:
+    """The parts of one sort that files define, by the kinds that they answer to.
+
+    Args:
+        package: dotted name of the folder.
+        files: stems of the files, in the order in which kinds are listed.
+        base: what the parts are subclasses of.
+
+    Example:
+        >>> from ttame.explainers.trained.head_settings import HeadSettings
+        >>> [*parts_in_files("ttame.explainers.trained", ["head_settings"], HeadSettings)][:2]
+        ['t-tame', 'no-skip']
+    """
+    return {
+        kind: part
+        for file in files
+        for part in vars(importlib.import_module(f"{package}.{file}")).values()
+        if isinstance(part, type) and issubclass(part, base)
+        for kind in choices_of(part, "kind")
+    }
 
 
 def leaves_of(part: type[SettingsPart]) -> Iterator[tuple[str, type[SettingsPart], str]]:
