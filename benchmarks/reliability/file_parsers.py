@@ -19,7 +19,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmarks.reliability import explainer_folders, exported_files, report_files
+from benchmarks.reliability import (
+    band_pictures,
+    explainer_folders,
+    exported_files,
+    report_files,
+)
 from benchmarks.reliability.mutations import (
     Mutation,
     mutate_bytes,
@@ -447,6 +452,8 @@ PARSERS: Mapping[str, FileParser] = {
     ),
     "mask": FileParser("tom.png", _pictures, read_mask, mutate_bytes),
     "photo": FileParser("tom.img", _pictures, read_photo, mutate_bytes),
+    "array": FileParser("field.npy", band_pictures.arrays, band_pictures.read_bands, mutate_bytes),
+    "bands": FileParser("field.tif", band_pictures.tiffs, band_pictures.read_bands, mutate_bytes),
     "list": FileParser(
         "list.txt",
         lambda: (b"001.png 3\n# no\nmy cat.png\nmy cat.png 281\n",),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,39 @@ def test_a_tiff_with_many_samples(tmp_path: Path) -> None:
                      photometric="minisblack")  # fmt: skip
     for name in ("last.tif", "first.tif"):
         np.testing.assert_array_equal(bands_of(tmp_path / name), BANDS)
+
+
+def test_a_tiff_with_many_samples_and_a_smaller_copy(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    options = {"planarconfig": "separate", "photometric": "minisblack", "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "field.tif") as file:
+        file.write(BANDS, subifds=0, **options)
+        file.write(np.ascontiguousarray(BANDS[:, ::2, ::2]), **options)
+    np.testing.assert_array_equal(bands_of(tmp_path / "field.tif"), BANDS)
+
+
+def test_pages_of_numbers_that_are_not_for_photos(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    field = BANDS.astype(np.float64) / 3
+    tifffile.imwrite(tmp_path / "field.tif", field, photometric="minisblack")
+    np.testing.assert_array_equal(bands_of(tmp_path / "field.tif"), field)
+    tifffile.imwrite(tmp_path / "many.tif", np.zeros((1025, 4, 4)), photometric="minisblack")
+    with pytest.raises(ImageError, match="1025"):
+        read_picture(tmp_path / "many.tif")
+
+
+def test_damage_to_a_tiff_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's, which hide the fault
+    path = tmp_path / "field.tif"
+    tifffile.imwrite(path, BANDS, planarconfig="separate", photometric="minisblack")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\x11\x01\x04\x00", b"\x11\x01\x63\x00"))  # StripOffsets
+    with pytest.raises(ImageError, match="not a readable TIFF of bands|TIFF of shape"):
+        read_picture(path)
+    assert "tifffile" not in capsys.readouterr().err
 
 
 def test_without_tifffile_the_line_to_type_is_named(

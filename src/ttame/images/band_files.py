@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ _SAMPLES, _EXTRA_SAMPLES, _KIND_OF_PAGE = 277, 338, 254
 
 _OPACITY = (1, 2)
 """Of ExtraSamples: the sample is opacity."""
+
+_NOT_PRINTED = logging.NullHandler()
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -141,9 +144,11 @@ def _by_tifffile(path: Path, name: str) -> BandPhoto:
         raise MissingExtraError.of(
             "tifffile", "bands", f"TIFF files such as {name}, with any number of bands,"
         ) from problem
+    # It logs each oddity of a damaged file, which Python prints where nobody listens.
+    logging.getLogger("tifffile").addHandler(_NOT_PRINTED)
     try:
         with tifffile.TiffFile(path) as file:
-            series = file.series[0]
+            series = _page_or_pages(file, name)
             _refuse_size(series.nbytes, name)
             sides = dict(zip(series.axes, series.shape, strict=True))
             others = [axis for axis, length in sides.items() if axis not in "YX" and length > 1]
@@ -166,6 +171,21 @@ def _by_tifffile(path: Path, name: str) -> BandPhoto:
             remedy="an uncompressed TIFF, or a .npy array",
         ) from problem
     return _photo(bands if bands.ndim == 3 else bands[None], name)
+
+
+def _page_or_pages(file: Any, name: str) -> Any:
+    """The first page if it holds several samples, else all pages that are alike.
+
+    Other pages, such as smaller copies, are not looked at where they are not needed: a damaged
+    one can take minutes.
+    """
+    first = file.pages[0]
+    if not all(first.shape):
+        raise ImageError(f"{name} is a TIFF of shape {tuple(first.shape)}", allowed="pixels")
+    if first.samplesperpixel > 1:
+        return first
+    _refuse_number(len(file.pages), name)
+    return file.series[0]
 
 
 def _bands_first(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:

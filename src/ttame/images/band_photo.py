@@ -65,7 +65,7 @@ class BandPhoto:
 
         Args:
             scale: what the numbers are divided by; :attr:`full_scale` if not given. NaN and
-                infinity, which mean "no data", become 0.
+                infinity, which mean "no data", become 0, as does what float32 cannot hold.
         """
         return [Image.fromarray(_scaled(band, scale or self.full_scale)) for band in self.bands]
 
@@ -88,14 +88,16 @@ class BandPhoto:
             (255, 164, 67)
         """
         if display_bands is None:
-            shown = np.mean([_scaled(band, 1.0) for band in self.bands], axis=0)[None]
+            bands = [_scaled(band, 1.0) for band in self.bands]
+            shown = np.mean(np.stack(bands), axis=0, dtype=np.float64, keepdims=True)
         else:
             if max(display_bands) >= self.number_of_bands:
                 raise ImageError(
                     f"display bands {display_bands} of a picture of {self.number_of_bands} bands",
                     allowed=f"0 to {self.number_of_bands - 1}",
                 )
-            shown = np.stack([_scaled(self.bands[number], 1.0) for number in display_bands])
+            bands = [_scaled(self.bands[number], 1.0) for number in display_bands]
+            shown = np.stack(bands).astype(np.float64)  # differences of the largest float32 fit
         low, high = np.percentile(shown, (_LEAST_SHARE, _MOST_SHARE))
         shares = ((shown - low) / (high - low if high > low else 1.0)).clip(0, 1)
         levels = np.round(255 * shares).astype(np.uint8)
@@ -109,6 +111,7 @@ Picture = Image.Image | BandPhoto
 
 
 def _scaled(band: np.ndarray[Any, Any], scale: float) -> np.ndarray[Any, Any]:
-    values: np.ndarray[Any, Any] = (band / scale).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values: np.ndarray[Any, Any] = (band / scale).astype(np.float32)
     finite: np.ndarray[Any, Any] = np.where(np.isfinite(values), values, np.float32(0))
     return finite
