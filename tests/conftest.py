@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -63,9 +64,24 @@ def golden() -> Callable[[str], Golden]:
 torch.set_num_threads(1)
 
 
+_SEEDS = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
+"""Where no GPU has numbers to seed: torch would format the stack four times, for every test."""
+
+
 @pytest.fixture(autouse=True)
 def _one_seed() -> None:
-    torch.manual_seed(0)
+    _SEEDS(0)
+
+
+def pytest_collection() -> None:
+    """Thousands of tests are made, and none is garbage: nothing is gained by looking for any."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on, garbage is looked for among what the tests make, not among the tests."""
+    gc.freeze()
+    gc.enable()
 
 
 def assert_close(actual: Tensor, expected: Tensor, tolerance: float) -> None:

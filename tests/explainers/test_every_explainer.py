@@ -171,7 +171,7 @@ def test_a_batch_gives_what_single_images_give(method: str, network: str) -> Non
     explainer = explainer_for(method, network)
     images = images_for(explainer)
     together = explained(method, network)
-    for index in range(len(images)):
+    for index in (0, len(images) - 1):
         alone = explainer(images[index : index + 1], "top2")
         assert torch.equal(alone.classes[0], together.classes[index])
         assert_close(alone.maps[0], together.maps[index], ROUNDING.get(method, 1e-4))
@@ -188,8 +188,8 @@ def test_every_way_to_ask_for_classes_agrees(method: str, network: str) -> None:
     assert_close(each, torch.stack([everything.maps[0, 5], everything.maps[1, 0]]), 1e-4)
     pairs = explainer(images, [[1, 6], [6, 2]])
     assert_close(pairs.maps[1], everything.maps[1, [6, 2]], 1e-4)
-    top = explainer(images)
-    assert torch.equal(top.classes[:, 0], everything.logits.argmax(dim=1))
+    top = explained(method, network)
+    assert torch.equal(top.classes, top.logits.topk(2).indices)
 
 
 @every_pair
@@ -227,8 +227,9 @@ def test_the_network_is_left_as_found(method: str, network: str) -> None:
     handle.remove()
 
 
-TURNS = 3
-"""Calls of every thread; as threads change often, few are enough."""
+TURNS = 2
+"""Calls of every thread: one begins while others are in the middle. As threads change often, few
+are enough."""
 
 
 @contextlib.contextmanager
@@ -246,7 +247,8 @@ def often_changing_threads() -> Iterator[None]:
 def test_four_threads_give_what_one_gives(method: str, network: str) -> None:
     explainer = explainer_for(method, network)
     model = explainer.classifier.network
-    batches = [images_for(explainer, count=1) + index for index in range(4)]
+    # Two threads each have the same images, and their neighbours have others.
+    batches = [images_for(explainer, count=1) + index for index in range(2)]
     expected = [explainer(batch, "top2") for batch in batches]
     before = state_of(model)
     found: dict[int, list[Any]] = {}
@@ -255,7 +257,7 @@ def test_four_threads_give_what_one_gives(method: str, network: str) -> None:
 
     def work(index: int) -> None:
         together.wait()
-        found[index] = [explainer(batches[index], "top2") for _ in range(TURNS)]
+        found[index] = [explainer(batches[index % 2], "top2") for _ in range(TURNS)]
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
     with often_changing_threads():
@@ -263,11 +265,11 @@ def test_four_threads_give_what_one_gives(method: str, network: str) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    for index, explanation in enumerate(expected):
+    for index in range(4):
         assert len(found[index]) == TURNS
         for other in found[index]:
-            assert torch.equal(other.classes, explanation.classes)
-            assert_close(other.maps, explanation.maps, 1e-5)
+            assert torch.equal(other.classes, expected[index % 2].classes)
+            assert_close(other.maps, expected[index % 2].maps, 1e-5)
     assert_unchanged(before, model)
 
 

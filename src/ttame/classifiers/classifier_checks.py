@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from ttame.errors import ClassifierError, ImageError
 from ttame.images.preprocessing import Preprocessing
+from ttame.networks.module_walk import all_modules
 from ttame.outputs import Outputs
 
 
@@ -93,7 +94,7 @@ def refuse_quantised(network: nn.Module, name: str) -> None:
     Raises:
         ClassifierError: it has such layers; with the way out.
     """
-    kinds = {type(module) for module in network.modules()}
+    kinds = set(map(type, all_modules(network)))
     if any(".quantized." in f"{kind.__module__}." for kind in kinds):
         raise ClassifierError(
             f"{name} is quantised: its layers have neither gradients nor features in numbers that "

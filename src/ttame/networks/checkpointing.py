@@ -25,6 +25,7 @@ from torch.utils import checkpoint
 from ttame.errors import ClassifierError
 from ttame.networks.frozen_network import CHECKPOINTING
 from ttame.networks.loans import Lent
+from ttame.networks.module_walk import all_modules
 from ttame.networks.torch_mode_loans import InFunctionMode
 
 
@@ -38,7 +39,7 @@ def keeping_activations(network: nn.Module) -> Iterator[None]:
         ClassifierError: from inside the block, by reentrant checkpointing, which runs without a
             graph and cannot keep one.
     """
-    if not torch.is_grad_enabled() or not any(map(_may_checkpoint, network.modules())):
+    if not torch.is_grad_enabled() or not any(map(_may_checkpoint, all_modules(network))):
         yield
         return
     with Lent(InFunctionMode(_KeepingActivations(type(network).__name__))):
@@ -85,8 +86,8 @@ def _refuse_reentrant(network: str) -> None:
 
 def _may_checkpoint(module: nn.Module) -> bool:
     """Not where a flag rules it, which is held off meanwhile."""
-    flagged = any(hasattr(module, flag) for flag in CHECKPOINTING)
-    return not flagged and _mentions_checkpoint(_Kind(type(module)))
+    mentioned = _mentions_checkpoint(_Kind(type(module)))
+    return mentioned and not any(hasattr(module, flag) for flag in CHECKPOINTING)
 
 
 @dataclasses.dataclass(frozen=True)

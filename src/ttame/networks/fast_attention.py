@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ttame.networks.layer_outputs import watching_inputs
+from ttame.networks.module_walk import all_modules
 
 
 def one_product_attention(network: nn.Module) -> contextlib.AbstractContextManager[None]:
@@ -21,7 +22,7 @@ def one_product_attention(network: nn.Module) -> contextlib.AbstractContextManag
     """
     layers = [
         module
-        for module in network.modules()
+        for module in all_modules(network)
         if isinstance(module, nn.MultiheadAttention) and module.batch_first
     ]
     return watching_inputs([(layer, _sequence_first_in_memory) for layer in layers])

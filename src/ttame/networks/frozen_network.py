@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import Parameter
 
 from ttame.networks.loans import Lent, Loan, lock
+from ttame.networks.module_walk import all_modules, all_parameters
 
 CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing")
 """What timm and transformers call the flag of modules that compute activations twice."""
@@ -66,13 +67,13 @@ class _Freezing(Loan[nn.Module]):
     def begin(self) -> nn.Module:
         with lock:
             # Not .eval(): some networks override train() and would do more than set the flag.
-            for module in self.network.modules():
+            for module in all_modules(self.network):
                 flags = _flags_that_are_on(module)
                 if flags or id(module) in _held:
                     self._hold(module, flags)
                     for flag in flags:
                         setattr(module, flag, False)
-            for parameter in self.network.parameters():
+            for parameter in all_parameters(self.network):
                 # Only leaves can be switched; anything else gets its flag from its inputs.
                 if (parameter.requires_grad and parameter.is_leaf) or id(parameter) in _held:
                     self._hold(parameter, ("requires_grad",))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ttame.errors import TapError
 from ttame.networks.loans import Joining, Lent, Loan, lock
+from ttame.networks.module_walk import all_modules
 
 _active: ContextVar[tuple[object, ...]] = ContextVar("ttame_active_readers", default=())
 """Which readers the running call opened. A hook that fires in another thread finds its reader
@@ -195,7 +196,7 @@ def running_eagerly(network: nn.Module) -> contextlib.AbstractContextManager[Non
     module inside the network, would skip the hooks that read features. Any number of threads may
     ask for it at once. Networks without compiled parts cost only a look.
     """
-    if not any(_is_compiled(module) for module in network.modules()):
+    if not any(_is_compiled(module) for module in all_modules(network)):
         return contextlib.nullcontext()
     return Lent(_RunningEagerly())
 
