@@ -75,6 +75,12 @@ class WithoutGradients(Plain):
             return super().forward(images)
 
 
+class InInferenceMode(Plain):
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return super().forward(images)
+
+
 class Gated(Plain):
     """A gate of channels whose class is called attention."""
 

@@ -33,6 +33,7 @@ from scripts.docs.situation_networks import (
     Ensemble,
     Gated,
     InFlag,
+    InInferenceMode,
     Mixing,
     Normed,
     NormedTwin,
@@ -233,11 +234,12 @@ SITUATIONS = (
         said="activation checkpointing with use_reentrant=True",
         methods=("grad_cam", "lrp"),
     ),
+    Situation("`torch.no_grad()` inside the network", seeded(WithoutGradients)),
     Situation(
-        "`torch.no_grad()` inside the network",
-        seeded(WithoutGradients),
+        "`torch.inference_mode()` inside the network",
+        seeded(InInferenceMode),
         works=False,
-        said="no gradient",
+        said="computes in torch.inference_mode(), which records none",
         methods=("grad_cam", "integrated_gradients"),
     ),
     Situation(

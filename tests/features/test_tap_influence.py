@@ -187,3 +187,30 @@ def test_where_the_class_token_alone_is_read_the_choice_moves_on() -> None:
     assert influential_choice(network, trace).taps[-1].layer == "blocks.2"
     named = named_taps(network, trace, ["blocks.3"])
     assert refuse_idle_taps(network, trace, named) is named  # some maps need no gradient
+
+
+class LastStep(nn.Module):
+    """Patches as steps of a recurrent layer, of which the last state is read."""
+
+    def __init__(self, two_ways: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 8, 8, 8)
+        self.steps = nn.LSTM(8, 8, batch_first=True, bidirectional=two_ways)
+        self.head = nn.Linear(16 if two_ways else 8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        states, _ = self.steps(self.patches(images).flatten(2).transpose(1, 2))
+        scores: Tensor = self.head(states[:, -1])
+        return scores
+
+
+def test_a_layer_of_which_one_place_is_read_is_passed_over() -> None:
+    """Its map would be blank but for that place."""
+    for two_ways in (False, True):
+        network = LastStep(two_ways)
+        trace = trace_network(network, (32, 32))
+        taps = influential_choice(network, trace).taps
+        assert [tap.layer for tap in taps] == ["patches"]
+        named = named_taps(network, trace, ["steps"])
+        assert refuse_idle_taps(network, trace, named) is named

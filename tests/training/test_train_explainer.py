@@ -533,8 +533,7 @@ class Probe(nn.Module):
         self.fc = nn.Linear(8, 5)
 
     def forward(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            features = self.features(images).mean(dim=(2, 3))
+        features = self.features(images).mean(dim=(2, 3)).detach()
         logits: Tensor = self.fc(features)
         return logits
 

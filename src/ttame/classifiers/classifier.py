@@ -25,6 +25,7 @@ from ttame.classifiers.output_checks import check_outputs, offered_outputs, said
 from ttame.classifiers.zero_shot import zero_shot_parts
 from ttame.errors import ClassifierError, ImageError
 from ttame.features.named_taps import named_taps
+from ttame.features.photo_view import view_notice
 from ttame.features.tap_choice import Family, TapChoice, in_order_of_reading
 from ttame.features.tap_influence import influential_choice, refuse_idle_taps
 from ttame.features.tap_names import Tap
@@ -87,8 +88,8 @@ class Classifier:
     def __init__(
         self,
         network: nn.Module,
-        *,
         preprocessing: Preprocessing,
+        *,
         class_names: Sequence[str] | None = None,
         taps: Sequence[str | Tap] | None = None,
         outputs: Outputs | str | None = None,
@@ -110,7 +111,8 @@ class Classifier:
             self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
             found += offered_outputs(self.class_names, self.name) if outputs is None else ()
             self.tap_choice = self._choose_taps(taps)
-            self.notices = (*notices, *seen, *found, *self.tap_choice.notices)
+            view = view_notice(network, self.trace, self.name)
+            self.notices = (*notices, *seen, *view, *found, *self.tap_choice.notices)
             # Transformers gain nothing.
             isotropic = self.family in ("Vision Transformer", "token mixer")
             self.memory_format = fastest_memory_format(network, self.blank_image(), plain=isotropic)
@@ -380,21 +382,3 @@ class Classifier:
         like = blank_image(self.network, (1, 1))
         refuse_without_values(like, self.name)
         return like
-
-
-def refuse_other_than_classifier(value: object) -> None:
-    """Refuse a network, or anything else, where a classifier is expected.
-
-    Raises:
-        ClassifierError: says how to make a classifier of a network.
-    """
-    if isinstance(value, Classifier):
-        return
-    raise ClassifierError(
-        f"a {type(value).__name__} as classifier",
-        allowed="a ttame.Classifier",
-        remedy="ttame.Classifier(network, preprocessing=ttame.Preprocessing.imagenet(224)), with "
-        "the preprocessing of its weights"
-        if isinstance(value, nn.Module)
-        else "",
-    )

@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from ttame.errors import ClassifierError, ImageError
 from ttame.images.preprocessing import Preprocessing
+from ttame.networks.given_module import refuse_other_than_module
 from ttame.networks.module_walk import all_modules
 from ttame.outputs import Outputs
 
@@ -20,8 +21,8 @@ def refuse_other_parts(network: object, preprocessing: object) -> None:
     Raises:
         ClassifierError: they are not.
     """
-    if not isinstance(network, nn.Module):
-        raise ClassifierError(f"a {type(network).__name__} as network", allowed="a torch.nn.Module")
+    refuse_other_than_module(network)
+    assert isinstance(network, nn.Module)
     if isinstance(network, torch.jit.ScriptModule):
         raise ClassifierError(
             "a TorchScript network, whose layers cannot be read",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
+from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.sources.timm_models import configured_network
+from ttame.errors import ClassifierError
 
 PREPARED_AS_CONFIGURED = (
     "photos are prepared as the network's pretrained_cfg says; if you trained it with other "
@@ -41,3 +42,34 @@ def classifier_of(given: object) -> Classifier:
         name=getattr(given, "pretrained_cfg", {}).get("architecture"),
         notices=(PREPARED_AS_CONFIGURED,),
     )
+
+
+def refuse_other_than_classifier(value: object) -> None:
+    """Refuse a network, or anything else, where a classifier is expected.
+
+    Raises:
+        ClassifierError: says how to make a classifier of a network.
+    """
+    if isinstance(value, Classifier):
+        return
+    raise ClassifierError(
+        f"a {type(value).__name__} as classifier",
+        allowed="a ttame.Classifier",
+        remedy=_making(value),
+    )
+
+
+def _making(given: object) -> str:
+    if isinstance(given, nn.Module):
+        return (
+            "ttame.Classifier(network, preprocessing=ttame.Preprocessing.imagenet(224)), with the "
+            "preprocessing of its weights"
+        )
+    if isinstance(given, str):
+        return f"ttame.load_classifier({given!r:.60})"
+    return "explainer.classifier" if isinstance(_held(given), Classifier) else ""
+
+
+def _held(given: object) -> object:
+    """What an explainer explains."""
+    return getattr(given, "classifier", None)

@@ -60,6 +60,29 @@ _BUNDLED = NetworkSource(bundled.load_network, "num_classes")
 _PYTHON = NetworkSource(python_callables.load_network)
 
 
+def _refuse_other_names(name: object, guessed: Mapping[str, Any]) -> None:
+    """Refuse a network where its name is asked for, and arguments of other libraries."""
+    if not isinstance(name, str):
+        raise ClassifierError(
+            f"a {type(name).__name__} as the name of a network",
+            allowed="such as 'timm/resnet18'",
+            remedy="ttame.Classifier(network, preprocessing=...), with the preprocessing of its "
+            "weights"
+            if isinstance(name, nn.Module)
+            else "",
+        )
+    if "pretrained" in guessed:
+        weights = "default" if guessed["pretrained"] else "none"
+        raise ClassifierError(
+            f"pretrained={guessed['pretrained']!r:.60}", remedy=setting("weights", weights)
+        )
+    for option, value in guessed.items():
+        raise ClassifierError(
+            f"{option}={value!r:.60}, which is not an argument of load_classifier",
+            remedy=f"{setting('network_options', {option: value})} where it is the library's own",
+        )
+
+
 @gives_everything_back
 @naming_the_setting(SMALLER_NETWORK)
 def load_classifier(
@@ -74,6 +97,7 @@ def load_classifier(
     outputs: Outputs | str | None = None,
     weights_seed: int = 0,
     device: torch.device | str | None = None,
+    **guessed: Any,
 ) -> Classifier:
     """Load a classifier with the preprocessing that belongs to its weights.
 
@@ -100,6 +124,7 @@ def load_classifier(
         weights_seed: of random weights; another one gives others. torch's own random numbers are
             as before afterwards.
         device: where the network goes; the CPU if not given.
+        **guessed: refused, with the argument that is meant.
 
     Raises:
         UnknownNameError: no such network; the message has near matches.
@@ -113,6 +138,7 @@ def load_classifier(
         >>> [tap.layer for tap in classifier.taps]
         ['layer2', 'layer3', 'layer4']
     """
+    _refuse_other_names(name, guessed)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if weights not in ("default", "none"):
         # A saved explainer must find the file again from wherever it is loaded.

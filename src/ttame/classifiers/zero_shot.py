@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ttame.errors import ClassifierError
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.frozen_network import frozen
+from ttame.networks.given_module import refuse_other_than_module
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.zero_shot_scores import ZeroShotScores
 
@@ -49,10 +50,7 @@ def zero_shot_parts(
     Raises:
         ClassifierError: something does not fit, or is neither given nor found.
     """
-    if not isinstance(image_tower, nn.Module):
-        raise ClassifierError(
-            f"a {type(image_tower).__name__} as image tower", allowed="a torch.nn.Module"
-        )
+    refuse_other_than_module(image_tower, "image tower")
     configured = getattr(image_tower, "config", None)
     if hasattr(configured, "projection_dim") and not hasattr(image_tower, "visual_projection"):
         raise ClassifierError(
@@ -145,6 +143,7 @@ def text_embeddings(
         >>> text_embeddings(model, processor, ["cat", "dog"]).shape  # doctest: +SKIP
         torch.Size([2, 512])
     """
+    refuse_other_than_module(model, "model")
     if isinstance(names, str) or not names or not all(isinstance(name, str) for name in names):
         raise ClassifierError(f"names {names!r:.60}", allowed="a list of one or more texts")
     if isinstance(templates, str) or not templates or any("{}" not in each for each in templates):

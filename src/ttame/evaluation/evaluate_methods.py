@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.given_network import refuse_other_than_classifier
 from ttame.datasets.open_photos import open_photos
 from ttame.errors import (
     EvaluationError,

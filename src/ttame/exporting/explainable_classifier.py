@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either
 from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.given_explainer import not_an_explainer
 from ttame.exporting.map_sources import map_source, with_own_network
 from ttame.exporting.recorded_pass import recorded_pass
 from ttame.networks.giving_back import gives_everything_back
@@ -179,10 +180,7 @@ def _check(
     explainer: object, top_k: int | Literal["all"], takes: str, batch_size: int | None
 ) -> None:
     if not isinstance(explainer, Explainer):
-        raise ExplainerError(
-            f"a {type(explainer).__name__} as explainer",
-            allowed="what ttame.load_explainer or ttame.make_explainer gives",
-        )
+        raise not_an_explainer(explainer, "what ttame.load_explainer or ttame.make_explainer gives")
     channels = explainer.classifier.trace.channels
     if channels != 3:
         raise ExplainerError(f"a network of {channels} channels", allowed="3, to be exported")

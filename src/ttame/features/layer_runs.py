@@ -155,7 +155,7 @@ def views_of_runs(
             changes[key].append((features - before).square().sum(dim=(0, 1)))
 
     # The plain picture once more: what changes between two runs on it says nothing. And another.
-    images = [noise[:1], noise[1:], *_with_changed_corners(noise)]
+    images = [noise[:1], noise[1:], *with_changed_corners(noise)]
     for image in images:
         _watch_features(network, taps, image, note)
     views: dict[str, dict[int, str]] = {name: {} for name in layers}
@@ -166,7 +166,7 @@ def views_of_runs(
     return views
 
 
-def _with_changed_corners(noise: Tensor) -> list[Tensor]:
+def with_changed_corners(noise: Tensor) -> list[Tensor]:
     """The first picture with a corner changed: top left, top right, bottom left, bottom right.
 
     Each in two ways, since what makes one unit rise may leave it at zero.
@@ -232,7 +232,7 @@ def _view(change: Tensor, size: float) -> str:
     seen = total > least
     if not bool(seen.all()):
         return f"a part of the photo, {_named_corners(seen.tolist())}"
-    return _orientation(corners / total[:, None, None])
+    return orientation(corners / total[:, None, None])
 
 
 def _named_corners(seen: list[bool]) -> str:
@@ -244,7 +244,7 @@ def _named_corners(seen: list[bool]) -> str:
     )
 
 
-def _orientation(shares: Tensor) -> str:
+def orientation(shares: Tensor) -> str:
     """How a picture lies, from where its four corners are found: (4, h, w) with sum 1 each."""
     height, width = shares.shape[1:]
     down, across = (

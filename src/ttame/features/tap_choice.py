@@ -308,6 +308,14 @@ def _refuse_early(last: LayerOutput, trace: NetworkTrace) -> None:
 
 def _nothing_seen(problem: str, trace: NetworkTrace) -> TapError:
     tokens_first = [layer for layer in trace.layers if has_tokens_first(layer)]
+    stacked = [layer for layer in trace.layers if len(layer.shape) == 4 and layer.shape[0] > 1]
+    if stacked and all(layer.shape[0] > 1 for layer in trace.layers if len(layer.shape) == 4):
+        return TapError(
+            f"layers that get {stacked[-1].shape[0]} pictures for one image, such as views or "
+            f"crops of it: the output of layer {stacked[-1].name!r} has shape {stacked[-1].shape}",
+            allowed="one picture for each image",
+            remedy="the network inside, which gets one of them",
+        )
     if not tokens_first:
         return TapError(problem, remedy=suggested_layers(trace))
     last = tokens_first[-1]

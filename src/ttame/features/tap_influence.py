@@ -64,7 +64,8 @@ def tap_influence(
         network: in any mode; not behind ``torch.compile``.
         trace: of the network.
         taps: at least one; the last is the one that something may go past.
-        by_places: those of them that are idle, too, if the scores depend on prefix tokens alone.
+        by_places: those of them that are idle, too, if the scores do not depend on each patch: on
+            prefix tokens alone, or on the last step of a recurrent layer.
 
     Example:
         >>> from ttame.features.layer_layouts import describe_layer
@@ -89,7 +90,9 @@ def tap_influence(
             raise TapError("an output that does not hold the images of the batch")
         changed = tensor.clone()
         tap = taps[number]
-        changed[number, tap.prefix_tokens if tap in by_places else 0 :] = torch.nan
+        changed[number, _spoilt(tap, changed.shape[1]) if tap in by_places else slice(None)] = (
+            torch.nan
+        )
         if number == count - 1:
             changed[-1] = changed[-2]
         return put_first_tensor(output, changed)
@@ -118,6 +121,18 @@ def _is_spoilt_by_its_input(network: nn.Module, image: Tensor) -> bool:
     except ClassifierError:
         return False
     return bool(scores.isnan().any())
+
+
+def _spoilt(tap: LayerOutput, length: int) -> slice:
+    """What is spoilt of an output to see whether its places matter.
+
+    Of tokens one in the middle: of a recurrent layer the last step alone may be read, whose map
+    would be blank but for that place.
+    """
+    if tap.layout != "tokens":
+        return slice(None)
+    middle = (tap.prefix_tokens + length) // 2
+    return slice(middle, middle + 1)
 
 
 def _partial(exchange: Any, number: int) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.errors import ClassifierError
+from ttame.networks.given_module import refuse_other_than_module
 
 
 class ScoreOfBox(nn.Module):
@@ -44,6 +45,7 @@ class ScoreOfBox(nn.Module):
         self, detector: nn.Module, box: Sequence[float] | Tensor, label: int | None = None
     ) -> None:
         super().__init__()
+        refuse_other_than_module(detector, "detector")
         left, top, right, bottom = _checked_box(box)
         self.network = detector
         self.box = (left, top, right, bottom)

@@ -22,6 +22,7 @@ from ttame.networks.frozen_network import frozen
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import first_tensor, running_eagerly, uncompiled, watching
 from ttame.networks.network_failure import NetworkFailedError, failure
+from ttame.networks.recording_gradients import recording_gradients
 from ttame.signal_handlers import raised_by_signal_handler
 
 _USUAL_CHANNELS = (3, 1, 4)
@@ -270,7 +271,7 @@ def run_network(network: nn.Module, images: Tensor, rows: int | None = None) -> 
             meanwhile, such as a time limit.
     """
     try:
-        with running_eagerly(network), keeping_activations(network):
+        with running_eagerly(network), keeping_activations(network), recording_gradients():
             output = network(images)
     except TtameError:
         raise

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ttame.errors import ClassifierError
 from ttame.networks.frozen_network import frozen
+from ttame.networks.given_module import refuse_other_than_module
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import blank_image
 
@@ -46,6 +47,7 @@ class ScoresOfRegions(nn.Module):
         self, network: nn.Module, region: Tensor | None = None, *, average: bool = False
     ) -> None:
         super().__init__()
+        refuse_other_than_module(network)
         if region is not None:
             region = _checked_region(region).to(blank_image(network, (1, 1)).device)
         self.network = network
@@ -89,6 +91,7 @@ def predicted_regions(network: nn.Module, images: Tensor) -> Tensor:
         >>> predicted_regions(nn.Conv2d(3, 5, 1), torch.rand(1, 3, 4, 4)).sum().item()
         16
     """
+    refuse_other_than_module(network)
     if not isinstance(images, Tensor) or images.ndim != 4 or len(images) != 1:
         raise ClassifierError("regions of other than one image", allowed="(1, 3, H, W)")
     with torch.no_grad(), frozen(network):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.errors import ClassifierError
+from ttame.networks.given_module import refuse_other_than_module
 
 
 class ValueAbove(nn.Module):
@@ -46,6 +47,7 @@ class ValueAbove(nn.Module):
         number_of_outputs: int = 1,
     ) -> None:
         super().__init__()
+        refuse_other_than_module(network)
         if not unit > 0:
             raise ClassifierError(f"unit {unit!r}", allowed="a positive number")
         if not 0 <= output < number_of_outputs:

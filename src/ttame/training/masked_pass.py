@@ -48,7 +48,7 @@ def masked_logits(
         raise ExplainerError(
             f"no gradient reaches the images through {classifier.name}, so that nothing can be "
             "learned",
-            allowed="a network whose forward pass has no torch.no_grad() and no detach() in it",
+            allowed="a network whose forward pass has no detach() and no inference_mode() in it",
         )
     return logits
 

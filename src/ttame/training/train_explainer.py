@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.given_network import classifier_of
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import (
     NonFiniteLossError,
@@ -98,7 +99,8 @@ def train_explainer(
         >>> explainer(torch.zeros(2, 3, 32, 32), "all").maps.shape
         torch.Size([2, 5, 16, 16])
     """
-    _refuse_other_arguments(classifier, settings, typed)
+    _refuse_other_arguments(settings, typed)
+    classifier = classifier_of(classifier)
     # Notebooks switch gradients off for good.
     with (
         differentiating(),
@@ -116,7 +118,7 @@ def train_explainer(
             return _train(run, settings, line.show)
 
 
-def _refuse_other_arguments(classifier: object, settings: object, typed: Mapping[str, Any]) -> None:
+def _refuse_other_arguments(settings: object, typed: Mapping[str, Any]) -> None:
     if typed:
         name, value = next(iter(typed.items()))
         known = {flat for flat, *_ in leaves_of(TrainingSettings)}
@@ -135,7 +137,6 @@ def _refuse_other_arguments(classifier: object, settings: object, typed: Mapping
             if isinstance(settings, str)
             else "",
         )
-    refuse_other_than_classifier(classifier)
 
 
 def _train(run: TrainingRun, settings: TrainingSettings, watch: Watch | None) -> AttentionExplainer:

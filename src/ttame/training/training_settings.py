@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ttame.errors import (
@@ -210,6 +211,12 @@ def training_settings(preset: str = DEFAULT_PRESET, **changes: Any) -> TrainingS
         >>> training_settings("tame", epochs=2).optimiser.bias_learning_rate_factor
         2.0
     """
+    if isinstance(preset, Mapping):
+        raise TrainingError(
+            "a table as the preset of training settings",
+            allowed="settings by their names",
+            remedy="training_settings(**table)",
+        )
     if preset not in PRESETS:
         raise UnknownNameError.of("preset", preset, PRESETS)
     return PRESETS[preset].changed(**changes)

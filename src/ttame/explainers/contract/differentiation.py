@@ -62,6 +62,13 @@ def require_graph(scores: Tensor) -> None:
     """
     if not scores.requires_grad:
         raise ExplainerError(
-            "the logits have no gradient: the network detaches its features",
-            allowed="a forward pass without torch.no_grad() and detach()",
+            f"the logits have no gradient: {why_without_graph(scores)}",
+            allowed="a forward pass without detach() and torch.inference_mode()",
         )
+
+
+def why_without_graph(scores: Tensor) -> str:
+    """What cuts scores off from the images, in words."""
+    if scores.is_inference():
+        return "the network computes in torch.inference_mode(), which records none"
+    return "the network detaches its features"

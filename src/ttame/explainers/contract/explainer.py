@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, overload
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedTargets
+from ttame.classifiers.given_network import refuse_other_than_classifier
 from ttame.classifiers.targets import Target, TargetKind
 from ttame.errors import ClassSelectionError, NonFiniteMapError
 from ttame.explainers.contract.differentiation import differentiating
@@ -101,8 +102,11 @@ class Explainer(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__post_init__" in vars(cls):  # many methods try the network out when they are made
-            made = gives_everything_back(cls.__post_init__)  # type: ignore[attr-defined]
-            cls.__post_init__ = made  # type: ignore[attr-defined]
+            cls.__post_init__ = _made(cls.__post_init__)  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:
+        """What a method finds out and checks when it is made."""
+        refuse_other_than_classifier(self.classifier)
 
     @gives_everything_back
     def __call__(
@@ -295,3 +299,14 @@ class Explainer(ABC):
             + (f" and {len(broken) - 1} more" if len(broken) > 1 else ""),
             remedy="looking for NaN in the image, in the network's weights, or for fp16 overflow",
         )
+
+
+def _made(finish: Callable[[Explainer], None]) -> Callable[[Explainer], None]:
+    """The end of making an explainer, of a classifier for certain, and leaving its network alone."""
+    guarded = gives_everything_back(finish)
+
+    def post_init(self: Explainer) -> None:
+        refuse_other_than_classifier(self.classifier)
+        guarded(self)
+
+    return post_init

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
-from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.given_explainer import not_an_explainer
 
 
 def labelled_explainers(given: Any, photos: Any = None) -> dict[str, Explainer]:
@@ -40,25 +38,9 @@ def labelled_explainers(given: Any, photos: Any = None) -> dict[str, Explainer]:
         given = dict(given)
     elif isinstance(given, list | tuple) and all(isinstance(one, Explainer) for one in given):
         given = {one.method: one for one in given}
-    entries = given.values() if isinstance(given, dict) else [given]
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    entries = given.values() if isinstance(given, dict) else several
     for entry in entries:
         if not isinstance(entry, Explainer):
-            raise ExplainerError(
-                f"a {type(entry).__name__} as explainer",
-                allowed="an explainer, several in a list, or label to explainer",
-                remedy=_making(entry),
-            )
+            raise not_an_explainer(entry, "an explainer, several in a list, or label to explainer")
     return dict(given)
-
-
-def _making(given: object) -> str:
-    if isinstance(given, Classifier):
-        return "ttame.make_explainer('grad_cam', classifier)"
-    if isinstance(given, nn.Module):
-        return (
-            "ttame.make_explainer('grad_cam', ttame.Classifier(network, preprocessing=...)), with "
-            "the preprocessing of its weights"
-        )
-    if isinstance(given, str):
-        return f"ttame.make_explainer({given!r}, classifier)"
-    return ""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.errors import ExplainerError
+from ttame.explainers.contract.differentiation import why_without_graph
 
 
 def target_gradients(scores: Tensor, targets: ExplainedTargets, of: Tensor) -> Iterator[Tensor]:
@@ -42,9 +43,11 @@ def target_gradients(scores: Tensor, targets: ExplainedTargets, of: Tensor) -> I
             more = index + 1 < len(values)
             (gradient,) = torch.autograd.grad(value, of, retain_graph=more, allow_unused=True)
         if gradient is None:
+            cut = scores.is_inference()
             raise ExplainerError(
-                "the logits have no gradient here: they do not depend on it, or the network "
-                "detaches its features",
-                remedy="another layer",
+                "the logits have no gradient here: "
+                + ("" if cut else "they do not depend on it, or ")
+                + why_without_graph(scores),
+                remedy="the network without it" if cut else "another layer",
             )
         yield gradient

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.given_network import classifier_of
+from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
@@ -115,7 +117,7 @@ class AttentionExplainer(Explainer):
 
 @gives_everything_back
 def new_attention_explainer(
-    classifier: Classifier,
+    classifier: Classifier | nn.Module,
     settings: HeadSettings = AttentionHeadSettings(),  # noqa: B008 - frozen
     *,
     method: str = "t_tame",
@@ -123,11 +125,21 @@ def new_attention_explainer(
 ) -> AttentionExplainer:
     """An explainer with an untrained head that fits the classifier.
 
+    Raises:
+        ClassifierError: not a classifier, nor a network that timm configured.
+        ExplainerError: other settings than those of a head.
+
     Example:
         >>> from ttame.testing import tiny_classifier
         >>> classifier = tiny_classifier()
         >>> new_attention_explainer(classifier)(torch.zeros(2, 3, 16, 16)).maps.shape
         torch.Size([2, 1, 8, 8])
     """
-    plan = plan_head(classifier, settings)
+    if not isinstance(settings, HeadSettings):
+        raise ExplainerError(
+            f"a {type(settings).__name__} as settings of a head",
+            allowed="ttame.head_settings(...)",
+            remedy=f"ttame.head_settings({settings!r:.60})" if isinstance(settings, str) else "",
+        )
+    plan = plan_head(classifier_of(classifier), settings)
     return AttentionExplainer(plan.classifier, plan.make(seed), method=method)

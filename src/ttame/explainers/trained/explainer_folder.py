@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ttame.classifiers.classifier import Classifier, refuse_other_than_classifier
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.given_network import classifier_of
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.known_classifiers import load_described_classifier
 from ttame.classifiers.recipe_rules import ForbiddenRecipeError
@@ -24,6 +25,7 @@ from ttame.errors import (
     either,
     setting,
 )
+from ttame.explainers.contract.given_explainer import not_an_explainer
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.explainer_config import (
     CONFIG_FILE,
@@ -39,6 +41,7 @@ from ttame.features.tap_names import parse_tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.memory_limit import SMALLER_NETWORK, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
+from ttame.networks.given_module import refuse_other_than_module
 from ttame.networks.network_trace import first_line
 from ttame.networks.weights_files import read_shapes, read_weights
 from ttame.outputs import OwnOutputs
@@ -61,6 +64,7 @@ def save_explainer(
         ...     sorted(file.name for file in Path(folder, "mine").iterdir())
         ['README.md', 'config.json', 'explainer.safetensors']
     """
+    _refuse_other_than_trained(explainer)
     explainer.save(folder, overwrite=overwrite)
 
 
@@ -68,8 +72,8 @@ def save_explainer(
 @naming_the_setting(SMALLER_NETWORK)
 def load_explainer(
     place: Path | str,
+    classifier: Classifier | nn.Module | None = None,
     *,
-    classifier: Classifier | None = None,
     image_tower: nn.Module | None = None,
     weights: Path | str | None = None,
     allow_other_weights: bool = False,
@@ -82,7 +86,7 @@ def load_explainer(
 
     Args:
         place: a bundled explainer's name, a folder, or a repository on the Hugging Face hub.
-        classifier: the network to explain. Needed if the explainer was trained for a network that
+        classifier: the network to explain, or a network of timm itself. Needed if the explainer was trained for a network that
             ttame cannot load by name, or not without options that only you may give; else loaded
             as it was for training.
         image_tower: of a zero-shot classifier: the CLIP-like model, or its image tower. The
@@ -111,14 +115,15 @@ def load_explainer(
     config = read_config(folder)
     _check_shapes(config, folder)
     if image_tower is not None:
+        refuse_other_than_module(image_tower, "image tower")
         if classifier is not None or weights is not None:
             raise ExplainerError(
                 "an image tower and a classifier or weights", allowed="one of them"
             )
         classifier = zero_shot_of_folder(config, folder, image_tower)
     elif classifier is not None:
-        _refuse_both(classifier, weights)
-        classifier = _passed(config, folder, classifier)
+        _refuse_both(weights)
+        classifier = _passed(config, folder, classifier_of(classifier))
     else:
         classifier = _described(config, folder, weights, device)
     if not allow_other_weights:
@@ -154,6 +159,7 @@ def push_to_hub(explainer: AttentionExplainer, repository: str, *, private: bool
         >>> explainer = load_explainer("efficientnet_lite0")
         >>> push_to_hub(explainer, "you/my-explainer")  # doctest: +SKIP
     """
+    _refuse_other_than_trained(explainer)
     import tempfile
 
     from huggingface_hub import HfApi
@@ -173,12 +179,17 @@ def push_to_hub(explainer: AttentionExplainer, repository: str, *, private: bool
     return str(made)
 
 
+def _refuse_other_than_trained(value: object) -> None:
+    """Only what was trained has anything to save."""
+    if not isinstance(value, AttentionExplainer):
+        raise not_an_explainer(value, "a trained one, of ttame.train_explainer or load_explainer")
+
+
 def _in_pixels(size: Sequence[int]) -> str:
     return f"{size[0]}x{size[1]} pixels"
 
 
-def _refuse_both(classifier: Classifier, weights: Path | str | None) -> None:
-    refuse_other_than_classifier(classifier)
+def _refuse_both(weights: Path | str | None) -> None:
     if weights is not None:
         raise ExplainerError(
             "both a classifier and weights for one", allowed="one of them, or neither"
