@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from PIL import Image
@@ -124,5 +125,5 @@ def read_ahead(
         yield found
 
 
-def _as_it_is(batch: ReadBatch | TtameError) -> ReadBatch | TtameError:
+def _as_it_is(batch: Any) -> Any:
     return batch

@@ -229,9 +229,7 @@ def _checked_threshold(threshold: float | None, classifier: Classifier) -> float
     return FOUND_FROM if threshold is None else float(threshold)
 
 
-def facts_of(
-    explaining: Explaining, title: str | None, left_out: Mapping[str, str]
-) -> ReportFacts:
+def facts_of(explaining: Explaining, title: str | None, left_out: Mapping[str, str]) -> ReportFacts:
     """What a report says as a whole of what is explained."""
     explainers, classifier = explaining.explainers, explaining.classifier
     other = explaining.rather_than

@@ -44,6 +44,7 @@ from ttame.results.explanation_shards import (
     MANIFEST,
     SCHEMA_VERSION,
     ExplanationShards,
+    PhotoExplanations,
     ShardMethod,
     ShardsManifest,
     load_explanations,
@@ -306,36 +307,29 @@ def _draw_sample(explaining: Explaining, facts: ReportFacts, folder: Path) -> No
     """Write a page of a few photos, evenly spread over the data."""
     found = load_explanations(folder)
     source, preprocessing = explaining.photos, explaining.classifier.preprocessing
-    total = len(source)
-    wanted = [place * total // min(SAMPLE, total) for place in range(min(SAMPLE, total))]
+    sample = list(_sample(found, len(source)))
+    name = explaining.classifier.name
     with ExplanationReportWriter(
         folder / "sample",
         preprocessing=preprocessing,
-        title=_title(explaining, len(found)),
+        title=f"{len(sample)} of {len(found):,} explained photos: why did {name} say that?",
         labels=facts.labels,
         left_out=facts.left_out,
         scale=facts.scale,
         opacity=facts.opacity,
         pictures=facts.pictures,
     ) as report:
-        for number, explanations in _wanted(found, wanted):
+        for photo in sample:
             # A photo that has gone since is not worth losing the shards.
             with contextlib.suppress(ImageError):
-                photo = preprocessing.drawn(source.read(number))
-                report.add(source.location(number), photo, list(explanations.values()))
+                drawn = preprocessing.drawn(source.read(photo.number))
+                explanations = list(photo.explanations.values())
+                report.add(source.location(photo.number), drawn, explanations)
 
 
-def _title(explaining: Explaining, explained: int) -> str:
-    drawn = min(SAMPLE, len(explaining.photos))
-    return (
-        f"{drawn} of {explained:,} explained photos: why did {explaining.classifier.name} say that?"
-    )
-
-
-def _wanted(
-    found: ExplanationShards, numbers: Sequence[int]
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The explanations of some photos, as far as they were readable."""
-    for number in numbers:
+def _sample(found: ExplanationShards, photos: int) -> Iterator[PhotoExplanations]:
+    """A few photos, evenly spread, as far as they were readable."""
+    count = min(SAMPLE, photos)
+    for place in range(count):
         with contextlib.suppress(OutputError):
-            yield number, found.photo(number).explanations
+            yield found.photo(place * photos // count)

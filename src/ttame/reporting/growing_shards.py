@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from ttame.datasets.name_list import NameList
 from ttame.errors import OutputError, setting
@@ -71,8 +71,15 @@ class FinishedShard:
     layout: ShardLayout | None
 
 
-class Shards(NamedTuple):
-    """How photos are divided: into batches, and batches into shards."""
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """How photos are divided: into batches, and batches into shards.
+
+    Example:
+        >>> shards = Shards(photos=21, batch_size=2, batches_each=3)
+        >>> shards.batches, shards.count, shards.of(3), shards.first_photo(3)
+        (11, 4, range(9, 11), 18)
+    """
 
     photos: int
     batch_size: int
@@ -286,9 +293,7 @@ def _read_batch(path: Path) -> tuple[_Described, ShardLayout | None, Any]:
             described = checked_as(_Described, parse_json(decode(about[_DESCRIBED])))
             if not described.maps:
                 return described, None, None
-            layout = ShardLayout(
-                described.number_of_classes, described.explained, described.maps
-            )
+            layout = ShardLayout(described.number_of_classes, described.explained, described.maps)
             layout.refuse_other_sizes(file)
             table = file.read(use_threads=False).replace_schema_metadata(None)
             return described, layout, checked_table(table, layout.schema())
