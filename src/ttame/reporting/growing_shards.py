@@ -294,6 +294,7 @@ def _read_batch(path: Path) -> tuple[_Described, ShardLayout | None, Any]:
             if not described.maps:
                 return described, None, None
             layout = ShardLayout(described.number_of_classes, described.explained, described.maps)
+            layout.refuse_impossible()
             layout.refuse_other_sizes(file)
             table = file.read(use_threads=False).replace_schema_metadata(None)
             return described, layout, checked_table(table, layout.schema())

@@ -280,20 +280,12 @@ def load_explanations(folder: Path | str) -> ExplanationShards:
 
 
 def _check(manifest: ShardsManifest) -> None:
-    """Refuse numbers that cannot be, before something is made of that size."""
-    sides = [side for method in manifest.methods for side in method.map_size]
-    sizes = [manifest.number_of_classes, manifest.explained_classes, manifest.photos_per_shard]
-    if not all(1 <= size <= 2**20 for size in (*sides, *sizes, *manifest.image_size)):
-        raise UnreadableFileError("a size that cannot be")
-    widths = [
-        2 * manifest.explained_classes * method.map_size[0] * method.map_size[1]
-        for method in manifest.methods
-    ]
-    if not all(width < 2**31 for width in (*widths, 4 * manifest.number_of_classes)):
-        raise UnreadableFileError("maps that are too large")
-    names = [method.name for method in manifest.methods]
-    if not names or len(set(names)) < len(names):
-        raise UnreadableFileError("no methods, or two of one name")
+    """Refuse what cannot be, before something is made of it."""
+    manifest.layout.refuse_impossible()
+    if not all(1 <= size < 2**31 for size in (*manifest.image_size, manifest.photos_per_shard)):
+        raise UnreadableFileError("sizes that cannot be")
+    if len(manifest.layout.maps) < len(manifest.methods):
+        raise UnreadableFileError("two methods of one name")
     if len(manifest.class_names) not in (0, manifest.number_of_classes):
         raise UnreadableFileError("other class names than classes")
 

@@ -16,6 +16,9 @@ from ttame.files.parquet_files import arrow
 from ttame.results.explanation import Explanation
 
 PURPOSE = "shards of explanations"
+_LARGEST = 2**20
+_WIDEST = 2**31
+"""Bytes of a value that Arrow can have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +76,21 @@ class ShardLayout:
                 (f"{method}.highest", every),
             ]
         return pyarrow.schema(fields)
+
+    def refuse_impossible(self) -> None:
+        """Raise unless the sizes can be, before anything is made of them.
+
+        Raises:
+            UnreadableFileError: they cannot.
+        """
+        sides = [side for size in self.maps.values() for side in size]
+        if not self.maps or not all(
+            1 <= size <= _LARGEST for size in (*sides, self.number_of_classes, self.explained)
+        ):
+            raise UnreadableFileError("sizes that cannot be")
+        widths = [2 * self.explained * height * width for height, width in self.maps.values()]
+        if max(*widths, 4 * self.number_of_classes) >= _WIDEST:
+            raise UnreadableFileError("maps that are too large")
 
     def refuse_other_sizes(self, file: Any) -> None:
         """Raise unless a file has as many values as its rows need, before they are read.
