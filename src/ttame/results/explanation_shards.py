@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,9 +210,8 @@ class ExplanationShards:
         """
         for record in self.records():
             if record.shard == number // self.manifest.photos_per_shard:
-                for rows in self._rows(record):
-                    if number in rows.numbers:
-                        return list(_each(rows))[rows.numbers.index(number)]
+                for rows in self._rows(record, number):
+                    return list(_each(rows))[rows.numbers.index(number)]
         raise OutputError(
             f"photo {number} is not in {self.folder}",
             allowed=f"0 to {self.manifest.photos - 1}, but for those that could not be read",
@@ -240,7 +239,8 @@ class ExplanationShards:
             except UnreadableFileError as problem:
                 raise _damaged(path, problem) from problem
 
-    def _rows(self, record: ShardRecord) -> Iterator[PhotoRows]:
+    def _rows(self, record: ShardRecord, wanted: int | None = None) -> Iterator[PhotoRows]:
+        """The photos of a shard, or of the batch with one of them."""
         if not record.explained:
             return
         path = self.folder / SHARDS / Path(record.file).name
@@ -248,7 +248,7 @@ class ExplanationShards:
             content = read_bounded(path, _LARGEST_SHARD)
             if hashlib.sha256(content).hexdigest() != record.sha256:
                 raise UnreadableFileError("it is not as it was written")
-            yield from _rows_of(content, self.manifest)
+            yield from _rows_of(content, self.manifest, wanted)
         except UnreadableFileError as problem:
             raise _damaged(path, problem) from problem
 
@@ -290,21 +290,30 @@ def _check(manifest: ShardsManifest) -> None:
         raise UnreadableFileError("other class names than classes")
 
 
-def _rows_of(content: bytes, manifest: ShardsManifest) -> Iterator[PhotoRows]:
-    """The row groups of a shard, one in memory at a time."""
+def _rows_of(
+    content: bytes, manifest: ShardsManifest, wanted: int | None = None
+) -> Iterator[PhotoRows]:
+    """The row groups of a shard, or the one with a photo; one is in memory at a time."""
     layout = manifest.layout
     like = _like(manifest)
     with naming_damage():
         file = opened_parquet(content)
         layout.refuse_other_sizes(file)
-        groups = file.metadata.num_row_groups
-    for number in range(groups):
+        groups: Sequence[int] = range(file.metadata.num_row_groups)
+        if wanted is not None:
+            groups = [group for group in groups if wanted in _numbers_in(file, group)]
+    for group in groups:
         with naming_damage():
-            table = file.read_row_group(number, use_threads=False)
+            table = file.read_row_group(group, use_threads=False)
             rows = photos_of(layout, checked_table(table, layout.schema()), like)
             if manifest.rather_than is not None:
                 rows = _labelled(rows, manifest)
         yield rows
+
+
+def _numbers_in(file: Any, group: int) -> list[int]:
+    numbers: list[int] = file.read_row_group(group, ["number"], use_threads=False)[0].to_pylist()
+    return numbers
 
 
 def _like(manifest: ShardsManifest) -> dict[str, Explanation]:
