@@ -87,6 +87,7 @@ PARTS: dict[str, Part] = {
     **{f"damaged files {part + 1}": _damaged(part, 120) for part in range(4)},
     "two trainings together, killed": _trainings(350, processes=(2,), overwrite=False),
     "explain --resume, killed": _commands("explain --resume", 160),
+    "explain --format shards, killed": _commands("explain --format shards", 150),
     "train --overwrite, killed": _trainings(150, processes=()),
     "evaluate, killed": _commands("evaluate", 140),
     "explain --overwrite, killed": _commands("explain --overwrite", 130),

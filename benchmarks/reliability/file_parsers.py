@@ -24,6 +24,7 @@ from benchmarks.reliability import (
     explainer_folders,
     exported_files,
     report_files,
+    shard_files,
 )
 from benchmarks.reliability.mutations import (
     Mutation,
@@ -512,6 +513,36 @@ PARSERS: Mapping[str, FileParser] = {
         ".out.ttame-unfinish.part/explaining.json",
         lambda: (report_files.report_files()["explaining.json"],),
         report_files.read_identity,
+        mutate_json,
+    ),
+    "shards manifest": FileParser(
+        "out/explanations_manifest.json",
+        lambda: (shard_files.shard_files()["explanations_manifest.json"],),
+        shard_files.read_manifest_or_index,
+        mutate_json,
+    ),
+    "shards index": FileParser(
+        "out/explanations_index.json",
+        lambda: (shard_files.shard_files()["explanations_index.json"],),
+        shard_files.read_manifest_or_index,
+        report_files.mutate_records,
+    ),
+    "shard of explanations": FileParser(
+        "out/shards/000000.parquet",
+        lambda: (shard_files.shard_files()["shard"],),
+        shard_files.read_shard,
+        mutate_parquet,
+    ),
+    "batch of a shard": FileParser(
+        "place/batches/000000.parquet",
+        lambda: (shard_files.shard_files()["batch"],),
+        shard_files.read_batch,
+        mutate_parquet,
+    ),
+    "finished shard": FileParser(
+        "place/finished/000000.json",
+        lambda: (shard_files.shard_files()["finished"],),
+        shard_files.read_finished,
         mutate_json,
     ),
     "results": FileParser("results.json", _results, _read_results, mutate_json),

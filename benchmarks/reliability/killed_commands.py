@@ -135,6 +135,13 @@ def kill_resumed_explanations(place: Place, tries: int, tell: Tell = nobody) -> 
     return _killed_until_whole(place, tries, "explain, killed and resumed", words, tell)
 
 
+def kill_shards(place: Place, tries: int, tell: Tell = nobody) -> Tally:
+    """The same of shards, of which several batches make one."""
+    words = ["explain", "photos", "--methods", "grad_cam,random", "--batch-size", "1"]
+    words += ["--format", "shards", "--shard-size", "2", "--workers", "0", "--resume", "--out"]
+    return _killed_until_whole(place, tries, "explain to shards, killed and resumed", words, tell)
+
+
 def _killed_until_whole(place: Place, tries: int, name: str, words: list[str], tell: Tell) -> Tally:
     """Kill an ``explain`` again and again, then let it end: as if nothing had happened."""
     tally = Tally(name)
@@ -181,6 +188,7 @@ ATTACKS: dict[str, Callable[[Place, int, Tell], Tally]] = {
     "explain": kill_explanations,
     "explain --resume": kill_resumed_explanations,
     "explain --overwrite": kill_replacements,
+    "explain --format shards": kill_shards,
 }
 
 

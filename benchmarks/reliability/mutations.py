@@ -305,8 +305,8 @@ def mutate_parquet(content: bytes, chance: Random) -> bytes:
     if chosen < 0.5:
         return mutate_bytes(content, chance)
     table = parquet.read_table(io.BytesIO(content))
-    metadata = dict(table.schema.metadata)
-    if chosen < 0.75:
+    metadata = dict(table.schema.metadata or {})
+    if metadata and chosen < 0.75:
         name = chance.choice(sorted(metadata))
         metadata[name] = _changed_json(json.loads(metadata[name]), chance).encode(
             "utf-8", "surrogatepass"

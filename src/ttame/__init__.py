@@ -54,9 +54,11 @@ if TYPE_CHECKING:
     from ttame.networks.value_scores import ValueAbove
     from ttame.outputs import Outputs, OwnOutputs
     from ttame.reporting.explain import explain
+    from ttame.reporting.explain_to_shards import explain_to_shards
     from ttame.results.evaluation import Evaluation
     from ttame.results.explained_photos import ExplainedPhotos
     from ttame.results.explanation import Explanation
+    from ttame.results.explanation_shards import ExplanationShards, load_explanations
     from ttame.training.train_explainer import train_explainer
     from ttame.training.training_settings import TrainingSettings, training_settings
 
@@ -71,6 +73,7 @@ _HOMES = {
     "ExplainedPhotos": "ttame.results.explained_photos",
     "Explainer": "ttame.explainers.contract.explainer",
     "Explanation": "ttame.results.explanation",
+    "ExplanationShards": "ttame.results.explanation_shards",
     "ExportedExplainer": "ttame.exporting.exported_explainer",
     "FeatureTap": "ttame.features.feature_taps",
     "HeadSettings": "ttame.explainers.trained.head_settings",
@@ -87,10 +90,12 @@ _HOMES = {
     "ValueAbove": "ttame.networks.value_scores",
     "evaluate": "ttame.evaluation.evaluate_methods",
     "explain": "ttame.reporting.explain",
+    "explain_to_shards": "ttame.reporting.explain_to_shards",
     "export_explainer": "ttame.exporting.export_explainer",
     "head_settings": "ttame.explainers.trained.known_head_settings",
     "load_classifier": "ttame.classifiers.known_classifiers",
     "load_explainer": "ttame.explainers.trained.explainer_folder",
+    "load_explanations": "ttame.results.explanation_shards",
     "load_exported": "ttame.exporting.exported_explainer",
     "make_explainer": "ttame.explainers.known_explainers",
     "methods_for": "ttame.explainers.known_explainers",
@@ -115,6 +120,7 @@ __all__ = [  # noqa: RUF022
     "ExplainedPhotos",
     "Explainer",
     "Explanation",
+    "ExplanationShards",
     "ExportedExplainer",
     "FeatureTap",
     "HeadSettings",
@@ -132,10 +138,12 @@ __all__ = [  # noqa: RUF022
     "__version__",
     "evaluate",
     "explain",
+    "explain_to_shards",
     "export_explainer",
     "head_settings",
     "load_classifier",
     "load_explainer",
+    "load_explanations",
     "load_exported",
     "make_explainer",
     "methods_for",

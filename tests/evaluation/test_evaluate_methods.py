@@ -21,6 +21,7 @@ from tests.evaluation.evaluated import FixedPicture, explainers, photo_folder, r
 from tests.tiny_networks import CLASSES, TINY, tiny_cnn
 from tests.training.training_material import event, in_two_processes, start_process
 from ttame.classifiers.classifier import Classifier
+from ttame.datasets.open_photos import open_photos
 from ttame.errors import (
     DatasetError,
     EvaluationError,
@@ -29,6 +30,7 @@ from ttame.errors import (
     TtameError,
     UnknownNameError,
 )
+from ttame.evaluation import evaluation_run, gallery
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.evaluation_run import spread
 from ttame.evaluation.listening import Silence
@@ -460,7 +462,7 @@ def test_heads_that_differ_in_details_are_two_explainers(photos: Path, tmp_path:
 
 def test_images_are_spread_over_the_data() -> None:
     assert spread(1000, 4) == [0, 250, 500, 750]
-    assert spread(5, None) == [0, 1, 2, 3, 4]
+    assert list(spread(5, None)) == [0, 1, 2, 3, 4]
     assert len(set(spread(997, 100))) == 100
 
 
@@ -525,3 +527,19 @@ def test_results_of_other_outputs_are_not_continued(tmp_path: Path) -> None:
         else:
             with pytest.raises(EvaluationError, match="another kind of outputs: sigmoid"):
                 evaluate(*arguments, resume=True)
+
+
+def test_of_very_many_images_some_maps_are_kept_and_shown(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten images in batches of four, where the maps of four at most are kept: of every third."""
+    for module in (evaluation_run, gallery):
+        monkeypatch.setattr(module, "MOST_PICTURED", 4)
+    out = tmp_path / "out"
+    found = run(photos, out, metrics=["average_drop"])
+    assert found.images == 10
+    for method in found.methods:
+        assert evaluation_run.pictured_images(out, method.name) == {0, 1, 2, 3}
+    shown = gallery.gallery_of(found, out, tiny_cnn(), open_photos(photos))
+    assert sorted(entry.name for entry in shown) == [f"{number:03d}.png" for number in range(4)]
+    assert all(len(entry.heatmaps) == 3 for entry in shown)

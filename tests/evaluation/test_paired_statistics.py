@@ -12,6 +12,7 @@ import pytest
 from ttame.evaluation.paired_statistics import (
     bootstrap_interval,
     corrected,
+    grouped,
     images_to_separate,
     permutation_p_value,
     ranks,
@@ -152,3 +153,26 @@ def test_nobody_can_say_how_many_images_separate_equals_or_a_handful() -> None:
     assert images_to_separate([values], [values]) == 0
     assert images_to_separate([values], [values + 1]) == 0  # no spread
     assert images_to_separate([values[:9]], [values[:9] * 2]) == 0
+
+
+def test_groups_of_images_keep_the_mean_and_the_width_of_the_interval() -> None:
+    """By the normal distribution: 1.96 standard deviations over the root of the count."""
+    values = np.random.default_rng(0).exponential(size=30_007)
+    (groups,) = grouped([values])
+    assert len(groups) == 10_000
+    assert groups.mean() == pytest.approx(values.mean(), rel=1e-12)
+    low, high = bootstrap_interval([values], resamples=1000)
+    expected = 2 * 1.96 * values.std() / math.sqrt(len(values))
+    assert high - low == pytest.approx(expected, rel=0.08)
+    assert low < values.mean() < high
+
+
+def test_pairs_stay_together_in_groups() -> None:
+    values = np.random.default_rng(0).normal(size=(2, 25_000))
+    first, second = grouped([values[0], values[0] + 1])
+    # Groups have two or three images.
+    assert set(np.round(second - first, 6)) == {0.8, 1.2}
+    shifted = values[0] + 0.01 * values[1] + 0.001
+    assert permutation_p_value([values[0]], [shifted], permutations=200) < 0.02
+    even = values[0] + 0.01 * values[1]
+    assert permutation_p_value([values[0]], [even], permutations=200) > 0.02

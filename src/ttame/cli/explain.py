@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +16,10 @@ from ttame.cli.network_options import NamedClassifier, OptionalModelName, networ
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.datasets.photo_source import PhotoSource
-    from ttame.reporting.report_contents import Pictures
 
 _METHODS = "Methods"
 _DRAWING = "Pictures"
+_MANY = "Very many photos"
 
 _SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
 """Real photos among scikit-image's data."""
@@ -99,13 +99,43 @@ def explain(
         bool,
         typer.Option("--resume", help="Continue an earlier run into --out that was stopped."),
     ] = False,
-    pictures: Annotated[
+    format_: Annotated[
         str,
         typer.Option(
-            help="Picture files next to the page: none, overlays, or all (overlays and panels).",
-            rich_help_panel=_DRAWING,
+            "--format",
+            help="What is written: folder (pictures, and a page of all photos) or shards (maps and "
+            "numbers in Parquet files, and a page of a few photos), for very many photos.",
+            rich_help_panel=_MANY,
         ),
-    ] = "all",
+    ] = "folder",
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Photos per shard; 512 if not given.",
+            rich_help_panel=_MANY,
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that read photos for shards ahead, for each process that explains; "
+            "2 if not given.",
+            rich_help_panel=_MANY,
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
+    pictures: Annotated[
+        str | None,
+        typer.Option(
+            help="Picture files next to the page: none, overlays, or all (overlays and panels). If "
+            "not given, all; next to the page of --format shards, none.",
+            rich_help_panel=_DRAWING,
+            show_default=False,
+        ),
+    ] = None,
     colour_scale: Annotated[
         str,
         typer.Option(
@@ -154,14 +184,16 @@ def explain(
     Example: ttame explain photo.jpg --methods grad_cam,t_tame --classes "tabby,Egyptian cat"
     """
     from ttame.cli.chosen_explainers import choose_explainers, parse_methods
-    from ttame.cli.explanation_display import summarise
+    from ttame.cli.explanation_display import said_of_shards, summarise
     from ttame.cli.methods import short_reasons
     from ttame.explainers.contract.memory_budget import parse_memory
     from ttame.files.atomic_writing import refuse_existing
     from ttame.processes import is_first_process
     from ttame.progress.explaining_progress import ExplanationProgress
     from ttame.reporting.explain import explain as explain_photos
+    from ttame.reporting.explain_to_shards import explain_to_shards
 
+    for_shards = _settings_of_shards(format_, shard_size, workers, threshold)
     if not resume:
         refuse_existing(out, overwrite=overwrite)
     photos = _photos(images or [], data or [])
@@ -173,30 +205,58 @@ def explain(
         option or (),
         allow_other_weights=allow_other_weights,
     )
-    left_out = short_reasons(chosen.left_out, chosen.classifier.name)
     shown = is_first_process()
     with ExplanationProgress(list(chosen.explainers), len(photos), shown=shown) as progress:
-        found = explain_photos(
-            photos,
-            chosen.explainers,
-            out,
-            classes=parse_classes(classes, chosen.classifier) if classes else None,
-            rather_than=rather_than,
-            threshold=threshold,
-            batch_size=batch_size,
-            memory_budget=budget,
-            overwrite=overwrite,
-            resume=resume,
-            listener=progress,
-            left_out=left_out,
-            pictures=cast("Pictures", pictures),
-            scale=colour_scale,
-            opacity=opacity,
-        )
+        asked: dict[str, Any] = {
+            "classes": parse_classes(classes, chosen.classifier) if classes else None,
+            "rather_than": rather_than,
+            "batch_size": batch_size,
+            "memory_budget": budget,
+            "overwrite": overwrite,
+            "resume": resume,
+            "listener": progress,
+            "left_out": short_reasons(chosen.left_out, chosen.classifier.name),
+            "scale": colour_scale,
+            "opacity": opacity,
+            **({} if pictures is None else {"pictures": pictures}),
+        }
+        if for_shards is not None:
+            shards = explain_to_shards(photos, chosen.explainers, out, **asked, **for_shards)
+        else:
+            found = explain_photos(photos, chosen.explainers, out, threshold=threshold, **asked)
     if shown:
-        summarise(found, already_said=progress.said)
+        if for_shards is not None:
+            page = said_of_shards(shards)
+        else:
+            page = summarise(found, already_said=progress.said)
         if open_page:
-            typer.launch(str((found.folder / "index.html").resolve()))
+            typer.launch(str(page))
+
+
+def _settings_of_shards(
+    format_: str, shard_size: int | None, workers: int | None, threshold: float | None
+) -> dict[str, Any] | None:
+    """What was said of shards; ``None`` for a folder of pictures.
+
+    Raises:
+        UnknownNameError: no such format.
+        OutputError: a setting that the format has no use for.
+    """
+    from ttame.errors import OutputError, UnknownNameError
+
+    given = {"shard_size": shard_size, "workers": workers}
+    settings = {name: value for name, value in given.items() if value is not None}
+    if format_ not in ("folder", "shards"):
+        raise UnknownNameError(f"format {format_!r}", allowed="folder, shards")
+    if format_ == "folder" and settings:
+        option = f"--{next(iter(settings)).replace('_', '-')}"
+        raise OutputError(f"{option} with --format folder", remedy="--format shards")
+    if format_ == "shards" and threshold is not None:
+        raise OutputError(
+            "--threshold with --format shards, which hold the probabilities of all classes",
+            remedy="Explanation.found(threshold) of what load_explanations reads",
+        )
+    return settings if format_ == "shards" else None
 
 
 def parse_classes(text: str, classifier: Classifier) -> str | list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from itertools import groupby
+from pathlib import Path
 
 import typer
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.table import Table
 from ttame.cli.methods import print_reasons, wide_console
 from ttame.reporting.explained_image import last_part
 from ttame.results.explained_photos import ClassProbability, ExplainedPhoto, ExplainedPhotos
+from ttame.results.explanation_shards import INDEX, ExplanationShards
 
 _MOST_PHOTOS = 20
 """Rows of the table on the terminal; the page has them all."""
@@ -18,12 +20,31 @@ _MOST_PHOTOS = 20
 _MOST_REMARKS = 10
 
 
-def summarise(found: ExplainedPhotos, already_said: Set[str] = frozenset()) -> None:
+def said_of_shards(found: ExplanationShards) -> Path:
+    """Print what was explained and where it is; return the page of a few photos."""
+    manifest = found.manifest
+    skipped = manifest.photos - manifest.explained
+    typer.echo(
+        f"{manifest.explained:,} photos explained by {', '.join(m.name for m in manifest.methods)}"
+        + (f", {skipped:,} skipped (listed in {INDEX})" if skipped else "")
+    )
+    if manifest.left_out:
+        print_reasons(wide_console(), dict(manifest.left_out))
+    typer.echo(f"read with ttame.load_explanations({str(found.folder)!r})")
+    page = (found.folder / "sample" / "index.html").resolve()
+    typer.echo(f"a page of a few of them, evenly spread: open {page}")
+    return page
+
+
+def summarise(found: ExplainedPhotos, already_said: Set[str] = frozenset()) -> Path:
     """Print what was predicted and explained, what is missing, and where the page is.
 
     Args:
         found: what was written.
         already_said: why photos were skipped, as far as that was printed.
+
+    Returns:
+        The page.
     """
     for _, reason in found.skipped:
         if reason not in already_said:
@@ -53,7 +74,9 @@ def summarise(found: ExplainedPhotos, already_said: Set[str] = frozenset()) -> N
         console.print()
         print_reasons(console, dict(found.left_out))
     # Not through rich: a path must not be wrapped or highlighted.
-    typer.echo(f"open {(found.folder / 'index.html').resolve()}")
+    page = (found.folder / "index.html").resolve()
+    typer.echo(f"open {page}")
+    return page
 
 
 def _predicted(photo: ExplainedPhoto) -> str:

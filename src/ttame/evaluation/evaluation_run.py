@@ -48,6 +48,9 @@ HAS_EVIDENCE = "has_evidence"
 LARGEST_KEPT_MAP = 56
 """Side of the maps that are kept for pictures."""
 
+MOST_PICTURED = 10_000
+"""Images whose maps are kept; of more, so many and evenly spread."""
+
 Targets = Callable[[str, int, Image.Image], Tensor | None]
 """Key of a photo, class, and the photo, to the (H, W) bool target in the network's view."""
 
@@ -68,16 +71,18 @@ class Listener(TypingProtocol):
         """The network is randomised under a method, to see whether its maps change."""
 
 
-def spread(total: int, limit: int | None) -> list[int]:
+def spread(total: int, limit: int | None) -> Sequence[int]:
     """The numbers of the images that are evaluated: all, or as many as wanted, evenly spread.
 
     A sorted folder has its classes one after the other; its first images would be of one class.
 
     Example:
         >>> spread(10, 4), spread(3, 100)
-        ([0, 2, 5, 7], [0, 1, 2])
+        ([0, 2, 5, 7], range(0, 3))
     """
-    count = total if limit is None else min(limit, total)
+    if limit is None or limit >= total:
+        return range(total)
+    count = limit
     return [index * total // count for index in range(count)]
 
 
@@ -208,7 +213,8 @@ def _measure(
             values |= metric.measure(measured, measuring.protocol)
     keys = [printable(measuring.photos.key(number)) for number in numbers]
     shown = maps.clamp_min(0) if explain.explainer.card.map_is == "pixels" else maps
-    _keep_maps(measuring.folder, label, batch, numbers, shown)
+    if _is_pictured(measuring, batch):
+        _keep_maps(measuring.folder, label, batch, numbers, shown)
     rows = {name: value.double().cpu().numpy() for name, value in values.items()}
     store.write(label, batch, numbers, keys, classes.tolist(), rows, facts)
 
@@ -338,6 +344,12 @@ def readable_images(measuring: Measuring, numbers: Sequence[int]) -> ReadImages:
     return ReadImages(tuple(found), together, tuple(photos), tuple(skipped))
 
 
+def _is_pictured(measuring: Measuring, batch: int) -> bool:
+    """Whether the maps of a batch are kept: of all, or of every so many."""
+    every = -(-len(measuring.numbers) // max(MOST_PICTURED, measuring.batch_size))
+    return batch % every == 0
+
+
 def _keep_maps(folder: Path, label: str, batch: int, numbers: Sequence[int], maps: Tensor) -> None:
     """Small maps, for the pictures of the report: what speaks for the class, averaged over places
     where maps are of pixels."""
@@ -349,7 +361,19 @@ def _keep_maps(folder: Path, label: str, batch: int, numbers: Sequence[int], map
     heights = to_unit_range(heights)
     target = folder / "maps" / folder_name(label) / f"{batch:06d}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(target, {"maps": heights.half(), "images": torch.tensor(list(numbers))})
+    kept = {"maps": heights.half(), "images": torch.tensor(list(numbers))}
+    # A run removes in the beginning what others left.
+    write_tensors(target, kept, swept=True)
+
+
+def pictured_images(folder: Path, label: str) -> set[int]:
+    """The numbers of the images whose small maps were kept.
+
+    Raises:
+        EvaluationError: a file of maps is damaged.
+    """
+    paths = sorted((folder / "maps" / folder_name(label)).glob("*.safetensors"))
+    return {number for path in paths for number in _kept(path)[0]}
 
 
 def kept_maps(folder: Path, label: str, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:

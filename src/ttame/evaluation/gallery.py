@@ -10,7 +10,7 @@ import numpy as np
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import ImageError
-from ttame.evaluation.evaluation_run import kept_maps
+from ttame.evaluation.evaluation_run import MOST_PICTURED, kept_maps, pictured_images
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.summary import MeasuredMethod
 from ttame.files.printable_names import printable
@@ -45,7 +45,7 @@ def gallery_of(
     column = _deciding(evaluation, methods)
     if column is None:
         return []
-    by_image = _values(methods, column)
+    by_image = _values(methods, column, _candidates(methods, folder))
     spread = {n: float(np.std(list(values.values()))) for n, values in by_image.items()}
     sign = 1 if column.better == "lower" else -1
     best = {n: min(sign * value for value in values.values()) for n, values in by_image.items()}
@@ -73,14 +73,28 @@ def _deciding(evaluation: Evaluation, methods: Sequence[MeasuredMethod]) -> Colu
     return next(iter(ranking or usable), None)
 
 
-def _values(methods: Sequence[MeasuredMethod], column: ColumnFacts) -> dict[int, dict[str, float]]:
+def _candidates(methods: Sequence[MeasuredMethod], folder: Path) -> np.ndarray | None:
+    """The numbers of the images whose maps were kept; ``None`` for all of them."""
+    if max(len(method.images) for method in methods) <= MOST_PICTURED:
+        return None
+    return np.array(sorted(pictured_images(folder, methods[0].label)))
+
+
+def _values(
+    methods: Sequence[MeasuredMethod], column: ColumnFacts, among: np.ndarray | None
+) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     for method in methods:
+        values = method.values.get(column.key)
+        if values is None:
+            continue
+        there = ~np.isnan(values)
+        if among is not None:
+            there &= np.isin(method.images, among)
         for number, value in zip(
-            method.images.tolist(), method.values.get(column.key, ()), strict=False
+            method.images[there].tolist(), values[there].tolist(), strict=True
         ):
-            if not np.isnan(value):
-                found.setdefault(number, {})[method.label] = float(value)
+            found.setdefault(number, {})[method.label] = value
     return found
 
 

@@ -17,16 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from ttame.errors import (
-    EvaluationError,
-    MissingExtraError,
-    setting,
-)
+from ttame.errors import EvaluationError, setting
 from ttame.files.atomic_writing import whole_file
 from ttame.files.bounded_reading import UnreadableFileError, decode
 from ttame.files.json_files import checked_as, parse_json
+from ttame.files.parquet_files import (
+    arrow,
+    checked_table,
+    naming_damage,
+    opened_parquet,
+    write_parquet,
+)
 
-_MOST_ROWS = 10_000_000  # of one batch
+_ROWS_TOGETHER = 100_000
+"""Rows of a group in ``rows.parquet``: each takes part of a table that is in memory as a whole."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +67,7 @@ class RowStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as problem:
-            raise MissingExtraError.of("pyarrow", "evaluate", "evaluations") from problem
-        self._arrow = pyarrow
-        self._parquet = pyarrow.parquet
+        self._arrow = pyarrow = arrow("evaluations")
         self._folder = Path(folder)
         self._schema = pyarrow.schema(
             [
@@ -123,10 +121,8 @@ class RowStore:
         )
         folder = self._of(method)
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{batch:06d}.parquet"
-        # Arrow gets open files everywhere: it takes no name that is not UTF-8.
-        with whole_file(target) as temporary, temporary.open("wb") as file:
-            self._parquet.write_table(table, file, write_page_checksum=True)
+        # A run removes in the beginning what others left.
+        write_parquet(folder / f"{batch:06d}.parquet", table, swept=True)
 
     def facts(self, method: str) -> list[BatchFacts]:
         """What is known of a method's batches, in their order."""
@@ -183,16 +179,27 @@ class RowStore:
         with (
             whole_file(target) as temporary,
             temporary.open("wb") as file,
-            self._parquet.ParquetWriter(file, self._schema) as writer,
+            self._arrow.parquet.ParquetWriter(file, self._schema) as writer,
         ):
             for table in self._tables(methods):
                 writer.write_table(table)
         return target
 
     def _tables(self, methods: Sequence[str]) -> Iterator[Any]:
-        for method in methods:
-            for path in self._parts(method):
-                yield self._read(path).replace_schema_metadata(None)
+        """All rows, a few thousand parts at a time."""
+        waiting: list[Any] = []
+        rows = 0
+        for path in (path for method in methods for path in self._parts(method)):
+            waiting.append(self._read(path).replace_schema_metadata(None))
+            rows += len(waiting[-1])
+            if rows >= _ROWS_TOGETHER:
+                yield self._joined(waiting)
+                waiting, rows = [], 0
+        if waiting:
+            yield self._joined(waiting)
+
+    def _joined(self, tables: Sequence[Any]) -> Any:
+        return self._arrow.concat_tables(tables).unify_dictionaries().combine_chunks()
 
     def _count(self, names: Sequence[str]) -> int:
         """How many images a part holds: its rows come metric by metric."""
@@ -206,50 +213,23 @@ class RowStore:
         return sorted(path for path in files if re.fullmatch(r"[0-9]{1,9}", path.stem))
 
     def _read(self, path: Path, columns: list[str] | None = None) -> Any:
-        with self._naming(path):
-            file = self._opened(path)
-            # A few bytes may stand for any number of equal rows.
-            if file.metadata.num_rows > _MOST_ROWS:
-                raise ValueError("too many rows")
-            table = file.read(use_threads=False)
-            if not table.schema.equals(self._schema):
-                raise ValueError("its columns are not those of an evaluation")
-            table.validate(full=True)
-            table = table.select(columns or table.column_names)
-            if any(column.null_count for column in table.columns):
-                raise ValueError("values are missing")
-            return table
+        with _naming(path):
+            table = opened_parquet(path.read_bytes()).read(use_threads=False)
+            return checked_table(table, self._schema, columns)
 
     def _metadata(self, path: Path) -> dict[bytes, bytes]:
-        with self._naming(path):
-            return dict(self._opened(path).schema_arrow.metadata or {})
+        with _naming(path):
+            return dict(opened_parquet(path.read_bytes()).schema_arrow.metadata or {})
 
-    def _opened(self, path: Path) -> Any:
-        """The file, read by the caller's thread and by no other.
 
-        A damaged file makes Arrow give up while threads of its own still read: now and then the
-        process crashed. Bytes of ours and no read-ahead leave no such threads.
-        """
-        return self._parquet.ParquetFile(
-            self._arrow.BufferReader(path.read_bytes()),
-            pre_buffer=False,
-            page_checksum_verification=True,
-        )
-
-    @contextlib.contextmanager
-    def _naming(self, path: Path) -> Iterator[None]:
-        """Name the file in whatever goes wrong with it; Arrow has an error for each of Python's."""
-        try:
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in whatever goes wrong with it."""
+    try:
+        with naming_damage():
             yield
-        except (
-            self._arrow.ArrowException,
-            OSError,
-            ValueError,
-            TypeError,
-            LookupError,
-            MemoryError,
-        ) as problem:
-            raise _broken(path, problem) from problem
+    except UnreadableFileError as problem:
+        raise _broken(path, problem) from problem
 
 
 def _broken(path: Path, problem: Exception) -> EvaluationError:

@@ -205,7 +205,8 @@ def explain_batches(
             continue
         with writer.batch(batch) as results:
             for opened in _opened(explaining, batch, results, listener):
-                explanations = _explained(explaining, opened, listener)
+                images = torch.stack([photo.image for photo in opened])
+                explanations = explained(explaining, images, opened[0].number, listener)
                 for index, photo in enumerate(opened):
                     results.add(photo.number, photo.drawn, explanations, index)
 
@@ -249,18 +250,27 @@ def _opened(
         yield opened
 
 
-def _explained(
-    explaining: Explaining, opened: Sequence[_OpenPhoto], listener: Listener
+def explained(
+    explaining: Explaining, images: Tensor, first: int, listener: Listener
 ) -> list[Explanation]:
-    """Explain the same classes of the same photos by every method."""
-    images = torch.stack([photo.image for photo in opened])
+    """Explain the same classes of the same photos by every method.
+
+    Args:
+        explaining: what is to be explained, and how.
+        images: (B, C, H, W), prepared.
+        first: number of the first of them.
+        listener: told how far it is.
+
+    Returns:
+        An explanation of the B photos per method, on the CPU.
+    """
     wanted: ClassSelection = explaining.classes
     if isinstance(wanted, Tensor):
         wanted = wanted.expand(len(images), -1)
     rather_than = explaining.rather_than
     explanations: list[Explanation] = []
     for label, explainer in explaining.explainers.items():
-        listener.begin(label, opened[0].number + 1, len(images))
+        listener.begin(label, first + 1, len(images))
         target = Target.of(wanted) if rather_than is None else Target.contrast(wanted, rather_than)
         found = explainer(
             images,

@@ -44,6 +44,7 @@ _WRITTEN_BY_US = {
     "checkpoint.safetensors",
     "explainer.safetensors",
     "explanations.json",
+    "explanations_manifest.json",
     "learning_rate.json",
     "training.jsonl",
 }
@@ -51,10 +52,15 @@ _WRITTEN_BY_US = {
 
 
 @contextlib.contextmanager
-def whole_file(path: Path | str) -> Iterator[Path]:
+def whole_file(path: Path | str, *, swept: bool = False) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; rename it to ``path`` if the block succeeds.
 
     An existing file stays as it was until the rename, and for good if the block fails.
+
+    Args:
+        path: of the file.
+        swept: whether what killed runs left in the folder was removed before. Looking for it
+            takes as long as the folder has files: too long for each of a hundred thousand.
 
     Raises:
         OutputError: the disk is full or the place is not writable.
@@ -70,7 +76,8 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with naming_the_place(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path)
+        if not swept:
+            remove_leftovers(path)
         claim = claim_file(path)
         try:
             # Temporary files are made private; a result is as readable as any other new file.
@@ -195,7 +202,11 @@ def write_json(path: Path | str, content: Mapping[str, Any]) -> None:
 
 
 def write_tensors(
-    path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+    path: Path | str,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    swept: bool = False,
 ) -> None:
     """Write ``tensors`` as one safetensors file, whole or not at all.
 
@@ -203,6 +214,7 @@ def write_tensors(
         path: where the file goes.
         tensors: name to tensor, any device; copied to the CPU, made contiguous.
         metadata: strings that go into the file's header.
+        swept: as of :func:`whole_file`.
 
     Raises:
         OutputError: the disk is full or the place is not writable.
@@ -214,7 +226,7 @@ def write_tensors(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         dict(metadata) if metadata else None,
     )
-    with whole_file(path) as temporary:
+    with whole_file(path, swept=swept) as temporary:
         temporary.write_bytes(content)
 
 

@@ -132,14 +132,12 @@ def explain(
         item 1 of list 2 ['pictures/item_1_of_list.jpg']
         item 2 of list 2 ['pictures/item_2_of_list.jpg']
     """
-    if batch_size < 1:
-        raise ExplainerError(f"batch_size {batch_size}", allowed="1 or more")
     explaining = dataclasses.replace(
-        _explaining(photos, explainers, classes, rather_than, batch_size),
+        what_to_explain(photos, explainers, classes, rather_than, batch_size),
         memory_budget=parse_memory(memory_budget),
     )
     facts = dataclasses.replace(
-        _facts(explaining, title, left_out or {}),
+        facts_of(explaining, title, left_out or {}),
         threshold=_checked_threshold(threshold, explaining.classifier),
         pictures=pictures,
         scale=scale,
@@ -166,7 +164,7 @@ def explain(
             report = GrowingReport(place, names, facts)
             with (
                 naming_the_setting(SMALLER_BATCH),
-                _told(listener, explaining, progress) as told,
+                telling_of(listener, explaining, progress) as told,
             ):
                 processes.all(
                     lambda: explain_batches(
@@ -179,7 +177,7 @@ def explain(
 
 
 @contextlib.contextmanager
-def _told(
+def telling_of(
     listener: Listener | None, explaining: Explaining, progress: bool
 ) -> Iterator[Listener | None]:
     """Whoever is told how far it is."""
@@ -192,14 +190,20 @@ def _told(
             yield listener
 
 
-def _explaining(
+def what_to_explain(
     photos: Any,
     explainers: Explainer | Sequence[Explainer] | Mapping[str, Explainer],
     classes: ClassSelection,
     rather_than: str | None,
     batch_size: int,
 ) -> Explaining:
-    """Open the photos, and check all that was asked for."""
+    """Open the photos, and check all that was asked for.
+
+    Raises:
+        TtameError: as :func:`explain`.
+    """
+    if batch_size < 1:
+        raise ExplainerError(f"batch_size {batch_size}", allowed="1 or more")
     labelled = labelled_explainers(explainers, photos)
     explaining = Explaining(open_named_photos(photos), labelled, "top1", batch_size)
     explaining.refuse_different_networks()
@@ -225,7 +229,8 @@ def _checked_threshold(threshold: float | None, classifier: Classifier) -> float
     return FOUND_FROM if threshold is None else float(threshold)
 
 
-def _facts(explaining: Explaining, title: str | None, left_out: Mapping[str, str]) -> ReportFacts:
+def facts_of(explaining: Explaining, title: str | None, left_out: Mapping[str, str]) -> ReportFacts:
+    """What a report says as a whole of what is explained."""
     explainers, classifier = explaining.explainers, explaining.classifier
     other = explaining.rather_than
     return ReportFacts(
@@ -245,8 +250,8 @@ def _facts(explaining: Explaining, title: str | None, left_out: Mapping[str, str
     )
 
 
-def _identity(explaining: Explaining, facts: ReportFacts) -> dict[str, Any]:
-    """What a later run must have in common to go on."""
+def identity_of(explaining: Explaining) -> dict[str, Any]:
+    """What a later run must have in common to go on, however its results are written."""
     classifier = explaining.classifier
     classes = explaining.classes
     return {
@@ -262,10 +267,13 @@ def _identity(explaining: Explaining, facts: ReportFacts) -> dict[str, Any]:
         ],
         "classes": classes.flatten().tolist() if isinstance(classes, Tensor) else classes,
         "rather_than": explaining.rather_than,
-        "threshold": facts.threshold,
         "batch_size": explaining.batch_size,
-        "drawn": [facts.pictures, facts.scale, facts.opacity],
     }
+
+
+def _identity(explaining: Explaining, facts: ReportFacts) -> dict[str, Any]:
+    drawn = [facts.pictures, facts.scale, facts.opacity]
+    return {**identity_of(explaining), "threshold": facts.threshold, "drawn": drawn}
 
 
 def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:

@@ -19,12 +19,14 @@ from ttame.files.growing_folder import RESULT, growing_folder, unfinished_folder
 from ttame.files.json_files import read_json_object
 from ttame.files.leftovers import remove_leftovers_below
 from ttame.reporting.growing_report import finished_batches
+from ttame.reporting.growing_shards import has_shards
 
 _IDENTITY = "explaining.json"
 _FOLDER = "folder"
 """The number that the file system has given to the result's folder."""
 
 _WORDS = {
+    "format": ("format", either("function", "--format")),
     "classifier": ("classifier", either("classifier", "--model")),
     "classifier_fingerprint": ("classifier's weights", setting("weights")),
     "preprocessing": ("preprocessing", either("preprocessing", "--image-size")),
@@ -38,6 +40,7 @@ _WORDS = {
     "rather_than": ("class to compare with", setting("rather_than")),
     "threshold": ("threshold", setting("threshold")),
     "batch_size": ("batch size", setting("batch_size")),
+    "shard_size": ("shard size", setting("shard_size")),
 }
 """Entry to its name, and to what decides it."""
 
@@ -105,9 +108,9 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, st
 
 
 def _is_worth_keeping(place: Path) -> bool:
-    """Whether a work folder holds finished batches of a report that has no name yet."""
+    """Whether a work folder holds finished batches of a result that has no name yet."""
     result = place / RESULT
-    if not result.is_dir() or not finished_batches(place):
+    if not result.is_dir() or not (finished_batches(place) or has_shards(place)):
         return False
     # A run that was killed just after it exchanged its result with the one that it replaces has
     # left the old one here.

@@ -124,4 +124,5 @@ def test_commands_that_are_killed_lose_nothing() -> None:
         *(Attempted(name, 1, 0) for name in names),
         Attempted("explain, killed and resumed", 1, 0),
         Attempted("explain --overwrite, killed", 1, 0),
+        Attempted("explain to shards, killed and resumed", 1, 0),
     ]

@@ -165,6 +165,7 @@ NO_FILES_OF_STRANGERS = {
     "drawing/colour_scales.py",
     "cli/chosen_explainers.py",  # what the user types
     "reporting/explanation_table.py",  # which it writes
+    "reporting/explain_to_shards.py",  # there and back, in memory
     "reporting/record_spool.py",  # a file without a name, written by the same process
     "training/run_preparation.py",  # there and back, in memory
 }
