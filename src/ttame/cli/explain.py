@@ -16,6 +16,7 @@ from ttame.cli.network_options import NamedClassifier, OptionalModelName, networ
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.datasets.photo_source import PhotoSource
+    from ttame.drawing.map_strength import Strength
     from ttame.reporting.report_contents import Pictures
 
 _METHODS = "Methods"
@@ -118,6 +119,15 @@ def explain(
             help="Of the highest value of a map.", rich_help_panel=_DRAWING, min=0.0, max=1.0
         ),
     ] = 0.8,
+    strength: Annotated[
+        str,
+        typer.Option(
+            help="Of the maps in the pictures: own (each on its own scale), probability "
+            "(improbable classes fade), or contrast (where a map is above that of the most "
+            "probable class). The page offers all three.",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = "own",
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel=_DRAWING)
     ] = False,
@@ -192,6 +202,7 @@ def explain(
             pictures=cast("Pictures", pictures),
             scale=colour_scale,
             opacity=opacity,
+            strength=cast("Strength", strength),
         )
     if shown:
         summarise(found, already_said=progress.said)
