@@ -48,7 +48,7 @@ class InventedEntries:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         generator = np.random.default_rng(0)
         for number in range(self._count):
-            photo, thumbnail, heat = self._pictures[number % len(self._pictures)]
+            photo, thumbnail, heat, pale = self._pictures[number % len(self._pictures)]
             shares = np.sort(generator.dirichlet([0.5] * 4))[::-1]
             yield {
                 "name": f"shelf {number % 50}/photo {number:05d}.jpg",
@@ -70,7 +70,10 @@ class InventedEntries:
                         "strength": f"{share / shares[0]:.4f}",
                         "rank": place + 1,
                         "mark": "",
-                        "tiles": [{"title": "invented", "remark": "", "heat": heat}],
+                        "other": f"class {(number * 7 + (not place)) % 1000}",
+                        "tiles": [
+                            {"title": "invented", "remark": "", "heat": heat, "contrast": pale}
+                        ],
                     }
                     for place, share in enumerate(shares[:3])
                 ],
@@ -150,14 +153,15 @@ class _Nothing:
         return iter(())
 
 
-def _pictures(number: int) -> tuple[str, str, str]:
-    """A photo, its thumbnail and a heatmap."""
+def _pictures(number: int) -> tuple[str, str, str, str]:
+    """A photo, its thumbnail, a heatmap and a contrast."""
     generator = np.random.default_rng(number)
     coarse = Image.fromarray(generator.integers(0, 255, (6, 8, 3), dtype=np.uint8))
     photo = coarse.resize((128, 96), Image.Resampling.BICUBIC)
     heatmap = Image.fromarray(generator.random((7, 7)).astype(np.float32)).resize((40, 40))
-    heat = heat_address(np.clip(np.asarray(heatmap), 0, 1), "inferno")
-    return photo_address(photo), thumbnail_address(photo), heat
+    values = np.clip(np.asarray(heatmap), 0, 1)
+    heat, pale = heat_address(values, "inferno"), heat_address(values / 2, "inferno")
+    return photo_address(photo), thumbnail_address(photo), heat, pale
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def test_drawing(desk: Path) -> None:
 
 def test_looking_at_a_map(desk: Path) -> None:
     names: dict[str, Any] = {}
-    assert run_page("docs/how-to/look-at-a-map.md", names) == 3
+    assert run_page("docs/how-to/look-at-a-map.md", names) == 4
     assert names["picture"].size == (256, 240)
 
 

@@ -40,6 +40,7 @@ CROSS_CUTTING = {
     "test_layout.py": "this file",
     "test_other_device.py": "everything, on a device that is not the processor",
     "test_readme.py": "the first page",
+    "test_reference.py": "the documentation",
     "test_workflows.py": "continuous integration",
     "training/test_kill_and_resume.py": "a whole training",
     "training/test_several_processes.py": "a whole training",

@@ -117,9 +117,21 @@ def test_maps_fade_when_asked_to(open_page: Any) -> None:
     page = open_page("12/index.html")
     heat = page.locator(".card figure:nth-child(4) .heat").first
     before = float(heat.evaluate("on => getComputedStyle(on).opacity"))
-    page.get_by_label("Fade by probability").check()
+    page.get_by_label("Strength").select_option("probability")
     after = float(heat.evaluate("on => getComputedStyle(on).opacity"))
     assert before == pytest.approx(0.8) and after < 0.5
+
+
+def test_a_contrast_is_shown_when_asked_for(open_page: Any) -> None:
+    page = open_page("12/index.html")
+    heat, other = page.locator(".heat").first, page.locator(".other").first
+    own = heat.get_attribute("src")
+    assert not other.is_visible()
+    page.get_by_label("Strength").select_option("contrast")
+    assert heat.get_attribute("src") == heat.get_attribute("data-contrast") != own
+    assert other.inner_text().startswith("rather than class")
+    page.get_by_label("Strength").select_option("own")
+    assert heat.get_attribute("src") == own and not other.is_visible()
 
 
 @pytest.mark.parametrize("path", ["12/index.html", "400/index.html", "400/pages/2.html"])

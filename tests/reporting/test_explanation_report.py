@@ -160,6 +160,7 @@ def test_json_says_everything_about_every_image(tmp_path):
         "colour_scale": "viridis",
         "opacity": 0.8,
         "pictures": "all",
+        "strength": "own",
         "not_explained": [{"name": "b.png", "heading": "b.png", "reason": "unreadable"}],
     }
     first, second = image.pop("classes")

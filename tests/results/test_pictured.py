@@ -200,3 +200,25 @@ def test_figures_need_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match="try: pip install matplotlib$"):
         explanation.plot(photos)
+
+
+def test_strength_makes_classes_comparable(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = Image.new("RGB", (24, 24), "white")
+    maps = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]]])
+    probabilities = torch.tensor([[0.8, 0.2, 0.0]])
+    same = explanation_of(maps, probabilities=probabilities)
+    own, faded, contrast = (
+        np.asarray(same.overlay(photo, 1, opacity=1.0, strength=strength), dtype=float)
+        for strength in ("own", "probability", "contrast")
+    )
+    right = (12, 18)  # Where both maps are 1: a quarter of the opacity, then nothing.
+    assert np.allclose(255 - faded[right], (255 - own[right]) / 4, atol=1.5)
+    inside = contrast[6:18, 6:18]
+    assert (inside == 255).all()
+    shown = []
+    monkeypatch.setattr(ImageShow, "show", lambda picture, title: shown.append(picture) or True)
+    monkeypatch.setenv("DISPLAY", ":0")
+    same.show(photo, strength="contrast")
+    assert shown[0].size == same.to_pil(photo, strength="contrast").size
+    with pytest.raises(ClassSelectionError, match="contrast of a single class"):
+        explanation_of(maps[:, :1]).to_pil(photo, strength="contrast")

@@ -148,6 +148,15 @@ def explain(
             help="Of the highest value of a map.", rich_help_panel=_DRAWING, min=0.0, max=1.0
         ),
     ] = 0.8,
+    strength: Annotated[
+        str,
+        typer.Option(
+            help="Of the maps in the pictures: own (each on its own scale), probability "
+            "(improbable classes fade), or contrast (where a map is above that of the most "
+            "probable class). The page offers all three.",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = "own",
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel=_DRAWING)
     ] = False,
@@ -218,6 +227,7 @@ def explain(
             "left_out": short_reasons(chosen.left_out, chosen.classifier.name),
             "scale": colour_scale,
             "opacity": opacity,
+            "strength": strength,
             **({} if pictures is None else {"pictures": pictures}),
         }
         if for_shards is not None:

@@ -53,12 +53,16 @@ class ClassHeatmap:
         probability: what the classifier gives the class, in [0, 1].
         heatmap: (h, w) floating in [0, 1] on the frame of the network's input.
         probability_of: the class that has this probability, if the label is not its name.
+        share: of the opacity, in [0, 1].
+        blank: said of a heatmap that is constant and so points nowhere.
     """
 
     label: str
     probability: float
     heatmap: Tensor | ArrayLike
     probability_of: str = ""
+    share: float = 1.0
+    blank: str = "no evidence"
 
     @property
     def has_evidence(self) -> bool:
@@ -69,7 +73,7 @@ class ClassHeatmap:
     def figures(self) -> str:
         """What stands below the label."""
         figure = f"{self.probability_of} {percent(self.probability)}".strip()
-        return figure + ("" if self.has_evidence else " · no evidence")
+        return figure + ("" if self.has_evidence else f" · {self.blank}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,11 +84,15 @@ class MethodHeatmap:
         label: the title of the method.
         heatmap: (h, w) floating in [0, 1] on the frame of the network's input.
         remark: stands below the label if the heatmap has evidence.
+        share: of the opacity, in [0, 1].
+        blank: said of a heatmap that is constant and so points nowhere.
     """
 
     label: str
     heatmap: Tensor | ArrayLike
     remark: str = ""
+    share: float = 1.0
+    blank: str = "no evidence"
 
     @property
     def has_evidence(self) -> bool:
@@ -94,7 +102,7 @@ class MethodHeatmap:
     @property
     def figures(self) -> str:
         """What stands below the label."""
-        return self.remark if self.has_evidence else "no evidence"
+        return self.remark if self.has_evidence else self.blank
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +179,9 @@ def draw_panel(
     _place(panel, layout, 0, tile, "Photo", "")
     tiles: list[ClassHeatmap | MethodHeatmap] = list(heatmaps)
     for number, shown in enumerate(tiles, start=1):
-        overlay = overlay_heatmap(tile, shown.heatmap, tile_region, scale=scale, opacity=opacity)
+        overlay = overlay_heatmap(
+            tile, shown.heatmap, tile_region, scale=scale, opacity=opacity * shown.share
+        )
         _place(panel, layout, number, overlay, shown.label, shown.figures)
     remark = "" if covers_photo(region, photo.size) else "frame: what the network saw"
     _draw_legend(panel, layout, _colour_bar(layout, scale, opacity), remark)

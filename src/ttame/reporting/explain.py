@@ -18,6 +18,7 @@ from ttame.datasets.name_list import NameList
 from ttame.datasets.named_photos import open_named_photos
 from ttame.drawing.colour_scales import DEFAULT_SCALE
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY
+from ttame.drawing.map_strength import Strength
 from ttame.errors import ClassSelectionError, ExplainerError, OutputError, setting
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
@@ -65,6 +66,7 @@ def explain(
     pictures: Pictures = "all",
     scale: str = DEFAULT_SCALE,
     opacity: float = DEFAULT_OPACITY,
+    strength: Strength = "own",
     progress: bool = True,
 ) -> ExplainedPhotos:
     """Explain many photos, and write pictures, maps and a page.
@@ -101,6 +103,9 @@ def explain(
             in any case.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
         opacity: of the highest value in the pictures, in [0, 1].
+        strength: of the maps in the pictures: ``"own"`` (each has its own scale), ``"probability"``
+            (improbable classes fade) or ``"contrast"`` (where a map is above that of the most
+            probable class). The page offers all three.
         progress: whether to show a line that says how far it is; not where there is a listener.
 
     Returns:
@@ -114,7 +119,7 @@ def explain(
         DatasetError: no photos.
         ClassSelectionError: a class that the classifier does not have, or a threshold where
             exactly one class is true.
-        UnknownNameError: no such colour scale or pictures.
+        UnknownNameError: no such colour scale, pictures or strength.
         LostProcessError: another of several processes has ended.
 
     Example:
@@ -142,7 +147,9 @@ def explain(
         pictures=pictures,
         scale=scale,
         opacity=opacity,
+        strength=strength,
     )
+    refuse_lone_contrast(strength, explaining.classes)
     source = explaining.photos
     names = NameList(source.location(number) for number in range(len(source)))
     out = Path(out)
@@ -229,6 +236,17 @@ def _checked_threshold(threshold: float | None, classifier: Classifier) -> float
     return FOUND_FROM if threshold is None else float(threshold)
 
 
+def refuse_lone_contrast(strength: Strength, classes: str | Tensor) -> None:
+    """Raise if maps are to be drawn in contrast with others, and there are none."""
+    lone = classes == "top1" if isinstance(classes, str) else classes.shape[-1] == 1
+    if strength == "contrast" and lone:
+        raise ClassSelectionError(
+            "a contrast of a single class",
+            allowed="two or more explained classes",
+            remedy=setting("classes", "top2"),
+        )
+
+
 def facts_of(explaining: Explaining, title: str | None, left_out: Mapping[str, str]) -> ReportFacts:
     """What a report says as a whole of what is explained."""
     explainers, classifier = explaining.explainers, explaining.classifier
@@ -272,8 +290,7 @@ def identity_of(explaining: Explaining) -> dict[str, Any]:
 
 
 def _identity(explaining: Explaining, facts: ReportFacts) -> dict[str, Any]:
-    drawn = [facts.pictures, facts.scale, facts.opacity]
-    return {**identity_of(explaining), "threshold": facts.threshold, "drawn": drawn}
+    return {**identity_of(explaining), "threshold": facts.threshold, "drawn": facts.drawn_as()}
 
 
 def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
@@ -293,6 +310,8 @@ def _holds(path: Path, explaining: Explaining, facts: ReportFacts, names: NameLi
         *("pictures", "colour_scale", "opacity"),
     )
     if any(about.get(name) != wanted.get(name) for name in same):
+        return False
+    if about.get("strength", "own") != facts.strength:
         return False
     # Files of before this was written say it in the names of what is explained, and only there.
     unsaid = "rather_than" not in about

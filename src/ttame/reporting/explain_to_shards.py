@@ -14,6 +14,7 @@ from ttame.classifiers.class_selection import ClassSelection
 from ttame.datasets.name_list import NameList
 from ttame.drawing.colour_scales import DEFAULT_SCALE
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY
+from ttame.drawing.map_strength import Strength
 from ttame.errors import ExplainerError, ImageError, OutputError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
@@ -29,7 +30,13 @@ from ttame.files.writing_behind import WritingBehind
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.processes import ProcessGroup, noticing_lost_processes
-from ttame.reporting.explain import facts_of, identity_of, telling_of, what_to_explain
+from ttame.reporting.explain import (
+    facts_of,
+    identity_of,
+    refuse_lone_contrast,
+    telling_of,
+    what_to_explain,
+)
 from ttame.reporting.explanation_report import ExplanationReportWriter
 from ttame.reporting.growing_shards import (
     GrowingShards,
@@ -81,6 +88,7 @@ def explain_to_shards(
     pictures: Pictures = "none",
     scale: str = DEFAULT_SCALE,
     opacity: float = DEFAULT_OPACITY,
+    strength: Strength = "own",
     progress: bool = True,
 ) -> ExplanationShards:
     """Explain any number of photos, and write the maps and the numbers, in shards.
@@ -116,9 +124,11 @@ def explain_to_shards(
         resume: go on with what an earlier call left, if it left something.
         listener: told how far it is.
         left_out: methods that are not defined for the classifier, with the reason.
-        pictures: as of :func:`ttame.explain`, of the sample; so are ``scale`` and ``opacity``.
+        pictures: as of :func:`ttame.explain`, of the sample; so are ``scale``, ``opacity`` and
+            ``strength``.
         scale: of colours.
         opacity: of the highest value.
+        strength: of the maps in the pictures.
         progress: whether to show a line that says how far it is.
 
     Returns:
@@ -160,8 +170,13 @@ def explain_to_shards(
         memory_budget=parse_memory(memory_budget),
     )
     facts = dataclasses.replace(
-        facts_of(explaining, None, left_out or {}), pictures=pictures, scale=scale, opacity=opacity
+        facts_of(explaining, None, left_out or {}),
+        pictures=pictures,
+        scale=scale,
+        opacity=opacity,
+        strength=strength,
     )
+    refuse_lone_contrast(strength, explaining.classes)
     out = Path(out)
     run = _run(explaining, facts, shard_size)
     processes = ProcessGroup()
@@ -197,7 +212,7 @@ def _run(explaining: Explaining, facts: ReportFacts, shard_size: int) -> dict[st
         "format": "shards",
         **identity_of(explaining),
         "shard_size": shard_size,
-        "drawn": [facts.pictures, facts.scale, facts.opacity],
+        "drawn": facts.drawn_as(),
     }
     plain: dict[str, Any] = json.loads(json.dumps(described, default=str))
     return plain

@@ -9,24 +9,17 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ttame.drawing.captions import percent
 from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap, scaled_region
-from ttame.drawing.heatmap_overlay import covers_photo, overlay_heatmap
-from ttame.drawing.pixel_heatmaps import pixel_heatmaps
+from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, covers_photo, overlay_heatmap
+from ttame.drawing.map_strength import Strength
 from ttame.errors import ClassSelectionError, ImageError, NonFiniteMapError
 from ttame.files.printable_names import printable
 from ttame.images.photo_crop import PhotoRegion
 from ttame.images.photos import full_size
-from ttame.images.saliency_maps import resize_maps, to_unit_range
-from ttame.reporting.embedded_pictures import (
-    HEAT_SIDE,
-    THUMBNAIL_SIDE,
-    heat_address,
-    photo_address,
-    thumbnail_address,
-)
+from ttame.reporting.drawn_tiles import blank_of, compared_names, drawn_of, page_tiles
+from ttame.reporting.embedded_pictures import THUMBNAIL_SIDE, photo_address, thumbnail_address
 from ttame.reporting.method_label import MethodLabel
 from ttame.results.explanation import FOUND_FROM, Explanation
 
@@ -44,6 +37,7 @@ class ExplainedImage:
         region: the part of it that the network saw.
         explanations: one per method, each of a batch of one image; all of the same classes.
         threshold: the probability from which one of independent findings counts as found.
+        strength: of the maps in the pictures.
     """
 
     name: str
@@ -51,6 +45,7 @@ class ExplainedImage:
     region: PhotoRegion
     explanations: tuple[Explanation, ...]
     threshold: float = FOUND_FROM
+    strength: Strength = "own"
 
     @property
     def explanation(self) -> Explanation:
@@ -97,14 +92,16 @@ class ExplainedImage:
         Args:
             label: of the method.
         """
-        heatmaps = _own_heatmaps(self.explanation, label)
+        maps = drawn_of(self.explanation, label, self.strength)
         classes = _class_records(self.explanation)
         return [
             ClassHeatmap(
                 classes[place]["name"],
                 classes[place]["probability"],
-                heatmaps[place],
+                maps.heatmaps[place],
                 _probability_of(classes[place]),
+                maps.shares[place],
+                blank_of(self.explanation, place, self.strength),
             )
             for place in self.drawn()
         ]
@@ -116,14 +113,14 @@ class ExplainedImage:
             place: of the class among the explained ones.
             labels: method to label.
         """
-        return [
-            MethodHeatmap(
-                labels[explanation.method].title,
-                _own_heatmaps(explanation, labels[explanation.method])[place],
-                labels[explanation.method].remark,
-            )
-            for explanation in self.explanations
-        ]
+        drawn = []
+        for explanation in self.explanations:
+            label = labels[explanation.method]
+            maps = drawn_of(explanation, label, self.strength)
+            blank = blank_of(explanation, place, self.strength)
+            heatmap, share = maps.heatmaps[place], maps.shares[place]
+            drawn.append(MethodHeatmap(label.title, heatmap, label.remark, share, blank))
+        return drawn
 
     def class_title(self, place: int) -> str:
         """Name and probability of an explained class, or of the one that stands for a target."""
@@ -195,7 +192,8 @@ class ExplainedImage:
         """
         classes = _class_records(self.explanation)
         drawn = self.drawn()
-        tiles = [_page_tiles(one, drawn, scale, labels[one.method]) for one in self.explanations]
+        tiles = [page_tiles(one, drawn, scale, labels[one.method]) for one in self.explanations]
+        others = compared_names(self.explanation)
         width, height = self.photo.size
         most_probable = max(classes[place]["probability"] for place in drawn)
         return {
@@ -210,9 +208,15 @@ class ExplainedImage:
             "inset": _inset(self.region, self.photo.size),
             "framed": not covers_photo(self.region, self.photo.size),
             "classes": [
-                _page_class(
-                    classes[place], [row[number] for row in tiles], self._mark(place), most_probable
-                )
+                {
+                    **_page_class(
+                        classes[place],
+                        [row[number] for row in tiles],
+                        self._mark(place),
+                        most_probable,
+                    ),
+                    "other": others[place],
+                }
                 for number, place in enumerate(drawn)
             ],
         }
@@ -220,12 +224,19 @@ class ExplainedImage:
     def _thumbnail(self, scale: str, labels: Mapping[str, MethodLabel]) -> str:
         """The first method's picture of the first drawn class, small."""
         explanation = self.explanation
-        heatmaps = _own_heatmaps(explanation, labels[explanation.method])
+        place = self.drawn()[0]
+        maps = drawn_of(explanation, labels[explanation.method], self.strength)
         small = self.photo.convert("RGB")
         small.thumbnail((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), reducing_gap=2.0)
         region = scaled_region(self.region, self.photo.size, small.size)
         return thumbnail_address(
-            overlay_heatmap(small, heatmaps[self.drawn()[0]], region, scale=scale)
+            overlay_heatmap(
+                small,
+                maps.heatmaps[place],
+                region,
+                scale=scale,
+                opacity=DEFAULT_OPACITY * maps.shares[place],
+            )
         )
 
 
@@ -341,36 +352,6 @@ def _page_class(
         "rank": described["rank"],
         "tiles": tiles,
     }
-
-
-def _page_tiles(
-    explanation: Explanation, drawn: list[int], scale: str, label: MethodLabel
-) -> list[dict[str, str]]:
-    """One method's picture of each drawn class."""
-    heatmaps = resize_maps(
-        _own_heatmaps(explanation, label)[None], _page_grid(explanation.image_size)
-    )[0]
-    evidence = explanation.has_evidence[0].tolist()
-    return [
-        {
-            "title": label.title,
-            "remark": label.remark,
-            "heat": heat_address(heatmaps[place].numpy(), scale) if evidence[place] else "",
-        }
-        for place in drawn
-    ]
-
-
-def _own_heatmaps(explanation: Explanation, label: MethodLabel) -> Tensor:
-    """(K, h, w) in [0, 1] on the maps' own grid, or a coarser one for maps of pixels."""
-    maps = explanation.maps[0].cpu()
-    return pixel_heatmaps(maps) if label.of_pixels else to_unit_range(maps)
-
-
-def _page_grid(image_size: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of a heatmap in the page: the network input's aspect, few pixels."""
-    factor = min(1.0, HEAT_SIDE / max(image_size))
-    return max(1, round(image_size[0] * factor)), max(1, round(image_size[1] * factor))
 
 
 def _inset(region: PhotoRegion, photo_size: tuple[int, int]) -> str:

@@ -131,6 +131,7 @@ def _shared_content(
         "preprocessing": preprocessing.in_words(),
         "gradient": legend_gradient(about["colour_scale"]),
         "opacity": round(100 * about["opacity"]),
+        "strength": about.get("strength", "own"),
         "unseen_brightness": UNSEEN_BRIGHTNESS,
         "n_images": n_images,
         "n_pages": n_pages,

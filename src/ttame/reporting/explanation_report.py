@@ -12,6 +12,7 @@ from PIL import Image
 
 from ttame.drawing.colour_scales import DEFAULT_SCALE
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY
+from ttame.drawing.map_strength import Strength
 from ttame.errors import ExplainerError
 from ttame.files.atomic_writing import whole_folder
 from ttame.images.preprocessing import Preprocessing
@@ -60,9 +61,11 @@ class ExplanationReportWriter:
         left_out: methods that do not take part, to the reason why; the page says so.
         pictures: ``"all"``, ``"overlays"`` (no panels) or ``"none"``; the page has its own pictures
             in any case.
+        strength: of the maps in the pictures: ``"own"``, ``"probability"`` or ``"contrast"``; see
+            :data:`ttame.drawing.map_strength.Strength`. The page offers all three.
 
     Raises:
-        UnknownNameError: no such colour scale or pictures.
+        UnknownNameError: no such colour scale, pictures or strength.
         ImageError: an opacity outside [0, 1].
         OutputError: on entering, if the folder exists and may not be overwritten; whenever the
             place cannot be written.
@@ -93,6 +96,7 @@ class ExplanationReportWriter:
         labels: Mapping[str, MethodLabel] | None = None,
         left_out: Mapping[str, str] | None = None,
         pictures: Pictures = "all",
+        strength: Strength = "own",
     ) -> None:
         self.folder = Path(folder)
         self._facts = ReportFacts(
@@ -103,6 +107,7 @@ class ExplanationReportWriter:
             scale=scale,
             opacity=opacity,
             pictures=pictures,
+            strength=strength,
         )
         self._place = whole_folder(self.folder, overwrite=overwrite)
         self._spools = contextlib.ExitStack()

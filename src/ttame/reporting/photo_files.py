@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 from PIL import Image
-from torch import Tensor
 
 from ttame.drawing.explanation_panel import (
     ClassHeatmap,
@@ -66,7 +64,7 @@ class PhotoFiles:
         _refuse_different_classes(cut)
         region = self._facts.preprocessing.region(photo.size)
         threshold = FOUND_FROM if self._facts.threshold is None else self._facts.threshold
-        return ExplainedImage(name, photo, region, cut, threshold)
+        return ExplainedImage(name, photo, region, cut, threshold, self._facts.strength)
 
     def write(self, stem: str, image: ExplainedImage) -> tuple[dict[str, Any], dict[str, Any]]:
         """Write the pictures, overlays and maps of one photo.
@@ -104,7 +102,7 @@ class PhotoFiles:
             if self._facts.pictures == "none":
                 break
             path = f"overlays/{stem}/{number}-{safe_label(shown.label)}{PICTURE}"
-            self._write_overlay(image, shown.heatmap, path)
+            self._write_overlay(image, shown, path)
             overlays.append({method: path})
         pictures = [picture] if self._facts.pictures == "all" else []
         return {"pictures": pictures, "maps": {method: maps}}, overlays
@@ -129,7 +127,7 @@ class PhotoFiles:
                 pictures.append(f"pictures/{folder}{PICTURE}")
             paths = {method: f"overlays/{folder}/{safe_label(method)}{PICTURE}" for method in maps}
             for tile, path in zip(shown, paths.values(), strict=True):
-                self._write_overlay(image, tile.heatmap, path)
+                self._write_overlay(image, tile, path)
             overlays.append(paths)
         return {"pictures": pictures, "maps": maps}, overlays
 
@@ -150,13 +148,15 @@ class PhotoFiles:
         )
         _save_picture(panel, self._folder / path)
 
-    def _write_overlay(self, image: ExplainedImage, heatmap: Tensor | ArrayLike, path: str) -> None:
+    def _write_overlay(
+        self, image: ExplainedImage, shown: ClassHeatmap | MethodHeatmap, path: str
+    ) -> None:
         overlay = overlay_heatmap(
             image.photo,
-            heatmap,
+            shown.heatmap,
             image.region,
             scale=self._facts.scale,
-            opacity=self._facts.opacity,
+            opacity=self._facts.opacity * shown.share,
         )
         _save_picture(overlay, self._folder / path)
 

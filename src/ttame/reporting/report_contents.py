@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from ttame.drawing.colour_scales import DEFAULT_SCALE, colour_scale
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, opacity_scale
+from ttame.drawing.map_strength import Strength, check_strength
 from ttame.errors import UnknownNameError
 from ttame.files.record_files import write_records
 from ttame.images.preprocessing import Preprocessing
@@ -53,9 +54,10 @@ class ReportFacts:
         threshold: the probability from which one of independent findings counts as found; ``None``
             where exactly one class is true of a photo.
         pictures: which files are drawn; the page has its own pictures in any case.
+        strength: of the maps in the pictures, and at first on the page.
 
     Raises:
-        UnknownNameError: no such colour scale or pictures.
+        UnknownNameError: no such colour scale, pictures or strength.
         ImageError: an opacity outside [0, 1].
     """
 
@@ -69,14 +71,22 @@ class ReportFacts:
     opacity: float = DEFAULT_OPACITY
     threshold: float | None = None
     pictures: Pictures = "all"
+    strength: Strength = "own"
 
     def __post_init__(self) -> None:
         # Asked here, because a wrong name must not surface after the first long batch.
         colour_scale(self.scale)
         opacity_scale(self.opacity)
+        check_strength(self.strength)
         known = get_args(Pictures)
         if self.pictures not in known:
             raise UnknownNameError(f"pictures {self.pictures!r}", allowed=", ".join(known))
+
+    def drawn_as(self) -> list[Any]:
+        """How the pictures look: what a later run must have in common to go on."""
+        # Own scales go without saying, so that what older versions left goes on.
+        strength = [] if self.strength == "own" else [self.strength]
+        return [self.pictures, self.scale, self.opacity, *strength]
 
     def as_json(self) -> dict[str, Any]:
         """What ``explanations.json`` says before it comes to the photos."""
@@ -100,6 +110,7 @@ class ReportFacts:
             **({} if self.threshold is None else {"threshold": self.threshold}),
             "opacity": self.opacity,
             "pictures": self.pictures,
+            "strength": self.strength,
         }
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ttame.drawing.colour_scales import DEFAULT_SCALE
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY
+from ttame.drawing.map_strength import Strength
 from ttame.images.picture_files import Photo
 from ttame.results.picturing import (
     Explained,
@@ -36,6 +37,7 @@ class Pictured:
         image: int | None = None,
         opacity: float = DEFAULT_OPACITY,
         colour_scale: str = DEFAULT_SCALE,
+        strength: Strength = "own",
     ) -> Image.Image:
         """One map on the photo, in the photo's own frame: crop, squash, padding and EXIF undone.
 
@@ -48,6 +50,11 @@ class Pictured:
             image: which image of the batch; may be left out for a batch of one.
             opacity: of the highest value, in [0, 1].
             colour_scale: ``"inferno"``, ``"viridis"``, ``"magma"`` or ``"cividis"``.
+            strength: ``"own"``: each map is scaled by itself, so an improbable class looks as
+                convincing as a probable one. ``"probability"``: maps fade with the probability of
+                their class, compared with the most probable explained class. ``"contrast"``: only
+                where the map is above that of the most probable explained class (for this class:
+                above that of the second), on one scale for all classes of the photo.
 
         Returns:
             RGB of the photo's size; of files of more than 26 megapixels, reduced.
@@ -55,8 +62,8 @@ class Pictured:
         Raises:
             ImageError: no photo is remembered, it is no longer there, or it is not readable.
             ExplainerError: as :meth:`Explanation.heatmaps_on`.
-            ClassSelectionError: a class that was not explained.
-            UnknownNameError: no such colour scale.
+            ClassSelectionError: a class that was not explained, or a contrast of a single class.
+            UnknownNameError: no such colour scale or strength.
 
         Example:
             >>> import torch
@@ -70,7 +77,7 @@ class Pictured:
             ((40, 20), (255, 255, 255), (252, 255, 164))
         """
         image = self.one_image(image, "an overlay on one photo")
-        return overlay_of(self, image, photo, class_, scale=colour_scale, opacity=opacity)
+        return overlay_of(self, image, photo, class_, strength, scale=colour_scale, opacity=opacity)
 
     def to_pil(
         self: Explained,
@@ -78,6 +85,7 @@ class Pictured:
         *,
         opacity: float = DEFAULT_OPACITY,
         colour_scale: str = DEFAULT_SCALE,
+        strength: Strength = "own",
     ) -> Image.Image:
         """The photo and an overlay for each class, with names and probabilities, as one picture.
 
@@ -85,7 +93,7 @@ class Pictured:
             photo: that was explained, or one for each image of the batch; the remembered ones if
                 not given.
             opacity: of the highest value, in [0, 1].
-            colour_scale: as for :meth:`overlay`.
+            colour_scale, strength: as for :meth:`overlay`.
 
         Returns:
             RGB; of a batch the first eight photos, below each other.
@@ -94,7 +102,7 @@ class Pictured:
             ImageError, ExplainerError, UnknownNameError: as :meth:`overlay`.
         """
         photos = checked_photos(len(self), photo)
-        return panel_of(self, photos, scale=colour_scale, opacity=opacity)
+        return panel_of(self, photos, strength, scale=colour_scale, opacity=opacity)
 
     def show(
         self: Explained,
@@ -102,13 +110,16 @@ class Pictured:
         *,
         opacity: float = DEFAULT_OPACITY,
         colour_scale: str = DEFAULT_SCALE,
+        strength: Strength = "own",
     ) -> None:
         """Show the picture of :meth:`to_pil`: in a notebook below the cell, else in a window.
 
         Raises:
             ImageError: as :meth:`to_pil`; or there is no program here that shows pictures.
         """
-        show_picture(self.to_pil(photo, opacity=opacity, colour_scale=colour_scale))
+        show_picture(
+            self.to_pil(photo, opacity=opacity, colour_scale=colour_scale, strength=strength)
+        )
 
     def plot(
         self: Explained,
@@ -116,6 +127,7 @@ class Pictured:
         *,
         opacity: float = DEFAULT_OPACITY,
         colour_scale: str = DEFAULT_SCALE,
+        strength: Strength = "own",
     ) -> Any:
         """The same as a ``matplotlib.figure.Figure``, for papers and slides.
 
@@ -124,4 +136,4 @@ class Pictured:
             ImageError, ExplainerError, UnknownNameError: as :meth:`to_pil`.
         """
         photos = checked_photos(len(self), photo)
-        return figure_with(self, photos, scale=colour_scale, opacity=opacity)
+        return figure_with(self, photos, strength, scale=colour_scale, opacity=opacity)

@@ -15,12 +15,12 @@ from ttame.drawing.captions import percent
 from ttame.drawing.colour_scales import apply_colours
 from ttame.drawing.explanation_panel import ClassHeatmap, draw_panel
 from ttame.drawing.figure import figure_of
+from ttame.drawing.map_strength import DrawnMaps, Strength, compared_with, drawn_maps
 from ttame.drawing.photo_overlay import SeenPhoto
-from ttame.drawing.pixel_heatmaps import pixel_heatmaps
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, TtameError
 from ttame.images.photo_crop import PhotoCrop, PhotoRegion
 from ttame.images.picture_files import Photo
-from ttame.images.saliency_maps import resize_maps, to_unit_range
+from ttame.images.saliency_maps import resize_maps
 from ttame.notebook import cards
 from ttame.notebook.cells import in_notebook, show_jpeg
 from ttame.notebook.picture_address import jpeg_bytes, picture_address
@@ -64,6 +64,7 @@ class Explained(Protocol):
         *,
         opacity: float = ...,
         colour_scale: str = ...,
+        strength: Strength = ...,
     ) -> Image.Image: ...
     def known_crop(self) -> PhotoCrop: ...
     def class_label(self, index: int) -> str: ...
@@ -71,18 +72,25 @@ class Explained(Protocol):
 
 
 def overlay_of(
-    explained: Explained, image: int, photo: Photo | None, class_: int | str, **look: Any
+    explained: Explained,
+    image: int,
+    photo: Photo | None,
+    class_: int | str,
+    strength: Strength,
+    **look: Any,
 ) -> Image.Image:
     """One map on its photo, as the photo's pixels lie."""
     place = _place_of(explained, image, class_)
     seen = _seen(explained, image, photo)
-    return seen.overlay(_heatmaps(explained, image)[place], **look)
+    return _overlay(seen, _drawn_maps(explained, image, strength), place, **look)
 
 
-def panel_of(explained: Explained, photos: Sequence[Photo | None], **look: Any) -> Image.Image:
+def panel_of(
+    explained: Explained, photos: Sequence[Photo | None], strength: Strength, **look: Any
+) -> Image.Image:
     """The photos, each with an overlay for every class, below each other."""
     drawn = [
-        _panel(explained, image, photos[image], **look)
+        _panel(explained, image, photos[image], strength, **look)
         for image in range(min(len(photos), MOST_DRAWN_PHOTOS))
     ]
     if len(drawn) == 1:
@@ -95,18 +103,20 @@ def panel_of(explained: Explained, photos: Sequence[Photo | None], **look: Any) 
     return page
 
 
-def figure_with(explained: Explained, photos: Sequence[Photo | None], **look: Any) -> Any:
+def figure_with(
+    explained: Explained, photos: Sequence[Photo | None], strength: Strength, **look: Any
+) -> Any:
     """The same as a figure of matplotlib."""
     pictures = []
     for image, photo in enumerate(photos[:MOST_DRAWN_PHOTOS]):
         seen = _seen(explained, image, photo)
-        heatmaps = _heatmaps(explained, image)
+        maps = _drawn_maps(explained, image, strength)
         pictures.append((seen.picture, _name(explained, image) or "Photo"))
         for place in _drawn_places(explained, image):
             label = explained.target_label(image, place)
             title = f"{label}\n{_figures(explained, image, place)}"
             upright = SeenPhoto(seen.picture, seen.region)
-            pictures.append((upright.overlay(heatmaps[place], **look), title))
+            pictures.append((_overlay(upright, maps, place, **look), title))
     return figure_of(pictures, per_row=min(4, 1 + len(_drawn_places(explained, 0))))
 
 
@@ -155,7 +165,7 @@ def card_of(explained: Explained, *, title: str) -> str:
 
 def _tiles(explained: Explained, image: int) -> tuple[list[cards.Tile], str]:
     """A tile for the photo and one for each class, or for the maps alone if there is no photo."""
-    heatmaps = _heatmaps(explained, image)
+    heatmaps = _drawn_maps(explained, image, "own").heatmaps
     places = _drawn_places(explained, image)
     tiles: list[cards.Tile] = []
     remarks: list[str] = []
@@ -210,16 +220,20 @@ def _map_alone(heatmap: Tensor, image_size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(apply_colours(stretched.numpy()))
 
 
-def _panel(explained: Explained, image: int, photo: Photo | None, **look: Any) -> Image.Image:
+def _panel(
+    explained: Explained, image: int, photo: Photo | None, strength: Strength, **look: Any
+) -> Image.Image:
     seen = _seen(explained, image, photo)
-    heatmaps = _heatmaps(explained, image)
+    maps = _drawn_maps(explained, image, strength)
     probabilities = explained.class_probabilities[image].tolist()
     tiles = [
         ClassHeatmap(
             explained.target_label(image, place),
             probabilities[place],
-            heatmaps[place],
+            maps.heatmaps[place],
             _class_behind(explained, image, place),
+            maps.shares[place],
+            _blank(explained, image, place, strength),
         )
         for place in _drawn_places(explained, image)
     ]
@@ -250,10 +264,25 @@ def _seen(explained: Explained, image: int, photo: Photo | None) -> SeenPhoto:
     return SeenPhoto.of(photo_of(explained.photos, image, photo), crop)
 
 
-def _heatmaps(explained: Explained, image: int) -> Tensor:
-    """(K, h, w) in [0, 1] on the maps' own grid, or a coarser one for maps of pixels."""
+def _drawn_maps(explained: Explained, image: int, strength: Strength) -> DrawnMaps:
+    """One for each explained class."""
     maps = explained.maps[image].detach().float().cpu()
-    return pixel_heatmaps(maps) if explained.of_pixels else to_unit_range(maps)
+    probabilities = explained.class_probabilities[image].detach().cpu()
+    return drawn_maps(maps, probabilities, strength, of_pixels=explained.of_pixels)
+
+
+def _overlay(
+    seen: SeenPhoto, maps: DrawnMaps, place: int, *, scale: str, opacity: float
+) -> Image.Image:
+    return seen.overlay(maps.heatmaps[place], scale=scale, opacity=opacity * maps.shares[place])
+
+
+def _blank(explained: Explained, image: int, place: int, strength: Strength) -> str:
+    """What is said of a drawn map that is the same everywhere."""
+    if strength != "contrast" or not bool(explained.has_evidence[image, place]):
+        return "no evidence"
+    other = compared_with(explained.class_probabilities[image])[place]
+    return f"nowhere above {explained.target_label(image, other)}"
 
 
 def _drawn_places(explained: Explained, image: int) -> list[int]:

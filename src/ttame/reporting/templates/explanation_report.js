@@ -3,20 +3,47 @@
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   const one = (selector) => document.querySelector(selector);
 
+  // On a phone the pictures come first; what is folded is one tap away.
+  const reading = one(".reading-of");
+  if (reading && innerWidth < 544) reading.open = false;
+
+  // Of a single class there is nothing to compare.
   const strength = one("#strength");
-  if (strength) {
-    const fade = () => document.documentElement.classList.toggle("fading", strength.checked);
+  const compared = all(".heat[data-contrast]");
+  if (strength && compared.length) {
+    compared.forEach((heat) => { heat.dataset.own = heat.src; });
+    const apply = () => {
+      const root = document.documentElement.classList;
+      root.toggle("fading", strength.value === "probability");
+      root.toggle("contrasting", strength.value === "contrast");
+      compared.forEach((heat) => {
+        heat.src = strength.value === "contrast" ? heat.dataset.contrast : heat.dataset.own;
+      });
+    };
     strength.closest("label").hidden = false;
-    strength.addEventListener("change", fade);
-    fade();
+    strength.addEventListener("change", apply);
+    apply();
   }
 
+  // The other pages show the same methods.
+  let query = "";
+  const withMethods = (address) => {
+    const [, page, place] = address.match(/^([^?#]*)(?:\?[^#]*)?(#.*)?$/);
+    return page ? page + query + (place || "") : address;
+  };
   const chosen = one(".chosen-methods");
   if (chosen) {
+    const boxes = all("input", chosen);
+    const asked = new URLSearchParams(location.search).get("methods");
+    if (asked !== null) boxes.forEach((box) => { box.checked = asked.split(",").includes(box.value); });
     const show = () => {
-      const shown = new Set(all("input:checked", chosen).map((box) => box.value));
+      const shown = boxes.filter((box) => box.checked).map((box) => box.value);
       all("main figure[data-method]").forEach((figure) => {
-        figure.hidden = !shown.has(figure.dataset.method);
+        figure.hidden = !shown.includes(figure.dataset.method);
+      });
+      query = shown.length === boxes.length ? "" : "?methods=" + shown.join(",");
+      all(".pager a, .all-pages a, .thumbs a").forEach((link) => {
+        link.setAttribute("href", withMethods(link.getAttribute("href")));
       });
     };
     chosen.hidden = false;
@@ -88,7 +115,7 @@
   };
   const thumbnail = (record, place) => {
     const link = document.createElement("a");
-    link.href = record.address;
+    link.setAttribute("href", withMethods(record.address));
     link.title = record.name;
     link.setAttribute("role", "option");
     link.setAttribute("aria-setsize", found.length);
