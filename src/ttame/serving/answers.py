@@ -93,7 +93,7 @@ class ExplanationAnswer(BaseModel):
     classifier: str
     exclusive: bool = Field(description="Whether exactly one class is true of a photo.")
     input_size: tuple[int, int]
-    photo: PhotoFacts | None
+    photo: PhotoFacts | None = None
     prediction: list[ClassProbability]
     explanations: list[MethodMaps]
     input: str | None = Field(None, description="What the network sees: a PNG in base64.")
@@ -104,9 +104,11 @@ class PredictionAnswer(BaseModel):
 
     classifier: str
     exclusive: bool
+    photo: PhotoFacts | None = None
     hidden_share: float = Field(description="Of the network's input, in [0, 1].")
     prediction: list[ClassProbability]
     probabilities: list[float] = Field(description="Of all classes.")
+    input: str | None = Field(None, description="What the network sees: a PNG in base64.")
 
 
 class MethodAnswer(BaseModel):

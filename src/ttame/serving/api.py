@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
+from torch import Tensor
 
 from ttame.errors import TtameError
 from ttame.serving.answers import (
@@ -39,6 +40,7 @@ from ttame.serving.requested import (
 )
 from ttame.serving.upload_form import UploadForm, read_form
 from ttame.serving.uploads import read_uploaded_mask, read_uploaded_photo, read_uploaded_tensor
+from ttame.serving.written_maps import picture_png
 from ttame.serving.waiting import Progress, telling_progress, while_wanted
 
 SEVERAL = ("methods", "classes")
@@ -175,23 +177,27 @@ async def answer_predictions(request: Request, engine: Engine) -> Response:
     with engine.admitted() as arrived:
         upload = await read_form(request, engine.settings)
         form = checked_form(PredictionForm, upload.fields)
-        given, share = await engine.in_thread(lambda: _partly_hidden(form, upload, engine))
+        given = await engine.in_thread(lambda: given_in(form, upload, engine))
+        hidden, share = _partly_hidden(given, form, upload, engine)
         probabilities = await while_wanted(
-            request, engine.predict(given, arrived), engine.settings.time_limit
+            request, engine.predict(hidden, arrived), engine.settings.time_limit
         )
         answer = PredictionAnswer(
             classifier=engine.network.name,
             exclusive=engine.network.exclusive,
+            photo=given.facts(),
             hidden_share=share,
             prediction=top_classes(engine.network, probabilities, form.top),
             probabilities=probabilities.tolist(),
+            input=picture_png(given.seen) if given.seen else None,
         )
-        return Response(answer.model_dump_json(), media_type="application/json")
+        return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def _partly_hidden(form: PredictionForm, upload: UploadForm, engine: Engine) -> tuple[Any, float]:
+def _partly_hidden(
+    given: GivenPhoto, form: PredictionForm, upload: UploadForm, engine: Engine
+) -> tuple[Tensor, float]:
     """What the network takes, and which share of it is hidden."""
-    given = given_in(form, upload, engine)
     preprocessing = engine.network.preprocessing
     size = preprocessing.input_size
     frame = given.frame()
@@ -228,8 +234,7 @@ def given_in(
     if form.prepared and photo.size != network.preprocessing.input_size[::-1]:
         height, width = network.preprocessing.input_size
         raise Problem(422, f"'prepared' {photo.width}x{photo.height}; allowed: {width}x{height}")
-    seen = isinstance(form, ExplanationForm) and form.input
-    return GivenPhoto.of(network, photo, prepared=form.prepared, seen=seen)
+    return GivenPhoto.of(network, photo, prepared=form.prepared, seen=form.input)
 
 
 async def _lines(parts: AsyncIterator[Any]) -> AsyncIterator[bytes]:

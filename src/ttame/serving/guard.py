@@ -32,7 +32,7 @@ SECURITY_HEADERS = {
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
 
-_OPEN = ("/healthz", "/readyz", "/static/")
+_OPEN = ("/healthz", "/readyz", "/static/", "/samples/")
 """Routes that need no token: probes, and what the page is made of."""
 
 

@@ -56,6 +56,7 @@ class PredictionForm(BaseModel):
     )
     fill: Literal["mean", "black"] = Field("mean", description="What stands where it is hidden.")
     top: int = Field(10, ge=1, le=100, description="How many of the most probable classes to name.")
+    input: bool = Field(False, description="Whether to return what the network sees, as a PNG.")
 
 
 class ExplanationForm(BaseModel):
@@ -97,7 +98,7 @@ class ExplanationForm(BaseModel):
         pattern=r"^(grid|input|photo|[0-9]{1,4}x[0-9]{1,4})$",
     )
     top: int = PredictionForm.model_fields["top"]
-    input: bool = Field(False, description="Whether to return what the network sees, as a PNG.")
+    input: bool = PredictionForm.model_fields["input"]
     progress: bool = Field(
         False,
         description="Whether to answer line by line (`application/x-ndjson`): how far it is, and "
