@@ -116,5 +116,5 @@ export const percent = (share) => {
   const value = 100 * share;
   if (value === 0) return "0%";
   if (value < 0.1) return "<0.1%";
-  return value.toFixed(value < 10 || value > 99 && value < 100 ? 1 : 0) + "%";
+  return value.toFixed(value < 9.95 || value > 99 && value < 100 ? 1 : 0) + "%";
 };
