@@ -19,6 +19,10 @@ SOURCE = ROOT / "src" / "ttame"
 FLOORS: list[dict[str, set[str]]] = [
     {"cli": {"everything below"}, "testing": {"classifiers", "images", "errors"}},
     {
+        "serving": {"reporting", "exporting", "explainers", "explainers.contract", "classifiers"}
+        | {"drawing", "results", "images", "version", "errors"},
+    },
+    {
         "reporting": {"explaining", "explainers.trained", "explainers.contract", "classifiers"}
         | {"networks", "datasets", "drawing", "results", "images", "files", "outputs"}
         | {"progress", "memory_limit", "processes", "errors"},
@@ -163,6 +167,11 @@ SET_FROM_OUTSIDE = {
         "value.type.tensor_type.shape.dim[0]": "of the graph that is being made",
     },
     "files/folder_exchange.py": {"rename": "how ctypes is told a C function's arguments"},
+    "serving/app.py": {
+        "app": "how FastAPI is told another description of itself",
+        "app.state": "where FastAPI keeps what belongs to an application",
+    },
+    "serving/request_log.py": {"logger": "how logging is told where lines go"},
     "networks/batch_norm_folding.py": {
         "convolution": "of the copy that is being made",
         "module": "of the copy that is being made",

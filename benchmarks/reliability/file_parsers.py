@@ -11,7 +11,7 @@ import functools
 import io
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,9 @@ from ttame.results.evaluation import (
     Score,
 )
 from ttame.results.explanation import Explanation
+from ttame.serving.problems import Problem
+from ttame.serving.settings import ServingSettings
+from ttame.serving.uploads import read_uploaded_mask, read_uploaded_photo, read_uploaded_tensor
 from ttame.training.checkpoint import RunIdentity, Workforce, load_checkpoint, save_checkpoint
 from ttame.training.optimisation import make_optimiser, make_schedule
 from ttame.training.training_progress import TrainingLog
@@ -441,6 +444,42 @@ def _read_maps(path: Path) -> None:
         assert heights.ndim == 2 and heights.max() <= 1
 
 
+def _read_upload(path: Path) -> None:
+    with _refused_as_error():
+        read_uploaded_photo(path.read_bytes(), ServingSettings())
+
+
+def _read_tensor(path: Path) -> None:
+    with _refused_as_error():
+        read_uploaded_tensor(path.read_bytes(), (3, 4, 5))
+
+
+def _read_mask_of_input(path: Path) -> None:
+    with _refused_as_error():
+        read_uploaded_mask(path.read_bytes(), (4, 5))
+
+
+@contextlib.contextmanager
+def _refused_as_error() -> Iterator[None]:
+    """A refusal of the server as an error of ttame, if it is one of the 400s."""
+    try:
+        yield
+    except Problem as problem:
+        if not 400 <= problem.status < 500:
+            raise
+        raise TtameError(problem.detail) from problem
+
+
+def _tensors() -> tuple[bytes, ...]:
+    return (save({"images": torch.ones(1, 3, 4, 5)}),)
+
+
+def _masks_of_input() -> tuple[bytes, ...]:
+    stream = io.BytesIO()
+    Image.new("L", (5, 4), 255).save(stream, "PNG")
+    return (stream.getvalue(),)
+
+
 PARSERS: Mapping[str, FileParser] = {
     "coco": FileParser(
         "boxes.json", _coco, lambda path: _read_all(CocoAnnotations(path)), mutate_json
@@ -455,6 +494,9 @@ PARSERS: Mapping[str, FileParser] = {
     "photo": FileParser("tom.img", _pictures, read_photo, mutate_bytes),
     "array": FileParser("field.npy", band_pictures.arrays, band_pictures.read_bands, mutate_bytes),
     "bands": FileParser("field.tif", band_pictures.tiffs, band_pictures.read_bands, mutate_bytes),
+    "upload": FileParser("upload", _pictures, _read_upload, mutate_bytes),
+    "uploaded tensor": FileParser("upload", _tensors, _read_tensor, mutate_safetensors),
+    "uploaded mask": FileParser("upload", _masks_of_input, _read_mask_of_input, mutate_bytes),
     "list": FileParser(
         "list.txt",
         lambda: (b"001.png 3\n# no\nmy cat.png\nmy cat.png 281\n",),

@@ -295,7 +295,7 @@ def test_a_file_of_a_kind_that_programs_would_run_is_not_opened(tmp_path: Path) 
         read_photo(hidden)
 
 
-@pytest.mark.skipif("AVIF" not in photos._formats(), reason="this Pillow has no AVIF")
+@pytest.mark.skipif("AVIF" not in photos.photo_formats(), reason="this Pillow has no AVIF")
 def test_avif_is_found_and_read(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30), (200, 10, 10)).save(tmp_path / "red.avif")
     assert ".avif" in photos.PHOTO_SUFFIXES
@@ -303,7 +303,7 @@ def test_avif_is_found_and_read(tmp_path: Path) -> None:
     assert red.shape == (30, 40, 3) and red[..., 0].min() > 180 and red[..., 1].max() < 40
 
 
-@pytest.mark.skipif("HEIF" in photos._formats(), reason="pillow-heif is installed")
+@pytest.mark.skipif("HEIF" in photos.photo_formats(), reason="pillow-heif is installed")
 def test_heic_without_the_plugin_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
     with pytest.raises(ImageError, match="plugin for HEIC.*pip install pillow-heif"):
@@ -323,5 +323,5 @@ def test_the_plugin_for_heic_is_registered_where_it_is_installed(
     monkeypatch.setattr(photos.importlib.util, "find_spec", lambda name: name == "pillow_heif")
     monkeypatch.setattr(photos.importlib, "import_module", lambda name: Plugin)
     monkeypatch.setattr(Image, "OPEN", {"PNG": Image.OPEN["PNG"]})
-    assert photos._formats.__wrapped__() == ("PNG",)
+    assert photos.photo_formats.__wrapped__() == ("PNG",)
     assert registered == ["HEIF"]

@@ -59,6 +59,20 @@ def select_classes(selection: ClassSelection, logits: Tensor, names: Sequence[st
     return _checked_indices(asked, images, count)
 
 
+def classes_in_text(text: str, names: Sequence[str] = ()) -> list[str]:
+    """Classes that are named in one line, with commas between them.
+
+    A name may itself hold a comma, as in "tench, Tinca tinca".
+
+    Example:
+        >>> classes_in_text("tench, goldfish"), classes_in_text("tench, Tinca", ["tench, Tinca"])
+        (['tench', 'goldfish'], ['tench, Tinca'])
+    """
+    if text.strip() in names:
+        return [text.strip()]
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def class_index(name: str, names: Sequence[str], count: int) -> int:
     """The index of one class given by name or by number.
 

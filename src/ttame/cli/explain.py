@@ -217,7 +217,7 @@ def explain(
     shown = is_first_process()
     with ExplanationProgress(list(chosen.explainers), len(photos), shown=shown) as progress:
         asked: dict[str, Any] = {
-            "classes": parse_classes(classes, chosen.classifier) if classes else None,
+            "classes": _classes(classes, chosen.classifier) if classes else None,
             "rather_than": rather_than,
             "batch_size": batch_size,
             "memory_budget": budget,
@@ -269,18 +269,11 @@ def _settings_of_shards(
     return settings if format_ == "shards" else None
 
 
-def parse_classes(text: str, classifier: Classifier) -> str | list[str]:
-    """Read ``--classes``: a name, or several separated by commas.
+def _classes(text: str, classifier: Classifier) -> str | list[str]:
+    """Read ``--classes``: a name, or several separated by commas."""
+    from ttame.classifiers.class_selection import classes_in_text
 
-    Example:
-        >>> import ttame
-        >>> parse_classes("tench, goldfish", ttame.load_classifier("efficientnet_lite0"))
-        ['tench', 'goldfish']
-    """
-    # A name may itself hold a comma, as in "tench, Tinca tinca".
-    if text.strip() in classifier.class_names:
-        return text.strip()
-    wanted = [part.strip() for part in text.split(",") if part.strip()]
+    wanted = classes_in_text(text, classifier.class_names)
     return wanted[0] if len(wanted) == 1 else wanted
 
 

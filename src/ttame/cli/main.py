@@ -19,6 +19,7 @@ from ttame.cli.export import export
 from ttame.cli.inspect import inspect
 from ttame.cli.memory_hints import naming_memory_options
 from ttame.cli.methods import methods
+from ttame.cli.serve import serve
 from ttame.cli.train import train
 from ttame.errors import TtameError, on_command_line
 from ttame.files.printable_names import printable
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (explain, train, evaluate, export, methods, inspect):
+for command in (explain, train, evaluate, export, serve, methods, inspect):
     app.command()(naming_memory_options(command))
 
 

@@ -44,7 +44,7 @@ MOST_PIXELS_REDUCED = 13_000_000
 LEAST_REDUCED_SIDE = 512
 """Pixels of the shorter side below which no photo is reduced, however long the other side is."""
 
-_PHOTO_FORMATS = (
+PHOTO_FORMATS = (
     *("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF"),
     *("PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO"),
 )
@@ -170,7 +170,7 @@ def _read(
             raise _no_memory(name, size, problem) from problem
         if raised_by_signal_handler(problem):
             raise
-        if name.lower().endswith(HEIF_SUFFIXES) and "HEIF" not in _formats():
+        if name.lower().endswith(HEIF_SUFFIXES) and "HEIF" not in photo_formats():
             raise ImageError(
                 f"{name} is no image that Pillow reads without its plugin for HEIC",
                 remedy="pip install pillow-heif, or the photo as JPEG",
@@ -182,12 +182,12 @@ def _read(
 
 
 @functools.cache
-def _formats() -> tuple[str, ...]:
-    """Those of :data:`_PHOTO_FORMATS` that this Pillow can open."""
+def photo_formats() -> tuple[str, ...]:
+    """Those of :data:`PHOTO_FORMATS` that this Pillow can open."""
     Image.init()
     if "HEIF" not in Image.OPEN and importlib.util.find_spec("pillow_heif") is not None:
         importlib.import_module("pillow_heif").register_heif_opener()
-    return tuple(name for name in _PHOTO_FORMATS if name in Image.OPEN)
+    return tuple(name for name in PHOTO_FORMATS if name in Image.OPEN)
 
 
 def _decoded(
@@ -200,7 +200,7 @@ def _decoded(
 ) -> tuple[Image.Image, Turn]:
     """The pixels as they are stored, reduced if it is large, and what makes it upright."""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with Image.open(file, formats=_formats()) as opened:
+    with Image.open(file, formats=photo_formats()) as opened:
         full = opened.size
         note_size(full)
         _refuse_by_header(opened, name)

@@ -19,7 +19,11 @@ from ttame.images.photo_frame import PhotoFrame
 from ttame.images.picture_files import Photo
 from ttame.images.saliency_maps import has_evidence, resize_maps, to_unit_range
 from ttame.outputs import SOFTMAX
-from ttame.results.explanation_files import read_explanation, write_explanation
+from ttame.results.explanation_files import (
+    explanation_bytes,
+    read_explanation,
+    write_explanation,
+)
 from ttame.results.pictured import Pictured
 from ttame.results.remembered_photo import RememberedPhoto
 
@@ -302,8 +306,21 @@ class Explanation(Pictured):
         Raises:
             OutputError: the disk is full or the place is not writable.
         """
-        names = [field.name for field in dataclasses.fields(self)]
-        write_explanation(path, {name: getattr(self, name) for name in names})
+        write_explanation(path, self._fields())
+
+    def to_bytes(self) -> bytes:
+        """The file that :meth:`save` writes, to be sent to somebody.
+
+        Example:
+            >>> explanation = Explanation(torch.rand(1, 1, 7, 7), torch.tensor([[1]]),
+            ...     torch.zeros(1, 5), (224, 224))
+            >>> len(explanation.to_bytes()) > 4 * 7 * 7
+            True
+        """
+        return explanation_bytes(self._fields())
+
+    def _fields(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
     def load(cls, path: Path | str) -> Explanation:

@@ -50,6 +50,22 @@ def write_explanation(path: Path | str, fields: Mapping[str, Any]) -> None:
     Raises:
         OutputError: the disk is full or the place is not writable.
     """
+    write_tensors(path, _tensors_of(fields), _metadata_of(fields))
+
+
+def explanation_bytes(fields: Mapping[str, Any]) -> bytes:
+    """The file that :func:`write_explanation` writes, in memory."""
+    from safetensors.torch import save
+
+    tensors = _tensors_of(fields).items()
+    return save({name: tensor.cpu().contiguous() for name, tensor in tensors}, _metadata_of(fields))
+
+
+def _tensors_of(fields: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: fields[name].detach() for name in _TENSORS}
+
+
+def _metadata_of(fields: Mapping[str, Any]) -> dict[str, str]:
     crop = fields["crop"]
     described = {
         "schema_version": SCHEMA_VERSION,
@@ -62,11 +78,7 @@ def write_explanation(path: Path | str, fields: Mapping[str, Any]) -> None:
         "crop": None if crop is None else dataclasses.asdict(crop),
         "of_pixels": fields["of_pixels"],
     }
-    write_tensors(
-        path,
-        {name: fields[name] for name in _TENSORS},
-        {"ttame_explanation": json.dumps(described)},
-    )
+    return {"ttame_explanation": json.dumps(described)}
 
 
 def read_explanation(path: Path | str) -> dict[str, Any]:

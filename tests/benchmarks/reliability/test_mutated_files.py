@@ -164,6 +164,7 @@ NO_FILES_OF_STRANGERS = {
     "classifiers/sources/bundled.py",  # ours, in the package
     "drawing/colour_scales.py",
     "cli/chosen_explainers.py",  # what the user types
+    "cli/serve.py",  # what the user typed, for worker processes
     "reporting/explanation_table.py",  # which it writes
     "reporting/explain_to_shards.py",  # there and back, in memory
     "reporting/record_spool.py",  # a file without a name, written by the same process

@@ -1,0 +1,146 @@
+"""Running the application with uvicorn, and ending it without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.supervisors import Multiprocess
+
+from ttame.errors import TtameError, setting
+from ttame.serving.request_log import log_to
+from ttame.serving.settings import ServingSettings
+
+_SECONDS_FOR_HEADERS = 15.0
+_CONNECTIONS_PER_REQUEST = 8
+
+
+class ImpatientProtocol(H11Protocol):
+    """HTTP that does not wait forever for the first words of a connection."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, and look after a while whether anything came."""
+        super().connection_made(transport)
+        self.loop.call_later(_SECONDS_FOR_HEADERS, self._look)
+
+    def _look(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+def bound(settings: ServingSettings) -> socket.socket:
+    """A socket that listens where the settings say; on a free port, if they say port 0.
+
+    Raises:
+        TtameError: the port is taken, or there is no such address here.
+
+    Example:
+        >>> with bound(ServingSettings(port=0)) as listening:
+        ...     listening.getsockname()[0]
+        '127.0.0.1'
+    """
+    try:
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, *_, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except (OSError, OverflowError, UnicodeError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise TtameError(
+            f"cannot listen on {settings.host} port {settings.port} ({reason})",
+            remedy=f"another {setting('port')}",
+        ) from problem
+
+
+def run_app(
+    app: Any, settings: ServingSettings, listening: socket.socket, began: Callable[[], None]
+) -> None:
+    """Run an application in this process until SIGTERM or Ctrl-C.
+
+    Then nothing new is accepted, and what was accepted is answered, within ``shutdown_seconds``.
+
+    Args:
+        app: of :func:`ttame.serving.app.make_app`.
+        settings: of the server.
+        listening: of :func:`bound`.
+        began: called when requests are answered; in another thread.
+    """
+    log_to()
+
+    def wait() -> None:
+        if app.state.engine.wait_until_ready(600):
+            began()
+
+    threading.Thread(target=wait, daemon=True).start()
+    uvicorn.Server(_configured(app, settings)).run(sockets=[listening])
+
+
+def run_workers(
+    factory: str, workers: int, settings: ServingSettings, listening: socket.socket
+) -> None:
+    """Run several processes, each with an application and a network of its own.
+
+    Args:
+        factory: ``package.module:function`` that makes the application of one process.
+        workers: how many processes.
+        settings: of the server.
+        listening: of :func:`bound`; the processes share it.
+    """
+    log_to()
+    config = _configured(factory, settings, factory=True, workers=workers)
+    with tempfile.TemporaryDirectory(prefix="ttame-metrics-") as folder:
+        # Where prometheus_client adds up the counts of several processes.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        server = uvicorn.Server(config)
+        Multiprocess(config, target=server.run, sockets=[listening]).run()
+
+
+def _configured(app: Any, settings: ServingSettings, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=ImpatientProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_CONNECTIONS_PER_REQUEST * settings.queue_length + 64,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        **more,
+    )
+
+
+def run_in_thread(app: Any, settings: ServingSettings) -> tuple[str, Callable[[], None]]:
+    """Run an application beside other work, for tests and measurements.
+
+    Args:
+        app: of :func:`ttame.serving.app.make_app`.
+        settings: of the server; with port 0 it takes a free one.
+
+    Returns:
+        Its address, and what ends it.
+    """
+    listening = bound(settings)
+    server = uvicorn.Server(_configured(app, settings))
+    thread = threading.Thread(
+        target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True
+    )
+    thread.start()
+    app.state.engine.wait_until_ready(120)
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(60)
+
+    return f"http://127.0.0.1:{listening.getsockname()[1]}", stop

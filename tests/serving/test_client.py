@@ -1,0 +1,148 @@
+"""A server on a real socket: the client, a page of OpenAPI, the end, and clients that misbehave."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+import ttame
+from tests.serving.tiny_server import content, explainers, photo
+from ttame.images.saliency_maps import to_unit_range
+from ttame.serving.app import make_app
+from ttame.serving.client import ServerClient, ServerError, form_of
+from ttame.serving.served_network import TorchNetwork
+from ttame.serving.server import bound, run_in_thread
+from ttame.serving.settings import ServingSettings
+
+LIMITS = ServingSettings(port=0, upload_seconds=1.0, largest_upload=1_000_000, token="sesame")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    app = make_app(TorchNetwork(explainers()), LIMITS)
+    where, stop = run_in_thread(app, LIMITS)
+    yield where
+    stop()
+
+
+@pytest.fixture
+def client(address: str) -> ServerClient:
+    return ServerClient(address, token="sesame", seconds=30)
+
+
+def test_the_client_gets_what_the_library_gets(client: ServerClient, tmp_path: Path) -> None:
+    expected = explainers()["grad_cam"](photo(), classes="top2")
+    path = tmp_path / "photo.png"
+    path.write_bytes(content())
+    found = client.explain(path, methods=["grad_cam"], classes=["top2"])
+    maps = found.methods["grad_cam"]
+    assert [each.index for each in maps] == expected.classes[0].tolist()
+    values = np.stack([each.values for each in maps])
+    assert np.allclose(values, to_unit_range(expected.maps)[0], atol=1e-3)
+    assert found.prediction[0].label == expected.target_label(0, 0)
+    files = client.explanation_files(content(), methods=["cam"], classes=[3])
+    (tmp_path / "cam").write_bytes(files["cam"])
+    assert ttame.Explanation.load(tmp_path / "cam").classes.tolist() == [[3]]
+    everything = client.predict(content())
+    hidden = client.predict(content(), hide=[(0, 0, 1, 1)])
+    assert everything.shape == (7,) and abs(everything - hidden).max() > 1e-4
+    assert client.is_ready()
+    assert client.classifier()["number_of_classes"] == len(everything)
+    assert client.methods()[0]["name"] == "cam"
+
+
+def test_refusals_reach_the_client_as_errors(client: ServerClient, address: str) -> None:
+    with pytest.raises(ServerError, match="not a photo") as found:
+        client.explain(b"no photo")
+    assert found.value.status == 415
+    with pytest.raises(ServerError, match="1 MB") as found:
+        client.explain(bytes(3_000_000))
+    assert found.value.status == 413
+    with pytest.raises(ServerError, match="no valid token"):
+        ServerClient(address).methods()
+    with bound(ServingSettings(port=0)) as unused:
+        port = unused.getsockname()[1]
+    assert not ServerClient(f"http://127.0.0.1:{port}").is_ready()
+
+
+def posted(address: str) -> tuple[socket.socket, bytes]:
+    """A connection, and a whole request for it."""
+    place = urlsplit(address)
+    body, kind = form_of({"maps": ["none"]}, content())
+    head = (
+        f"POST /v1/explanations HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: {kind}\r\n"
+        f"Authorization: Bearer sesame\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    connection = socket.create_connection((place.hostname, place.port), timeout=20)
+    return connection, head.encode() + body
+
+
+def test_slow_and_vanishing_clients_are_dealt_with(address: str, client: ServerClient) -> None:
+    connection, request = posted(address)
+    connection.sendall(request[:-30])
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    assert answer.status == 408
+    connection.close()
+    for cut in (10, 200, len(request)):
+        connection, request = posted(address)
+        connection.sendall(request[:cut])
+        connection.close()
+    connection, _ = posted(address)
+    connection.sendall(b"\x00\x01 nonsense \r\n\r\n")
+    assert b"400" in connection.recv(1000)
+    connection.close()
+    assert client.explain(content()).prediction
+
+
+def test_the_end_answers_or_refuses_whatever_was_accepted() -> None:
+    settings = ServingSettings(port=0, queue_length=8)
+    where, stop = run_in_thread(make_app(TorchNetwork(explainers()), settings), settings)
+    begun = threading.Semaphore(0)
+    ended = threading.Event()
+    outcomes: list[int] = []
+
+    def asking() -> None:
+        client = ServerClient(where, seconds=30)
+        while not ended.is_set():
+            try:
+                client.explain(content(), methods=["grad_cam"], classes=["top3"])
+                outcomes.append(200)
+            except ServerError as problem:
+                outcomes.append(problem.status)
+                if problem.status == 0:  # Not accepted any more.
+                    return
+            begun.release()
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(asking) for _ in range(4)]
+        for _ in range(8):
+            assert begun.acquire(timeout=30)
+        begun_at = time.monotonic()
+        stop()
+        assert time.monotonic() - begun_at < 30
+        ended.set()
+        for each in waiting:
+            each.result(30)
+    assert set(outcomes) <= {200, 503, 0}
+    assert outcomes.count(200) >= 8
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with bound(ServingSettings(port=0)) as taken:
+        settings: Any = {"port": taken.getsockname()[1]}
+        with pytest.raises(ttame.TtameError, match="cannot listen") as found:
+            bound(ServingSettings(**settings))
+        assert "port" in found.value.remedy
+    with pytest.raises(ttame.TtameError, match="cannot listen"):
+        bound(ServingSettings(host="no.such.host.invalid", port=0))
