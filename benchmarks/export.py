@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ from ttame.classifiers.classifier import Classifier
 from ttame.errors import TtameError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.exporting.explainable_classifier import ExplainableClassifier
-from ttame.exporting.graph_formats import run_onnx
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "export.md"
 NETWORKS = ("efficientnet_lite0", "torchvision/resnet50", "torchvision/vit_b_16")
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--networks", action="store_true")
     typed = parser.parse_args(arguments)
+    torch.set_num_threads(1)
     if typed.networks:
         write_networks()
         return
@@ -92,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(table(header, rows))
         return
     note = (
-        f"\n\nMedians over {repeats} rounds in which all variants ran in turns. Random weights and "
+        f"\n\nMedians over {repeats} rounds in which all variants ran in turns, on one thread "
+        "each; seconds are those of the processor. Random weights and "
         "an untrained few-shot head, except for EfficientNet-Lite0. All variants take pixels and "
         "give the three most probable classes; without the map it is the same graph cut off there. "
         f"Maps were compared on noise and on {len(photos)} photos."
@@ -113,7 +115,7 @@ def measure(name: str, repeats: int, photos: Sequence[str], *, compiling: bool) 
         facts = ttame.export_explainer(explainer, path, dynamic_batch=True, photos=photos)
         with_maps = path.read_bytes()
     without_maps = _cut(with_maps)
-    run_with, run_without = run_onnx(with_maps), run_onnx(without_maps)
+    run_with, run_without = _session(with_maps), _session(without_maps)
     rows = []
     for batch in BATCHES:
         pixels = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
@@ -124,7 +126,7 @@ def measure(name: str, repeats: int, photos: Sequence[str], *, compiling: bool) 
             "eager": lambda given=tensor: _no_grad(module, given),  # type: ignore[misc]
             "compiled": lambda given=tensor: _no_grad(compiled, given),  # type: ignore[misc]
         }
-        seconds = interleaved_seconds(runs, repeats)
+        seconds = interleaved_seconds(runs, repeats, clock=time.process_time)
         rows.append(
             [
                 name,
@@ -182,6 +184,16 @@ def _explainer(name: str) -> Explainer:
 def _few_shot(classifier: Classifier) -> Explainer:
     settings = ttame.head_settings("few-shot")
     return ttame.new_attention_explainer(classifier, settings, method="few_shot")
+
+
+def _session(content: bytes) -> Callable[[dict[str, Any]], object]:
+    """Run a file on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda given: session.run(None, given)
 
 
 def _cut(content: bytes) -> bytes:

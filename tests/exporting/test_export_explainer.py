@@ -92,7 +92,7 @@ def test_half_precision_says_what_it_costs(
 ) -> None:
     path = tmp_path / "half.pt2"
     facts = export_explainer(explainer, path, format="pt2", photos=photos, half=True)
-    assert facts.half and facts.parity["same top-1"] == 1
+    assert facts.precision == "half" and facts.parity["same top-1"] == 1
     assert 0.99 < facts.parity["map correlation"] <= 1
     assert 1e-6 < facts.parity["logits"] < 1e-2
 
@@ -100,6 +100,10 @@ def test_half_precision_says_what_it_costs(
 def test_what_is_missing_or_cannot_be_is_said_first(
     explainer: AttentionExplainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(ExplainerError, match="half and int8"):
+        export_explainer(explainer, tmp_path / "why.onnx", half=True, int8=["a.jpg"])
+    with pytest.raises(ExplainerError, match="int8 as pt2; allowed: onnx"):
+        export_explainer(explainer, tmp_path / "why.pt2", format="pt2", int8=["a.jpg"])
     with pytest.raises(ExplainerError, match="allowed: onnx or pt2"):
         export_explainer(explainer, tmp_path / "why", format="tflite")  # type: ignore[arg-type]
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)

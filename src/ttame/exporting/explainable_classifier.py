@@ -70,8 +70,8 @@ class ExplainableClassifier(nn.Module):
         torch.Size([3, 1, 4, 4])
     """
 
-    mean: Tensor
-    std: Tensor
+    scale: Tensor
+    offset: Tensor
 
     @gives_everything_back
     def __init__(
@@ -93,11 +93,14 @@ class ExplainableClassifier(nn.Module):
         self.batch_size = batch_size
         self.maps = map_source(own)
         self.recorded = recorded_pass(own.classifier, self.maps, batch_size)
-        preprocessing = own.classifier.preprocessing
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32)
-            values = values.reshape(3, 1, 1).to(own.classifier.device)
-            self.register_buffer(name, values, persistent=False)
+        preprocessing, device = own.classifier.preprocessing, own.classifier.device
+        mean, std = (
+            torch.tensor(values, dtype=torch.float64).reshape(3, 1, 1)
+            for values in (preprocessing.mean, preprocessing.std)
+        )
+        # (pixels / 255 - mean) / std in two operations.
+        for name, values in (("scale", 1 / (255 * std)), ("offset", mean / std)):
+            self.register_buffer(name, values.float().to(device), persistent=False)
         self.eval()
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> ExplainedPrediction:
@@ -145,7 +148,7 @@ class ExplainableClassifier(nn.Module):
             (self.maps, moving),
         ):
             part._apply(change)  # type: ignore[no-untyped-call]
-        self.mean, self.std = moving(self.mean), moving(self.std)
+        self.scale, self.offset = moving(self.scale), moving(self.offset)
         if before != (self.classifier.device, self.classifier.dtype):
             self.recorded = recorded_pass(self.classifier, self.maps, self.batch_size)
         return self
@@ -169,7 +172,7 @@ class ExplainableClassifier(nn.Module):
         if pixels:
             if images.dtype != torch.uint8:
                 raise ImageError(f"{images.dtype} pixels", allowed="uint8, from 0 to 255")
-            return (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+            return images.permute(0, 3, 1, 2).float() * self.scale - self.offset
         if not images.is_floating_point():
             raise ImageError(f"{images.dtype} images", allowed="float, normalised")
         return images.float()

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from ttame.errors import ExplainerError, OutputError, setting
 from ttame.explainers.contract.explainer import Explainer
 from ttame.exporting.explainable_classifier import ExplainableClassifier, Takes
-from ttame.exporting.exported_facts import ExportedFacts, facts_of
+from ttame.exporting.exported_facts import ExportedFacts, Precision, facts_of
 from ttame.exporting.graph_formats import (
     Format,
     onnx_bytes,
@@ -20,8 +20,9 @@ from ttame.exporting.graph_formats import (
     run_onnx,
     run_pt2,
 )
+from ttame.exporting.int8_graph import int8_graph
 from ttame.exporting.onnx_contents import with_facts
-from ttame.exporting.parity import Photo, check_parity, compare
+from ttame.exporting.parity import Photo, check_parity, compare, inputs_of, pixels_of
 from ttame.files.atomic_writing import whole_file
 from ttame.networks.giving_back import gives_everything_back
 
@@ -37,6 +38,7 @@ def export_explainer(
     takes: Takes = "pixels",
     dynamic_batch: bool = False,
     half: bool = False,
+    int8: Sequence[Photo] = (),
     photos: Sequence[Photo] = (),
     overwrite: bool = False,
 ) -> ExportedFacts:
@@ -55,6 +57,7 @@ def export_explainer(
         takes: ``"pixels"``, uint8 that are normalised inside, or ``"images"``, normalised already.
         dynamic_batch: take any number of images; else one.
         half: let the network compute in half precision.
+        int8: photos, some dozens, on which the network's numbers are rounded to 8 bits.
         photos: real ones to run the file on.
         overwrite: replace an existing file.
 
@@ -83,17 +86,28 @@ def export_explainer(
         )
     if format == "onnx":
         require("onnx", "onnxscript", "onnxruntime")
+    precision = _precision(format, half=half, int8=int8)
     module = ExplainableClassifier(
         explainer, top_k, takes=takes, batch_size=None if dynamic_batch else 1
     )
+    facts = facts_of(module, chooses_classes=choose_classes, precision=precision)
     if half:
         module = module.half()
-    facts = facts_of(module, chooses_classes=choose_classes, half=half)
-    write = _as_onnx if format == "onnx" else _as_pt2
-    content, facts = write(module, explainer, facts, photos)
+    if format == "onnx":
+        content, facts = _as_onnx(module, explainer, facts, photos, int8)
+    else:
+        content, facts = _as_pt2(module, explainer, facts, photos)
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
     return facts
+
+
+def _precision(format: Format, *, half: bool, int8: Sequence[Photo]) -> Precision:
+    if half and int8:
+        raise ExplainerError("half and int8 in one file", allowed="one of them")
+    if int8 and format != "onnx":
+        raise ExplainerError(f"int8 as {format}", allowed="onnx", remedy=setting("format", "onnx"))
+    return "half" if half else "int8" if int8 else "float32"
 
 
 def _as_onnx(
@@ -101,12 +115,17 @@ def _as_onnx(
     explainer: Explainer,
     facts: ExportedFacts,
     photos: Sequence[Photo],
+    calibration: Sequence[Photo],
 ) -> tuple[bytes, ExportedFacts]:
     graph = onnx_bytes(module, chooses_classes=facts.chooses_classes)
+    if calibration:
+        prepared = (pixels_of(photo, explainer.classifier)[None] for photo in calibration)
+        graph = int8_graph(graph, [inputs_of(pixels, facts) for pixels in prepared])
     facts = dataclasses.replace(facts, sha256=hashlib.sha256(graph).hexdigest())
     # With facts already: what is run is what is written, but for the numbers found by running it.
     run = run_onnx(with_facts(graph, facts.as_json()))
-    parity = check_parity(compare(run, explainer, facts, photos), facts)
+    compared = compare(run, explainer, facts, photos)
+    parity = check_parity(compared, facts, explainer.classifier)
     facts = dataclasses.replace(facts, parity=parity)
     return with_facts(graph, facts.as_json()), facts
 
@@ -119,6 +138,7 @@ def _as_pt2(
 ) -> tuple[bytes, ExportedFacts]:
     chooses = facts.chooses_classes
     run = run_pt2(pt2_bytes(module, facts.as_json(), chooses_classes=chooses))
-    parity = check_parity(compare(run, explainer, facts, photos), facts)
+    compared = compare(run, explainer, facts, photos)
+    parity = check_parity(compared, facts, explainer.classifier)
     facts = dataclasses.replace(facts, parity=parity)
     return pt2_bytes(module, facts.as_json(), chooses_classes=chooses), facts

@@ -40,7 +40,7 @@ def program_of(module: ExplainableClassifier, *, chooses_classes: bool) -> Expor
     images = torch.zeros(
         (count, height, width, 3) if pixels else (count, 3, height, width),
         dtype=torch.uint8 if pixels else torch.float32,
-        device=module.mean.device,
+        device=module.scale.device,
     )
     batch = {0: torch.export.Dim("batch", min=1)} if module.batch_size is None else {}
     if not chooses_classes:
