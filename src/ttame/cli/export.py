@@ -14,6 +14,7 @@ from ttame.cli.network_options import NamedClassifier, OptionalModelName, networ
 
 if TYPE_CHECKING:
     from ttame.exporting.exported_facts import ExportedFacts
+    from ttame.exporting.graph_formats import Format
 
 _METHODS = "The method"
 
@@ -22,7 +23,12 @@ _METHODS = "The method"
 def export(
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="The file: why.onnx, why.pt2.", show_default=False),
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file: why.onnx, why.pt2, or why.xml (OpenVINO).",
+            show_default=False,
+        ),
     ],
     explainer: Annotated[
         str | None,
@@ -39,8 +45,8 @@ def export(
         str | None,
         typer.Option(
             "--methods",
-            help="One method without training instead: cam, class_evidence, raw_attention or "
-            "attention_rollout.",
+            help="One method without training instead: cam, class_evidence, raw_attention, "
+            "attention_rollout, class_embedding, recipro_cam or vit_recipro_cam.",
             rich_help_panel=_METHODS,
             show_default=False,
         ),
@@ -65,7 +71,7 @@ def export(
     format: Annotated[
         str | None,
         typer.Option(
-            help="onnx or pt2 (torch.export). If not given, what the name of --out ends with.",
+            help="onnx, pt2 (torch.export) or openvino. If not given, what --out ends with.",
             show_default=False,
         ),
     ] = None,
@@ -200,15 +206,16 @@ def summary(facts: ExportedFacts, out: Path) -> Sequence[str]:
     )
 
 
-def _format(typed: str | None, out: Path) -> Literal["onnx", "pt2"]:
+def _format(typed: str | None, out: Path) -> Format:
     from ttame.errors import ExplainerError
 
-    name = typed or out.suffix.removeprefix(".")
-    if name == "onnx" or name == "pt2":
-        return "onnx" if name == "onnx" else "pt2"
+    kinds: dict[str, Format] = {"onnx": "onnx", "pt2": "pt2", "openvino": "openvino"}
+    kind = kinds.get(typed or {".xml": "openvino"}.get(out.suffix, out.suffix[1:]))
+    if kind is not None:
+        return kind
     raise ExplainerError(
         f"format {typed!r}" if typed else f"no format for {out.name}",
-        allowed="onnx or pt2",
+        allowed="onnx, pt2, openvino",
         remedy="--format onnx",
     )
 

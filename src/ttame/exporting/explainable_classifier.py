@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either
 from ttame.explainers.contract.explainer import Explainer
-from ttame.exporting.map_sources import map_source, with_own_network
+from ttame.exporting.map_sources import AllClassMaps, map_source, with_own_network
 from ttame.exporting.recorded_pass import recorded_pass
 from ttame.networks.giving_back import gives_everything_back
 
@@ -47,7 +47,8 @@ class ExplainableClassifier(nn.Module):
 
     Args:
         explainer: a trained explainer, or one of ``cam``, ``class_evidence``, ``raw_attention`` and
-            ``attention_rollout``.
+            ``attention_rollout``; or, with a ``batch_size``, of ``class_embedding``,
+            ``recipro_cam`` and ``vit_recipro_cam`` (the short way).
         top_k: how many of the most probable classes are explained; ``"all"`` for all, in order.
         takes: ``"images"``, (B, 3, H, W) float and normalised, as ``classifier.prepare`` makes
             them; or ``"pixels"``, (B, H, W, 3) uint8, normalised inside. H × W is the input
@@ -92,6 +93,12 @@ class ExplainableClassifier(nn.Module):
         self.takes = takes
         self.batch_size = batch_size
         self.maps = map_source(own)
+        if batch_size is None and isinstance(self.maps, AllClassMaps):
+            raise ExplainerError(
+                f"{explainer.method} for any number of images in one graph",
+                allowed="a fixed number of images",
+                remedy=either("batch_size=1", "the same without --dynamic-batch"),
+            )
         self.recorded = recorded_pass(own.classifier, self.maps, batch_size)
         preprocessing, device = own.classifier.preprocessing, own.classifier.device
         mean, std = (
