@@ -37,18 +37,25 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def interleaved_seconds(
-    runs: dict[str, Callable[[], object]], repeats: int, warm_up: int = 2
+    runs: dict[str, Callable[[], object]],
+    repeats: int,
+    warm_up: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Time several functions in turns, so that a slow moment of the machine hits all of them."""
+    """Time several functions in turns, so that a slow moment of the machine hits all of them.
+
+    With ``time.process_time`` as the clock, functions of one thread are timed as if nothing else
+    ran on the machine, but for what others do to its caches.
+    """
     for _ in range(warm_up):
         for run in runs.values():
             run()
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

@@ -1,17 +1,23 @@
-"""What the map costs in an exported file, and on which networks exporting works.
+"""What the map costs in an exported file, and how near the file is to PyTorch.
 
-python -m benchmarks.export                    # the section of BENCHMARKS.md
-python -m benchmarks.export --data PHOTOS      # with parity on 100 photos
-python -m benchmarks.export --quick            # EfficientNet-Lite0, few rounds, printed only
-python -m benchmarks.export --networks         # the table of docs/how-to/export.md
+python -m benchmarks.export                            # everything, into BENCHMARKS.md
+python -m benchmarks.export --only torchvision/vit_b_16  # one network again; others as they were
+python -m benchmarks.export --only parity --data PHOTOS  # 100 photos in each format
+python -m benchmarks.export --only int8 --data PHOTOS    # what 8 bits cost
+python -m benchmarks.export --quick                    # EfficientNet-Lite0, printed only
+
+What was measured is kept in ``export_values/``, one file per network, each from one run.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import datetime
+import importlib.util
+import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,175 +33,248 @@ from benchmarks.benchmark_page import (
     write_section,
 )
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import TtameError
 from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.trained.explainer_places import bundled_explainers
 from ttame.exporting.explainable_classifier import ExplainableClassifier
-from ttame.exporting.graph_formats import run_onnx
 
-PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "export.md"
+VALUES = Path(__file__).parent / "export_values"
 NETWORKS = ("efficientnet_lite0", "torchvision/resnet50", "torchvision/vit_b_16")
-BATCHES = (1, 8)
+PARITY = ("efficientnet_lite0", "hybrid_vit_lite0", "timm/deit_tiny_patch16_224")
+ROUNDS = {1: 15, 8: 5}
+"""Size of a batch to the number of rounds."""
+
 MOST_PHOTOS = 100
 WITHOUT = ["logits", "probabilities", "classes"]
-
-SMALLEST: dict[str, tuple[str, Mapping[str, Any], int]] = {
-    "VGG-16": ("timm/vgg11_bn", {}, 64),
-    "ResNet-50": ("timm/resnet10t", {}, 64),
-    "EfficientNet-B0": ("timm/test_efficientnet", {}, 64),
-    "ConvNeXt-T": ("timm/test_convnext", {}, 64),
-    "Swin-T": (
-        "timm/swin_tiny_patch4_window7_224",
-        {"embed_dim": 12, "depths": (1, 1, 1), "num_heads": (1, 2, 4), "window_size": 4},
-        64,
-    ),
-    "ViT-B/16": ("timm/vit_tiny_patch16_224", {"embed_dim": 24, "num_heads": 3, "depth": 3}, 64),
-    "DeiT, distilled": (
-        "timm/deit_tiny_distilled_patch16_224",
-        {"embed_dim": 24, "num_heads": 3, "depth": 3},
-        64,
-    ),
-    "DINOv2 with registers": (
-        "timm/vit_small_patch14_reg4_dinov2",
-        {"embed_dim": 24, "num_heads": 3, "depth": 3},
-        56,
-    ),
-}
-"""Architecture to a small network of it: name, options, size of its images."""
+COMMAND = "python -m benchmarks.export --data PHOTOS"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", help="folder of photos for the parity")
+    parser.add_argument("--data", help="folder of photos")
+    parser.add_argument("--only", help="a network, parity or int8", default="")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--networks", action="store_true")
     typed = parser.parse_args(arguments)
-    if typed.networks:
-        write_networks()
+    torch.set_num_threads(1)
+    if typed.quick:
+        print(json.dumps(speed(NETWORKS[0], quick=True), indent=1))
         return
-    networks, repeats = (NETWORKS[:1], 5) if typed.quick else (NETWORKS, 15)
-    photos = sorted(map(str, Path(typed.data).rglob("*.*")))[:MOST_PHOTOS] if typed.data else []
+    photos = spread(sorted(map(str, Path(typed.data).rglob("*.jp*g")))) if typed.data else []
+    wanted = [typed.only] if typed.only else [*NETWORKS, "parity", "int8"]
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        **{name: lambda name=name: speed(name) for name in NETWORKS},  # type: ignore[misc]
+        "parity": lambda: parity(photos),
+        "int8": lambda: int8(photos),
+    }
+    VALUES.mkdir(exist_ok=True)
+    for name in wanted:
+        found = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), **measures[name]()}
+        place = VALUES / f"{name.replace('/', '-')}.json"
+        place.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_page()
+
+
+def spread(photos: list[str]) -> list[str]:
+    """At most so many, evenly spread."""
+    return photos[:: max(1, len(photos) // MOST_PHOTOS)][:MOST_PHOTOS]
+
+
+def speed(name: str, *, quick: bool = False) -> dict[str, Any]:
+    """Ratios of processor time for each size of batch."""
+    explainer = few_shot_explainer(name)
+    height, width = explainer.classifier.preprocessing.input_size
+    module = ExplainableClassifier(explainer, takes="pixels")
+    compiled = module if quick else torch.compile(module)  # takes minutes
+    with_maps = exported_bytes(explainer)
+    without_maps = cut(with_maps)
+    run_with, run_without = session(with_maps), session(without_maps)
+    rows = []
+    for batch, rounds in ROUNDS.items():
+        pixels = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
+        tensor = torch.from_numpy(pixels)
+        runs: dict[str, Callable[[], object]] = {
+            "with": lambda given=pixels: run_with({"pixels": given}),  # type: ignore[misc]
+            "without": lambda given=pixels: run_without({"pixels": given}),  # type: ignore[misc]
+        }
+        if batch == 1:
+            runs["eager"] = lambda given=tensor: no_grad(module, given)  # type: ignore[misc]
+            runs["compiled"] = lambda given=tensor: no_grad(compiled, given)  # type: ignore[misc]
+        seconds = interleaved_seconds(runs, rounds, clock=time.process_time)
+        row = {
+            "batch": batch,
+            "rounds": rounds,
+            "with / without": median_ratio(seconds["with"], seconds["without"]),
+            "seconds": median(seconds["with"]),
+        }
+        if batch == 1:
+            row["eager / ONNX"] = median_ratio(seconds["eager"], seconds["with"])
+            row["eager / compiled"] = median_ratio(seconds["eager"], seconds["compiled"])
+        rows.append(row)
+    return {"rows": rows, "bytes": [len(with_maps), len(without_maps)]}
+
+
+def parity(photos: Sequence[str]) -> dict[str, Any]:
+    """How far each format is from PyTorch, for several networks."""
+    formats = ["onnx", "pt2"]
+    if importlib.util.find_spec("openvino"):
+        formats.append("openvino")
+    found = {}
+    for name in PARITY:
+        explainer = few_shot_explainer(name)
+        for kind in formats:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / ("why.xml" if kind == "openvino" else f"why.{kind}")
+                facts = ttame.export_explainer(explainer, path, format=kind, photos=photos)  # type: ignore[arg-type]
+            found[f"{name} {kind}"] = facts.parity
+    return {"photos": len(photos), "differences": found}
+
+
+def int8(photos: Sequence[str]) -> dict[str, Any]:
+    """EfficientNet-Lite0 in 8 bits: half of the photos give the ranges, the others measure."""
+    explainer = few_shot_explainer(NETWORKS[0])
+    plain = exported_bytes(explainer)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "why.onnx"
+        facts = ttame.export_explainer(explainer, path, int8=photos[::2], photos=photos[1::2])
+        rounded = path.read_bytes()
+    height, width = explainer.classifier.preprocessing.input_size
+    pixels = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
+    runs = {"float32": session(plain), "int8": session(rounded)}
+    timed = {name: lambda run=run: run({"pixels": pixels}) for name, run in runs.items()}  # type: ignore[misc]
+    seconds = interleaved_seconds(timed, 31, clock=time.process_time)
+    return {
+        "photos": [len(photos[::2]), len(photos[1::2])],
+        "cost": facts.parity,
+        "bytes": [len(rounded), len(plain)],
+        "float32 / int8": median_ratio(seconds["float32"], seconds["int8"]),
+        "instructions": sorted({"avx512_vnni", "avx_vnni", "amx_int8"} & processor_flags()),
+    }
+
+
+def processor_flags() -> set[str]:
+    """What this machine's processor can do, where the system says it."""
+    place = Path("/proc/cpuinfo")
+    return set(place.read_text().split()) if place.exists() else set()
+
+
+def write_page() -> None:
+    """Write the section of BENCHMARKS.md from what was measured last."""
+    values = {
+        place.stem: json.loads(place.read_text(encoding="utf-8")) for place in VALUES.glob("*.json")
+    }
+    parts = [speed_table(values)]
+    if "parity" in values:
+        parts.append(parity_table(values["parity"]))
+    if "int8" in values:
+        parts.append(int8_words(values["int8"]))
+    title = "Exported: what the map costs in one file"
+    write_section("export", title, COMMAND, "\n\n".join(parts))
+
+
+def speed_table(values: dict[str, Any]) -> str:
+    """Networks by batches."""
     header = [
         "network",
         "batch",
         "with map / without, ONNX Runtime",
         "eager / ONNX Runtime",
         "eager / compiled",
+        "ms",
         "MB with, without",
-        "maps differ by",
+        "measured",
     ]
-    rows = [
-        row
-        for name in networks
-        for row in measure(name, repeats, photos, compiling=not typed.quick)
-    ]
-    if typed.quick:
-        print(table(header, rows))
-        return
-    note = (
-        f"\n\nMedians over {repeats} rounds in which all variants ran in turns. Random weights and "
-        "an untrained few-shot head, except for EfficientNet-Lite0. All variants take pixels and "
-        "give the three most probable classes; without the map it is the same graph cut off there. "
-        f"Maps were compared on noise and on {len(photos)} photos."
-    )
-    title = "Exported: what the map costs in one file"
-    write_section("export", title, "python -m benchmarks.export", table(header, rows) + note)
-
-
-def measure(name: str, repeats: int, photos: Sequence[str], *, compiling: bool) -> list[list[str]]:
-    """A row for each size of batch."""
-    explainer = _explainer(name)
-    height, width = explainer.classifier.preprocessing.input_size
-    module = ExplainableClassifier(explainer, takes="pixels")
-    # Compiling takes minutes.
-    compiled = torch.compile(module) if compiling else module
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "why.onnx"
-        facts = ttame.export_explainer(explainer, path, dynamic_batch=True, photos=photos)
-        with_maps = path.read_bytes()
-    without_maps = _cut(with_maps)
-    run_with, run_without = run_onnx(with_maps), run_onnx(without_maps)
     rows = []
-    for batch in BATCHES:
-        pixels = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
-        tensor = torch.from_numpy(pixels)
-        runs: dict[str, Callable[[], object]] = {
-            "with": lambda given=pixels: run_with({"pixels": given}),  # type: ignore[misc]
-            "without": lambda given=pixels: run_without({"pixels": given}),  # type: ignore[misc]
-            "eager": lambda given=tensor: _no_grad(module, given),  # type: ignore[misc]
-            "compiled": lambda given=tensor: _no_grad(compiled, given),  # type: ignore[misc]
-        }
-        seconds = interleaved_seconds(runs, repeats)
-        rows.append(
-            [
-                name,
-                str(batch),
-                f"{median_ratio(seconds['with'], seconds['without']):.3f}",
-                f"{median_ratio(seconds['eager'], seconds['with']):.2f} "
-                f"({1000 * median(seconds['with']):.0f} ms)",
-                f"{median_ratio(seconds['eager'], seconds['compiled']):.2f}" if compiling else "-",
-                f"{len(with_maps) / 1e6:.1f}, {len(without_maps) / 1e6:.1f}",
-                f"{facts.parity['maps']:.1e}",
-            ]
-        )
-    return rows
-
-
-def write_networks() -> None:
-    """The table of networks in the guide."""
-    rows = [[name, source, exported(source, dict(options), size)]
-            for name, (source, options, size) in SMALLEST.items()]  # fmt: skip
-    header = ["architecture", "tried with", "few-shot explainer as ONNX, any number of images"]
-    lines = table(header, rows).replace("|---:|---:|", "|---|---|")
-    said = (
-        "Written by `python -m benchmarks.export --networks`, with small networks of each "
-        "architecture and random weights; the number is the largest difference of a map from "
-        "PyTorch's, as a share of the largest value.\n\n"
+    for name in NETWORKS:
+        found = values.get(name.replace("/", "-"))
+        for row in found["rows"] if found else []:
+            others = [row.get(key) for key in ("eager / ONNX", "eager / compiled")]
+            rows.append(
+                [
+                    name,
+                    str(row["batch"]),
+                    f"{row['with / without']:.3f}",
+                    *("–" if value is None else f"{value:.2f}" for value in others),
+                    f"{1000 * row['seconds']:.0f}",
+                    ", ".join(f"{size / 1e6:.1f}" for size in found["bytes"]),
+                    found["date"],
+                ]
+            )
+    note = (
+        f"Medians over {ROUNDS[1]} rounds (batch 8: {ROUNDS[8]}) in which all variants ran in "
+        "turns, on one thread each; what is compared are seconds of the processor, so that other "
+        "work on the machine counts little. Random weights and an untrained few-shot head, except "
+        "for EfficientNet-Lite0. All variants take pixels and give the three most probable "
+        "classes; without the map it is the same graph cut off there."
     )
-    page = PAGE.read_text(encoding="utf-8")
-    between = re.compile(r"(<!-- networks -->).*(<!-- /networks -->)", re.DOTALL)
-    PAGE.write_text(between.sub(lambda m: f"{m[1]}\n{said}{lines}\n{m[2]}", page), encoding="utf-8")
-    print(lines)
+    return f"{table(header, rows)}\n\n{note}"
 
 
-def exported(source: str, options: dict[str, Any], size: int) -> str:
-    """What exporting a few-shot head on a network gave, in words."""
-    try:
-        classifier = ttame.load_classifier(
-            source, "none", image_size=size, network_options={"num_classes": 7, **options},
-            weights_seed=1,
-        )  # fmt: skip
-        explainer = _few_shot(classifier)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "why.onnx"
-            facts = ttame.export_explainer(explainer, path, dynamic_batch=True)
-    except TtameError as problem:
-        return f"no: {problem.problem}"
-    return f"yes, {facts.parity['maps']:.0e}"
+def parity_table(found: dict[str, Any]) -> str:
+    """Networks and formats by results."""
+    rows = [
+        [name, *(f"{differences[result]:.1e}" for result in ("logits", "maps"))]
+        for name, differences in found["differences"].items()
+    ]
+    note = (
+        f"Largest difference from PyTorch on noise and on {found['photos']} photos, as a share of "
+        f"the largest value, {found['date']}; a file above 1e-4 is not written."
+    )
+    return f"{table(['file', 'logits', 'maps'], rows)}\n\n{note}"
 
 
-def _explainer(name: str) -> Explainer:
-    if name == "efficientnet_lite0":
+def int8_words(found: dict[str, Any]) -> str:
+    """What 8 bits cost and give."""
+    cost, (rounded, plain) = found["cost"], found["bytes"]
+    instructions = ", ".join(found["instructions"]) or "no instructions for it"
+    return (
+        f"EfficientNet-Lite0 in 8 bits ({instructions}; {found['date']}): "
+        f"{found['float32 / int8']:.2f} times as fast as float32 on one thread, "
+        f"{rounded / 1e6:.1f} instead of {plain / 1e6:.1f} MB. On {found['photos'][1]} photos that "
+        f"were not among the {found['photos'][0]} for the ranges: same top-1 "
+        f"{100 * cost['same top-1']:.0f} %, map correlation {cost['map correlation']:.3f}, Average "
+        f"Drop {cost['average drop']:.1f} % {cost['change in average drop']:+.1f}."
+    )
+
+
+def few_shot_explainer(name: str) -> Explainer:
+    if name in bundled_explainers():
         return ttame.load_explainer(name)
-    return _few_shot(ttame.load_classifier(name, "none", weights_seed=0))
+    return few_shot(ttame.load_classifier(name, "none", weights_seed=0))
 
 
-def _few_shot(classifier: Classifier) -> Explainer:
+def few_shot(classifier: Classifier) -> Explainer:
     settings = ttame.head_settings("few-shot")
     return ttame.new_attention_explainer(classifier, settings, method="few_shot")
 
 
-def _cut(content: bytes) -> bytes:
+def exported_bytes(explainer: Explainer) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "why.onnx"
+        ttame.export_explainer(explainer, path, dynamic_batch=True)
+        return path.read_bytes()
+
+
+def session(content: bytes) -> Callable[[dict[str, Any]], object]:
+    """Run a file on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    made = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda given: made.run(None, given)
+
+
+def cut(content: bytes) -> bytes:
     """The same graph, cut off before the map."""
     import onnx
     from onnx.utils import Extractor
 
     extractor = Extractor(onnx.load_from_string(content))
-    cut: bytes = extractor.extract_model(["pixels"], WITHOUT).SerializeToString()
-    return cut
+    rest: bytes = extractor.extract_model(["pixels"], WITHOUT).SerializeToString()
+    return rest
 
 
 @torch.no_grad()
-def _no_grad(module: Callable[[torch.Tensor], object], given: torch.Tensor) -> object:
+def no_grad(module: Callable[[torch.Tensor], object], given: torch.Tensor) -> object:
     return module(given)
 
 

@@ -27,7 +27,7 @@ def test_a_file_is_written_and_described(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--out", "why.tflite"], "allowed: onnx or pt2"),
+        (["--out", "why.tflite"], "allowed: onnx, pt2, openvino"),
         (["--out", "why.pt2", "--methods", "cam,class_evidence"], "2 methods in one file"),
         (["--out", "why.pt2", "--methods", "cam", "--top-k", "many"], "a number, or all"),
         (["--out", "why.pt2", "--methods", "grad_cam"], "grad_cam cannot be exported"),

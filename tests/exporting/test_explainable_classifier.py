@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -59,6 +60,23 @@ def test_it_says_what_the_explainer_says(kind: str) -> None:
         assert torch.allclose(asked.maps, every.maps, rtol=1e-5, atol=1e-6)
     assert weight_fingerprint(explainer.classifier.network) == before
     assert not any(part._forward_hooks for part in explainer.classifier.network.modules())
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("class_embedding", "vit"), ("recipro_cam", "cnn"), ("vit_recipro_cam", "vit")],
+)
+def test_methods_with_a_short_way_behind_one_pass(method: str, kind: Literal["vit", "cnn"]) -> None:
+    explainer = make_explainer(method, tiny_classifier(kind, size=32))
+    module = ExplainableClassifier(explainer, top_k=2, batch_size=2)
+    for seed in (0, 1):
+        images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+        said, expected = module(images), explainer(images, "top2")
+        assert torch.equal(said.logits, expected.logits)
+        assert torch.allclose(said.maps, expected.maps, rtol=1e-5, atol=1e-7)
+        assert torch.equal(module(images, said.classes.flip(1)).maps, said.maps.flip(1))
+    with pytest.raises(ExplainerError, match="any number of images"):
+        ExplainableClassifier(explainer)
 
 
 def test_all_classes_are_explained_in_their_order(explainer: AttentionExplainer) -> None:

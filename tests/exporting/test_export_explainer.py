@@ -16,7 +16,8 @@ from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.exporting import export_explainer as exporting
 from ttame.exporting import graph_formats
 from ttame.exporting.export_explainer import export_explainer
-from ttame.exporting.exported_facts import ExportedFacts
+from ttame.exporting.exported_facts import OUTPUTS, ExportedFacts
+from ttame.exporting.parity import images_of
 from ttame.testing import tiny_classifier
 
 
@@ -56,18 +57,13 @@ def test_a_file_that_differs_is_refused_and_not_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    honest = graph_formats.run_pt2
+    def changed(inputs: Any) -> graph_formats.Arrays:
+        said = explainer(images_of(inputs["pixels"], explainer.classifier), "top3")
+        results = {name: getattr(said, name).numpy() for name in OUTPUTS}
+        return {**results, "maps": results["maps"] * 1.001}
 
-    def lying(content: bytes) -> graph_formats.Run:
-        run = honest(content)
-
-        def changed(inputs: Any) -> graph_formats.Arrays:
-            results = run(inputs)
-            return {**results, "maps": results["maps"] * 1.001}
-
-        return changed
-
-    monkeypatch.setattr(exporting, "run_pt2", lying)
+    monkeypatch.setattr(exporting, "pt2_bytes", lambda *_, **__: b"")
+    monkeypatch.setattr(exporting, "run_pt2", lambda _content: changed)
     with pytest.raises(ExplainerError, match=r"maps differ .* by 0\.001"):
         export_explainer(explainer, tmp_path / "why.pt2", format="pt2", photos=photos)
     assert not list(tmp_path.iterdir())
@@ -92,7 +88,7 @@ def test_half_precision_says_what_it_costs(
 ) -> None:
     path = tmp_path / "half.pt2"
     facts = export_explainer(explainer, path, format="pt2", photos=photos, half=True)
-    assert facts.half and facts.parity["same top-1"] == 1
+    assert facts.precision == "half" and facts.parity["same top-1"] == 1
     assert 0.99 < facts.parity["map correlation"] <= 1
     assert 1e-6 < facts.parity["logits"] < 1e-2
 
@@ -100,7 +96,11 @@ def test_half_precision_says_what_it_costs(
 def test_what_is_missing_or_cannot_be_is_said_first(
     explainer: AttentionExplainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ExplainerError, match="allowed: onnx or pt2"):
+    with pytest.raises(ExplainerError, match="half and int8"):
+        export_explainer(explainer, tmp_path / "why.onnx", half=True, int8=["a.jpg"])
+    with pytest.raises(ExplainerError, match="int8 as pt2; allowed: onnx or openvino"):
+        export_explainer(explainer, tmp_path / "why.pt2", format="pt2", int8=["a.jpg"])
+    with pytest.raises(ExplainerError, match="allowed: onnx, pt2, openvino"):
         export_explainer(explainer, tmp_path / "why", format="tflite")  # type: ignore[arg-type]
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r'pip install "ttame\[export\]"'):

@@ -29,7 +29,8 @@ def test_they_come_back_as_they_were(exported: tuple[Path, ExportedFacts]) -> No
         ("takes", "tensors", "takes"),
         ("preprocessing", {"input_size": [1, 1]}, "preprocessing"),
         ("top_k", 0, "top_k"),
-        ("half", None, "half"),
+        ("precision", "int4", "precision"),
+        ("recipe", {"name": 1}, "recipe.name"),
     ],
 )
 def test_others_are_refused(

@@ -11,7 +11,7 @@ from ttame.testing import tiny_classifier
 @pytest.mark.parametrize("method", ["grad_cam", "rise"])
 def test_what_needs_gradients_or_many_passes_names_what_can_be_exported(method: str) -> None:
     explainer = make_explainer(method, tiny_classifier())
-    with pytest.raises(ExplainerError, match="cam, class_evidence, or a trained explainer"):
+    with pytest.raises(ExplainerError, match="class_evidence, recipro_cam, or a trained explainer"):
         map_source(explainer)
 
 
@@ -20,4 +20,13 @@ def test_methods_of_a_vision_transformer() -> None:
         "class_evidence",
         "raw_attention",
         "attention_rollout",
+        "class_embedding",
+        "recipro_cam",
+        "vit_recipro_cam",
     ]
+
+
+def test_the_whole_way_of_mosaics_takes_many_passes() -> None:
+    explainer = make_explainer("vit_recipro_cam", tiny_classifier("vit", size=32), block=-2)
+    with pytest.raises(ExplainerError, match="vit_recipro_cam cannot be exported"):
+        map_source(explainer)

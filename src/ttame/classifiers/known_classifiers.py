@@ -234,7 +234,7 @@ def _preprocessing(
 def load_described_classifier(
     recipe: ClassifierRecipe,
     *,
-    taps: Sequence[str],
+    taps: Sequence[str] | None,
     weights: Path | str | None = None,
     device: torch.device | str | None = None,
 ) -> Classifier:
@@ -242,7 +242,7 @@ def load_described_classifier(
 
     Args:
         recipe: as it was read.
-        taps: layer names.
+        taps: layer names; chosen automatically if not given.
         weights: of the user, in place of those of the recipe.
         device: where the network goes; the CPU if not given.
 

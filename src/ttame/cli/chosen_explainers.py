@@ -44,7 +44,8 @@ def methods_option(default: str, panel: str | None = None) -> Any:
     """
     return typer.Option(
         "--methods",
-        help="Methods and folders of trained explainers separated by commas, or all; "
+        help="Methods, folders of trained explainers and exported .onnx files separated by commas, "
+        "or all; "
         f"`ttame methods` lists the methods. If not given, {default}.",
         rich_help_panel=panel,
         show_default=False,
@@ -89,8 +90,11 @@ def choose_explainers(
     """
     names = names or _method_without_training(explainer, named)
     typed = parse_method_options(options, names)
-    trained = None
-    if explainer is not None or not names:
+    trained: Explainer | None = None
+    if explainer is not None and is_exported_file(explainer):
+        trained = load_exported(explainer, named)
+        classifier = trained.classifier
+    elif explainer is not None or not names:
         trained = _load_trained(explainer, named, allow_other_weights=allow_other_weights)
         classifier = trained.classifier
     else:
@@ -148,7 +152,7 @@ class _Making:
 
     classifier: Classifier
     options: MethodOptions
-    trained: AttentionExplainer | None = None
+    trained: Explainer | None = None
     place: str | None = None
     allow_other_weights: bool = False
 
@@ -195,6 +199,10 @@ class _Making:
         from ttame.explainers.trained.explainer_places import bundled_explainers
 
         _refuse_unknown(name)
+        if is_exported_file(name):
+            from ttame.exporting.file_explainer import load_file_explainer
+
+            return printable(os.path.normpath(name)), load_file_explainer(name, self.classifier)
         explainer = load_explainer(
             name, classifier=self.classifier, allow_other_weights=self.allow_other_weights
         )
@@ -242,6 +250,22 @@ def _load_trained(
     )
 
 
+def is_exported_file(name: str) -> bool:
+    """Whether a name on the command line is that of an exported file."""
+    return name.endswith(".onnx")
+
+
+def load_exported(path: str, named: NamedClassifier) -> Explainer:
+    """An exported file, with the classifier that was typed or the one that it describes."""
+    from ttame.exporting.file_explainer import load_file_explainer
+
+    if named.model is not None:
+        return load_file_explainer(path, named.load())
+    file = named.weights if named.weights not in ("default", "none") else None
+    named.refuse_details(path, weights_too=file is None)
+    return load_file_explainer(path, weights=file, device=named.device)
+
+
 def parse_methods(text: str | None, other_spelling: str | None = None) -> list[str]:
     """Read ``--methods``: names and folders between commas, each once; ``all`` is every method.
 
@@ -274,6 +298,8 @@ def _refuse_unknown(name: str) -> None:
     if name in known:
         return
     put_back(Path(name))
+    if is_exported_file(name) and Path(name).is_file():
+        return
     if not Path(name).is_dir() and name not in bundled_explainers():
         raise UnknownNameError.of("method or explainer folder", name, known)
 

@@ -137,7 +137,7 @@ def evaluate(
     asked = _asked(reproduce, data, named, metrics, protocol, model)
     budget = parse_memory(memory_budget)
     photos = _photos(asked.data, asked.setup)
-    classifier = NamedClassifier.of(asked.model, network).load()
+    classifier = _classifier(asked, named, NamedClassifier.of(model, network))
     lenient = asked.setup is not None and not named
     explainers, left_out = choose_methods(asked.methods, classifier, option or (), lenient)
     evaluation = _evaluate(
@@ -253,6 +253,16 @@ def _evaluate(
             command = printable(shlex.join(["ttame", *sys.argv[1:]]))
             write_evaluation_report(out / "report.html", evaluation, gallery, command=command)
     return evaluation
+
+
+def _classifier(asked: _Asked, methods: Sequence[str], named: NamedClassifier) -> Classifier:
+    """The classifier that was typed, that of an exported file, or that which is asked about."""
+    from ttame.cli.chosen_explainers import is_exported_file, load_exported
+
+    file = next(filter(is_exported_file, methods), None)
+    if named.model is None and file is not None:
+        return load_exported(file, named).classifier
+    return dataclasses.replace(named, model=asked.model).load()
 
 
 def _names(text: str | None) -> list[str]:

@@ -57,8 +57,8 @@ def explain(
         typer.Option(
             "--explainer",
             "-e",
-            help="A trained explainer, with its classifier: bundled, a folder, or a hub "
-            "repository. If not given, efficientnet_lite0.",
+            help="A trained explainer, with its classifier: bundled, a folder, a hub repository or "
+            "an exported .onnx file. If not given, efficientnet_lite0.",
             rich_help_panel=_METHODS,
             show_default=False,
         ),

@@ -14,6 +14,7 @@ from ttame.cli.network_options import NamedClassifier, OptionalModelName, networ
 
 if TYPE_CHECKING:
     from ttame.exporting.exported_facts import ExportedFacts
+    from ttame.exporting.graph_formats import Format
 
 _METHODS = "The method"
 
@@ -22,7 +23,12 @@ _METHODS = "The method"
 def export(
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="The file: why.onnx, why.pt2.", show_default=False),
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file: why.onnx, why.pt2, or why.xml (OpenVINO).",
+            show_default=False,
+        ),
     ],
     explainer: Annotated[
         str | None,
@@ -39,8 +45,8 @@ def export(
         str | None,
         typer.Option(
             "--methods",
-            help="One method without training instead: cam, class_evidence, raw_attention or "
-            "attention_rollout.",
+            help="One method without training instead: cam, class_evidence, raw_attention, "
+            "attention_rollout, class_embedding, recipro_cam or vit_recipro_cam.",
             rich_help_panel=_METHODS,
             show_default=False,
         ),
@@ -65,7 +71,7 @@ def export(
     format: Annotated[
         str | None,
         typer.Option(
-            help="onnx or pt2 (torch.export). If not given, what the name of --out ends with.",
+            help="onnx, pt2 (torch.export) or openvino. If not given, what --out ends with.",
             show_default=False,
         ),
     ] = None,
@@ -91,11 +97,20 @@ def export(
     half: Annotated[
         bool, typer.Option("--half", help="Let the network compute in half precision.")
     ] = False,
+    int8: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Photos, or a folder of some dozens, on which the network's numbers are rounded "
+            "to 8 bits; may be given several times. Without --photos, every fourth of them "
+            "measures what that costs instead.",
+            show_default=False,
+        ),
+    ] = None,
     photos: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Photos on which the file is run next to PyTorch; may be given several times. "
-            "Without any, sample photos of scikit-image.",
+            help="Photos, or a folder of them, on which the file is run next to PyTorch; may be "
+            "given several times. Without any, sample photos of scikit-image.",
             show_default=False,
         ),
     ] = None,
@@ -109,13 +124,17 @@ def export(
 
     Example: ttame export --explainer efficientnet_lite0 --out why.onnx
     """
-    from ttame.cli.chosen_explainers import choose_explainers, parse_methods
+    from ttame.cli.chosen_explainers import choose_explainers, is_exported_file, parse_methods
     from ttame.cli.explain import sample_photos
     from ttame.errors import ExplainerError
     from ttame.exporting.export_explainer import export_explainer
     from ttame.files.atomic_writing import refuse_existing
 
     refuse_existing(out, overwrite=overwrite)
+    if explainer is not None and is_exported_file(explainer):
+        raise ExplainerError(
+            f"{explainer} is an exported file already", allowed="the explainer it was made of"
+        )
     kind = _format(format, out)
     names = parse_methods(methods, method)
     if len(names) > 1:
@@ -127,6 +146,7 @@ def export(
         option or (),
         allow_other_weights=allow_other_weights,
     )
+    calibration, compared = _divided(_listed(int8 or []), _listed(photos or []))
     facts = export_explainer(
         next(iter(chosen.explainers.values())),
         out,
@@ -136,17 +156,48 @@ def export(
         takes=takes,  # type: ignore[arg-type]  # checked there
         dynamic_batch=dynamic_batch,
         half=half,
-        photos=photos if photos else sample_photos(),
+        int8=calibration,
+        photos=compared or sample_photos(),
         overwrite=overwrite,
     )
     for line in summary(facts, out):
         typer.echo(line)
 
 
+_MOST_PHOTOS = 200
+"""Of one option; spread over a larger folder."""
+
+
+def _listed(places: Sequence[Path]) -> list[Path]:
+    """The photos that were named, and those of folders."""
+    from ttame.datasets.open_photos import open_photos
+    from ttame.errors import ImageError
+
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            photos = open_photos(place)
+            found += [Path(photos.location(number)) for number in range(len(photos))]
+        else:
+            found.append(place)
+    for path in found:
+        if not path.is_file():
+            raise ImageError(f"no file {path}", allowed="photos, or folders of photos")
+    return found[:: -(-len(found) // _MOST_PHOTOS) or 1]
+
+
+def _divided(calibration: list[Path], compared: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Photos to round numbers on and photos to compare on, which are not the same ones."""
+    if compared or len(calibration) < 4:
+        return calibration, compared
+    measuring = calibration[::4]
+    return [path for path in calibration if path not in measuring], measuring
+
+
 def summary(facts: ExportedFacts, out: Path) -> Sequence[str]:
     """What was written, in lines for people."""
     given = ", ".join(f"{name} {words}" for name, words in facts.inputs.items())
-    parity = ", ".join(f"{name} {value:.2g}" for name, value in facts.parity.items())
+    parity = ", ".join(f"{name} {value:.3g}" for name, value in facts.parity.items())
     return (
         f"{out}: {facts.classifier} with {facts.method}, {out.stat().st_size / 2**20:.1f} MB",
         f"takes {given}",
@@ -155,15 +206,16 @@ def summary(facts: ExportedFacts, out: Path) -> Sequence[str]:
     )
 
 
-def _format(typed: str | None, out: Path) -> Literal["onnx", "pt2"]:
+def _format(typed: str | None, out: Path) -> Format:
     from ttame.errors import ExplainerError
 
-    name = typed or out.suffix.removeprefix(".")
-    if name == "onnx" or name == "pt2":
-        return "onnx" if name == "onnx" else "pt2"
+    kinds: dict[str, Format] = {"onnx": "onnx", "pt2": "pt2", "openvino": "openvino"}
+    kind = kinds.get(typed or {".xml": "openvino"}.get(out.suffix, out.suffix[1:]))
+    if kind is not None:
+        return kind
     raise ExplainerError(
         f"format {typed!r}" if typed else f"no format for {out.name}",
-        allowed="onnx or pt2",
+        allowed="onnx, pt2, openvino",
         remedy="--format onnx",
     )
 

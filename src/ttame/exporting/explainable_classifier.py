@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.given_explainer import not_an_explainer
-from ttame.exporting.map_sources import map_source, with_own_network
+from ttame.exporting.map_sources import AllClassMaps, map_source, with_own_network
 from ttame.exporting.recorded_pass import recorded_pass
 from ttame.networks.giving_back import gives_everything_back
 
@@ -48,7 +48,8 @@ class ExplainableClassifier(nn.Module):
 
     Args:
         explainer: a trained explainer, or one of ``cam``, ``class_evidence``, ``raw_attention`` and
-            ``attention_rollout``.
+            ``attention_rollout``; or, with a ``batch_size``, of ``class_embedding``,
+            ``recipro_cam`` and ``vit_recipro_cam`` (the short way).
         top_k: how many of the most probable classes are explained; ``"all"`` for all, in order.
         takes: ``"images"``, (B, 3, H, W) float and normalised, as ``classifier.prepare`` makes
             them; or ``"pixels"``, (B, H, W, 3) uint8, normalised inside. H × W is the input
@@ -71,8 +72,8 @@ class ExplainableClassifier(nn.Module):
         torch.Size([3, 1, 4, 4])
     """
 
-    mean: Tensor
-    std: Tensor
+    scale: Tensor
+    offset: Tensor
 
     @gives_everything_back
     def __init__(
@@ -93,12 +94,21 @@ class ExplainableClassifier(nn.Module):
         self.takes = takes
         self.batch_size = batch_size
         self.maps = map_source(own)
+        if batch_size is None and isinstance(self.maps, AllClassMaps):
+            raise ExplainerError(
+                f"{explainer.method} for any number of images in one graph",
+                allowed="a fixed number of images",
+                remedy=either("batch_size=1", "the same without --dynamic-batch"),
+            )
         self.recorded = recorded_pass(own.classifier, self.maps, batch_size)
-        preprocessing = own.classifier.preprocessing
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32)
-            values = values.reshape(3, 1, 1).to(own.classifier.device)
-            self.register_buffer(name, values, persistent=False)
+        preprocessing, device = own.classifier.preprocessing, own.classifier.device
+        mean, std = (
+            torch.tensor(values, dtype=torch.float64).reshape(3, 1, 1)
+            for values in (preprocessing.mean, preprocessing.std)
+        )
+        # (pixels / 255 - mean) / std in two operations.
+        for name, values in (("scale", 1 / (255 * std)), ("offset", mean / std)):
+            self.register_buffer(name, values.float().to(device), persistent=False)
         self.eval()
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> ExplainedPrediction:
@@ -146,7 +156,7 @@ class ExplainableClassifier(nn.Module):
             (self.maps, moving),
         ):
             part._apply(change)  # type: ignore[no-untyped-call]
-        self.mean, self.std = moving(self.mean), moving(self.std)
+        self.scale, self.offset = moving(self.scale), moving(self.offset)
         if before != (self.classifier.device, self.classifier.dtype):
             self.recorded = recorded_pass(self.classifier, self.maps, self.batch_size)
         return self
@@ -170,7 +180,7 @@ class ExplainableClassifier(nn.Module):
         if pixels:
             if images.dtype != torch.uint8:
                 raise ImageError(f"{images.dtype} pixels", allowed="uint8, from 0 to 255")
-            return (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+            return images.permute(0, 3, 1, 2).float() * self.scale - self.offset
         if not images.is_floating_point():
             raise ImageError(f"{images.dtype} images", allowed="float, normalised")
         return images.float()

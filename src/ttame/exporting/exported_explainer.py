@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection, select_classes
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either
+from ttame.exporting.explainable_classifier import ExplainedPrediction
 from ttame.exporting.exported_facts import ASKED, OUTPUTS, ExportedFacts, read_facts
 from ttame.exporting.graph_formats import Arrays, Run, run_onnx
 from ttame.exporting.onnx_contents import onnx_contents
@@ -73,30 +74,48 @@ class ExportedExplainer:
             ClassSelectionError: classes that the file does not explain.
             ExplainerError: the file gives something else than it says.
         """
-        given = self._input(images)
-        results = self._run(given, self._places(classes))
-        scores = torch.from_numpy(results["logits"])
-        wanted = select_classes(classes, scores, self.class_names)
-        held = torch.from_numpy(results["classes"])
-        if self.facts.chooses_classes and not torch.equal(held, wanted):
-            results = self._run(given, wanted.numpy())
-            held = torch.from_numpy(results["classes"])
-        return self._explanation(results, _positions(held, wanted), wanted)
 
-    def _explanation(self, results: Arrays, positions: Tensor, classes: Tensor) -> Explanation:
-        maps = torch.from_numpy(results["maps"])
-        index = positions[:, :, None, None].expand(-1, -1, *maps.shape[2:])
+        def choose(scores: Tensor) -> Tensor:
+            return select_classes(classes, scores, self.class_names)
+
+        found = self.explained(self._input(images), choose, self._places(classes))
         return Explanation(
-            maps=maps.gather(1, index),
-            classes=classes,
-            logits=torch.from_numpy(results["logits"]),
+            maps=found.maps,
+            classes=found.classes,
+            logits=found.logits,
             image_size=self.preprocessing.input_size,
             class_names=self.class_names,
             method=self.method,
             provenance=self.facts.provenance,
-            probabilities=torch.from_numpy(results["probabilities"]),
+            probabilities=found.probabilities,
             exclusive=self.facts.exclusive,
         )
+
+    def explained(
+        self, given: np.ndarray, choose: Callable[[Tensor], Tensor], at_first: np.ndarray
+    ) -> ExplainedPrediction:
+        """Run the file, and again with other classes if it is told them.
+
+        Args:
+            given: the first input, as the file takes it.
+            choose: (B, C) scores to the (B, K) wanted classes.
+            at_first: (1, K) classes for a file that is told them, before scores are known; -n for
+                the n-th most probable one.
+
+        Raises:
+            ClassSelectionError: classes that the file does not explain.
+            ExplainerError: the file gives something else than it says.
+        """
+        results = self._run(given, at_first)
+        wanted = choose(torch.from_numpy(results["logits"]))
+        held = torch.from_numpy(results["classes"])
+        if self.facts.chooses_classes and not torch.equal(held, wanted):
+            results = self._run(given, wanted.numpy())
+            held = torch.from_numpy(results["classes"])
+        maps = torch.from_numpy(results["maps"])
+        positions = _positions(held, wanted)[:, :, None, None].expand(-1, -1, *maps.shape[2:])
+        logits, probabilities = (torch.from_numpy(results[name]) for name in list(OUTPUTS)[:2])
+        return ExplainedPrediction(logits, probabilities, wanted, maps.gather(1, positions))
 
     def _places(self, classes: ClassSelection) -> np.ndarray:
         """The most probable classes, as many as are asked for, for a file that is told them."""

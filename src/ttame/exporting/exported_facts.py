@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.errors import TtameError
 from ttame.exporting.explainable_classifier import ExplainableClassifier, Takes
 from ttame.files.bounded_reading import UnreadableFileError
@@ -26,6 +28,9 @@ OUTPUTS = {
 }
 """Name to meaning, in their order."""
 
+Precision = Literal["float32", "half", "int8"]
+"""In what the network computes; all that is made of its features is float32."""
+
 INPUTS: dict[Takes, str] = {
     "pixels": "(B, H, W, 3) uint8, red, green and blue of photos resized and cropped to H x W",
     "images": "(B, 3, H, W) float32, normalised with mean and std",
@@ -38,6 +43,29 @@ _ASKED = "(B, K) int64, the classes to explain; -n for the n-th most probable on
 
 _Text = Annotated[str, pydantic.Field(max_length=10_000)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=1, le=10**7)]
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedRecipe:
+    """How the classifier was loaded, without what the other facts say.
+
+    Attributes:
+        name: as passed to :func:`ttame.load_classifier`.
+        weights: ``"default"``, ``"none"`` or a path.
+        image_size: (H, W) in pixels if it was passed.
+        network_options: for the library that builds the network.
+        weights_seed: of random weights.
+        own_preprocessing: whether preprocessing was passed.
+        own_class_names: whether class names were passed.
+    """
+
+    name: _Text
+    weights: _Text
+    image_size: tuple[_Count, _Count] | None
+    network_options: dict[str, Any]
+    weights_seed: Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**63)] | None
+    own_preprocessing: bool
+    own_class_names: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +88,12 @@ class ExportedFacts:
         top_k: K, or ``"all"``.
         chooses_classes: whether there is a second input, ``asked``.
         batch_size: images in each batch; ``None`` for any number.
-        half: whether the network computes in half precision.
+        precision: in what the network computes.
         inputs: name to meaning.
         results: name to meaning.
         parity: how far the file's results are from PyTorch's, by name.
         sha256: of the graph, in ONNX files.
+        recipe: how :func:`ttame.load_classifier` makes the classifier; ``None`` if it cannot.
     """
 
     schema_version: int
@@ -82,11 +111,12 @@ class ExportedFacts:
     top_k: _Count | Literal["all"]
     chooses_classes: bool
     batch_size: _Count | None
-    half: bool
+    precision: Precision
     inputs: dict[str, _Text]
     results: dict[str, _Text]
     parity: dict[str, float]
     sha256: _Text = ""
+    recipe: SavedRecipe | None = None
 
     def as_json(self) -> str:
         """One line of JSON."""
@@ -101,9 +131,33 @@ class ExportedFacts:
         """How a photo becomes an input."""
         return Preprocessing.from_json(self.preprocessing)
 
+    def classifier_recipe(self) -> ClassifierRecipe | None:
+        """How the classifier can be loaded again; a stranger may have written it."""
+        saved = self.recipe
+        if saved is None:
+            return None
+        return ClassifierRecipe(
+            saved.name,
+            saved.weights,
+            saved.image_size,
+            saved.network_options,
+            self.class_names if saved.own_class_names else None,
+            self.outputs,
+            saved.weights_seed,
+            self.preprocess() if saved.own_preprocessing else None,
+        )
 
-def facts_of(module: ExplainableClassifier, *, chooses_classes: bool, half: bool) -> ExportedFacts:
-    """What there is to say of a module that is going to be written."""
+
+def facts_of(
+    module: ExplainableClassifier, *, chooses_classes: bool, precision: Precision = "float32"
+) -> ExportedFacts:
+    """What there is to say of a module that is going to be written.
+
+    Args:
+        module: in float32, whatever is written, so that the fingerprint is that of the classifier.
+        chooses_classes: whether it takes classes.
+        precision: of what is going to be written.
+    """
     classifier = module.classifier
     inputs: dict[str, str] = {module.takes: INPUTS[module.takes]}
     if chooses_classes:
@@ -126,10 +180,31 @@ def facts_of(module: ExplainableClassifier, *, chooses_classes: bool, half: bool
         top_k=module.top_k,
         chooses_classes=chooses_classes,
         batch_size=module.batch_size,
-        half=half,
+        precision=precision,
         inputs=inputs,
         results=OUTPUTS,
         parity={},
+        recipe=_recipe_of(classifier),
+    )
+
+
+def _recipe_of(classifier: Classifier) -> SavedRecipe | None:
+    recipe = classifier.recipe
+    if recipe is None or isinstance(classifier.outputs, OwnOutputs):
+        return None
+    options = dict(recipe.network_options)
+    try:
+        json.dumps(options)
+    except (TypeError, ValueError):  # only Python can say them
+        return None
+    return SavedRecipe(
+        recipe.name,
+        recipe.weights,
+        recipe.image_size,
+        options,
+        recipe.weights_seed,
+        recipe.preprocessing is not None,
+        recipe.class_names is not None,
     )
 
 

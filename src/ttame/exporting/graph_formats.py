@@ -19,7 +19,7 @@ from ttame.networks.network_trace import first_line
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-Format = Literal["onnx", "pt2"]
+Format = Literal["onnx", "pt2", "openvino"]
 Arrays = dict[str, np.ndarray]
 Run = Callable[[Mapping[str, np.ndarray]], Arrays]
 """Runs a file: arrays by the names of inputs in, arrays by the names of results out."""
@@ -40,7 +40,7 @@ def program_of(module: ExplainableClassifier, *, chooses_classes: bool) -> Expor
     images = torch.zeros(
         (count, height, width, 3) if pixels else (count, 3, height, width),
         dtype=torch.uint8 if pixels else torch.float32,
-        device=module.mean.device,
+        device=module.scale.device,
     )
     batch = {0: torch.export.Dim("batch", min=1)} if module.batch_size is None else {}
     if not chooses_classes:
@@ -129,10 +129,9 @@ def run_onnx(content: bytes) -> Run:
     return run
 
 
-def pt2_bytes(module: ExplainableClassifier, facts: str, *, chooses_classes: bool) -> bytes:
-    """The module as a file of ``torch.export``, with facts in the extra file ``ttame.json``."""
+def pt2_bytes(program: ExportedProgram, facts: str) -> bytes:
+    """A file of ``torch.export``, with facts in the extra file ``ttame.json``."""
     content = io.BytesIO()
-    program = program_of(module, chooses_classes=chooses_classes)
     torch.export.save(program, content, extra_files={"ttame.json": facts})
     return content.getvalue()
 
@@ -152,8 +151,8 @@ def run_pt2(content: bytes) -> Run:
     return run
 
 
-def require(*packages: str) -> None:
-    """See that packages of the extra are there.
+def require(*packages: str, extra: str = "export", purpose: str = "ONNX files") -> None:
+    """See that packages of an extra are there.
 
     Raises:
         MissingExtraError: one is not.
@@ -162,7 +161,7 @@ def require(*packages: str) -> None:
 
     for package in packages:
         if find_spec(package) is None:
-            raise MissingExtraError.of(package, "export", "ONNX files")
+            raise MissingExtraError.of(package, extra, purpose)
 
 
 def _tidy(proto: Any, module: ExplainableClassifier) -> None:

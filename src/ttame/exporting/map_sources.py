@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
@@ -18,8 +19,11 @@ from ttame.explainers.contract.request import Request
 from ttame.explainers.known_explainers import methods_for
 from ttame.explainers.methods.activation.cam import Cam
 from ttame.explainers.methods.activation.class_evidence import ClassEvidence
+from ttame.explainers.methods.activation.recipro_cam import ReciproCam
 from ttame.explainers.methods.attention.attention_rollout import AttentionRollout
+from ttame.explainers.methods.attention.class_embedding import ClassEmbedding
 from ttame.explainers.methods.attention.raw_attention import RawAttention
+from ttame.explainers.methods.perturbation.vit_recipro_cam import ViTReciproCam
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.attention_head import mix_channels
 from ttame.images.map_details import with_details
@@ -125,17 +129,57 @@ class SharedMaps(MapSource):
         return tensors[0].expand(-1, count, -1, -1)
 
 
+class AllClassMaps(MapSource):
+    """Those of a method that finds all classes in one pass and a short way behind it."""
+
+    def __init__(self, explainer: Explainer) -> None:
+        super().__init__(explainer.classifier)
+        self.explain = explainer._raw_maps
+
+    def read(self, classifier: Classifier, images: Tensor) -> Read:
+        """Read the maps of all classes."""
+        count = self.classes
+
+        def every_class(scores: Tensor) -> ExplainedClasses:
+            classes = torch.arange(count, device=scores.device)
+            return ExplainedClasses(classes.expand(scores.shape[0], count))
+
+        scores, _, maps = self.explain(images, Request(every_class, _NO_LIMIT))
+        return Read(scores, (maps.float(),))
+
+    def forward(self, tensors: Sequence[Tensor], classes: Tensor | None) -> Tensor:
+        """Choose those of the classes."""
+        (maps,) = tensors
+        if classes is None:
+            return maps
+        return maps.gather(1, classes[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
+
+
+_NO_LIMIT = 2**60
+"""Bytes; with a limit, a method may divide its work in a way that depends on the machine."""
+
+
 def with_own_network(explainer: Explainer) -> Explainer:
     """The same explainer on a copy of its network, frozen for good."""
     with hooks_at_rest():
         network = copy.deepcopy(uncompiled(explainer.classifier.network))
-    network = network.requires_grad_(False).eval()
+    classifier = explainer.classifier._with(network=network.requires_grad_(False).eval())
+    if isinstance(explainer, ReciproCam):
+        return explainer.for_classifier(classifier)  # it keeps parts of the classifier
     own = copy.copy(explainer)
-    vars(own).update(classifier=explainer.classifier._with(network=network))
+    vars(own).update(classifier=classifier)
     return own
 
 
-WITHOUT_TRAINING = ("cam", "class_evidence", "raw_attention", "attention_rollout")
+WITHOUT_TRAINING = (
+    "cam",
+    "class_evidence",
+    "raw_attention",
+    "attention_rollout",
+    "class_embedding",
+    "recipro_cam",
+    "vit_recipro_cam",
+)
 """Methods besides trained heads that can be exported."""
 
 
@@ -154,6 +198,10 @@ def map_source(explainer: Explainer) -> MapSource:
         return EvidenceMaps(explainer.classifier, explainer.end, explainer.details)
     if isinstance(explainer, RawAttention | AttentionRollout):
         return SharedMaps(explainer)
+    if isinstance(explainer, ClassEmbedding | ReciproCam):
+        return AllClassMaps(explainer)
+    if isinstance(explainer, ViTReciproCam) and explainer.short:
+        return AllClassMaps(explainer)
     able = [name for name in exportable_methods(explainer.classifier) if name != explainer.method]
     raise ExplainerError(
         f"{explainer.method} cannot be exported: its maps take {explainer.card.cost}",
@@ -167,6 +215,6 @@ def exportable_methods(classifier: Classifier) -> list[str]:
     Example:
         >>> from ttame.testing import tiny_classifier
         >>> exportable_methods(tiny_classifier())
-        ['cam', 'class_evidence']
+        ['cam', 'class_evidence', 'recipro_cam']
     """
     return list(methods_for(classifier, WITHOUT_TRAINING)[0])

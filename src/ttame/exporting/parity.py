@@ -14,9 +14,9 @@ from torch import Tensor
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, setting
 from ttame.explainers.contract.explainer import Explainer
-from ttame.exporting.explainable_classifier import Takes
 from ttame.exporting.exported_facts import ASKED, ExportedFacts
 from ttame.exporting.graph_formats import Arrays, Run
+from ttame.exporting.precision_cost import precision_cost
 from ttame.images.photos import read_photo
 from ttame.images.rgb_conversion import to_rgb
 from ttame.results.explanation import Explanation
@@ -38,11 +38,13 @@ class Comparison:
         pixels: (B, H, W, 3) uint8.
         found: what the file says.
         expected: what PyTorch says of the same classes.
+        of_photos: whether they are photos, not noise.
     """
 
     pixels: np.ndarray
     found: Arrays
     expected: Explanation
+    of_photos: bool = True
 
     def difference(self, name: str) -> float:
         """The largest difference of a result, as a share of its largest value."""
@@ -52,6 +54,10 @@ class Comparison:
             return float("inf")
         largest = float(expected.abs().max())
         return float((found - expected).abs().max()) / (largest or 1.0)
+
+    def images(self, classifier: Classifier) -> Tensor:
+        """The images as a classifier takes them."""
+        return images_of(self.pixels, classifier)
 
     def chosen_wrongly(self) -> float:
         """By how much the classes' logits are below those of the most probable ones, as a share."""
@@ -74,33 +80,41 @@ def compare(
         photos: real ones.
     """
     return [
-        _compared(run, explainer, facts, pixels)
-        for pixels in _batches(explainer.classifier, photos, facts.batch_size)
+        _compared(run, explainer, facts, pixels, of_photos=of_photos)
+        for of_photos, pixels in _batches(explainer.classifier, photos, facts.batch_size)
     ]
 
 
-def check_parity(comparisons: Sequence[Comparison], facts: ExportedFacts) -> dict[str, float]:
+def check_parity(
+    comparisons: Sequence[Comparison], facts: ExportedFacts, classifier: Classifier
+) -> dict[str, float]:
     """How far the file is from PyTorch.
 
+    Args:
+        comparisons: of noise and photos.
+        facts: what the file is.
+        classifier: in float32.
+
     Returns:
-        For float32 the differences of logits and maps. For half precision what it costs: the share
-        of images with the same most probable class, and the mean correlation of the maps.
+        The differences of logits and maps; of another precision than float32 what it costs first,
+        see :func:`ttame.exporting.precision_cost.precision_cost`.
 
     Raises:
-        ExplainerError: a float32 file differs by more than 1e-4; or half precision gave NaN or
-            infinity.
+        ExplainerError: a float32 file differs by more than 1e-4; or one of another precision gave
+            NaN or infinity.
     """
     differences = {
         name: max(comparison.difference(name) for comparison in comparisons)
         for name in ("logits", "maps")
     }
-    if facts.half:
+    if facts.precision != "float32":
         if np.inf in differences.values():
             raise ExplainerError(
-                "in half precision the results are not finite",
-                remedy=f"the same without {setting('half')}",
+                f"the results in {facts.precision} are not finite",
+                remedy=f"the same without {setting(facts.precision)}",
             )
-        return {**_cost(comparisons), **differences}
+        of_photos = [comparison for comparison in comparisons if comparison.of_photos]
+        return {**precision_cost(of_photos or comparisons, classifier), **differences}
     if facts.top_k != "all":
         wrong = max(comparison.chosen_wrongly() for comparison in comparisons)
         differences["classes"] = wrong
@@ -114,34 +128,26 @@ def check_parity(comparisons: Sequence[Comparison], facts: ExportedFacts) -> dic
     return differences
 
 
-def _cost(comparisons: Sequence[Comparison]) -> dict[str, float]:
-    from ttame.metrics.map_correlation import pearson_correlation
-
-    same, correlations = [], []
-    for comparison in comparisons:
-        found = torch.from_numpy(comparison.found["logits"]).argmax(dim=1)
-        same += (found == comparison.expected.logits.cpu().argmax(dim=1)).tolist()
-        maps = comparison.expected.maps.cpu().flatten(0, 1)
-        also = torch.from_numpy(comparison.found["maps"]).float().flatten(0, 1)
-        correlations += pearson_correlation(maps, also).tolist()
-    return {
-        "same top-1": sum(same) / len(same),
-        "map correlation": sum(correlations) / len(correlations),
-    }
-
-
 def _compared(
-    run: Run, explainer: Explainer, facts: ExportedFacts, pixels: np.ndarray
+    run: Run, explainer: Explainer, facts: ExportedFacts, pixels: np.ndarray, *, of_photos: bool
 ) -> Comparison:
+    found = run(inputs_of(pixels, facts))
     images = images_of(pixels, explainer.classifier)
-    given = {facts.first_input: as_input(pixels, images, facts.takes)}
+    expected = explainer(images, torch.from_numpy(found["classes"]))
+    return Comparison(pixels, found, expected, of_photos)
+
+
+def inputs_of(pixels: np.ndarray, facts: ExportedFacts) -> dict[str, np.ndarray]:
+    """What a file takes, for (B, H, W, 3) uint8 and the most probable classes."""
+    given = {facts.first_input: pixels}
+    if facts.takes == "images":
+        scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        given = {facts.first_input: facts.preprocess().normalise(scaled).numpy()}
     if facts.chooses_classes:
         count = facts.number_of_classes if facts.top_k == "all" else facts.top_k
         places = -1 - np.arange(min(count, facts.number_of_classes), dtype=np.int64)
         given[ASKED] = np.broadcast_to(places, (len(pixels), len(places))).copy()
-    found = run(given)
-    expected = explainer(images, torch.from_numpy(found["classes"]))
-    return Comparison(pixels, found, expected)
+    return given
 
 
 def images_of(pixels: np.ndarray, classifier: Classifier) -> Tensor:
@@ -150,29 +156,31 @@ def images_of(pixels: np.ndarray, classifier: Classifier) -> Tensor:
     return classifier.preprocessing.normalise(scaled).to(classifier.device)
 
 
-def as_input(pixels: np.ndarray, images: Tensor, takes: Takes) -> np.ndarray:
-    """What a file takes."""
-    return pixels if takes == "pixels" else images.cpu().numpy()
-
-
 def _batches(
     classifier: Classifier, photos: Sequence[Photo], batch_size: int | None
-) -> Iterator[np.ndarray]:
-    """Noise, then photos, in batches of the file's size; without one, of one and of several."""
+) -> Iterator[tuple[bool, np.ndarray]]:
+    """Noise, then photos, in batches of the file's size; without one, of one and of several.
+
+    Each with whether it is of photos.
+    """
     height, width = classifier.preprocessing.input_size
     noise = np.random.default_rng(0).integers(
         0, 256, (_RANDOM_IMAGES, height, width, 3), dtype=np.uint8
     )
     prepared = [pixels_of(photo, classifier) for photo in photos]
-    together = [noise, np.stack(prepared)] if prepared else [noise]
-    for pixels in together:
-        if batch_size is None:
-            yield pixels[:1]
-            yield from (pixels[first : first + 8] for first in range(0, len(pixels), 8))
-        else:
-            batches = -(-len(pixels) // batch_size)
-            repeated = np.concatenate([pixels] * batch_size)[: batches * batch_size]
-            yield from np.split(repeated, batches)
+    yield from ((False, batch) for batch in _in_batches(noise, batch_size))
+    if prepared:
+        yield from ((True, batch) for batch in _in_batches(np.stack(prepared), batch_size))
+
+
+def _in_batches(pixels: np.ndarray, batch_size: int | None) -> Iterator[np.ndarray]:
+    if batch_size is None:
+        yield pixels[:1]
+        yield from (pixels[first : first + 8] for first in range(0, len(pixels), 8))
+        return
+    batches = -(-len(pixels) // batch_size)
+    repeated = np.concatenate([pixels] * batch_size)[: batches * batch_size]
+    yield from np.split(repeated, batches)
 
 
 def pixels_of(photo: Photo, classifier: Classifier) -> np.ndarray:

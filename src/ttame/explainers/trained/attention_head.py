@@ -210,4 +210,5 @@ def mix_channels(features: Tensor, rows: Tensor) -> Tensor:
     """
     if rows.ndim == 2:
         return F.conv2d(features, rows[:, :, None, None].to(features.dtype))
-    return torch.einsum("bkc,bchw->bkhw", rows.to(features.dtype), features)
+    places = features.flatten(2)
+    return (rows.to(features.dtype) @ places).unflatten(2, features.shape[2:])
