@@ -471,6 +471,8 @@ def _refused_as_error() -> Iterator[None]:
 
 
 def _tensors() -> tuple[bytes, ...]:
+    from safetensors.torch import save
+
     return (save({"images": torch.ones(1, 3, 4, 5)}),)
 
 
