@@ -69,6 +69,8 @@ class Part:
 
 
 _KILLS = 100
+_READERS, _DAMAGED = 35, 2000
+"""Entries of the table of readers, which is not imported for a look at what there is to do."""
 
 
 def _trainings(seconds: float, **options: Any) -> Part:
@@ -80,7 +82,8 @@ def _commands(attack: str, seconds: float) -> Part:
 
 
 def _damaged(part: int, seconds: float, of: int = 4) -> Part:
-    return Part("mutated_files", Work(12_000, seconds), {"part": part, "of": of})
+    tries = _DAMAGED * len(range(part, _READERS, of))
+    return Part("mutated_files", Work(tries, seconds), {"part": part, "of": of, "tries": _DAMAGED})
 
 
 PARTS: dict[str, Part] = {
@@ -94,8 +97,8 @@ PARTS: dict[str, Part] = {
     "interrupts": Part("interrupts", Work(5000, 120)),
     "explain, killed": _commands("explain", 100),
     "train, killed": _trainings(90, processes=(1,), overwrite=False),
-    "extreme photos": Part("extreme_photos", Work(20, 120)),
-    "memory shortage": Part("memory_shortage", Work(12, 90)),
+    "extreme photos": Part("extreme_photos", Work(35, 240)),
+    "memory shortage": Part("memory_shortage", Work(20, 90)),
 }
 """Long ones begin first, so that none is left over alone."""
 

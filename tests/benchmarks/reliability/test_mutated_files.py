@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import ttame
 from benchmarks.reliability import mutated_files
 from benchmarks.reliability.all_attacks import PARTS
+from benchmarks.reliability.extreme_photos import extreme_photos
 from benchmarks.reliability.file_parsers import PARSERS, FileParser, harm_of
 from benchmarks.reliability.killed_commands import ATTACKS
 from ttame.errors import TtameError
@@ -122,6 +123,9 @@ def test_every_reader_and_every_kind_of_kill_has_its_part() -> None:
     damaged = [part.options for part in PARTS.values() if part.module == "mutated_files"]
     chosen = [name for each in damaged for name in list(PARSERS)[each["part"] :: each["of"]]]
     assert sorted(chosen) == sorted(PARSERS)
+    works = [part.work.tries for part in PARTS.values() if part.module == "mutated_files"]
+    assert sum(works) == 2000 * len(PARSERS)
+    assert PARTS["extreme photos"].work.tries == len(extreme_photos())
     trained = [part.options for part in PARTS.values() if part.module == "killed_training"]
     assert sorted(number for each in trained for number in each["processes"]) == [1, 2]
     assert sum(each.get("overwrite", True) for each in trained) == 1
