@@ -74,14 +74,16 @@ def tiny_transformers_vit() -> Classifier:
 
 
 VIT = {"embed_dim": 24, "depth": 4, "num_heads": 3}
+SHALLOW = {**VIT, "depth": 2}
+"""Of the variants: what they have of their own, they have in every block."""
 
 TINY: dict[str, Callable[[], Classifier]] = {
     "cnn": tiny_cnn,
     "timm resnet": lambda: tiny_timm("resnet10t", 64, channels=(8, 12, 16, 24)),
     "timm vit": lambda: tiny_timm("vit_tiny_patch16_224", 64, **VIT),
-    "timm vit, distilled": lambda: tiny_timm("deit_tiny_distilled_patch16_224", 64, **VIT),
-    "timm vit, registers": lambda: tiny_timm("vit_small_patch14_reg4_dinov2", 56, **VIT),
-    "timm vit, patches pooled": lambda: tiny_timm("vit_base_patch16_siglip_gap_224", 64, **VIT),
+    "timm vit, distilled": lambda: tiny_timm("deit_tiny_distilled_patch16_224", 64, **SHALLOW),
+    "timm vit, registers": lambda: tiny_timm("vit_small_patch14_reg4_dinov2", 56, **SHALLOW),
+    "timm vit, patches pooled": lambda: tiny_timm("vit_base_patch16_siglip_gap_224", 64, **SHALLOW),
     "torchvision vit": tiny_torchvision_vit,
     "transformers vit": tiny_transformers_vit,
     "timm swin": lambda: tiny_timm(

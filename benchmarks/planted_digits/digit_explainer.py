@@ -19,7 +19,7 @@ from ttame.training.train_explainer import train_explainer
 from ttame.training.training_settings import training_settings
 
 IMAGES = 1200
-
+"""To train on, for the numbers on the page."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "t-tame": {"epochs": 2, "learning_rate": 0.1},
@@ -28,14 +28,19 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def trained_digit_explainers(
-    classifier: Classifier, folder: Path, presets: Sequence[str] = tuple(PRESETS)
+    classifier: Classifier,
+    folder: Path,
+    presets: Sequence[str] = tuple(PRESETS),
+    images: int = IMAGES,
 ) -> list[AttentionExplainer]:
     """Train the heads as a user would, without labels, on images of their own."""
-    return [_trained(classifier, folder / preset, preset) for preset in presets]
+    return [_trained(classifier, folder / preset, preset, images) for preset in presets]
 
 
-def _trained(classifier: Classifier, folder: Path, preset: str) -> AttentionExplainer:
-    planted = plant_digits("training", IMAGES, torch.Generator().manual_seed(1))
+def _trained(
+    classifier: Classifier, folder: Path, preset: str, images: int
+) -> AttentionExplainer:
+    planted = plant_digits("training", images, torch.Generator().manual_seed(1))
     dataset = TensorDataset((255 * planted.pixels).to(torch.uint8))
     settings = training_settings(
         preset, workers=0, augmentation="none", held_out_at_most=50, **PRESETS[preset]

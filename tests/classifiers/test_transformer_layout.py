@@ -27,9 +27,9 @@ def layout_of(name: str, size: int = 64) -> TransformerLayout:
     ("name", "blocks", "first_norm", "grid", "prefix", "rows", "pooling"),
     [
         ("timm vit", "blocks.3", "blocks.3.norm1", (4, 4), 1, (0,), "class token"),
-        ("timm vit, distilled", "blocks.3", "blocks.3.norm1", (4, 4), 2, (0, 1), "prefix tokens"),
-        ("timm vit, registers", "blocks.3", "blocks.3.norm1", (4, 4), 5, (0,), "class token"),
-        ("timm vit, patches pooled", "blocks.3", "blocks.3.norm1", (4, 4), 0, tuple(range(16)),
+        ("timm vit, distilled", "blocks.1", "blocks.1.norm1", (4, 4), 2, (0, 1), "prefix tokens"),
+        ("timm vit, registers", "blocks.1", "blocks.1.norm1", (4, 4), 5, (0,), "class token"),
+        ("timm vit, patches pooled", "blocks.1", "blocks.1.norm1", (4, 4), 0, tuple(range(16)),
          "patch tokens"),
         ("torchvision vit", "encoder.layers.encoder_layer_2", "encoder.layers.encoder_layer_2.ln_1",
          (4, 4), 1, (0,), "class token"),

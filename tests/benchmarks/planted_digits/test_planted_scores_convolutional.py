@@ -22,7 +22,7 @@ FIND_THE_DIGIT = {"cam": (85.0, 80.0), "class_evidence": (85.0, 80.0)}
 
 @pytest.fixture(scope="module")
 def found() -> FoundDigits:
-    return FoundDigits(kept_convolutional_classifier(), [], count=60)
+    return FoundDigits(kept_convolutional_classifier(), [], count=40)
 
 
 def test_the_digit_decides_and_nothing_else(found: FoundDigits) -> None:
