@@ -16,6 +16,8 @@ demo: .venv/ready-to-explain
 test: export MALLOC_TRIM_THRESHOLD_ ?= 8000000000
 test: export MALLOC_MMAP_THRESHOLD_ ?= 8000000000
 test: export MALLOC_TOP_PAD_ ?= 200000000
+# Processes that tests start find this package compiled, and the next run its tests.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/ready-to-test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.reliability.forked_commands import Command
 from tests.training.training_material import photo_folder
 from ttame.results.explained_photos import ExplainedPhotos
 
@@ -21,6 +22,7 @@ PAGES = (
     "docs/how-to/evaluate.md",
     "docs/how-to/explain-many-photos.md",
 )
+LAUNCHER = "torchrun --standalone --nproc_per_node 2"
 SMALL = {
     "train": "--image-size 64 --batch-size 4 --epochs 1 --workers 0 --held-out-at-most 2",
     "evaluate": "--image-size 64 --metrics average_drop",
@@ -48,7 +50,8 @@ def documented_lines() -> dict[str, str]:
 def test_all_pages_have_a_line_for_several_processes() -> None:
     lines = documented_lines()
     assert " ".join(lines.values()).split() == list(PAGES)
-    assert sorted(line.split("-m ttame ")[1].split()[0] for line in lines) == [
+    assert {line.split(" -m ttame ")[0] for line in lines} == {LAUNCHER}
+    assert sorted(line.split(" -m ttame ")[1].split()[0] for line in lines) == [
         "evaluate",
         "explain",
         "train",
@@ -57,8 +60,25 @@ def test_all_pages_have_a_line_for_several_processes() -> None:
 
 @pytest.mark.parametrize("line", documented_lines())
 def test_the_documented_line_starts_two_processes(line: str, tmp_path: Path) -> None:
-    command = line.split("-m ttame ")[1].split()[0]
+    """The launcher, which is the same for all, is called once; a fork takes its place elsewhere."""
+    command = line.split(" -m ttame ")[1].split()[0]
     photo_folder(tmp_path / "photos", 10)
+    said = (launched if command == "train" else forked)(f"{line} {SMALL[command]}", tmp_path)
+    assert said.count(f"note: {SAID[command]}") == 1
+    if command == "train":
+        record = json.loads((tmp_path / "my-explainer/config.json").read_text())["training"]
+        assert record["processes"] == 2
+    elif command == "explain":
+        found = ExplainedPhotos.read(tmp_path / "together")
+        assert (found.explained, found.methods) == (10, ("grad_cam", "random"))
+        assert said.count("open ") == 1
+    else:
+        methods = json.loads((tmp_path / "several/results.json").read_text())["methods"]
+        assert [method["name"] for method in methods] == ["grad_cam", "random"]
+
+
+def launched(line: str, folder: Path) -> str:
+    """What the line says when it is typed."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -68,9 +88,9 @@ def test_the_documented_line_starts_two_processes(line: str, tmp_path: Path) -> 
     for name in ("OMP_NUM_THREADS", "ACCELERATE_USE_CPU"):  # Whoever types the line has neither.
         environment.pop(name, None)
     finished = subprocess.run(
-        f"{line} {SMALL[command]}",
+        line,
         shell=True,
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
@@ -78,14 +98,14 @@ def test_the_documented_line_starts_two_processes(line: str, tmp_path: Path) -> 
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
-    assert finished.stderr.count(f"note: {SAID[command]}") == 1
-    if command == "train":
-        record = json.loads((tmp_path / "my-explainer/config.json").read_text())["training"]
-        assert record["processes"] == 2
-    elif command == "explain":
-        found = ExplainedPhotos.read(tmp_path / "together")
-        assert (found.explained, found.methods) == (10, ("grad_cam", "random"))
-        assert finished.stdout.count("open ") == 1
-    else:
-        methods = json.loads((tmp_path / "several/results.json").read_text())["methods"]
-        assert [method["name"] for method in methods] == ["grad_cam", "random"]
+    return finished.stdout + finished.stderr
+
+
+def forked(line: str, folder: Path) -> str:
+    """What the line says when two forks do what the launcher starts, with its environment."""
+    words = line.split(" -m ttame ")[1].split()
+    command = Command(words, folder / "said.txt", processes=2, folder=folder)
+    codes = command.wait(200)
+    said = command.output.read_text()
+    assert codes == [0, 0], said
+    return said

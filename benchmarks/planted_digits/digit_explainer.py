@@ -37,9 +37,7 @@ def trained_digit_explainers(
     return [_trained(classifier, folder / preset, preset, images) for preset in presets]
 
 
-def _trained(
-    classifier: Classifier, folder: Path, preset: str, images: int
-) -> AttentionExplainer:
+def _trained(classifier: Classifier, folder: Path, preset: str, images: int) -> AttentionExplainer:
     planted = plant_digits("training", images, torch.Generator().manual_seed(1))
     dataset = TensorDataset((255 * planted.pixels).to(torch.uint8))
     settings = training_settings(
