@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -128,6 +129,44 @@ def test_every_option_that_a_message_names_exists_in_the_command_that_prints_it(
         if option not in COMMANDS.get(command, ())
     ]
     assert wrong == []
+
+
+SHORT = {"--data": "-d", "--out": "-o", "--model": "-m", "--help": "-h"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_short_forms_are_alike_in_all_commands(command: str) -> None:
+    used = {}
+    for option in click_command(command).get_params(context_of(command)):
+        for short in {*option.opts} & {*SHORT.values()}:
+            used[short] = {name for name in option.opts if name.startswith("--")}
+    there = {short: long for long, short in SHORT.items() if long in COMMANDS[command] | {"--help"}}
+    assert used == {short: {long} for short, long in there.items()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_every_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    click_command(command).get_help(context_of(command))  # Typer prints it.
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    shown = [
+        option.default
+        for option in click_command(command).params
+        if option.param_type_name == "option" and option.default not in (None, False, ())
+    ]
+    assert len(shown) >= 2
+    for default in shown:
+        assert said.count(f"[default: {default}]") >= shown.count(default)
+
+
+def click_command(name: str) -> Any:
+    return typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+
+
+def context_of(name: str) -> Any:
+    root = typer.main.get_command(app)
+    return click_command(name).make_context(
+        name, [], parent=root.make_context("ttame", ["methods"]), resilient_parsing=True
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
