@@ -323,10 +323,26 @@ def test_version_and_changelog_agree() -> None:
     assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("statement", ["import ttame", "from ttame.cli.main import app"])
-def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str) -> None:
-    heavy = "torch, timm, transformers, PIL, numpy, accelerate, jinja2, pydantic"
-    code = f"{statement}; import sys; print([m for m in '{heavy}'.split(', ') if m in sys.modules])"
+HEAVY = "torch, timm, transformers, PIL, numpy, accelerate, jinja2, pydantic"
+TO_EXPLAIN = """
+import io, ttame.cli.explanation_display
+from PIL import Image
+from ttame.images.photos import read_photo
+Image.new('RGB', (9, 9)).save(photo := io.BytesIO(), 'PNG')
+read_photo(photo.getvalue(), name='photo')
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("import ttame", HEAVY),
+        ("from ttame.cli.main import app", HEAVY),
+        (TO_EXPLAIN.strip(), "IPython, PIL.ImageShow, PIL.XbmImagePlugin, matplotlib, accelerate"),
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str, heavy: str) -> None:
+    code = f"{statement}\nimport sys; print([m for m in '{heavy}'.split(', ') if m in sys.modules])"
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout

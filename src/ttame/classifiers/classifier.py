@@ -24,6 +24,7 @@ from ttame.classifiers.input_channels import trace_with_channels
 from ttame.classifiers.output_checks import check_outputs, offered_outputs, said_outputs
 from ttame.classifiers.zero_shot import zero_shot_parts
 from ttame.errors import ClassifierError, ImageError
+from ttame.features.feature_taps import LayerOutput
 from ttame.features.named_taps import named_taps
 from ttame.features.photo_view import view_notice
 from ttame.features.tap_choice import Family, TapChoice, in_order_of_reading
@@ -66,6 +67,8 @@ class Classifier:
         recipe: how it can be loaded again; given by :func:`ttame.load_classifier`.
         outputs_reason: who says what the outputs mean, in a few words; you, if not given.
         notices: what its user should know; what the classifier finds odd comes after it.
+        examined: layers that are known to be on the way to the scores, of a network that is known
+            to show them the whole photo, upright: neither is looked at again.
 
     Raises:
         ClassifierError: the network does not return (B, N) numbers, they cannot mean what
@@ -97,11 +100,13 @@ class Classifier:
         recipe: ClassifierRecipe | None = None,
         outputs_reason: str | None = None,
         notices: Sequence[str] = (),
+        examined: Sequence[str] = (),
     ) -> None:
         refuse_other_parts(network, preprocessing)
         self.network = network
         self.name = name or type(uncompiled(network)).__name__
         self.recipe = recipe
+        self.examined = tuple(examined)
         self.outputs, reason = said_outputs(outputs)
         self.outputs_reason = outputs_reason or reason
         with naming_the_setting(SMALLER_NETWORK):
@@ -111,7 +116,7 @@ class Classifier:
             self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
             found += offered_outputs(self.class_names, self.name) if outputs is None else ()
             self.tap_choice = self._choose_taps(taps)
-            view = view_notice(network, self.trace, self.name)
+            view = () if self.examined else view_notice(network, self.trace, self.name)
             self.notices = (*notices, *seen, *view, *found, *self.tap_choice.notices)
             # Transformers gain nothing.
             isotropic = self.family in ("Vision Transformer", "token mixer")
@@ -369,6 +374,8 @@ class Classifier:
         if taps is None:
             return influential_choice(network, trace)
         named = named_taps(network, trace, [taps] if isinstance(taps, str) else taps, self.name)
+        if all(str(tap) in self.examined for tap in named.taps if isinstance(tap, LayerOutput)):
+            return named
         return refuse_idle_taps(network, trace, named)
 
     def _checked_images(self, images: Tensor) -> Tensor:

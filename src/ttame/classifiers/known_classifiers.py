@@ -178,6 +178,7 @@ def load_classifier(
         ),
         outputs_reason=loaded.outputs_reason if outputs is None else None,
         notices=notices,
+        examined=loaded.examined,
     )
 
 

@@ -52,6 +52,9 @@ PHOTO_FORMATS = (
 run what stands in them."""
 
 
+_COMMON_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM")
+"""Those that Pillow knows before all of its plugins are loaded, which takes a while."""
+
 _FULL_SIZE = "ttame_full_size"
 """Where Pillow keeps what it knows about a picture; set only if the picture was reduced."""
 
@@ -190,6 +193,14 @@ def photo_formats() -> tuple[str, ...]:
     return tuple(name for name in PHOTO_FORMATS if name in Image.OPEN)
 
 
+def open_as_photo(file: Path | str | io.BytesIO) -> Image.Image:
+    """Open a file as one of :data:`PHOTO_FORMATS`, as :func:`PIL.Image.open` does."""
+    try:
+        return Image.open(file, formats=_COMMON_FORMATS)
+    except UnidentifiedImageError:
+        return Image.open(file, formats=photo_formats())
+
+
 def _decoded(
     source: Path | str | bytes,
     name: str,
@@ -200,7 +211,7 @@ def _decoded(
 ) -> tuple[Image.Image, Turn]:
     """The pixels as they are stored, reduced if it is large, and what makes it upright."""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with Image.open(file, formats=photo_formats()) as opened:
+    with open_as_photo(file) as opened:
         full = opened.size
         note_size(full)
         _refuse_by_header(opened, name)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from PIL import Image, ImageShow
+from PIL import Image
 from torch import Tensor
 
 from ttame.drawing.captions import percent
@@ -130,11 +130,17 @@ def show_picture(picture: Image.Image) -> None:
         small = picture.copy()
         small.thumbnail((_NOTEBOOK_WIDTH, 4 * _NOTEBOOK_WIDTH), Image.Resampling.LANCZOS)
         show_jpeg(jpeg_bytes(small))
-    elif _without_screen() or not ImageShow.show(picture, title="ttame"):
+    elif _without_screen() or not _viewed(picture):
         raise ImageError(
             "no program here that shows pictures",
             remedy='explanation.to_pil().save("why.png"), or a notebook',
         )
+
+
+def _viewed(picture: Image.Image) -> bool:
+    from PIL import ImageShow  # Takes half a second where IPython is installed: it asks for it.
+
+    return ImageShow.show(picture, title="ttame")
 
 
 def _without_screen() -> bool:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ttame.images.photos import photo_formats, read_photo
+from ttame.images.photos import open_as_photo, read_photo
 from ttame.serving.problems import Problem
 from ttame.serving.settings import ServingSettings
 
@@ -134,7 +134,7 @@ def _seen_in_header(content: bytes) -> tuple[int, int, bool]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=photo_formats()) as opened:
+            with open_as_photo(io.BytesIO(content)) as opened:
                 several = opened.format not in _STILL_IF_SEVERAL
                 moves = several and getattr(opened, "is_animated", False)
                 return opened.width, opened.height, bool(moves)

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from tests.classifiers.sources.photos import wide_photo
+from ttame.classifiers import classifier as classifier_module
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
+from ttame.classifiers.sources.bundled import EXAMINED
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
+from ttame.explainers.trained.explainer_places import bundled_explainers
+from ttame.features.photo_view import UPRIGHT, view_of_photo
+from ttame.features.tap_choice import TapChoice
+from ttame.features.tap_influence import refuse_idle_taps
 
 CATS = {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat", "lynx", "cougar"}
 
@@ -34,6 +42,35 @@ def test_its_published_taps(classifier: Classifier) -> None:
     assert [tap.layer for tap in classifier.taps] == ["blocks.2", "blocks.4", "blocks.6"]
     assert [tap.channels for tap in classifier.taps] == [40, 112, 320]
     assert classifier.preprocessing.mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", EXAMINED)
+def test_what_is_said_to_be_examined_is_sound(name: str) -> None:
+    classifier = load_classifier(name, taps=EXAMINED[name])
+    network, trace = classifier.network, classifier.trace
+    refuse_idle_taps(network, trace, classifier.tap_choice)
+    assert view_of_photo(network, trace) == UPRIGHT
+    assert not classifier.notices
+    config = json.loads((bundled_explainers()[name] / "config.json").read_text())
+    layers = [tap for tap in config["classifier"]["taps"] if ":" not in tap]
+    assert layers == list(EXAMINED[name])
+
+
+def test_other_weights_and_layers_are_examined(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def refuse(network: object, trace: object, choice: TapChoice) -> TapChoice:
+        seen.extend(str(tap) for tap in choice.taps)
+        return choice
+
+    monkeypatch.setattr(classifier_module, "refuse_idle_taps", refuse)
+    monkeypatch.setattr(classifier_module, "view_notice", lambda *_: seen.append("view") or ())
+    load_classifier("efficientnet_lite0", taps=["bn2"])
+    assert seen == []
+    load_classifier("efficientnet_lite0", taps=["blocks.5"])
+    assert seen == ["blocks.5"]
+    load_classifier("efficientnet_lite0", taps=["bn2"], weights="none")
+    assert seen == ["blocks.5", "bn2", "view"]
 
 
 def test_the_weights_are_always_the_same(classifier: Classifier) -> None:

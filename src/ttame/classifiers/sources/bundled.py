@@ -49,7 +49,9 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
     _check_image_size(recipe)
     loaded = BUNDLED[recipe.name](recipe)
     preprocessing = with_image_size(said_preprocessing(recipe.name, loaded), recipe.image_size)
-    return dataclasses.replace(loaded, preprocessing=preprocessing)
+    known = recipe.weights == "default" and not recipe.network_options
+    examined = EXAMINED[recipe.name] if known else ()
+    return dataclasses.replace(loaded, preprocessing=preprocessing, examined=examined)
 
 
 def _check_image_size(recipe: ClassifierRecipe) -> None:
@@ -143,3 +145,9 @@ BUNDLED: dict[str, Callable[[ClassifierRecipe], LoadedNetwork]] = {
     "hybrid_vit_lite0": _hybrid_vit_lite0,
 }
 """Names without a slash, and who builds the network."""
+
+EXAMINED: Mapping[str, tuple[str, ...]] = {
+    "efficientnet_lite0": ("blocks.2", "blocks.4", "blocks.6", "bn2"),
+    "hybrid_vit_lite0": ("blocks.3.norm1", "blocks.4.norm1", "blocks.5.norm1"),
+}
+"""The layers that their explainers read: looked at by the tests, not each time one starts."""

@@ -26,6 +26,8 @@ class LoadedNetwork:
         outputs: what the outputs mean, or ``None`` if nothing says it.
         outputs_reason: what says it, in a few words.
         taps: where features are read; chosen automatically if ``None``.
+        examined: layers that are known to be on the way to the scores, of a network that is known
+            to show them the whole photo, upright: neither is looked at again.
 
     Example:
         >>> loaded = LoadedNetwork(nn.Flatten(), Preprocessing.imagenet(32), ("cat", "dog"))
@@ -39,6 +41,7 @@ class LoadedNetwork:
     outputs: Outputs | str | None = None
     outputs_reason: str = ""
     taps: Sequence[str | Tap] | None = None
+    examined: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
