@@ -139,19 +139,23 @@ def explain(
     colour_scale: Annotated[
         str,
         typer.Option(
-            help="Of the maps: inferno, viridis, magma or cividis.", rich_help_panel=_DRAWING
+            help="Colours of the maps: inferno, viridis, magma or cividis.",
+            rich_help_panel=_DRAWING,
         ),
     ] = "inferno",
     opacity: Annotated[
         float,
         typer.Option(
-            help="Of the highest value of a map.", rich_help_panel=_DRAWING, min=0.0, max=1.0
+            help="Opacity of the colours where a map is highest.",
+            rich_help_panel=_DRAWING,
+            min=0.0,
+            max=1.0,
         ),
     ] = 0.8,
     strength: Annotated[
         str,
         typer.Option(
-            help="Of the maps in the pictures: own (each on its own scale), probability "
+            help="How strongly maps are drawn: own (each on its own scale), probability "
             "(improbable classes fade), or contrast (where a map is above that of the most "
             "probable class). The page offers all three.",
             rich_help_panel=_DRAWING,
@@ -181,7 +185,8 @@ def explain(
         bool,
         typer.Option(
             "--allow-other-weights",
-            help="Explain a classifier whose weights are not those that the head was trained for.",
+            help="Explain a classifier even if its weights differ from those that the explainer "
+            "was trained for.",
             rich_help_panel=_METHODS,
         ),
     ] = False,

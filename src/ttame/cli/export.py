@@ -26,7 +26,7 @@ def export(
         typer.Option(
             "--out",
             "-o",
-            help="The file: why.onnx, why.pt2, or why.xml (OpenVINO).",
+            help="The file to write: why.onnx, why.pt2, or why.xml (OpenVINO).",
             show_default=False,
         ),
     ],
@@ -45,7 +45,7 @@ def export(
         str | None,
         typer.Option(
             "--methods",
-            help="One method without training instead: cam, class_evidence, raw_attention, "
+            help="Instead of a trained explainer: cam, class_evidence, raw_attention, "
             "attention_rollout, class_embedding, recipro_cam or vit_recipro_cam.",
             rich_help_panel=_METHODS,
             show_default=False,
@@ -64,14 +64,15 @@ def export(
         bool,
         typer.Option(
             "--allow-other-weights",
-            help="Export a classifier with other weights than the head was trained for.",
+            help="Export a classifier even if its weights differ from those that the explainer "
+            "was trained for.",
             rich_help_panel=_METHODS,
         ),
     ] = False,
     format: Annotated[
         str | None,
         typer.Option(
-            help="onnx, pt2 (torch.export) or openvino. If not given, what --out ends with.",
+            help="onnx, pt2 (torch.export) or openvino. If not given, the ending of --out decides.",
             show_default=False,
         ),
     ] = None,
@@ -82,7 +83,7 @@ def export(
         bool,
         typer.Option(
             "--choose-classes",
-            help="A second input, asked: the classes to explain; -1 is the most probable one.",
+            help="Add a second input, asked: the classes to explain; -1 is the most probable one.",
         ),
     ] = False,
     takes: Annotated[
@@ -92,7 +93,7 @@ def export(
         ),
     ] = "pixels",
     dynamic_batch: Annotated[
-        bool, typer.Option("--dynamic-batch", help="Take any number of images; else one.")
+        bool, typer.Option("--dynamic-batch", help="Accept any number of images instead of one.")
     ] = False,
     half: Annotated[
         bool, typer.Option("--half", help="Let the network compute in half precision.")
@@ -109,7 +110,7 @@ def export(
     photos: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Photos, or a folder of them, on which the file is run next to PyTorch; may be "
+            help="Photos, or a folder of them, on which the file is compared with PyTorch; may be "
             "given several times. Without any, sample photos of scikit-image.",
             show_default=False,
         ),
@@ -120,7 +121,7 @@ def export(
     model: OptionalModelName = None,
     **network: Any,
 ) -> None:
-    """Write a classifier and its maps as one file, which is run before it is kept.
+    """Write a classifier and its maps as one file, and check it against PyTorch.
 
     Example: ttame export --explainer efficientnet_lite0 --out why.onnx
     """

@@ -31,7 +31,7 @@ def inspect(
     layers: Annotated[bool, typer.Option(help="Also list every layer that can be tapped.")] = False,
     **network_options: Any,
 ) -> None:
-    """Show what was chosen for a classifier, and why.
+    """Show which layers and settings are chosen for a classifier, and why.
 
     Example: ttame inspect torchvision/vit_b_16 --weights none
     """

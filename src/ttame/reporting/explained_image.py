@@ -12,7 +12,7 @@ from PIL import Image
 
 from ttame.drawing.captions import percent
 from ttame.drawing.explanation_panel import ClassHeatmap, MethodHeatmap, scaled_region
-from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, covers_photo, overlay_heatmap
+from ttame.drawing.heatmap_overlay import covers_photo, overlay_heatmap
 from ttame.drawing.map_strength import Strength
 from ttame.errors import ClassSelectionError, ImageError, NonFiniteMapError
 from ttame.files.printable_names import printable
@@ -225,19 +225,12 @@ class ExplainedImage:
         """The first method's picture of the first drawn class, small."""
         explanation = self.explanation
         place = self.drawn()[0]
-        maps = drawn_of(explanation, labels[explanation.method], self.strength)
+        # On its own scale: a contrast of the most probable class may be dark everywhere.
+        heatmaps = drawn_of(explanation, labels[explanation.method], "own").heatmaps
         small = self.photo.convert("RGB")
         small.thumbnail((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), reducing_gap=2.0)
         region = scaled_region(self.region, self.photo.size, small.size)
-        return thumbnail_address(
-            overlay_heatmap(
-                small,
-                maps.heatmaps[place],
-                region,
-                scale=scale,
-                opacity=DEFAULT_OPACITY * maps.shares[place],
-            )
-        )
+        return thumbnail_address(overlay_heatmap(small, heatmaps[place], region, scale=scale))
 
 
 def of_one_image(explanation: Explanation, index: int) -> Explanation:
