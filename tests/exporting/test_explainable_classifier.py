@@ -186,6 +186,13 @@ def test_a_number_of_classes_that_cannot_be_is_refused(
         ExplainableClassifier(explainer, top_k)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("classes", "explained"), [(2, 2), (3, 3), (5, 3)])
+def test_the_default_fits_a_network_of_two_classes(classes: int, explained: int) -> None:
+    cam = make_explainer("cam", tiny_classifier(classes=classes))
+    prediction = ExplainableClassifier(cam)(torch.zeros(1, 3, 16, 16))
+    assert prediction.classes.shape == (1, explained)
+
+
 def test_a_classifier_is_no_explainer(explainer: AttentionExplainer) -> None:
     with pytest.raises(ExplainerError, match="a Classifier as explainer"):
         ExplainableClassifier(explainer.classifier)  # type: ignore[arg-type]

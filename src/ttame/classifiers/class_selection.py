@@ -136,7 +136,9 @@ _ALLOWED = 'None, an int, (B,) or (B, K) ints, "all", "top3", a class name or a 
 
 def _checked_top(wanted: int, count: int) -> int:
     if not 1 <= wanted <= count:
-        raise ClassSelectionError(f'classes "top{wanted}"', allowed=f'"top1" to "top{count}"')
+        raise ClassSelectionError(
+            f'classes "top{wanted}" of a network with {count}', allowed=f'"top1" to "top{count}"'
+        )
     return wanted
 
 

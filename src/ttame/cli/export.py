@@ -77,8 +77,13 @@ def export(
         ),
     ] = None,
     top_k: Annotated[
-        str, typer.Option(help="How many of the most probable classes are explained, or all.")
-    ] = "3",
+        str | None,
+        typer.Option(
+            help="How many of the most probable classes are explained, or all. If not given, 3 (2 "
+            "where there are two classes).",
+            show_default=False,
+        ),
+    ] = None,
     choose_classes: Annotated[
         bool,
         typer.Option(
@@ -221,9 +226,11 @@ def _format(typed: str | None, out: Path) -> Format:
     )
 
 
-def _top(text: str) -> int | Literal["all"]:
+def _top(text: str | None) -> int | Literal["all"] | None:
     from ttame.errors import ExplainerError
 
+    if text is None:
+        return None
     if text == "all":
         return "all"
     try:

@@ -50,7 +50,8 @@ class ExplainableClassifier(nn.Module):
         explainer: a trained explainer, or one of ``cam``, ``class_evidence``, ``raw_attention`` and
             ``attention_rollout``; or, with a ``batch_size``, of ``class_embedding``,
             ``recipro_cam`` and ``vit_recipro_cam`` (the short way).
-        top_k: how many of the most probable classes are explained; ``"all"`` for all, in order.
+        top_k: how many of the most probable classes are explained; ``"all"`` for all, in order. If
+            not given, three, or two of a network with two.
         takes: ``"images"``, (B, 3, H, W) float and normalised, as ``classifier.prepare`` makes
             them; or ``"pixels"``, (B, H, W, 3) uint8, normalised inside. H × W is the input
             size of the classifier's preprocessing.
@@ -79,18 +80,19 @@ class ExplainableClassifier(nn.Module):
     def __init__(
         self,
         explainer: Explainer,
-        top_k: int | Literal["all"] = 3,
+        top_k: int | Literal["all"] | None = None,
         *,
         takes: Takes = "images",
         batch_size: int | None = None,
     ) -> None:
         super().__init__()
         _check(explainer, top_k, takes, batch_size)
+        count = explainer.classifier.number_of_classes
         own = with_own_network(explainer)
         self.classifier = own.classifier
         self.method = explainer.method
         self.provenance = explainer.provenance()
-        self.top_k = top_k
+        self.top_k = min(3, count) if top_k is None else top_k
         self.takes = takes
         self.batch_size = batch_size
         self.maps = map_source(own)
@@ -187,7 +189,7 @@ class ExplainableClassifier(nn.Module):
 
 
 def _check(
-    explainer: object, top_k: int | Literal["all"], takes: str, batch_size: int | None
+    explainer: object, top_k: int | Literal["all"] | None, takes: str, batch_size: int | None
 ) -> None:
     if not isinstance(explainer, Explainer):
         raise not_an_explainer(explainer, "what ttame.load_explainer or ttame.make_explainer gives")
@@ -195,7 +197,7 @@ def _check(
     if channels != 3:
         raise ExplainerError(f"a network of {channels} channels", allowed="3, to be exported")
     count = explainer.classifier.number_of_classes
-    if top_k != "all" and (type(top_k) is not int or not 1 <= top_k <= count):
+    if top_k not in ("all", None) and (type(top_k) is not int or not 1 <= top_k <= count):
         raise ExplainerError(f"top_k={top_k!r}", allowed=f'1 to {count}, or "all"')
     if takes not in ("pixels", "images"):
         raise ExplainerError(f"takes={takes!r}", allowed='"pixels" or "images"')

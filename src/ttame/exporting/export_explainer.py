@@ -38,7 +38,7 @@ def export_explainer(
     out: Path | str,
     *,
     format: Format = "onnx",
-    top_k: int | Literal["all"] = 3,
+    top_k: int | Literal["all"] | None = None,
     choose_classes: bool = False,
     takes: Takes = "pixels",
     dynamic_batch: bool = False,
@@ -58,7 +58,8 @@ def export_explainer(
         out: the file.
         format: ``"onnx"``, ``"pt2"`` for ``torch.export.load``, or ``"openvino"``, whose graph
             is called ``NAME.xml``; the weights, ``NAME.bin``, lie next to it.
-        top_k: how many of the most probable classes are explained, or ``"all"``.
+        top_k: how many of the most probable classes are explained, or ``"all"``. If not given,
+            three, or two of a network with two.
         choose_classes: give the file a second input, ``asked``, instead.
         takes: ``"pixels"``, uint8 that are normalised inside, or ``"images"``, normalised already.
         dynamic_batch: take any number of images; else one.
