@@ -9,11 +9,37 @@ from typing import Any
 
 import pytest
 
-from benchmarks.large_page import write_invented_pages
+from benchmarks.large_page import InventedEntries, write_invented_pages
+from ttame.images.preprocessing import Preprocessing
+from ttame.reporting.explanation_page import write_pages
+from ttame.reporting.method_label import MethodLabel
+from ttame.reporting.report_contents import ReportFacts
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+class BySeveralMethods(InventedEntries):
+    """The invented photos, as three methods explain them."""
+
+    NAMES = ("first", "second", "third")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for entry in super().__iter__():
+            entry["files"] = {"pictures": [], "maps": dict.fromkeys(self.NAMES, "maps/one")}
+            for shown in entry["classes"]:
+                shown["tiles"] = [{**shown["tiles"][0], "title": name} for name in self.NAMES]
+            yield entry
+
+
+def write_pages_of_several_methods(folder: Path, count: int) -> None:
+    facts = ReportFacts(
+        Preprocessing.imagenet(224),
+        methods={name: {"classifier": "invented"} for name in BySeveralMethods.NAMES},
+        labels={name: MethodLabel(name) for name in BySeveralMethods.NAMES},
+    )
+    write_pages(folder, facts.as_json(), facts.preprocessing, BySeveralMethods(count), [])
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +48,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for count in (12, 400):
         (made / str(count)).mkdir()
         write_invented_pages(made / str(count), count)
+    (made / "several").mkdir()
+    write_pages_of_several_methods(made / "several", 130)
     return made
 
 
@@ -120,6 +148,25 @@ def test_maps_fade_when_asked_to(open_page: Any) -> None:
     page.get_by_label("Strength").select_option("probability")
     after = float(heat.evaluate("on => getComputedStyle(on).opacity"))
     assert before == pytest.approx(0.8) and after < 0.5
+
+
+def test_methods_that_are_hidden_stay_hidden_on_the_other_pages(open_page: Any) -> None:
+    page = open_page("several/index.html")
+    page.get_by_role("checkbox", name="second").uncheck()
+    page.fill("#by-name", "00070")
+    page.locator(".thumbs a").click()
+    page.wait_for_url("**/pages/2.html?methods=0,2#image-71", timeout=10_000)
+    shown = page.locator("#image-71").locator("xpath=ancestor::article").locator("section").first
+    assert shown.locator("figure[data-method]:visible .name").all_text_contents() == [
+        "first",
+        "third",
+    ]
+    page.get_by_role("link", name="Next page").first.click()
+    page.wait_for_url("**/pages/3.html?methods=0,2", timeout=10_000)
+    page.get_by_role("checkbox", name="second").check()
+    page.get_by_role("link", name="All photos").first.click()
+    page.wait_for_url("**/index.html", timeout=10_000)
+    assert page.locator(".chosen-methods input:checked").count() == 3
 
 
 def test_a_contrast_is_shown_when_asked_for(open_page: Any) -> None:
