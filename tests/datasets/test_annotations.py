@@ -277,7 +277,7 @@ def test_annotations_that_match_no_image_show_one_name_of_each_side(tmp_path: Pa
         annotations.check(["a/1.jpg", "a/2.jpg"])
     assert str(caught.value) == (
         "none of the 2 photos, such as a/1.jpg, is among the 2 annotated ones, such as "
-        "train/tom.jpg; allowed: annotations whose file names are those of the photos"
+        "train/tom.jpg; allowed: annotations named like the photos"
     )
     assert len(annotations) == 2
 

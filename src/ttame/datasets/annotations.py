@@ -102,7 +102,7 @@ class Annotations:
             raise DatasetError(
                 f"none of the {len(keys)} photos{ours} is among the {len(self)} annotated "
                 f"ones{theirs}",
-                allowed="annotations whose file names are those of the photos",
+                allowed="annotations named like the photos",
             )
         for number in numbers:
             self.source.photo(number)

@@ -72,7 +72,7 @@ class ExportedExplainer:
         Raises:
             ImageError: images of another kind.
             ClassSelectionError: classes that the file does not explain.
-            ExplainerError: the file gives something else than it says.
+            ExplainerError: the file gives something other than it says.
         """
 
         def choose(scores: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class ExportedExplainer:
 
         Raises:
             ClassSelectionError: classes that the file does not explain.
-            ExplainerError: the file gives something else than it says.
+            ExplainerError: the file gives something other than it says.
         """
         results = self._run(given, at_first)
         wanted = choose(torch.from_numpy(results["logits"]))
@@ -165,7 +165,7 @@ class ExportedExplainer:
             return self._checked_tensor(images).numpy()
         several = [images] if isinstance(images, Image.Image | str | Path) else list(images)
         if not several or not all(isinstance(photo, Image.Image | str | Path) for photo in several):
-            raise ImageError("something else than photos", allowed="PIL images or paths")
+            raise ImageError("something other than photos", allowed="PIL images or paths")
         opened = [
             to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
             for photo in several

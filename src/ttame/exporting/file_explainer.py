@@ -108,7 +108,7 @@ class FileExplainer(Explainer):
         def choose(scores: Tensor) -> Tensor:
             targets = request.targets(scores.to(images.device))
             if not isinstance(targets, ExplainedClasses):
-                raise ClassSelectionError("another target than classes", allowed="classes")
+                raise ClassSelectionError("a target other than classes", allowed="classes")
             chosen.append(targets)
             return targets.classes.cpu()
 

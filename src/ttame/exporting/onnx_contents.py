@@ -62,7 +62,7 @@ def onnx_contents(content: bytes) -> OnnxContents:
     behind = 0
     for number, value, start in _fields(view):
         if facts is not None:
-            raise UnreadableFileError("something stands behind ttame's facts")
+            raise UnreadableFileError("there is something after ttame's facts")
         if number == _MODEL_GRAPH:
             graphs += 1
             _look_at_graph(_message(value), operators)

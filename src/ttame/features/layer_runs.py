@@ -107,7 +107,7 @@ def _sound(views: dict[int, str]) -> list[int]:
 
 
 def _others_in_words(layer: str, chosen: int, views: dict[int, str]) -> str:
-    """What the runs see that see something else than the chosen one; empty if none does."""
+    """What the runs see that see something other than the chosen one; empty if none does."""
     others: dict[str, list[int]] = {}
     for run, view in views.items():
         if view not in (views[chosen], UPRIGHT, UNCLEAR):

@@ -146,8 +146,8 @@ def _tap_token_blocks(
         tap = describe_layer(network, trace, record)
         if tap is None:
             raise TapError(
-                f"the {found.tokens} tokens of {record.name} fill no grid of the aspect ratio of a "
-                f"{trace.image_size[0]}x{trace.image_size[1]} image",
+                f"the {found.tokens} tokens of {record.name} do not fill a grid with the aspect "
+                f"ratio of a {trace.image_size[0]}x{trace.image_size[1]} image",
                 remedy=either("taps=[names of layers with spatial output]", "--taps LAYER,LAYER"),
             )
         taps.append(tap)

@@ -211,7 +211,7 @@ def _taps_askew(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> d
 def _without_layers_askew(
     network: nn.Module, trace: NetworkTrace, askew: dict[str, str]
 ) -> NetworkTrace:
-    """The trace without layers that run once on something else than the upright photo.
+    """The trace without layers that run once on something other than the upright photo.
 
     Raises:
         TapError: no other layer is left.

@@ -87,7 +87,7 @@ def checked_table(table: Any, schema: Any, columns: Sequence[str] | None = None)
         UnreadableFileError: it is not.
     """
     if not table.schema.equals(schema):
-        raise UnreadableFileError("its columns are others than they should be")
+        raise UnreadableFileError("its columns are not the expected ones")
     table.validate(full=True)
     table = table.select(columns or table.column_names)
     if any(column.null_count for column in table.columns):

@@ -175,7 +175,7 @@ def _read(
             raise
         if name.lower().endswith(HEIF_SUFFIXES) and "HEIF" not in photo_formats():
             raise ImageError(
-                f"{name} is no image that Pillow reads without its plugin for HEIC",
+                f"{name} looks like HEIC, which Pillow reads only with a plugin",
                 remedy="pip install pillow-heif, or the photo as JPEG",
             ) from problem
         raise ImageError(

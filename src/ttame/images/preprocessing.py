@@ -233,7 +233,7 @@ class Preprocessing:
             image_processor: what ``AutoImageProcessor.from_pretrained(...)`` returns.
 
         Raises:
-            ClassifierError: it makes something else than (3, H, W) of a photo, does not resize, or
+            ClassifierError: it makes something other than (3, H, W) of a photo, does not resize, or
                 reverses the channels.
         """
         fields, reversed_channels = processor_fields(image_processor)

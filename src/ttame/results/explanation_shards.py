@@ -287,7 +287,7 @@ def _check(manifest: ShardsManifest) -> None:
     if len(manifest.layout.maps) < len(manifest.methods):
         raise UnreadableFileError("two methods of one name")
     if len(manifest.class_names) not in (0, manifest.number_of_classes):
-        raise UnreadableFileError("other class names than classes")
+        raise UnreadableFileError("a number of class names that differs from that of classes")
 
 
 def _rows_of(

@@ -102,7 +102,7 @@ class ShardLayout:
             UnreadableFileError: it has others.
         """
         if not file.schema_arrow.equals(self.schema()):
-            raise UnreadableFileError("its columns are others than they should be")
+            raise UnreadableFileError("its columns are not the expected ones")
         for number in range(file.metadata.num_row_groups):
             group = file.metadata.row_group(number)
             for place in range(group.num_columns):

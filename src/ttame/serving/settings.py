@@ -67,7 +67,7 @@ class ServingSettings:
             raise TtameError("an empty host", allowed="an address such as 127.0.0.1")
         if self.token and not (self.token.isascii() and self.token.isprintable()):
             raise TtameError(
-                "a token with other characters than printable ASCII", allowed="letters and digits"
+                "a token with characters that are not printable ASCII", allowed="letters and digits"
             )
 
     @property

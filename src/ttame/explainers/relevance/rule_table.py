@@ -19,7 +19,7 @@ class RuleTable:
         *rows: pairs; for each call of an operation the first row whose match says yes counts.
 
     Raises:
-        ExplainerError: something else than pairs of a match and a rule, or rules that carry
+        ExplainerError: something other than pairs of a match and a rule, or rules that carry
             relevance next to rules that carry gradients.
 
     Example:
