@@ -220,7 +220,7 @@ def section(found: dict[str, list[Measured]], load: float) -> str:
     growth = [
         f"{kind}: {_megabytes(found, kind, 2000):.0f} MB at 2,000 photos and "
         f"{_megabytes(found, kind, 10_000):.0f} MB at 10,000"
-        for kind in ("shards", "evaluate")
+        for kind in ("maps", "shards", "evaluate")
         if found[Task("tiny", kind, 10_000).name]
     ]
     counts = sorted({len(runs) for runs in found.values() if runs})
@@ -234,13 +234,13 @@ def section(found: dict[str, list[Measured]], load: float) -> str:
             "of 24 photos included, *evaluate* is Average Drop. `tiny` is a network of two "
             "convolutions, of whose time everything else is a large part. Medians of "
             f"{rounds}; of two processes the slower one counts, which has 1,024 of 2,000 photos, "
-            f"or 5,120 of 10,000. The machine has {os.cpu_count()} cores and did other work meanwhile (load {load:.0f}): "
-            "the clock tells how long the others let it wait, the processor's time what the work "
-            "costs.",
+            f"or 5,120 of 10,000. The machine has {os.cpu_count()} cores and did other work "
+            f"meanwhile (load {load:.0f}): the clock tells how long the others let it wait, the "
+            "processor's time what the work costs.",
             table(header, rows),
             table(("ratio, within rounds", "processor", "clock", "bar"), compared),
             f"Peak memory above what was resident after a first batch, of the tiny network: "
-            f"{'; '.join(growth)}. Where nothing is written (*maps*), it grows alike.",
+            f"{'; '.join(growth)}.",
         ]
     )
 
