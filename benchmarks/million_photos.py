@@ -60,11 +60,12 @@ class Task(NamedTuple):
         return " ".join(map(str, self))
 
 
+# First what has a bar, so that a run that is stopped has it.
 REAL = [
     Task("efficientnet_lite0", "plain", 2000),
-    Task("efficientnet_lite0", "maps", 2000),
     Task("efficientnet_lite0", "shards", 2000),
     Task("efficientnet_lite0", "shards", 2000, processes=2),
+    Task("efficientnet_lite0", "maps", 2000),
 ]
 TINY = [
     Task("tiny", "maps", 2000),
@@ -186,7 +187,7 @@ def measured_rounds(place: Path, shard: Path, rounds: int) -> dict[str, list[Mea
             name, values = json.loads(line)
             found[name].append(Measured(*values))
     for number in range(rounds):
-        for task in (*TINY, *REAL):
+        for task in (*REAL[:3], *TINY, *REAL[3:]):
             if len(found[task.name]) > number:
                 continue
             got = in_own_processes(task, shard)
@@ -194,15 +195,14 @@ def measured_rounds(place: Path, shard: Path, rounds: int) -> dict[str, list[Mea
             with path.open("a") as file:
                 file.write(json.dumps([task.name, got]) + "\n")
             found[task.name].append(got)
-    whole = min(map(len, found.values()))
-    return {name: runs[:whole] for name, runs in found.items()}
+    return found
 
 
 def section(found: dict[str, list[Measured]], load: float) -> str:
-    """The text of the section."""
-    rows = [_row(task, found[task.name]) for task in (*REAL, *TINY)]
+    """The text of the section, of what is measured so far."""
+    rows = [_row(task, found[task.name]) for task in (*REAL, *TINY) if found[task.name]]
     header = ("what", "photos", "processes", "photos/s", "photos per processor-second", "memory")
-    plain, maps, shards, two = (found[task.name] for task in REAL)
+    plain, shards, two, maps = (found[task.name] for task in REAL)
     tiny_maps, tiny, tiny_two = (found[TINY[place].name] for place in (2, 3, 4))
     ratios = [
         ("few_shot into shards / plain inference", shards, plain, "at most 1.10"),
@@ -213,33 +213,33 @@ def section(found: dict[str, list[Measured]], load: float) -> str:
         ("tiny network into shards: one process / two", tiny, tiny_two, ""),
     ]
     compared = [
-        (
-            name,
-            f"{_ratio(above, below, 1):.3f}",
-            f"{_ratio(above, below, 0):.3f}",
-            bar,
-        )
+        (name, f"{_ratio(above, below, 1):.3f}", f"{_ratio(above, below, 0):.3f}", bar)
         for name, above, below, bar in ratios
+        if above and below
     ]
     growth = [
         f"{kind}: {_megabytes(found, kind, 2000):.0f} MB at 2,000 photos and "
         f"{_megabytes(found, kind, 10_000):.0f} MB at 10,000"
-        for kind in ("shards", "evaluate")
+        for kind in ("maps", "shards", "evaluate")
+        if found[Task("tiny", kind, 10_000).name]
     ]
+    counts = sorted({len(runs) for runs in found.values() if runs})
+    rounds = " or ".join(map(str, counts)) + (" round" if counts == [1] else " rounds")
     return "\n\n".join(
         [
             "Photos of 64 x 64 pixels from a tar shard, read, prepared and explained in batches of "
             f"{BATCH}, three classes each, by processes of one thread that read their photos "
             "themselves. *Plain* asks the classifier for probabilities, *maps* explains and "
-            "forgets, *shards* is `ttame.explain_to_shards` from the call to its return, "
-            "*evaluate* is Average Drop. `tiny` is a network of two convolutions, of whose time "
-            "everything else is a large part. Medians of "
-            f"{len(plain)} rounds; of two processes the slower one counts. The machine has "
-            f"{os.cpu_count()} cores and did other work meanwhile (load {load:.0f}): the clock "
-            "tells how long the others let it wait, the processor's time what the work costs.",
+            "forgets, *shards* is `ttame.explain_to_shards` from the call to its return, its page "
+            "of 24 photos included, *evaluate* is Average Drop. `tiny` is a network of two "
+            "convolutions, of whose time everything else is a large part. Medians of "
+            f"{rounds}; of two processes the slower one counts, which has 1,024 of 2,000 photos, "
+            f"or 5,120 of 10,000. The machine has {os.cpu_count()} cores and did other work "
+            f"meanwhile (load {load:.0f}): the clock tells how long the others let it wait, the "
+            "processor's time what the work costs.",
             table(header, rows),
             table(("ratio, within rounds", "processor", "clock", "bar"), compared),
-            f"Peak memory above what was resident after the first batch, of the tiny network: "
+            f"Peak memory above what was resident after a first batch, of the tiny network: "
             f"{'; '.join(growth)}.",
         ]
     )
@@ -258,7 +258,7 @@ def _row(task: Task, runs: Sequence[Measured]) -> tuple[str, ...]:
 
 
 def _ratio(above: Sequence[Measured], below: Sequence[Measured], place: int) -> float:
-    return median([one[place] / other[place] for one, other in zip(above, below, strict=True)])
+    return median([one[place] / other[place] for one, other in zip(above, below, strict=False)])
 
 
 def _megabytes(found: dict[str, list[Measured]], kind: str, photos: int) -> float:

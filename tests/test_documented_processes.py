@@ -14,6 +14,7 @@ import pytest
 from benchmarks.reliability.forked_commands import Command
 from tests.training.training_material import photo_folder
 from ttame.results.explained_photos import ExplainedPhotos
+from ttame.results.explanation_shards import load_explanations
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
@@ -21,6 +22,7 @@ PAGES = (
     "docs/how-to/train-on-your-network.md",
     "docs/how-to/evaluate.md",
     "docs/how-to/explain-many-photos.md",
+    "docs/how-to/a-million-photos.md",
 )
 LAUNCHER = "torchrun --standalone --nproc_per_node 2"
 SMALL = {
@@ -54,6 +56,7 @@ def test_all_pages_have_a_line_for_several_processes() -> None:
     assert sorted(line.split(" -m ttame ")[1].split()[0] for line in lines) == [
         "evaluate",
         "explain",
+        "explain",
         "train",
     ]
 
@@ -68,6 +71,11 @@ def test_the_documented_line_starts_two_processes(line: str, tmp_path: Path) -> 
     if command == "train":
         record = json.loads((tmp_path / "my-explainer/config.json").read_text())["training"]
         assert record["processes"] == 2
+    elif "--format shards" in line:
+        shards = load_explanations(tmp_path / "million")
+        assert len(list(shards)) == 10 and len(list(shards.records())) == 3
+        assert [*shards.manifest.layout.maps] == ["grad_cam", "random"]
+        assert said.count("open ") == 1
     elif command == "explain":
         found = ExplainedPhotos.read(tmp_path / "together")
         assert (found.explained, found.methods) == (10, ("grad_cam", "random"))

@@ -141,6 +141,15 @@ def test_explaining_many_photos(desk: Path) -> None:
     assert names["maps"].maps.shape == (1, 2, 7, 7)
 
 
+def test_a_million_photos(desk: Path) -> None:
+    explainer = ttame.load_explainer("efficientnet_lite0")
+    ttame.explain_to_shards(["cat.jpg", "dog.jpg"], explainer, "why", workers=0, progress=False)
+    names: dict[str, Any] = {}
+    assert run_page("docs/how-to/a-million-photos.md", names) == 1
+    assert names["photo"].name == "dog.jpg"
+    assert names["explanation"].heatmaps_on("dog.jpg").shape == (3, 240, 256)
+
+
 def test_other_channels(desk: Path) -> None:
     names: dict[str, Any] = {"np": np, "ttame": ttame}
     assert run_page("docs/how-to/other-channels.md", names) == 3

@@ -56,7 +56,6 @@ TESTED_THROUGH = {
     "classifiers/feature_reading": "classifiers/test_classifier.py: what one pass gives",
     "compat/captum_inputs": "compat/test_captum.py: what the calls take",
     "datasets/voc_annotations": "datasets/test_annotations.py: all three kinds of files",
-    "evaluation/gallery": "reporting/test_evaluation_report.py: the photos that the page shows",
     "evaluation/run_identity": "evaluation/test_evaluate_methods.py: what may be resumed",
     "evaluation/sanity": "evaluation/test_randomisation.py: the check on photos",
     "explainers/contract/option_checks": "explainers/test_known_explainers.py: options refused",

@@ -47,7 +47,7 @@ from ttame.datasets.mask_images import read_mask
 from ttame.datasets.tar_shards import TarShards
 from ttame.datasets.voc_annotations import VocAnnotations
 from ttame.errors import TtameError
-from ttame.evaluation.evaluation_run import kept_maps
+from ttame.evaluation.kept_maps import kept_maps
 from ttame.evaluation.row_store import BatchFacts, RowStore
 from ttame.evaluation.run_identity import MethodFacts, check_identity, known_methods, note_methods
 from ttame.evaluation.sanity import sanity_scores

@@ -19,6 +19,7 @@ from ttame.errors import ExplainerError, UnknownNameError
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.results.explanation import Explanation
+from ttame.results.explanation_shards import load_explanations
 
 TINY = ["--model", "timm/resnet10t", "--weights", "none", "--image-size", "64", "--device", "cpu",
         "--network-option", "num_classes=5"]  # fmt: skip
@@ -355,3 +356,32 @@ def test_a_network_without_a_trained_explainer_is_explained_by_grad_cam(
     content = json.loads((out / "explanations.json").read_text())
     assert [method["name"] for method in content["methods"]] == ["grad_cam"]
     assert content["images"][0]["prediction"]["name"] in {"a", "b", "c", "d", "e"}
+
+
+def test_shards_are_written_and_said(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "ttame.cli.network_options.load_named_classifier", lambda *a, **o: tiny_cnn()
+    )
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.png").write_bytes(photo.read_bytes())
+    (folder / "torn.png").write_bytes(b"torn")
+    words = ["explain", str(folder), "--model", "tiny", "--methods", "grad_cam", "-o"]
+    shards = ["--format", "shards", "--batch-size", "1", "--shard-size", "2", "--workers", "0"]
+    assert run([*words, str(tmp_path / "why"), *shards], monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "3 photos explained by grad_cam, 1 skipped (listed in explanations_index.json)" in said
+    assert "ttame.load_explanations(" in said and "sample/index.html" in said
+    found = load_explanations(tmp_path / "why")
+    assert [row.number for row in found] == [0, 1, 2] and len(list(found.records())) == 2
+    for options, refusal in (
+        ([*shards, "--threshold", "0.3"], "--threshold with --format shards"),
+        (["--format", "tables"], "format 'tables'; allowed: folder, shards"),
+        (["--workers", "1"], "--workers with --format folder; try: --format shards"),
+    ):
+        assert run([*words, str(tmp_path / "no"), *options], monkeypatch) == 2
+        assert refusal in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

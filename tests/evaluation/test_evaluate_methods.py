@@ -30,7 +30,7 @@ from ttame.errors import (
     TtameError,
     UnknownNameError,
 )
-from ttame.evaluation import evaluation_run, gallery
+from ttame.evaluation import evaluation_run, gallery, kept_maps
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.evaluation_run import spread
 from ttame.evaluation.listening import Silence
@@ -539,7 +539,7 @@ def test_of_very_many_images_some_maps_are_kept_and_shown(
     found = run(photos, out, metrics=["average_drop"])
     assert found.images == 10
     for method in found.methods:
-        assert evaluation_run.pictured_images(out, method.name) == {0, 1, 2, 3}
+        assert kept_maps.pictured_images(out, method.name) == {0, 1, 2, 3}
     shown = gallery.gallery_of(found, out, tiny_cnn(), open_photos(photos))
     assert sorted(entry.name for entry in shown) == [f"{number:03d}.png" for number in range(4)]
     assert all(len(entry.heatmaps) == 3 for entry in shown)

@@ -51,7 +51,7 @@ def memory_options(typed: Mapping[str, Any]) -> str:
         parts = 2 * (typed["gradient_accumulation"] or 1)
         if batch_size % parts == 0:
             advice.append(f"--gradient-accumulation {parts}")
-    if typed.get("workers", 0) != 0:
+    if typed.get("workers", 0) != 0 and typed.get("format_") != "folder":
         advice.append("--workers 0")
     if "image_size" in typed and _obeys_image_size(typed):
         size = typed["image_size"]

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol as TypingProtocol
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import (
-    ANOTHER_FOLDER,
     EvaluationError,
     ImageError,
 )
-from ttame.evaluation.row_store import BatchFacts, RowStore, folder_name
+from ttame.evaluation.kept_maps import MOST_PICTURED, keep_maps
+from ttame.evaluation.row_store import BatchFacts, RowStore
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import (
     DEFAULT_BUDGET,
@@ -30,11 +28,8 @@ from ttame.explainers.contract.memory_budget import (
     in_chunks,
     most_at_once,
 )
-from ttame.files.atomic_writing import write_tensors
-from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.printable_names import printable
-from ttame.files.tensor_files import read_tensors
-from ttame.images.saliency_maps import has_evidence, to_unit_range
+from ttame.images.saliency_maps import has_evidence
 from ttame.metrics.measuring_batch import MeasuringBatch
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol
@@ -44,12 +39,6 @@ from ttame.processes import Share
 
 HAS_EVIDENCE = "has_evidence"
 """Key of the rows that say whether a map is more than a constant."""
-
-LARGEST_KEPT_MAP = 56
-"""Side of the maps that are kept for pictures."""
-
-MOST_PICTURED = 10_000
-"""Images whose maps are kept; of more, so many and evenly spread."""
 
 Targets = Callable[[str, int, Image.Image], Tensor | None]
 """Key of a photo, class, and the photo, to the (H, W) bool target in the network's view."""
@@ -214,7 +203,7 @@ def _measure(
     keys = [printable(measuring.photos.key(number)) for number in numbers]
     shown = maps.clamp_min(0) if explain.explainer.card.map_is == "pixels" else maps
     if _is_pictured(measuring, batch):
-        _keep_maps(measuring.folder, label, batch, numbers, shown)
+        keep_maps(measuring.folder, label, batch, numbers, shown)
     rows = {name: value.double().cpu().numpy() for name, value in values.items()}
     store.write(label, batch, numbers, keys, classes.tolist(), rows, facts)
 
@@ -348,59 +337,3 @@ def _is_pictured(measuring: Measuring, batch: int) -> bool:
     """Whether the maps of a batch are kept: of all, or of every so many."""
     every = -(-len(measuring.numbers) // max(MOST_PICTURED, measuring.batch_size))
     return batch % every == 0
-
-
-def _keep_maps(folder: Path, label: str, batch: int, numbers: Sequence[int], maps: Tensor) -> None:
-    """Small maps, for the pictures of the report: what speaks for the class, averaged over places
-    where maps are of pixels."""
-    heights = maps.float()
-    if max(heights.shape[-2:]) > LARGEST_KEPT_MAP:
-        ratio = LARGEST_KEPT_MAP / max(heights.shape[-2:])
-        height, width = (max(1, round(length * ratio)) for length in heights.shape[-2:])
-        heights = F.adaptive_avg_pool2d(heights[:, None], (height, width))[:, 0]
-    heights = to_unit_range(heights)
-    target = folder / "maps" / folder_name(label) / f"{batch:06d}.safetensors"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    kept = {"maps": heights.half(), "images": torch.tensor(list(numbers))}
-    # A run removes in the beginning what others left.
-    write_tensors(target, kept, swept=True)
-
-
-def pictured_images(folder: Path, label: str) -> set[int]:
-    """The numbers of the images whose small maps were kept.
-
-    Raises:
-        EvaluationError: a file of maps is damaged.
-    """
-    paths = sorted((folder / "maps" / folder_name(label)).glob("*.safetensors"))
-    return {number for path in paths for number in _kept(path)[0]}
-
-
-def kept_maps(folder: Path, label: str, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """The small maps of some images: number of the image and (h, w) float in [0, 1].
-
-    Raises:
-        EvaluationError: a file of maps is damaged.
-    """
-    wanted = set(numbers)
-    for path in sorted((folder / "maps" / folder_name(label)).glob("*.safetensors")):
-        for number, heights in zip(*_kept(path), strict=True):
-            if number in wanted:
-                yield number, heights.float().numpy()
-
-
-def _kept(path: Path) -> tuple[list[int], Tensor]:
-    """Numbers of images, and (n, h, w) maps."""
-    try:
-        tensors, _ = read_tensors(path)
-        if not {"images", "maps"} <= tensors.keys():
-            raise UnreadableFileError("no images or no maps")
-        images, maps = tensors["images"], tensors["maps"]
-        shapes = images.shape == maps.shape[:1] and maps.ndim == 3
-        if not shapes or images.dtype != torch.int64 or maps.dtype != torch.float16:
-            raise UnreadableFileError(f"images {tuple(images.shape)}, maps {tuple(maps.shape)}")
-        if not bool(((maps >= 0) & (maps <= 1)).all()):
-            raise UnreadableFileError("maps beyond 0 and 1")
-    except UnreadableFileError as problem:
-        raise EvaluationError(f"{path} is damaged ({problem})", remedy=ANOTHER_FOLDER) from problem
-    return images.tolist(), maps

@@ -10,7 +10,7 @@ import numpy as np
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import ImageError
-from ttame.evaluation.evaluation_run import MOST_PICTURED, kept_maps, pictured_images
+from ttame.evaluation.kept_maps import MOST_PICTURED, kept_maps, pictured_images
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.summary import MeasuredMethod
 from ttame.files.printable_names import printable

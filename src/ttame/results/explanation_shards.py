@@ -264,6 +264,19 @@ def load_explanations(folder: Path | str) -> ExplanationShards:
 
     Raises:
         OutputError: there are none, or the manifest is damaged.
+
+    Example:
+        >>> import tempfile, ttame
+        >>> from ttame.testing import tiny_classifier
+        >>> grad_cam = ttame.make_explainer("grad_cam", tiny_classifier(size=32))
+        >>> photos = list(torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = ttame.explain_to_shards(photos, grad_cam, folder + "/why", workers=0)
+        ...     for photo in load_explanations(folder + "/why"):
+        ...         print(photo.number, photo.name, photo.explanations["grad_cam"])
+        0 item 0 of list <Explanation by grad_cam: maps 1 x 3 x 8 x 8>
+        1 item 1 of list <Explanation by grad_cam: maps 1 x 3 x 8 x 8>
+        2 item 2 of list <Explanation by grad_cam: maps 1 x 3 x 8 x 8>
     """
     path = Path(folder) / MANIFEST
     try:
