@@ -57,9 +57,7 @@ def lengths(vectors: Tensor) -> Tensor:
 COSINES: dict[str, End] = {
     "linear layer": lambda net, a: 20 * F.linear(F.normalize(average(a)), F.normalize(net.rows)),
     "quotients": lambda net, a: (
-        20
-        * (average(a) / average(a).norm(dim=1, keepdim=True))
-        @ (net.rows / lengths(net.rows)).T
+        20 * (average(a) / average(a).norm(dim=1, keepdim=True)) @ (net.rows / lengths(net.rows)).T
     ),
     "by hand": lambda net, a: 20 * (average(a) / lengths(average(a))) @ F.normalize(net.rows).T,
     "cosine_similarity": lambda net, a: (
