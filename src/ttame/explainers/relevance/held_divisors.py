@@ -37,7 +37,8 @@ def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) 
         torch.linalg.vector_norm(each.detach(), dim=dim, keepdim=True).clamp_min(eps)
         for each in (x1, x2)
     ]
-    return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim=dim)
+    cosines: Tensor = ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim=dim)
+    return cosines
 
 
 _HELD: dict[Callable[..., Any], Callable[..., Tensor]] = {

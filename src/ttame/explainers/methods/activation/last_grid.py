@@ -111,13 +111,10 @@ def _decides_alone(classifier: Classifier, tap: LayerOutput) -> bool:
         if tensor is None or len(tensor) != 3 or not tensor.is_floating_point():
             raise TapError("an output that does not hold the images of the batch")
         changed = tensor[[1, 0, 2]].clone()
-        middle = (slice(None), *(side // 2 for side in tap.grid))
-        if tap.layout == "channels first":
-            changed[2][middle] = torch.nan
-        else:
-            changed[2][middle[1:] if tap.layout == "channels last" else changed.shape[1] // 2] = (
-                torch.nan
-            )
+        rows, columns = tap.grid
+        # A view of it.
+        places = tap.feature_map(changed, trace.image_size)
+        places[2, :, rows // 2, columns // 2] = torch.nan
         return put_first_tensor(output, changed)
 
     with classifier.frozen(), torch.no_grad(), contextlib.suppress(TapError, ClassifierError):
