@@ -190,6 +190,6 @@ def test_what_goes_past_or_does_not_matter_is_no_end() -> None:
 
 def test_evidence_from_gradients_is_not_exported() -> None:
     classifier = classifier_of(curved)
-    assert exportable_methods(classifier) == []
+    assert not {"cam", "class_evidence"} & {*exportable_methods(classifier)}
     with pytest.raises(ExplainerError, match="gradients, since the logits of net are not linear"):
         map_source(make_explainer("class_evidence", classifier))
