@@ -296,7 +296,8 @@ def as_markdown(rows: list[Row]) -> str:
             "head alone, the",
             "class-embedding projection of `patch tokens`. With `none` a few-shot head is trained "
             "without a prior, which the",
-            "[ablation](few-shot-ablation.md) shows to be worse.",
+            "[ablation](few-shot-ablation.md) shows to be worse; `class_evidence` is then to first "
+            "order, where a grid in the second half of the network decides the scores alone.",
             "",
             "| source | architecture | name | family | taps, channels and grids | prefix tokens "
             "| prior | works |",

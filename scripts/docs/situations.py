@@ -239,7 +239,7 @@ SITUATIONS = (
         "`torch.inference_mode()` inside the network",
         seeded(InInferenceMode),
         works=False,
-        said="computes in torch.inference_mode(), which records none",
+        said="the network computes in torch.inference_mode",
         methods=("grad_cam", "integrated_gradients"),
     ),
     Situation(

@@ -184,9 +184,14 @@ INS_AND_OUTS: tuple[Situation, ...] = (
         "cosines with class directions",
         seeded(Cosine),
         twin=seeded(CosineByHand),
-        methods=("grad_cam", "input_x_gradient", "occlusion"),
+        methods=("grad_cam", "cam", "class_evidence", "input_x_gradient", "occlusion"),
     ),
-    Situation("logits over a learned temperature", seeded(Tempered), twin=seeded(Twice)),
+    Situation(
+        "logits over a learned temperature",
+        seeded(Tempered),
+        twin=seeded(Twice),
+        methods=("grad_cam", "cam", "class_evidence", "lrp", "occlusion"),
+    ),
     Situation(
         "two classes from a `model.pth` of a training loop, `module.` before its names",
         _loaded,

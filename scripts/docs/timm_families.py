@@ -353,9 +353,10 @@ def as_markdown() -> str:
             "where timm builds the network so.",
             "",
             f"All four work for {works} of {len(rows)} ({works / len(rows):.1%}). Class evidence "
-            "is defined only where the logits are one",
-            "linear layer on averaged features or on a class token; elsewhere (*not defined*) it "
-            f'is refused with "{UNDEFINED_WORDS}',
+            "is exact where the logits are one linear",
+            "layer on averaged features or on a class token, and to first order where a grid in the "
+            "second half of the network decides",
+            f'them alone; elsewhere (*not defined*) it is refused with "{UNDEFINED_WORDS}',
             f'…". Counting those as right, as everything else works there, it is {right} of '
             f"{len(rows)} ({right / len(rows):.1%}).",
             "",

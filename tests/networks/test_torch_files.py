@@ -26,6 +26,8 @@ WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.ones(2
         ({"state_dict": WEIGHTS, "epoch": 3, "loss": torch.tensor(0.5)}, "state_dict", ()),
         ({"model": WEIGHTS, "optimizer": {"state": {}, "param_groups": []}}, "model", ()),
         ({"ema": WEIGHTS}, "ema", ()),
+        ({"ema_state_dict": WEIGHTS, "epoch": 3}, "ema_state_dict", ()),
+        ({"params": WEIGHTS, "params_ema": WEIGHTS}, "params", ("params_ema",)),
         ({"model": WEIGHTS, "model_ema": WEIGHTS}, "model", ("model_ema",)),
         ({"net": {"state_dict": WEIGHTS}}, "net.state_dict", ()),
         ({"model": {"name": "mine"}, "model_ema": WEIGHTS}, "model_ema", ()),

@@ -31,9 +31,20 @@ def test_a_prefix_that_does_not_help_stays() -> None:
     weights = {f"module.{name}": value for name, value in network.state_dict().items()}
     del weights["module.0.weight"]
     assert without_prefixes(weights, network) == weights
-    weights = {f"module.{name}": value for name, value in network.state_dict().items()}
     weights["criterion.weight"] = torch.ones(1)
     assert without_prefixes(weights, network) == weights
+
+
+def test_what_stands_beside_the_whole_network_is_left_out() -> None:
+    """As the weights of a loss in what Lightning saves."""
+    network = small_cnn()
+    weights = {f"net.{name}": value for name, value in network.state_dict().items()}
+    beside = {**weights, "criterion.weight": torch.ones(1), "teacher.0.weight": torch.ones(2)}
+    assert without_prefixes(beside, network).keys() == network.state_dict().keys()
+    beside = {f"module.{name}": value for name, value in beside.items()}
+    assert without_prefixes(beside, network).keys() == network.state_dict().keys()
+    more = {**weights, "net.unknown": torch.ones(1)}
+    assert without_prefixes(more, network) == more
 
 
 def test_a_network_whose_own_names_begin_so_is_left_alone() -> None:

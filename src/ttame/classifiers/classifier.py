@@ -23,7 +23,7 @@ from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.input_channels import trace_with_channels
 from ttame.classifiers.output_checks import check_outputs, offered_outputs, said_outputs
 from ttame.classifiers.zero_shot import zero_shot_parts
-from ttame.errors import ClassifierError, ImageError
+from ttame.errors import ImageError
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.named_taps import named_taps
 from ttame.features.photo_view import view_notice

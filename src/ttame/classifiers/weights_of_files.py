@@ -13,7 +13,11 @@ from ttame.errors import (
 )
 from ttame.networks.torch_files import FoundWeights
 from ttame.networks.weights_files import load_weights, read_network_weights
-from ttame.networks.weights_fit import other_class_count, without_prefixes
+from ttame.networks.weights_fit import (
+    COUNTER_OF_AVERAGES,
+    other_class_count,
+    without_prefixes,
+)
 
 
 def load_with_file(
@@ -34,6 +38,7 @@ def load_with_file(
     notices = _passed_over(recipe, found)
     loaded = source.load(recipe)
     weights = without_prefixes(found.tensors, loaded.network)
+    notices += _left_out(recipe, found, len(found.tensors) - len(weights))
     counts = other_class_count(weights, loaded.network)
     if counts is not None:
         has, count = counts
@@ -53,6 +58,14 @@ def _passed_over(recipe: ClassifierRecipe, found: FoundWeights) -> tuple[str, ..
         return ()
     others = " and ".join(repr(entry) for entry in found.passed_over)
     return (f"{recipe.weights} also holds {others}; the weights of {found.entry!r} are used",)
+
+
+def _left_out(recipe: ClassifierRecipe, found: FoundWeights, count: int) -> tuple[str, ...]:
+    """Of the tensors that stand outside of the network's prefix; a counter is not worth a word."""
+    if count <= 0 or (count == 1 and COUNTER_OF_AVERAGES in found.tensors):
+        return ()
+    tensors = "1 tensor" if count == 1 else f"{count} tensors"
+    return (f"{recipe.weights} also holds {tensors} of something else; they are left out",)
 
 
 def _other_count(

@@ -192,10 +192,9 @@ def map_source(explainer: Explainer) -> MapSource:
     """
     if isinstance(explainer, AttentionExplainer):
         return HeadMaps(explainer)
-    if isinstance(explainer, Cam):
-        return EvidenceMaps(explainer.classifier, explainer.end, 1)
-    if isinstance(explainer, ClassEvidence):
-        return EvidenceMaps(explainer.classifier, explainer.end, explainer.details)
+    if isinstance(explainer, Cam | ClassEvidence) and isinstance(explainer.end, LinearEnd):
+        details = explainer.details if isinstance(explainer, ClassEvidence) else 1
+        return EvidenceMaps(explainer.classifier, explainer.end, details)
     if isinstance(explainer, RawAttention | AttentionRollout):
         return SharedMaps(explainer)
     if isinstance(explainer, ClassEmbedding | ReciproCam):
@@ -203,8 +202,11 @@ def map_source(explainer: Explainer) -> MapSource:
     if isinstance(explainer, ViTReciproCam) and explainer.short:
         return AllClassMaps(explainer)
     able = [name for name in exportable_methods(explainer.classifier) if name != explainer.method]
+    taken = explainer.card.cost
+    if isinstance(explainer, Cam | ClassEvidence):
+        taken = f"gradients, since the logits of {explainer.classifier.name} are not linear"
     raise ExplainerError(
-        f"{explainer.method} cannot be exported: its maps take {explainer.card.cost}",
+        f"{explainer.method} cannot be exported: its maps take {taken}",
         allowed=f"for {explainer.classifier.name}: {', '.join([*able, 'or a trained explainer'])}",
     )
 
@@ -217,4 +219,9 @@ def exportable_methods(classifier: Classifier) -> list[str]:
         >>> exportable_methods(tiny_classifier())
         ['cam', 'class_evidence', 'recipro_cam']
     """
-    return list(methods_for(classifier, WITHOUT_TRAINING)[0])
+    found = methods_for(classifier, WITHOUT_TRAINING)[0]
+    return [
+        name
+        for name, explainer in found.items()
+        if not isinstance(explainer, Cam | ClassEvidence) or isinstance(explainer.end, LinearEnd)
+    ]

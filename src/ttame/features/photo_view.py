@@ -140,9 +140,9 @@ def _changes(network: nn.Module, trace: NetworkTrace) -> list[tuple[Tensor, floa
         return keep
 
     watched = watching([(module, keeper(module)) for module in convolutions])
-    with contextlib.suppress(_SeenEnoughError, ClassifierError):
-        with frozen(network), torch.no_grad(), watched:
-            run_network(network, images)
+    seen_enough = contextlib.suppress(_SeenEnoughError, ClassifierError)
+    with seen_enough, frozen(network), torch.no_grad(), watched:
+        run_network(network, images)
     return [
         (changed, size)
         for changed, size in found
@@ -152,7 +152,7 @@ def _changes(network: nn.Module, trace: NetworkTrace) -> list[tuple[Tensor, floa
 
 def _convolutions(network: nn.Module, trace: NetworkTrace) -> list[nn.Module]:
     """Those that run once, before the first linear layer; of (1, C, h, w) features."""
-    convolutions = []
+    convolutions: list[nn.Module] = []
     for layer in sorted(trace.layers, key=lambda layer: layer.order):
         module = network.get_submodule(layer.name)
         if isinstance(module, nn.Linear | nn.MultiheadAttention):

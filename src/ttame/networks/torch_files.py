@@ -27,10 +27,16 @@ LARGEST_FILE = 64 * 2**30
 TORCH_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar"})
 """How files that ``torch.save`` writes are usually called."""
 
-PLAIN_ENTRIES = ("state_dict", "model_state_dict", "model", "net")
+PLAIN_ENTRIES = (
+    *("state_dict", "model_state_dict", "model", "net"),
+    *("network", "weights", "params", "net_state_dict"),
+)
 """Where training loops keep the weights; the first one that holds tensors is read."""
 
-AVERAGED_ENTRIES = ("state_dict_ema", "model_ema", "ema")
+AVERAGED_ENTRIES = (
+    *("state_dict_ema", "model_ema", "ema"),
+    *("ema_state_dict", "model_state_dict_ema", "params_ema", "ema_model"),
+)
 """Where they keep averaged weights, which are read if there are no others."""
 
 _DEEPEST = 3

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor, nn
 
 PREFIXES = ("module.", "model.", "_orig_mod.", "network.", "backbone.", "net.")
 """What DataParallel, training loops and ``torch.compile`` put in front of every name."""
 
-_COUNTER_OF_AVERAGES = "n_averaged"
+_MOST_PREFIXES = 8
+
+COUNTER_OF_AVERAGES = "n_averaged"
 """What ``torch.optim.swa_utils.AveragedModel`` saves besides the network."""
 
 
 def without_prefixes(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Take prefixes of training loops away, if all names then are those of the network.
+
+    What stands outside of the prefix, such as the weights of a loss next to ``net.``, belongs to
+    the training loop and is left out.
 
     Args:
         weights: name to tensor.
@@ -32,16 +37,31 @@ def without_prefixes(weights: Mapping[str, Tensor], network: nn.Module) -> dict[
     own = set(network.state_dict())
     needed = {name for name in own if not name.endswith("num_batches_tracked")}
     found = {
-        name: value
-        for name, value in weights.items()
-        if name in own or name != _COUNTER_OF_AVERAGES
+        name: value for name, value in weights.items() if name in own or name != COUNTER_OF_AVERAGES
     }
-    while not needed <= set(found) <= own:
-        prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in found)), None)
+    for _ in range(_MOST_PREFIXES):
+        if needed <= set(found) <= own:
+            return found
+        # A prefix of all names; else the one under which the whole network stands.
+        every = [prefix for prefix in PREFIXES if all(map(_begins(prefix), found))]
+        some = [prefix for prefix in PREFIXES if needed <= _behind(prefix, found) <= own]
+        prefix = next(iter([*every, *some]), None)
         if prefix is None or not found:
-            return dict(weights)
-        found = {name.removeprefix(prefix): value for name, value in found.items()}
-    return found
+            break
+        found = {
+            name.removeprefix(prefix): value
+            for name, value in found.items()
+            if name.startswith(prefix)
+        }
+    return dict(weights)
+
+
+def _begins(prefix: str) -> Callable[[str], bool]:
+    return lambda name: name.startswith(prefix)
+
+
+def _behind(prefix: str, names: Iterable[str]) -> set[str]:
+    return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
 
 
 def other_class_count(weights: Mapping[str, Tensor], network: nn.Module) -> tuple[int, int] | None:

@@ -102,7 +102,7 @@ class Explainer(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__post_init__" in vars(cls):  # many methods try the network out when they are made
-            cls.__post_init__ = _made(cls.__post_init__)  # type: ignore[method-assign]
+            cls.__post_init__ = _made(cls.__post_init__)  # type: ignore[method-assign, assignment]
 
     def __post_init__(self) -> None:
         """What a method finds out and checks when it is made."""
@@ -302,7 +302,7 @@ class Explainer(ABC):
 
 
 def _made(finish: Callable[[Explainer], None]) -> Callable[[Explainer], None]:
-    """The end of making an explainer, of a classifier for certain, and leaving its network alone."""
+    """The end of making an explainer: of a classifier for certain, whose network is left alone."""
     guarded = gives_everything_back(finish)
 
     def post_init(self: Explainer) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.given_network import classifier_of
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
+from ttame.classifiers.given_network import classifier_of
 from ttame.classifiers.known_classifiers import load_described_classifier
 from ttame.classifiers.recipe_rules import ForbiddenRecipeError
 from ttame.classifiers.typed_recipes import typed_again
@@ -40,8 +40,8 @@ from ttame.explainers.trained.zero_shot_folder import zero_shot_of_folder
 from ttame.features.tap_names import parse_tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.memory_limit import SMALLER_NETWORK, naming_the_setting
-from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.given_module import refuse_other_than_module
+from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import first_line
 from ttame.networks.weights_files import read_shapes, read_weights
 from ttame.outputs import OwnOutputs
@@ -86,9 +86,9 @@ def load_explainer(
 
     Args:
         place: a bundled explainer's name, a folder, or a repository on the Hugging Face hub.
-        classifier: the network to explain, or a network of timm itself. Needed if the explainer was trained for a network that
-            ttame cannot load by name, or not without options that only you may give; else loaded
-            as it was for training.
+        classifier: the network to explain, or a network of timm itself. Needed if the explainer
+            was trained for a network that ttame cannot load by name, or not without options that
+            only you may give; else loaded as it was for training.
         image_tower: of a zero-shot classifier: the CLIP-like model, or its image tower. The
             embeddings of the texts, their names and all else are in the folder.
         weights: the file of the classifier's weights, where it is no longer where it was for

@@ -13,6 +13,11 @@ from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.methods.activation.last_grid import (
+    LastGrid,
+    find_last_grid,
+    gradient_evidence,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,10 +34,14 @@ class Cam(Explainer):
     Vision Transformers that average their patch tokens after the final norm. Where a LayerNorm or
     RMSNorm comes behind the average, as in ConvNeXt and BEiT, ``A`` is what each place gives to
     its output (:mod:`ttame.features.normalised_average`); ``mean(S_c) + b_c`` still is the
-    logit.
+    logit. Where the logits are cosines ``s (w_c/|w_c|)·(ā/|ā|)`` of the averaged features ā, are
+    divided by a temperature, or are the mean of several linear layers, the weights are the
+    gradients of the logit with respect to ā, with ``|ā|`` held constant: ``S_c`` then is
+    ``s (w_c/|w_c|)·A/|ā|``, whose mean is the logit.
 
     Args:
-        classifier: its logits must be linear in globally averaged features.
+        classifier: its logits must be linear in globally averaged features, up to what these are
+            divided by.
 
     Raises:
         ExplainerError: they are not.
@@ -54,11 +63,11 @@ class Cam(Explainer):
         targets=LINEAR_TARGETS,
     )
 
-    end: LinearEnd = dataclasses.field(init=False, repr=False)
+    end: LinearEnd | LastGrid = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        end = find_linear_end(self.classifier)
-        if end is None or end.pooling != "average":
+        end = find_linear_end(self.classifier) or _averaged(self.classifier)
+        if end is None or (isinstance(end, LinearEnd) and end.pooling != "average"):
             raise ExplainerError(
                 f"cam is not defined for {self.classifier.name}: its logits are not one linear "
                 "layer on globally averaged features",
@@ -71,10 +80,20 @@ class Cam(Explainer):
         return evidence_maps(self.classifier, self.end, images, request)
 
 
+def _averaged(classifier: Classifier) -> LastGrid | None:
+    found = find_last_grid(classifier)
+    return found if found is not None and found.linear else None
+
+
 def evidence_maps(
-    classifier: Classifier, end: LinearEnd, images: Tensor, request: Request
+    classifier: Classifier, end: LinearEnd | LastGrid, images: Tensor, request: Request
 ) -> RawMaps:
-    """The linear layer, without its bias, on every place of the classifier's only tap."""
+    """The linear layer, without its bias, on every place of the classifier's only tap.
+
+    Without such a layer, the gradients of the scores take its place.
+    """
+    if isinstance(end, LastGrid):
+        return gradient_evidence(classifier, images, request)
     read = classifier.read_features(images)
     targets = request.linear_targets(read.logits)
     weight = targets.mix(end.weights(classifier).float())

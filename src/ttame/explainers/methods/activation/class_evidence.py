@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.linear_end import LinearEnd, evidence_tap, find_linear_end
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.activation.cam import evidence_maps
+from ttame.explainers.methods.activation.last_grid import LastGrid, find_last_grid
+from ttame.features.tap_names import Tap
 from ttame.features.token_contributions import TokenContributions
 from ttame.images.map_details import with_details
 
@@ -27,12 +31,20 @@ class ClassEvidence(Explainer):
     :mod:`ttame.features.token_contributions`. ``B`` is a Gaussian blur whose standard deviation
     is a seventh of the side.
 
-    No paper has it: it is what ttame's few-shot explainer knows before it is trained, without the
-    min–max and the power that decide how bright its maps are. Maps are (B, K, h, w) on the grid of
-    the features, signed, in units of the logit.
+    Where other layers than one linear one follow (an activation behind the average, a flattened
+    map, class attention), ``w_c`` is the gradient of the logit with respect to the features, for
+    each image and place anew, times the number of places: what a place gives **to first order**,
+    at the last layer that everything goes through. ``options`` then say so. Their average is not
+    the logit, unless that is linear in the features up to what these are divided by, as cosines
+    are. See :mod:`ttame.explainers.methods.activation.last_grid`.
+
+    No paper has it: where the logits are linear, it is what ttame's few-shot explainer knows before
+    it is trained, without the min–max and the power that decide how bright its maps are. Maps are
+    (B, K, h, w) on the grid of the features, signed, in units of the logit.
 
     Args:
-        classifier: its logits must be linear in averaged features or in a class token.
+        classifier: its logits must be linear in a class token, or everything must go through a
+            grid of features in its second half.
         details: d in ``(B + d (1 − B))²``, how much of short-range differences is kept, applied
             twice: 1 is the plain evidence, 0 its blur, blurred again.
 
@@ -51,34 +63,48 @@ class ClassEvidence(Explainer):
         name="class_evidence",
         title="Class evidence",
         family="class activation",
-        networks="logits linear in averaged features, or in the class token of residual attention",
-        cost="1 forward, all classes",
+        networks="logits linear in averaged features, or in the class token of residual attention; "
+        "to first order, others whose features all go through a grid",
+        cost="1 forward, all classes; to first order 1 backward of the last layers per class",
         paper="none: the few-shot explainer of ttame before training",
         targets=LINEAR_TARGETS,
     )
 
     details: float = 0.5
-    end: LinearEnd = dataclasses.field(init=False, repr=False)
+    end: LinearEnd | LastGrid = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.details <= 1:
             raise ExplainerError(f"{self.method} with details {self.details}", allowed="0 to 1")
-        end = find_linear_end(self.classifier)
-        tap = None if end is None else evidence_tap(self.classifier, end)
-        if (
-            end is None
-            or tap is None
-            or (end.pooling == "class token" and not isinstance(tap, TokenContributions))
-        ):
+        found = _end(self.classifier)
+        if found is None:
             raise ExplainerError(
                 f"{self.method} is not defined for {self.classifier.name}: its logits are not one "
-                "linear layer on averaged features or on a class token to which tokens are added",
+                "linear layer on averaged features or on a class token to which tokens are added, "
+                "and no grid of features in its second half decides them alone",
                 remedy="grad_cam",
             )
+        end, tap = found
         self._keep(end=end, classifier=self.classifier.with_taps([tap]))
+
+    def _decided(self) -> dict[str, Any]:
+        if isinstance(self.end, LastGrid) and not self.end.exact:
+            return {"evidence": "to first order"}
+        return {}
 
     @torch.no_grad()
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         raw = evidence_maps(self.classifier, self.end, images, request)
         maps = with_details(with_details(raw.maps, self.details), self.details)
         return raw._replace(maps=maps)
+
+
+def _end(classifier: Classifier) -> tuple[LinearEnd | LastGrid, Tap] | None:
+    """The end of the network, and where a place's own part is read."""
+    linear = find_linear_end(classifier)
+    if linear is not None:
+        tap = evidence_tap(classifier, linear)
+        if linear.pooling == "average" or isinstance(tap, TokenContributions):
+            return linear, tap
+    grid = find_last_grid(classifier)
+    return None if grid is None else (grid, grid.features)
