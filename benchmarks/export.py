@@ -166,6 +166,8 @@ def write_page() -> None:
         parts.append(parity_table(values["parity"]))
     if "int8" in values:
         parts.append(int8_words(values["int8"]))
+    if "browser" in values:
+        parts.append(browser_words(values["browser"]))
     title = "Exported: what the map costs in one file"
     write_section("export", title, COMMAND, "\n\n".join(parts))
 
@@ -232,6 +234,20 @@ def int8_words(found: dict[str, Any]) -> str:
         f"were not among the {found['photos'][0]} for the ranges: same top-1 "
         f"{100 * cost['same top-1']:.0f} %, map correlation {cost['map correlation']:.3f}, Average "
         f"Drop {cost['average drop']:.1f} % {cost['change in average drop']:+.1f}."
+    )
+
+
+def browser_words(found: dict[str, Any]) -> str:
+    """What ``python -m benchmarks.export_browser`` found."""
+    kinds = ", ".join(
+        f"{kind}: {found[kind]['bytes'] / 1e6:.1f} MB, {found[kind]['median']:.0f} ms per photo "
+        f"(the first {found[kind]['first']:.0f} ms)"
+        for kind in ("int8", "float32")
+    )
+    return (
+        f"In headless Chromium (`python -m benchmarks.export_browser`, {found['date']}), one "
+        f"thread of WebAssembly, EfficientNet-Lite0 with its explainer: {kinds}. onnxruntime-web "
+        f"itself is {found['runtime bytes'] / 1e6:.1f} MB."
     )
 
 
