@@ -178,19 +178,29 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="a word of the rows to try")
     only = parser.parse_args(words).only
     torch.set_num_threads(1)
-    results = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
     for tried in TRIED:
         if only in tried.key:
-            results[tried.key] = result_of(classifier_of(tried))
-            print(tried.key, results[tried.key], flush=True)
-            STORED.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            store(tried.key, result_of(classifier_of(tried)))
     for name in BUNDLED:
         if only in name:
-            results[name] = f"yes, {largest_difference(ttame.load_explainer(name)):.0e}"
-            print(name, results[name], flush=True)
-    STORED.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            store(name, f"yes, {largest_difference(ttame.load_explainer(name)):.0e}")
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(with_table(page, as_markdown(results)), encoding="utf-8")
+    PAGE.write_text(with_table(page, as_markdown(stored())), encoding="utf-8")
+
+
+def stored() -> dict[str, str]:
+    """Key to result."""
+    found: dict[str, str] = {}
+    if STORED.exists():
+        found = json.loads(STORED.read_text(encoding="utf-8"))
+    return found
+
+
+def store(key: str, result: str) -> None:
+    """Keep a result, next to those of other processes."""
+    print(key, result, flush=True)
+    results = {**stored(), key: result}
+    STORED.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
