@@ -60,4 +60,4 @@ def test_what_cannot_be_exported_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         raise ttame.TtameError("a loop")
 
     monkeypatch.setattr(ttame, "export_explainer", refuse)
-    assert result_of(tiny_classifier(size=32)) == "no: a loop"
+    assert result_of(lambda: tiny_classifier(size=32)) == "no: a loop"
