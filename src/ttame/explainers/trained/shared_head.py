@@ -293,7 +293,7 @@ class SharedHead(Head):
 
     def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
-        shares = self.fusion.convolution.weight.split(WIDTH, dim=1)
+        shares = torch.split(self.fusion.convolution.weight, WIDTH, dim=1)
         branches = zip(self.branches, self.inputs.branched, shares, strict=True)
         # Mixed before the upsampling, which a 1x1 convolution does not mind: fewer places.
         first, *others = [
