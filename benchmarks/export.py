@@ -17,7 +17,7 @@ import importlib.util
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,10 @@ def spread(photos: list[str]) -> list[str]:
     return photos[:: max(1, len(photos) // MOST_PHOTOS)][:MOST_PHOTOS]
 
 
-def speed(name: str, *, quick: bool = False) -> dict[str, Any]:
-    """Ratios of processor time for each size of batch."""
+def speed(
+    name: str, rounds_of: Mapping[int, int] = ROUNDS, *, quick: bool = False
+) -> dict[str, Any]:
+    """Ratios of processor time for each size of batch; nothing is compiled if it is quick."""
     explainer = few_shot_explainer(name)
     height, width = explainer.classifier.preprocessing.input_size
     module = ExplainableClassifier(explainer, takes="pixels")
@@ -88,7 +90,7 @@ def speed(name: str, *, quick: bool = False) -> dict[str, Any]:
     without_maps = cut(with_maps)
     run_with, run_without = session(with_maps), session(without_maps)
     rows = []
-    for batch, rounds in ROUNDS.items():
+    for batch, rounds in rounds_of.items():
         pixels = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
         tensor = torch.from_numpy(pixels)
         runs: dict[str, Callable[[], object]] = {
@@ -97,8 +99,9 @@ def speed(name: str, *, quick: bool = False) -> dict[str, Any]:
         }
         if batch == 1:
             runs["eager"] = lambda given=tensor: no_grad(module, given)  # type: ignore[misc]
+        if batch == 1 and not quick:
             runs["compiled"] = lambda given=tensor: no_grad(compiled, given)  # type: ignore[misc]
-        seconds = interleaved_seconds(runs, rounds, clock=time.process_time)
+        seconds = interleaved_seconds(runs, rounds, 1, clock=time.process_time)
         row = {
             "batch": batch,
             "rounds": rounds,
@@ -107,6 +110,7 @@ def speed(name: str, *, quick: bool = False) -> dict[str, Any]:
         }
         if batch == 1:
             row["eager / ONNX"] = median_ratio(seconds["eager"], seconds["with"])
+        if "compiled" in seconds:
             row["eager / compiled"] = median_ratio(seconds["eager"], seconds["compiled"])
         rows.append(row)
     return {"rows": rows, "bytes": [len(with_maps), len(without_maps)]}
@@ -166,6 +170,8 @@ def write_page() -> None:
         parts.append(parity_table(values["parity"]))
     if "int8" in values:
         parts.append(int8_words(values["int8"]))
+    if "browser" in values:
+        parts.append(browser_words(values["browser"]))
     title = "Exported: what the map costs in one file"
     write_section("export", title, COMMAND, "\n\n".join(parts))
 
@@ -175,6 +181,7 @@ def speed_table(values: dict[str, Any]) -> str:
     header = [
         "network",
         "batch",
+        "rounds",
         "with map / without, ONNX Runtime",
         "eager / ONNX Runtime",
         "eager / compiled",
@@ -191,6 +198,7 @@ def speed_table(values: dict[str, Any]) -> str:
                 [
                     name,
                     str(row["batch"]),
+                    str(row["rounds"]),
                     f"{row['with / without']:.3f}",
                     *("–" if value is None else f"{value:.2f}" for value in others),
                     f"{1000 * row['seconds']:.0f}",
@@ -199,11 +207,11 @@ def speed_table(values: dict[str, Any]) -> str:
                 ]
             )
     note = (
-        f"Medians over {ROUNDS[1]} rounds (batch 8: {ROUNDS[8]}) in which all variants ran in "
-        "turns, on one thread each; what is compared are seconds of the processor, so that other "
-        "work on the machine counts little. Random weights and an untrained few-shot head, except "
-        "for EfficientNet-Lite0. All variants take pixels and give the three most probable "
-        "classes; without the map it is the same graph cut off there."
+        "Medians over rounds in which all variants ran in turns, on one thread each; what is "
+        "compared are seconds of the processor, so that other work on the machine counts little. "
+        "Random weights and an untrained few-shot head, except for EfficientNet-Lite0. All "
+        "variants take pixels and give the three most probable classes; without the map it is the "
+        "same graph cut off there."
     )
     return f"{table(header, rows)}\n\n{note}"
 
@@ -232,6 +240,20 @@ def int8_words(found: dict[str, Any]) -> str:
         f"were not among the {found['photos'][0]} for the ranges: same top-1 "
         f"{100 * cost['same top-1']:.0f} %, map correlation {cost['map correlation']:.3f}, Average "
         f"Drop {cost['average drop']:.1f} % {cost['change in average drop']:+.1f}."
+    )
+
+
+def browser_words(found: dict[str, Any]) -> str:
+    """What ``python -m benchmarks.export_browser`` found."""
+    kinds = ", ".join(
+        f"{kind}: {found[kind]['bytes'] / 1e6:.1f} MB, {found[kind]['median']:.0f} ms per photo "
+        f"(the first {found[kind]['first']:.0f} ms)"
+        for kind in ("int8", "float32")
+    )
+    return (
+        f"In headless Chromium (`python -m benchmarks.export_browser`, {found['date']}), one "
+        f"thread of WebAssembly, EfficientNet-Lite0 with its explainer: {kinds}. onnxruntime-web "
+        f"itself is {found['runtime bytes'] / 1e6:.1f} MB."
     )
 
 

@@ -17,6 +17,7 @@ MIRRORED = {name: ROOT / name for name in ("benchmarks", "examples", "scripts")}
 CROSS_CUTTING = {
     "compat/test_coming_from_elsewhere.py": "both columns of the page for other libraries' users",
     "compat/test_peers.py": "the same calls to other libraries and to what answers them",
+    "examples/deploy/test_browser.py": "a page, which is not Python",
     "cli/test_commands.py": "one command after another, as they are typed",
     "cli/test_own_weights.py": "a network of one's own, in every command",
     "cli/test_odd_file_names.py": "names of any bytes, in every command",

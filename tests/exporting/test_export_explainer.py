@@ -15,9 +15,9 @@ from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.exporting import export_explainer as exporting
 from ttame.exporting import graph_formats
+from ttame.exporting.comparison import images_of
 from ttame.exporting.export_explainer import export_explainer
 from ttame.exporting.exported_facts import OUTPUTS, ExportedFacts
-from ttame.exporting.parity import images_of
 from ttame.testing import tiny_classifier
 
 

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from ttame.errors import ExplainerError
+from ttame.exporting.comparison import Comparison
 from ttame.exporting.exported_facts import ExportedFacts
-from ttame.exporting.parity import Comparison, check_parity, pixels_of
+from ttame.exporting.parity import check_parity, pixels_of
 from ttame.results.explanation import Explanation
 from ttame.testing import tiny_classifier
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ttame.exporting.parity import Comparison, images_of
+from ttame.exporting.comparison import Comparison, images_of
 from ttame.exporting.precision_cost import precision_cost
 from ttame.metrics.average_drop import average_drop
 from ttame.results.explanation import Explanation

@@ -152,7 +152,7 @@ def export(
         option or (),
         allow_other_weights=allow_other_weights,
     )
-    calibration, compared = _divided(_listed(int8 or []), _listed(photos or []))
+    calibration, compared = divided(listed(int8 or []), listed(photos or []))
     facts = export_explainer(
         next(iter(chosen.explainers.values())),
         out,
@@ -174,7 +174,7 @@ _MOST_PHOTOS = 200
 """Of one option; spread over a larger folder."""
 
 
-def _listed(places: Sequence[Path]) -> list[Path]:
+def listed(places: Sequence[Path]) -> list[Path]:
     """The photos that were named, and those of folders."""
     from ttame.datasets.open_photos import open_photos
     from ttame.errors import ImageError
@@ -192,7 +192,7 @@ def _listed(places: Sequence[Path]) -> list[Path]:
     return found[:: -(-len(found) // _MOST_PHOTOS) or 1]
 
 
-def _divided(calibration: list[Path], compared: list[Path]) -> tuple[list[Path], list[Path]]:
+def divided(calibration: list[Path], compared: list[Path]) -> tuple[list[Path], list[Path]]:
     """Photos to round numbers on and photos to compare on, which are not the same ones."""
     if compared or len(calibration) < 4:
         return calibration, compared

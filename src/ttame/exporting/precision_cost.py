@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
+from ttame.exporting.comparison import Comparison
 from ttame.metrics.average_drop import average_drop
 from ttame.metrics.map_correlation import pearson_correlation
-
-if TYPE_CHECKING:
-    from ttame.exporting.parity import Comparison
 
 
 @torch.no_grad()

@@ -210,5 +210,6 @@ def mix_channels(features: Tensor, rows: Tensor) -> Tensor:
     """
     if rows.ndim == 2:
         return F.conv2d(features, rows[:, :, None, None].to(features.dtype))
-    places = features.flatten(2)
-    return (rows.to(features.dtype) @ places).unflatten(2, features.shape[2:])
+    images, _, height, width = features.shape
+    mixed = rows.to(features.dtype) @ features.flatten(2)
+    return mixed.reshape(images, rows.shape[1], height, width)

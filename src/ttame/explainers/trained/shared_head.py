@@ -14,7 +14,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.linear_end import class_weights as class_weights_of
 from ttame.errors import ExplainerError
-from ttame.explainers.trained.attention_head import map_grid, mix_channels, sum_of_resized
+from ttame.explainers.trained.attention_head import map_grid, mix_channels
 from ttame.explainers.trained.global_batch_norm import GlobalBatchNorm2d
 from ttame.explainers.trained.head import Gather, Head, HeadConfig, HeadInputs, HeadPlan
 from ttame.explainers.trained.head_settings import HeadSettings, MinMaxMaps, SharedHeadSettings
@@ -293,15 +293,15 @@ class SharedHead(Head):
 
     def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
-        maps: dict[tuple[int, int], Tensor] = {}
-        shares = self.fusion.convolution.weight.split(WIDTH, dim=1)
-        pairs = zip(self.branches, self.inputs.branched, shares, strict=True)
-        for branch, position, share in pairs:
-            # Before the upsampling, which a 1x1 convolution does not mind, there are fewer places.
-            part = F.conv2d(branch(feature_maps[position]), share)
-            size = (int(part.shape[2]), int(part.shape[3]))
-            maps[size] = maps[size] + part if size in maps else part
-        fused: Tensor = self.surroundings(self.fusion.normalised(sum_of_resized(maps, grid)))
+        shares = torch.split(self.fusion.convolution.weight, WIDTH, dim=1)
+        branches = zip(self.branches, self.inputs.branched, shares, strict=True)
+        # Mixed before the upsampling, which a 1x1 convolution does not mind: fewer places.
+        first, *others = [
+            resize_maps(F.conv2d(branch(feature_maps[position]), share), grid)
+            for branch, position, share in branches
+        ]
+        mixed = sum(others, first)
+        fused: Tensor = self.surroundings(self.fusion.batch_norm(mixed).relu())
         return fused
 
     def _common(
@@ -363,11 +363,7 @@ class _Branch(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) to (B, 64, h, w)."""
-        return self.normalised(self.convolution(features))
-
-    def normalised(self, mixed: Tensor) -> Tensor:
-        """What comes behind the convolution."""
-        normalised: Tensor = self.batch_norm(mixed)
+        normalised: Tensor = self.batch_norm(self.convolution(features))
         return normalised.relu()
 
 
