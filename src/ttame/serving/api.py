@@ -40,8 +40,8 @@ from ttame.serving.requested import (
 )
 from ttame.serving.upload_form import UploadForm, read_form
 from ttame.serving.uploads import read_uploaded_mask, read_uploaded_photo, read_uploaded_tensor
-from ttame.serving.written_maps import picture_png
 from ttame.serving.waiting import Progress, telling_progress, while_wanted
+from ttame.serving.written_maps import picture_png
 
 SEVERAL = ("methods", "classes")
 """Fields that may be given several times."""

@@ -18,7 +18,7 @@ from ttame.errors import (
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     """A request that is not answered.
 
     Attributes:
@@ -27,8 +27,8 @@ class Problem(Exception):
         retry_after: seconds after which it may work; ``None`` if it never will.
 
     Example:
-        >>> Problem(413, "a request of 30 MB").content()
-        {'type': 'about:blank', 'title': 'Content Too Large', 'status': 413, 'detail': 'a request of 30 MB'}
+        >>> Problem(413, "a request of 30 MB").content()["title"]
+        'Content Too Large'
     """
 
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
