@@ -39,9 +39,9 @@ def test_it_says_what_it_serves_to_whom_and_within_which_limits(
     served: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["serve", *TINY_NETWORK, "--weights", "none", "--port", "0", "--queue-length", "9"]
-    assert run([*arguments, "--methods", "grad_cam,cam"], monkeypatch) == 0
+    assert run([*arguments, "--methods", "grad_cam,layer_cam"], monkeypatch) == 0
     said = capsys.readouterr().out
-    assert "by grad_cam, cam" in said and "9 requests, then 503" in said
+    assert "by grad_cam, layer_cam" in said and "9 requests, then 503" in said
     assert "127.0.0.1: only this machine reaches it" in said
     assert "ready: http://127.0.0.1:" in said
     assert served[0].state.engine.settings.queue_length == 9
@@ -50,7 +50,7 @@ def test_it_says_what_it_serves_to_whom_and_within_which_limits(
     assert "every machine that reaches this address" in said and "sesame" not in said
     assert "give it a --token" not in said
     # Without a method, what suits the network is offered.
-    assert [*served[1].state.engine.network.methods][:2] == ["grad_cam", "class_evidence"]
+    assert [*served[1].state.engine.network.methods] == ["grad_cam", "layer_cam", "rise"]
 
 
 @pytest.mark.parametrize(

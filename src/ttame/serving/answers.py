@@ -278,14 +278,16 @@ class MapsWritten:
             if numbers
             else drawn_heatmaps(explanation)
         )
-        whole = explanation.to_bytes() if self.format == "safetensors" else None
+        file = None
+        if self.format == "safetensors":
+            file = base64.b64encode(explanation.to_bytes()).decode("ascii")
         return MethodMaps(
             method=method.name,
             title=method.card.title,
             one_map=not method.card.class_specific,
             of_pixels=explanation.of_pixels,
             classes=[self._map(explanation, place, heatmap) for place, heatmap in enumerate(heat)],
-            safetensors=whole and base64.b64encode(whole).decode("ascii"),
+            safetensors=file,
         )
 
     def _map(self, explanation: Explanation, place: int, heatmap: Tensor) -> MapAnswer:
