@@ -148,7 +148,7 @@ def serve(
         settings = dataclasses.replace(settings, port=listening.getsockname()[1])
         if workers > 1:
             os.environ[_OF_WORKERS] = json.dumps(typed, default=str)
-            _announce(settings, f"{workers} processes")
+            _announce(settings, f"{workers} processes at {_address(settings)}")
             run_workers(f"{__name__}:app_of_worker", workers, settings, listening)
             return
         served = _network(typed)
