@@ -32,7 +32,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import torch
 from PIL import Image
 
 import ttame
@@ -43,12 +42,12 @@ from ttame.images.saliency_maps import to_unit_range
 from ttame.serving.client import form_of
 
 CLIENTS = 32
-ROUNDS = 5
+ROUNDS = 3
 BATCH = 8
-PHOTOS = 64
+PHOTOS = 32
 FIRST = 1000
 """Requests after which memory is looked at first."""
-TINY = ("--model", "timm/resnet10t", "--weights", "none", "--image-size", "64")
+TINY = ("--model", "timm/resnet10t", "--image-size", "64")
 LONGEST = 3000.0
 TOLERANCE = 5e-3
 """Of a map in [0, 1]: float16, and the rounding of other batches."""
@@ -404,14 +403,12 @@ def main() -> None:
     explainer = ttame.load_explainer("efficientnet_lite0")
     with served("--methods", "few_shot") as server:
         parts = measure_throughput(explainer, server, files)
+        print("\n\n".join(parts), flush=True)
         parts += measure_page(server)
     if typed.tiny:
-        torch.manual_seed(0)
-        options = (*TINY, "--methods", "grad_cam")
-        # Random weights differ between processes, so the server's are saved and loaded here.
         with tiny_weights() as (weights, classifier):
             explainer = ttame.make_explainer("grad_cam", classifier)
-            options = (*TINY[:2], "--weights", weights, *TINY[4:], "--methods", "grad_cam")
+            options = (*TINY, "--weights", weights, "--methods", "grad_cam")
             parts += under_load(explainer, options, files, typed.requests)
         parts.append("These two with timm/resnet10t on 64x64 pixels, Grad-CAM.")
     else:
@@ -431,6 +428,7 @@ def under_load(
     """Many requests, and the end of the server."""
     with served(*options) as server:
         parts = measure_many(explainer, server, files, requests)
+        print("\n\n".join(parts), flush=True)
     with served(*options) as server:
         return parts + measure_end(server, files)
 
@@ -439,6 +437,7 @@ def under_load(
 def tiny_weights() -> Iterator[tuple[str, ttame.Classifier]]:
     from safetensors.torch import save_file
 
+    """Random weights differ between processes, so the server's are saved and loaded here."""
     with tempfile.TemporaryDirectory() as folder:
         classifier = ttame.load_classifier("timm/resnet10t", "none", image_size=64)
         state = {name: each.contiguous() for name, each in classifier.network.state_dict().items()}

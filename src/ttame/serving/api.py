@@ -291,7 +291,7 @@ def _with_optional_fields(schema: dict[str, Any]) -> dict[str, Any]:
         field.pop("title", None)
         if field.get("default", 0) is None:
             del field["default"]
-    return schema
+    return {**schema, "oneOf": [{"required": ["photo"]}, {"required": ["tensor"]}]}
 
 
 PROBLEM_SCHEMA = ProblemAnswer
