@@ -75,7 +75,6 @@ TESTED_THROUGH = {
     "reporting/page_template": "reporting/test_explanation_report.py: the page",
     "serving/answers": "serving/test_api.py: what requests are answered with",
     "serving/upload_form": "serving/test_api.py: forms that are read and refused",
-    "serving/waiting": "serving/test_api.py: progress, and work that takes too long",
     "training/gradient_mean": "training/test_several_processes.py: the mean over processes",
     "training/learning_rate_plot": "training/test_learning_rate_test.py: the plot of the test",
 }

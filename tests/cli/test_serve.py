@@ -58,6 +58,8 @@ def test_it_says_what_it_serves_to_whom_and_within_which_limits(
     [
         (["--queue-length", "0"], "--queue-length 0"),
         (["--time-limit", "-1"], "--time-limit -1.0"),
+        (["--time-limit", "nan"], "--time-limit nan"),
+        (["--most-pixels", "inf"], "--most-pixels 0"),
         (["--host", ""], "an empty host"),
         (["--host", "no.such.host.invalid"], "cannot listen"),
         (["--methods", "gradcam"], "try: grad_cam"),

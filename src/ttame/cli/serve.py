@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,7 +108,7 @@ def serve(
     largest_upload: Annotated[
         float, typer.Option(help="Megabytes of a request.", rich_help_panel=_LIMITS)
     ] = 20,
-    most_megapixels: Annotated[
+    most_pixels: Annotated[
         float, typer.Option(help="Of a photo, in millions.", rich_help_panel=_LIMITS)
     ] = 50,
     upload_seconds: Annotated[
@@ -191,11 +192,16 @@ def _settings(typed: dict[str, Any]) -> ServingSettings:
         **{name: typed[name] for name in same},
         token=typed["token"] or "",
         origins=tuple(typed["cors"] or ()),
-        largest_upload=round(1e6 * typed["largest_upload"]),
-        most_pixels=round(1e6 * typed["most_megapixels"]),
+        largest_upload=_millions(typed["largest_upload"]),
+        most_pixels=_millions(typed["most_pixels"]),
         batch_wait=typed["batch_wait"] / 1000,
         shutdown_seconds=typed["shutdown_seconds"],
     )
+
+
+def _millions(count: float) -> int:
+    """As a whole number; what is none is refused by the settings."""
+    return round(1e6 * count) if math.isfinite(count) else 0
 
 
 def _network(typed: dict[str, Any]) -> ServedNetwork:
