@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from tests.serving.tiny_server import content, explainers, photo
+from tests.tiny_networks import tiny_cnn
+from ttame.explainers.known_explainers import make_explainer
 from ttame.images.saliency_maps import to_unit_range
 from ttame.serving.app import make_app
 from ttame.serving.served_network import TorchNetwork
@@ -195,6 +197,26 @@ def test_what_is_seen_can_be_taken_away(open_page: Any, tmp_path: Path) -> None:
     text = saved["page"].read_text(encoding="utf-8")
     assert "&#60;img src=x&#62;.png" in text
     assert "<img src=x" not in text and "<script" not in text and "http://" not in text
+
+
+def test_a_slow_method_says_how_far_it_is_and_can_be_cancelled(browser: Any) -> None:
+    classifier = tiny_cnn()
+    slow = {
+        "cam": make_explainer("cam", classifier),
+        "rise": make_explainer("rise", classifier, masks=200_000),
+    }
+    settings = ServingSettings(port=0)
+    where, stop = run_in_thread(make_app(TorchNetwork(slow), settings), settings)
+    page = browser.new_page()
+    page.goto(where)
+    page.wait_for_selector("#work:not([hidden])")
+    explained(page).locator(".methods input[value=rise]").check()
+    page.wait_for_selector("text=/RISE: [0-9]+ of 200000 passes/")
+    page.locator("#cancel").click()
+    page.wait_for_selector(".working", state="hidden")
+    assert not page.locator(".methods input[value=rise]").is_checked()
+    page.close()
+    stop()  # It would take minutes if the method went on.
 
 
 @pytest.mark.parametrize("width", [390, 800, 1400])
