@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,16 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
     assert not served
+
+
+def test_what_is_not_installed_is_named(
+    served: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "python_multipart", None)
+    assert run(["serve", "--port", "0"], monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert 'pip install "ttame[serve]"' in error and "python-multipart" in error
+    assert error.count("\n") == 1
 
 
 def test_an_exported_file_is_served_as_the_explainer_is(

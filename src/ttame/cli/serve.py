@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import math
 import os
@@ -143,6 +144,7 @@ def serve(
     typed = dict(locals())
     typed |= typed.pop("network")
     settings = _settings(typed)
+    _refuse_without_extra()
     from ttame.serving.server import bound, run_app, run_workers
 
     with bound(settings) as listening:
@@ -181,12 +183,8 @@ def _app(served: ServedNetwork, settings: ServingSettings) -> FastAPI:
 
 
 def _settings(typed: dict[str, Any]) -> ServingSettings:
-    from ttame.errors import MissingExtraError
+    from ttame.serving.settings import ServingSettings
 
-    try:
-        from ttame.serving.settings import ServingSettings
-    except ModuleNotFoundError as problem:
-        raise MissingExtraError.of(str(problem.name), "serve", "`ttame serve`") from problem
     same = ("host", "port", "upload_seconds", "time_limit", "queue_length", "batch_size")
     return ServingSettings(
         **{name: typed[name] for name in same},
@@ -197,6 +195,17 @@ def _settings(typed: dict[str, Any]) -> ServingSettings:
         batch_wait=typed["batch_wait"] / 1000,
         shutdown_seconds=typed["shutdown_seconds"],
     )
+
+
+def _refuse_without_extra() -> None:
+    from ttame.errors import MissingExtraError
+
+    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as problem:
+            name = package.replace("_", "-")
+            raise MissingExtraError.of(name, "serve", "a page and an API") from problem
 
 
 def _millions(count: float) -> int:
