@@ -171,6 +171,7 @@ SET_FROM_OUTSIDE = {
         "app": "how FastAPI is told another description of itself",
         "app.state": "where FastAPI keeps what belongs to an application",
     },
+    "serving/server.py": {"server": "how uvicorn is told to end"},
     "serving/request_log.py": {"logger": "how logging is told where lines go"},
     "networks/batch_norm_folding.py": {
         "convolution": "of the copy that is being made",

@@ -21,6 +21,7 @@ import ttame
 from benchmarks.reliability.exported_files import exported_files
 from tests.cli.test_commands import run
 from tests.loaded_once import load_once
+from tests.serving.tiny_server import explainers
 from tests.tiny_networks import tiny_cnn
 from ttame.classifiers.known_classifiers import SOURCES
 from ttame.classifiers.recipe_rules import refused_in_a_file
@@ -28,6 +29,10 @@ from ttame.cli.setting_options import setting_options
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer, method_options
 from ttame.metrics.known_metrics import METRICS
+from ttame.serving.app import make_app
+from ttame.serving.served_network import TorchNetwork
+from ttame.serving.server import run_in_thread
+from ttame.serving.settings import ServingSettings
 from ttame.training.train_command import train_command
 from ttame.training.training_settings import OBJECTIVES
 
@@ -99,6 +104,23 @@ def test_exporting(desk: Path) -> None:
     assert run_page("docs/how-to/export.md", names, quick) == 2
     assert names["maps"].shape == (2, 3, 4, 4)
     assert names["explanation"].method == "cam"
+
+
+def test_serving(desk: Path) -> None:
+    settings = ServingSettings(port=0)
+    address, stop = run_in_thread(make_app(TorchNetwork(explainers()), settings), settings)
+    names: dict[str, Any] = {}
+    try:
+        assert run_page("docs/how-to/serve.md", names, {"http://127.0.0.1:8000": address}) == 1
+    finally:
+        stop()
+    expected = explainers()["cam"]("cat.jpg", classes="top3")
+    assert found_classes(names) == expected.classes[0].tolist()
+    assert names["covered"].shape == (7,)
+
+
+def found_classes(names: dict[str, Any]) -> list[int]:
+    return [each.index for each in names["found"].methods["cam"]]
 
 
 def test_first_page(desk: Path) -> None:

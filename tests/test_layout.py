@@ -73,6 +73,8 @@ TESTED_THROUGH = {
     "explainers/trained/token_gated_head": "explainers/trained/test_attention_head.py: both heads",
     "reporting/evaluation_gallery": "reporting/test_evaluation_report.py: the photos on the page",
     "reporting/page_template": "reporting/test_explanation_report.py: the page",
+    "serving/answers": "serving/test_api.py: what requests are answered with",
+    "serving/upload_form": "serving/test_api.py: forms that are read and refused",
     "training/gradient_mean": "training/test_several_processes.py: the mean over processes",
     "training/learning_rate_plot": "training/test_learning_rate_test.py: the plot of the test",
 }

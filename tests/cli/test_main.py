@@ -54,6 +54,8 @@ PRINTED_BY = {
     "memory_limit.py": WRITING,
     "reporting/": {"explain"},
     "reporting/evaluation_": {"evaluate"},
+    "cli/serve.py": {"serve"},
+    "serving/": {"serve"},
     "training/": {"train"},
 }
 """Beginning of a module's path, and a function in it where that matters: who can print it."""

@@ -122,6 +122,7 @@ def test_a_method_with_many_passes_stops_when_its_request_is_cancelled() -> None
     assert engine.is_slow("rise") and not engine.is_slow("grad_cam")
     given = network.input_of(network.pixels(photo()))
     steps: list[int] = []
+    modes = [module.training for module in network.classifier.network.modules()]
 
     def told(method: str, finished: int, total: int) -> None:
         steps.append(finished)
@@ -141,7 +142,7 @@ def test_a_method_with_many_passes_stops_when_its_request_is_cancelled() -> None
 
     asyncio.run(cancelled())
     engine.close()
-    assert not network.classifier.network.training
+    assert [module.training for module in network.classifier.network.modules()] == modes
 
 
 def test_topped_classes_are_those_of_the_first_method() -> None:

@@ -47,10 +47,14 @@ def serving(**settings: Any) -> Iterator[TestClient]:
 
 
 def sent(client: TestClient, path: str = "/v1/explanations", **fields: Any) -> Any:
-    """Post a form; bytes are files."""
-    files = {name: (name, value) for name, value in fields.items() if isinstance(value, bytes)}
-    texts = {name: value for name, value in fields.items() if not isinstance(value, bytes)}
-    return client.post(path, files=files, data=texts)
+    """Post a form; bytes are files, and of a list each entry is a field."""
+    parts: list[tuple[str, Any]] = []
+    for name, value in fields.items():
+        entries = value if isinstance(value, list) else [value]
+        parts += [
+            (name, (name, each) if isinstance(each, bytes) else (None, each)) for each in entries
+        ]
+    return client.post(path, files=parts or [("top", (None, "3"))])
 
 
 def refusal(answer: Any) -> str:

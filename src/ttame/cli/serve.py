@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,7 +109,7 @@ def serve(
     largest_upload: Annotated[
         float, typer.Option(help="Megabytes of a request.", rich_help_panel=_LIMITS)
     ] = 20,
-    most_megapixels: Annotated[
+    most_pixels: Annotated[
         float, typer.Option(help="Of a photo, in millions.", rich_help_panel=_LIMITS)
     ] = 50,
     upload_seconds: Annotated[
@@ -142,13 +144,14 @@ def serve(
     typed = dict(locals())
     typed |= typed.pop("network")
     settings = _settings(typed)
+    _refuse_without_extra()
     from ttame.serving.server import bound, run_app, run_workers
 
     with bound(settings) as listening:
         settings = dataclasses.replace(settings, port=listening.getsockname()[1])
         if workers > 1:
             os.environ[_OF_WORKERS] = json.dumps(typed, default=str)
-            _announce(settings, f"{workers} processes")
+            _announce(settings, f"{workers} processes at {_address(settings)}")
             run_workers(f"{__name__}:app_of_worker", workers, settings, listening)
             return
         served = _network(typed)
@@ -180,22 +183,34 @@ def _app(served: ServedNetwork, settings: ServingSettings) -> FastAPI:
 
 
 def _settings(typed: dict[str, Any]) -> ServingSettings:
-    from ttame.errors import MissingExtraError
+    from ttame.serving.settings import ServingSettings
 
-    try:
-        from ttame.serving.settings import ServingSettings
-    except ModuleNotFoundError as problem:
-        raise MissingExtraError.of(str(problem.name), "serve", "`ttame serve`") from problem
     same = ("host", "port", "upload_seconds", "time_limit", "queue_length", "batch_size")
     return ServingSettings(
         **{name: typed[name] for name in same},
         token=typed["token"] or "",
         origins=tuple(typed["cors"] or ()),
-        largest_upload=round(1e6 * typed["largest_upload"]),
-        most_pixels=round(1e6 * typed["most_megapixels"]),
+        largest_upload=_millions(typed["largest_upload"]),
+        most_pixels=_millions(typed["most_pixels"]),
         batch_wait=typed["batch_wait"] / 1000,
         shutdown_seconds=typed["shutdown_seconds"],
     )
+
+
+def _refuse_without_extra() -> None:
+    from ttame.errors import MissingExtraError
+
+    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as problem:
+            name = package.replace("_", "-")
+            raise MissingExtraError.of(name, "serve", "a page and an API") from problem
+
+
+def _millions(count: float) -> int:
+    """As a whole number; what is none is refused by the settings."""
+    return round(1e6 * count) if math.isfinite(count) else 0
 
 
 def _network(typed: dict[str, Any]) -> ServedNetwork:

@@ -92,7 +92,7 @@ class ExplanationAnswer(BaseModel):
 
     classifier: str
     exclusive: bool = Field(description="Whether exactly one class is true of a photo.")
-    input_size: tuple[int, int]
+    input_size: list[int] = Field(min_length=2, max_length=2, description="Height, width.")
     photo: PhotoFacts | None = None
     prediction: list[ClassProbability]
     explanations: list[MethodMaps]
@@ -142,7 +142,7 @@ class ClassifierAnswer(BaseModel):
     number_of_classes: int
     class_names: list[str]
     exclusive: bool
-    input_size: tuple[int, int]
+    input_size: list[int] = Field(min_length=2, max_length=2, description="Height, width.")
     channels: str
     preprocessing: str
 
@@ -246,7 +246,7 @@ def classifier_answer(network: ServedNetwork) -> ClassifierAnswer:
         number_of_classes=network.number_of_classes,
         class_names=list(network.class_names),
         exclusive=network.exclusive,
-        input_size=network.preprocessing.input_size,
+        input_size=list(network.preprocessing.input_size),
         channels=str(network.preprocessing.channels),
         preprocessing=network.preprocessing.in_words(),
     )
@@ -278,14 +278,16 @@ class MapsWritten:
             if numbers
             else drawn_heatmaps(explanation)
         )
-        whole = explanation.to_bytes() if self.format == "safetensors" else None
+        file = None
+        if self.format == "safetensors":
+            file = base64.b64encode(explanation.to_bytes()).decode("ascii")
         return MethodMaps(
             method=method.name,
             title=method.card.title,
             one_map=not method.card.class_specific,
             of_pixels=explanation.of_pixels,
             classes=[self._map(explanation, place, heatmap) for place, heatmap in enumerate(heat)],
-            safetensors=whole and base64.b64encode(whole).decode("ascii"),
+            safetensors=file,
         )
 
     def _map(self, explanation: Explanation, place: int, heatmap: Tensor) -> MapAnswer:
@@ -327,7 +329,7 @@ def explanation_answer(
     return ExplanationAnswer(
         classifier=network.name,
         exclusive=network.exclusive,
-        input_size=network.preprocessing.input_size,
+        input_size=list(network.preprocessing.input_size),
         photo=given.facts(),
         prediction=top_classes(network, explanations[0].probabilities[0], top),
         explanations=[

@@ -40,8 +40,8 @@ from ttame.serving.requested import (
 )
 from ttame.serving.upload_form import UploadForm, read_form
 from ttame.serving.uploads import read_uploaded_mask, read_uploaded_photo, read_uploaded_tensor
-from ttame.serving.written_maps import picture_png
 from ttame.serving.waiting import Progress, telling_progress, while_wanted
+from ttame.serving.written_maps import picture_png
 
 SEVERAL = ("methods", "classes")
 """Fields that may be given several times."""
@@ -291,7 +291,7 @@ def _with_optional_fields(schema: dict[str, Any]) -> dict[str, Any]:
         field.pop("title", None)
         if field.get("default", 0) is None:
             del field["default"]
-    return schema
+    return {**schema, "oneOf": [{"required": ["photo"]}, {"required": ["tensor"]}]}
 
 
 PROBLEM_SCHEMA = ProblemAnswer

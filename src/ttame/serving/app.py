@@ -111,8 +111,9 @@ def _as_problem(problem: Exception) -> Problem:
     if isinstance(problem, TtameError):
         return problem_of(problem)
     if isinstance(problem, HTTPException):
-        return Problem(problem.status_code, "no such page" if problem.status_code == 404 else
-                       "another method than the page takes")  # fmt: skip
+        allow = (problem.headers or {}).get("Allow", "")
+        detail = "another method than the address takes" if allow else "no such page"
+        return Problem(problem.status_code, detail, allow=allow)
     if isinstance(problem, ClientDisconnect | AbandonedError):
         return GONE
     if isinstance(problem, QueueFullError):

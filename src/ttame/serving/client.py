@@ -64,6 +64,10 @@ class ServedMap:
         values: (h, w) float32 in [0, 1], rounded to float16.
         lowest: the smallest number of the map, as the method computes it.
         highest: the largest one.
+
+    Example:
+        >>> ServedMap(3, "cat", 0.75, True, np.ones((7, 7), np.float32), 0.0, 2.5).values.shape
+        (7, 7)
     """
 
     index: int
@@ -84,6 +88,12 @@ class ServedExplanation:
         prediction: the most probable classes, the first ones first.
         methods: name to maps.
         seen: left, top, right and bottom of what the network saw, in fractions of the photo.
+
+    Example:
+        >>> found = ServedExplanation(
+        ...     "cats", (ServedClass(3, "cat", 0.75),), {}, (0.0, 0.0, 1.0, 1.0))
+        >>> found.prediction[0].label
+        'cat'
     """
 
     classifier: str
@@ -100,6 +110,20 @@ class ServerClient:
         address: such as ``http://127.0.0.1:8000``.
         token: if the server asks for one.
         seconds: to wait for an answer.
+
+    Example:
+        >>> from ttame.explainers.methods.activation.cam import Cam
+        >>> from ttame.serving.app import make_app
+        >>> from ttame.serving.served_network import TorchNetwork
+        >>> from ttame.serving.server import run_in_thread
+        >>> from ttame.serving.settings import ServingSettings
+        >>> from ttame.testing import tiny_classifier
+        >>> network = TorchNetwork({"cam": Cam(tiny_classifier())})
+        >>> settings = ServingSettings(port=0)
+        >>> address, stop = run_in_thread(make_app(network, settings), settings)
+        >>> ServerClient(address).classifier()["name"]
+        'tiny cnn'
+        >>> stop()
     """
 
     address: str

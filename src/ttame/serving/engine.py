@@ -62,15 +62,18 @@ class Engine:
         self._ready = threading.Event()
         self._closing = False
         self.threads = ThreadPoolExecutor(_READERS, thread_name_prefix="photos")
-        more = {"capacity": settings.queue_length * settings.most_methods, "wait": 0.0}
+        capacity = settings.queue_length * settings.most_methods
         self._quick = Batcher(
             self._run,
             batch_size=settings.batch_size,
+            wait=settings.batch_wait,
+            capacity=capacity,
             coming=lambda: self._coming,
             name="network",
-            **{**more, "wait": settings.batch_wait},
         )
-        self._patient = Batcher(self._run, batch_size=1, name="many passes", **more)
+        self._patient = Batcher(
+            self._run, batch_size=1, wait=0.0, capacity=capacity, name="many passes"
+        )
         monitoring.watch_queue(lambda: len(self._quick) + len(self._patient))
 
     @property
@@ -207,7 +210,7 @@ class Engine:
 
     def _run(self, key: Hashable, items: Sequence[Any], progress: Progress) -> Sequence[Any]:
         """What the threads of the network do."""
-        method, _ = key  # type: ignore[misc]
+        method = _method_of(key)
         inputs = torch.stack([given for given, _ in items])
         with self._monitoring.batch(len(items)):
             if not method:
@@ -243,6 +246,11 @@ class Engine:
         channels = self.network.preprocessing.number_of_channels
         ramp = torch.linspace(0, 1, height * width).reshape(1, height, width)
         return self.network.input_of(ramp.expand(channels, -1, -1).contiguous())[None]
+
+
+def _method_of(key: Hashable) -> str:
+    assert isinstance(key, tuple)
+    return str(key[0])
 
 
 def _alone(explanation: Explanation) -> Explanation:

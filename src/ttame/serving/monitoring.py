@@ -28,24 +28,29 @@ class Monitoring:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        given = {"registry": self._registry}
         self._requests = Counter(
-            "ttame_requests", "Answered requests.", ["route", "status"], **given
+            "ttame_requests", "Answered requests.", ["route", "status"], registry=self._registry
         )
         self._seconds = Histogram(
             "ttame_request_seconds", "From a request to its answer.", ["route"], buckets=_SECONDS,
-            **given,
+            registry=self._registry,
         )  # fmt: skip
         self._batches = Histogram(
             "ttame_batch_photos", "Photos that went through the network together.",
-            buckets=_PHOTOS, **given,
+            buckets=_PHOTOS, registry=self._registry,
         )  # fmt: skip
-        self._network = Counter("ttame_network_seconds", "Seconds at work in the network.", **given)
-        self.refused = Counter("ttame_refused", "Requests refused because it was full.", **given)
-        self.abandoned = Counter("ttame_abandoned", "Work ended because nobody waited.", **given)
+        self._network = Counter(
+            "ttame_network_seconds", "Seconds at work in the network.", registry=self._registry
+        )
+        self.refused = Counter(
+            "ttame_refused", "Requests refused because it was full.", registry=self._registry
+        )
+        self.abandoned = Counter(
+            "ttame_abandoned", "Work ended because nobody waited.", registry=self._registry
+        )
         self._waiting = Gauge(
             "ttame_waiting", "Photos that wait for the network.", multiprocess_mode="livesum",
-            **given,
+            registry=self._registry,
         )  # fmt: skip
         self._queue: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()

@@ -18,21 +18,25 @@ from ttame.errors import (
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     """A request that is not answered.
 
     Attributes:
         status: of HTTP.
         detail: one line: what came, what is allowed, what to do.
         retry_after: seconds after which it may work; ``None`` if it never will.
+        allow: methods of HTTP that the address takes, if it does not take this one.
 
     Example:
-        >>> Problem(413, "a request of 30 MB").content()
-        {'type': 'about:blank', 'title': 'Content Too Large', 'status': 413, 'detail': 'a request of 30 MB'}
+        >>> Problem(413, "a request of 30 MB").content()["title"]
+        'Content Too Large'
     """
 
-    def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, *, retry_after: int | None = None, allow: str = ""
+    ) -> None:
         super().__init__(detail)
+        self.allow = allow
         self.status = status
         self.detail = detail
         self.retry_after = retry_after
@@ -49,6 +53,7 @@ class Problem(Exception):
     def headers(self) -> dict[str, str]:
         """Those that belong to the status."""
         found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        found |= {"Allow": self.allow} if self.allow else {}
         return {**found, **({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})}
 
 

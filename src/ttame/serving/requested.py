@@ -23,8 +23,8 @@ _LARGEST_SIDE = 4096
 """Pixels of maps that are asked for."""
 
 
-class PredictionForm(BaseModel):
-    """The fields of ``POST /v1/predictions``."""
+class PhotoForm(BaseModel):
+    """The fields of every request about a photo."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,6 +42,13 @@ class PredictionForm(BaseModel):
     prepared: bool = Field(
         False, description="The photo shows just what the network sees: it is not cropped."
     )
+    top: int = Field(10, ge=1, le=100, description="How many of the most probable classes to name.")
+    input: bool = Field(False, description="Whether to return what the network sees, as a PNG.")
+
+
+class PredictionForm(PhotoForm):
+    """The fields of ``POST /v1/predictions``."""
+
     hide: str | None = Field(
         None,
         description="Rectangles of the photo that are hidden, in fractions of its sides: "
@@ -55,18 +62,11 @@ class PredictionForm(BaseModel):
         json_schema_extra={"format": "binary"},
     )
     fill: Literal["mean", "black"] = Field("mean", description="What stands where it is hidden.")
-    top: int = Field(10, ge=1, le=100, description="How many of the most probable classes to name.")
-    input: bool = Field(False, description="Whether to return what the network sees, as a PNG.")
 
 
-class ExplanationForm(BaseModel):
+class ExplanationForm(PhotoForm):
     """The fields of ``POST /v1/explanations``."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    photo: str | None = PredictionForm.model_fields["photo"]
-    tensor: str | None = PredictionForm.model_fields["tensor"]
-    prepared: bool = PredictionForm.model_fields["prepared"]
     methods: list[str] = Field(
         [], description="Names of methods; the first of `GET /v1/methods` if not given."
     )
@@ -97,8 +97,6 @@ class ExplanationForm(BaseModel):
         "HEIGHTxWIDTH of the input.",
         pattern=r"^(grid|input|photo|[0-9]{1,4}x[0-9]{1,4})$",
     )
-    top: int = PredictionForm.model_fields["top"]
-    input: bool = PredictionForm.model_fields["input"]
     progress: bool = Field(
         False,
         description="Whether to answer line by line (`application/x-ndjson`): how far it is, and "

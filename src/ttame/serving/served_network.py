@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ClassSelectionError, ExplainerError, ImageError
+from ttame.errors import ClassSelectionError, ExplainerError, ImageError, UnknownNameError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import Progress
 from ttame.explainers.contract.method_card import MethodCard
@@ -191,6 +191,8 @@ class ExportedNetwork(ServedNetwork):
         self.number_of_classes = exported.facts.number_of_classes
         self.exclusive = exported.facts.exclusive
         self.preprocessing = exported.preprocessing
+        if exported.method not in EXPLAINERS:
+            raise UnknownNameError.of("method in an exported file", exported.method, EXPLAINERS)
         card = EXPLAINERS[exported.method].card
         self.methods = {exported.method: ServedMethod(exported.method, card)}
 

@@ -99,8 +99,7 @@ def run_workers(
     with tempfile.TemporaryDirectory(prefix="ttame-metrics-") as folder:
         # Where prometheus_client adds up the counts of several processes.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        server = uvicorn.Server(config)
-        Multiprocess(config, target=server.run, sockets=[listening]).run()
+        Multiprocess(config, sockets=[listening]).run()
 
 
 def _configured(app: Any, settings: ServingSettings, **more: Any) -> uvicorn.Config:

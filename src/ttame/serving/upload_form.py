@@ -63,7 +63,7 @@ async def read_form(
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise Problem(415, "a body that is not a form; allowed: multipart/form-data")
-    arriving = _Arriving(request, settings.largest_upload + _MORE_THAN_FILES)
+    arriving = _Arriving(request, settings.largest_upload)
     try:
         async with asyncio.timeout(settings.upload_seconds):
             parser = _InMemory(
@@ -73,14 +73,17 @@ async def read_form(
                 max_fields=32 + 2 * settings.most_classes,
                 max_part_size=_MORE_THAN_FILES,
             )
-            items = (await parser.parse()).multi_items()
+            form = await parser.parse()
     except TimeoutError as problem:
         raise Problem(
             408, f"a request that took more than {settings.upload_seconds:g} s to arrive"
         ) from problem
     except MultiPartException as problem:
         raise Problem(422, "a form that cannot be read") from problem
-    return await _sorted(items, several, arriving.size, settings)
+    try:
+        return await _sorted(form.multi_items(), several, arriving.size, settings)
+    finally:
+        await form.close()
 
 
 async def _sorted(
@@ -97,7 +100,6 @@ async def _sorted(
         if isinstance(value, UploadFile):
             fields[name] = ""
             files[name] = await value.read()
-            await value.close()
             _refuse_large(len(files[name]), settings.largest_upload)
         elif name in several:
             fields.setdefault(name, []).append(value)
@@ -114,23 +116,25 @@ def _refuse_large(size: int, most: int) -> None:
 class _Arriving:
     """The body of a request, counted."""
 
-    def __init__(self, request: Request, most: int) -> None:
+    def __init__(self, request: Request, largest_upload: int) -> None:
         self._request = request
-        self._most = most
+        self._largest_upload = largest_upload
+        self._most = largest_upload + _MORE_THAN_FILES
         self.size = 0
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The parts as they arrive; of a body that is too large, it reads on and keeps nothing."""
         said = self._request.headers.get("content-length", "")
         if said.isdigit() and int(said) > _MOST_DISCARDED * self._most:
-            _refuse_large(int(said), self._most)
+            _refuse_large(int(said), self._largest_upload)
         async for chunk in self._request.stream():
             self.size += len(chunk)
             if self.size > _MOST_DISCARDED * self._most:
                 break
             if self.size <= self._most:
                 yield chunk
-        _refuse_large(self.size, self._most)
+        if self.size > self._most:
+            _refuse_large(self.size, self._largest_upload)
 
 
 __all__ = ["ClientDisconnect", "UploadForm", "read_form"]

@@ -70,54 +70,49 @@ const styles = async () => {
   return (await Promise.all(sheets.map(async (each) => (await fetch(each)).text()))).join("\n");
 };
 
-// Everything is set as text, so that no name of a file or class becomes markup.
+const escaped = (text) => String(text).replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+
+// Markup of one element: what stands in attributes and texts is escaped, children are markup.
+const element = (name, attributes, ...children) => {
+  const listed = Object.entries(attributes).map(([key, value]) => ` ${key}="${escaped(value)}"`);
+  return `<${name}${listed.join("")}>${children.join("")}</${name}>`;
+};
+
+const text = (name, content, attributes = {}) => element(name, attributes, escaped(content));
+
+const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+const OWN_STYLE = ".tiles img { width: 100%; border-radius: 3px; } .changes { margin-block: 2rem; }";
+
+const pictured = (canvas, caption) => element("figure", {},
+  element("img", { src: canvas.toDataURL("image/jpeg", 0.9), alt: caption }),
+  element("figcaption", {}, text("span", caption, { class: "name" })));
+
 export const savePage = async (state) => {
-  const page = document.implementation.createHTMLDocument(`Why ${state.title}?`);
-  page.documentElement.lang = "en";
-  const add = (to, name, text = "", attributes = {}) => {
-    const element = page.createElement(name);
-    element.textContent = text;
-    Object.entries(attributes).forEach(([key, value]) => element.setAttribute(key, value));
-    to.append(element);
-    return element;
-  };
-  add(page.head, "meta", "", { charset: "utf-8" });
-  add(page.head, "meta", "", { name: "viewport", content: "width=device-width, initial-scale=1" });
-  add(page.head, "meta", "", {
-    "http-equiv": "Content-Security-Policy",
-    content: "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
-  });
-  add(page.head, "style", await styles());
-  const top = add(page.body, "header", "", { class: "top" });
-  add(top, "h1", heading(state));
-  const facts = add(top, "dl", "", { class: "facts" });
-  [["Photo", state.photo.name], ["Classifier", state.classifier.name]].forEach(([name, value]) => {
-    const fact = add(facts, "div");
-    add(fact, "dt", name);
-    add(fact, "dd", value);
-  });
-  const main = add(page.body, "main");
-  const views = add(main, "div", "", { class: "tiles" });
-  const picture = (canvas, caption) => {
-    const figure = add(views, "figure");
-    add(figure, "img", "", { src: canvas.toDataURL("image/jpeg", 0.9), alt: caption, style: "width:100%;border-radius:3px" });
-    add(add(figure, "figcaption"), "span", caption, { class: "name" });
-  };
-  state.figures.forEach((figure) => picture(figure.querySelector("canvas"), figure.querySelector(".name").textContent));
-  if (state.trial) {
-    picture(state.trial.canvas, `${percent(state.trial.hidden_share)} hidden: ${percent(state.trial.before)} → ${percent(state.trial.probabilities[state.trial.shown])}`);
+  const { photo, classifier, trial } = state;
+  const fact = (name, value) => element("div", {}, text("dt", name), text("dd", value));
+  const figures = state.figures.map((figure) => pictured(
+    figure.querySelector("canvas"), figure.querySelector(".name").textContent,
+  ));
+  if (trial) {
+    const after = trial.probabilities[trial.shown];
+    figures.push(pictured(trial.canvas,
+      `${percent(trial.hidden_share)} hidden: ${percent(trial.before)} → ${percent(after)}`));
   }
-  const table = add(main, "table", "", { class: "changes", style: "margin-block:2rem" });
-  const head = add(add(table, "thead"), "tr");
-  ["Class", "Probability"].forEach((text) => add(head, "th", text, { scope: "col" }));
-  const body = add(table, "tbody");
-  state.photo.prediction.forEach((each) => {
-    const row = add(body, "tr");
-    add(row, "th", each.label, { scope: "row" });
-    add(row, "td", percent(each.probability));
-  });
-  const foot = add(page.body, "footer", "", { class: "bottom" });
-  add(foot, "p", "Colour marks what speaks for the class: the brighter, the more. Each map has its own scale, so colours compare places within one picture, not two pictures. The grey outside the frame was cut off before the network looked.");
-  const text = `<!doctype html>\n${page.documentElement.outerHTML}`;
-  hand(new Blob([text], { type: "text/html" }), `${stem(state)}-why.html`);
+  const rows = photo.prediction.map((each) => element("tr", {},
+    text("th", each.label, { scope: "row" }), text("td", percent(each.probability))));
+  const page = [
+    "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">",
+    `<meta http-equiv="Content-Security-Policy" content="${POLICY}">`,
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">",
+    text("title", `Why ${state.title}?`),
+    `<style>\n${await styles()}\n${OWN_STYLE}\n</style>\n</head>\n<body>`,
+    element("header", { class: "top" }, text("h1", heading(state)), element("dl", { class: "facts" },
+      fact("Photo", photo.name), fact("Classifier", classifier.name))),
+    element("main", {}, element("div", { class: "tiles" }, ...figures), element("table", { class: "changes" },
+      element("thead", {}, element("tr", {}, text("th", "Class", { scope: "col" }), text("th", "Probability", { scope: "col" }))),
+      element("tbody", {}, ...rows))),
+    element("footer", { class: "bottom" }, text("p", "Colour marks what speaks for the class: the brighter, the more. Each map has its own scale, so colours compare places within one picture, not two pictures. The grey outside the frame was cut off before the network looked.")),
+    "</body>\n</html>\n",
+  ].join("\n");
+  hand(new Blob([page], { type: "text/html" }), `${stem(state)}-why.html`);
 };

@@ -22,11 +22,19 @@ const checked = async (response) => {
   throw new Refused({ detail: response.statusText, ...problem, status: response.status });
 };
 
-const reached = async (address, options) => {
+const TRIES = 6;
+
+// A server that is full or starting says when to come back.
+const reached = async (address, options, tries = TRIES) => {
   try {
-    return await fetch(address, { ...options, headers: headers() });
+    const response = await fetch(address, { ...options, headers: headers() });
+    if (response.status !== 503 || tries <= 1) return response;
+    const seconds = Math.min(5, Number(response.headers.get("Retry-After")) || 1);
+    await new Promise((done) => { setTimeout(done, 1000 * seconds); });
+    options.signal?.throwIfAborted();
+    return reached(address, options, tries - 1);
   } catch (problem) {
-    if (problem.name === "AbortError") throw problem;
+    if (problem.name === "AbortError" || problem instanceof Refused) throw problem;
     throw new Refused({ detail: "The server cannot be reached.", status: 0 });
   }
 };
