@@ -111,7 +111,7 @@ def _facts() -> ExportedFacts:
         top_k=2,
         chooses_classes=False,
         batch_size=None,
-        half=False,
+        precision="float32",
         inputs={"pixels": INPUTS["pixels"]},
         results=OUTPUTS,
         parity={},

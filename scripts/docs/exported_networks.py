@@ -71,7 +71,7 @@ TRIED = (
     Tried("EfficientNet-B0", "torchvision", "torchvision/efficientnet_b0", {}, 64),
     Tried("EfficientNet-B0", "timm", "timm/test_efficientnet", {}, 64),
     Tried("EfficientNet-B0", "transformers", "EfficientNet", {
-        "width_coefficient": 0.25, "depth_coefficient": 0.25, "hidden_dim": 320, "image_size": 64,
+        "width_coefficient": 1.0, "depth_coefficient": 0.3, "hidden_dim": 1280, "image_size": 64,
     }, 64),
     Tried("ConvNeXt-T", "torchvision", "torchvision/convnext_tiny", {}, 64),
     Tried("ConvNeXt-T", "timm", "timm/test_convnext", {}, 64),
