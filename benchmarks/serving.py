@@ -4,6 +4,7 @@ All traffic is on loopback, bounded in count and time. The clients share the mac
 server, and their work counts against it.
 
 python -m benchmarks.serving [--requests 10000] [--tiny]
+python -m benchmarks.serving --speed
 """
 
 from __future__ import annotations
@@ -398,6 +399,9 @@ def main() -> None:
     parser.add_argument(
         "--tiny", action="store_true", help="a tiny network for the many requests and SIGTERM"
     )
+    parser.add_argument(
+        "--speed", action="store_true", help="throughput, latency and the first map alone"
+    )
     typed = parser.parse_args()
     files = photos_of(PHOTOS)
     explainer = ttame.load_explainer("efficientnet_lite0")
@@ -405,6 +409,11 @@ def main() -> None:
         parts = measure_throughput(explainer, server, files)
         print("\n\n".join(parts), flush=True)
         parts += measure_page(server)
+    if typed.speed:
+        parts.append(load_in_words())
+        command = "python -m benchmarks.serving --speed"
+        write_section("serving-speed", "A server's speed", command, "\n\n".join(parts))
+        return
     if typed.tiny:
         with tiny_weights() as (weights, classifier):
             explainer = ttame.make_explainer("grad_cam", classifier)
@@ -413,13 +422,20 @@ def main() -> None:
         parts.append("These two with timm/resnet10t on 64x64 pixels, Grad-CAM.")
     else:
         parts += under_load(explainer, ("--methods", "few_shot"), files, typed.requests)
-    load = os.getloadavg()[1]
-    parts.append(f"Mean load of the machine in the last five minutes, ours included: {load:.1f}.")
+    parts.append(load_in_words())
     command = "python -m benchmarks.serving" + (
         f" --requests {typed.requests}" if typed.requests != 10_000 else ""
     )
     command += " --tiny" if typed.tiny else ""
     write_section("serving", "A server under load", command, "\n\n".join(parts))
+
+
+def load_in_words() -> str:
+    load, cores = os.getloadavg()[1], os.cpu_count()
+    return (
+        f"Mean load of the machine in the last five minutes, ours included: {load:.1f}, on {cores} "
+        "cores."
+    )
 
 
 def under_load(
