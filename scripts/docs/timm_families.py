@@ -354,8 +354,8 @@ def as_markdown() -> str:
             "",
             f"All four work for {works} of {len(rows)} ({works / len(rows):.1%}). Class evidence "
             "is exact where the logits are one linear",
-            "layer on averaged features or on a class token, and to first order where a grid in the "
-            "second half of the network decides",
+            "layer on averaged features or on a class token, and to first order where a grid in "
+            "the second half of the network decides",
             f'them alone; elsewhere (*not defined*) it is refused with "{UNDEFINED_WORDS}',
             f'…". Counting those as right, as everything else works there, it is {right} of '
             f"{len(rows)} ({right / len(rows):.1%}).",
