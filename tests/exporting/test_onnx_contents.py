@@ -101,7 +101,7 @@ def test_a_file_without_facts_or_with_something_behind_them_is_refused() -> None
     plain = model().SerializeToString()
     with pytest.raises(UnreadableFileError, match="no facts of ttame"):
         onnx_contents(plain)
-    with pytest.raises(UnreadableFileError, match="stands behind"):
+    with pytest.raises(UnreadableFileError, match="something after"):
         onnx_contents(with_facts(plain, "{}") + plain)
 
 

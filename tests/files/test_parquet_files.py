@@ -53,7 +53,7 @@ def test_each_changed_byte_of_values_is_noticed(tmp_path: Path) -> None:
 
 def test_other_columns_and_missing_values() -> None:
     for other in (table().append_column("c", [[1, 2]]), table().select(["a"])):
-        with pytest.raises(UnreadableFileError, match="its columns are others"):
+        with pytest.raises(UnreadableFileError, match="its columns are not the expected ones"):
             read(written(other))
     with pytest.raises(UnreadableFileError, match="values are missing"):
         read(written(table(b=[None, 1.0])))

@@ -64,7 +64,7 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "another number of classes": (
         "explanations_manifest.json",
         lambda content: content.replace(b'"number_of_classes": 5', b'"number_of_classes": 6'),
-        "its columns are others than they should be",
+        "its columns are not the expected ones",
     ),
 }
 

@@ -1,4 +1,11 @@
-"""What a map of pytorch-grad-cam is asked for, under the names of that library."""
+"""What a map of pytorch-grad-cam is asked for, under the names of that library.
+
+Example:
+    >>> scores = torch.tensor([1.0, 3.0])
+    >>> targets = ClassifierOutputTarget(1), ClassifierOutputSoftmaxTarget(1)
+    >>> [f"{float(target(scores)):.3f}" for target in targets]
+    ['3.000', '0.881']
+"""
 
 from __future__ import annotations
 

@@ -347,7 +347,12 @@ class LayerGradCam(_Attribution):
 
 
 class LayerAttribution:
-    """Where Captum keeps its resizing."""
+    """Where Captum keeps its resizing.
+
+    Example:
+        >>> LayerAttribution.interpolate(torch.ones(2, 1, 4, 4), (8, 8)).shape
+        torch.Size([2, 1, 8, 8])
+    """
 
     @staticmethod
     def interpolate(

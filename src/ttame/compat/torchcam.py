@@ -140,25 +140,57 @@ class Extractor:
 
 
 class GradCAM(Extractor):
-    """Grad-CAM, called as in torchcam."""
+    """Grad-CAM, called as in torchcam.
+
+    Example:
+        >>> from ttame.testing import tiny_classifier
+        >>> model = tiny_classifier().network
+        >>> with GradCAM(model, input_shape=(3, 16, 16)) as extractor:
+        ...     extractor(1, model(torch.ones(1, 3, 16, 16)))[0].shape
+        torch.Size([1, 4, 4])
+    """
 
     method = "grad_cam"
 
 
 class XGradCAM(Extractor):
-    """XGrad-CAM, called as in torchcam."""
+    """XGrad-CAM, called as in torchcam.
+
+    Example:
+        >>> from ttame.testing import tiny_classifier
+        >>> model = tiny_classifier().network
+        >>> with XGradCAM(model, input_shape=(3, 16, 16)) as extractor:
+        ...     extractor(1, model(torch.ones(1, 3, 16, 16)))[0].shape
+        torch.Size([1, 4, 4])
+    """
 
     method = "xgrad_cam"
 
 
 class LayerCAM(Extractor):
-    """LayerCAM, called as in torchcam."""
+    """LayerCAM, called as in torchcam.
+
+    Example:
+        >>> from ttame.testing import tiny_classifier
+        >>> model = tiny_classifier().network
+        >>> with LayerCAM(model, input_shape=(3, 16, 16)) as extractor:
+        ...     extractor(1, model(torch.ones(1, 3, 16, 16)))[0].shape
+        torch.Size([1, 4, 4])
+    """
 
     method = "layer_cam"
 
 
 class CAM(Extractor):
-    """CAM, called as in torchcam; the linear layer is found without ``fc_layer``."""
+    """CAM, called as in torchcam; the linear layer is found without ``fc_layer``.
+
+    Example:
+        >>> from ttame.testing import tiny_classifier
+        >>> model = tiny_classifier().network
+        >>> with CAM(model, input_shape=(3, 16, 16)) as extractor:
+        ...     extractor(1, model(torch.ones(1, 3, 16, 16)))[0].shape
+        torch.Size([1, 4, 4])
+    """
 
     method = "cam"
 

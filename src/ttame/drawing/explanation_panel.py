@@ -55,6 +55,12 @@ class ClassHeatmap:
         probability_of: the class that has this probability, if the label is not its name.
         share: of the opacity, in [0, 1].
         blank: said of a heatmap that is constant and so points nowhere.
+
+    Example:
+        >>> ClassHeatmap("cat", 0.9, [[0.0, 1.0]]).has_evidence
+        True
+        >>> ClassHeatmap("dog", 0.1, [[0.5, 0.5]]).has_evidence
+        False
     """
 
     label: str
@@ -86,6 +92,10 @@ class MethodHeatmap:
         remark: stands below the label if the heatmap has evidence.
         share: of the opacity, in [0, 1].
         blank: said of a heatmap that is constant and so points nowhere.
+
+    Example:
+        >>> MethodHeatmap("Grad-CAM", [[0.0, 1.0]]).has_evidence
+        True
     """
 
     label: str

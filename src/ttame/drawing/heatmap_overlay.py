@@ -99,6 +99,13 @@ def mark_unseen(photo: Image.Image, region: PhotoRegion) -> Image.Image:
 
     Raises:
         ImageError: an empty region.
+
+    Example:
+        >>> from ttame.images.photo_crop import PhotoRegion
+        >>> photo = Image.new("RGB", (300, 200), "white")
+        >>> marked = mark_unseen(photo, PhotoRegion(50, 0, 250, 200))
+        >>> marked.size, marked.getpixel((150, 100)), marked.getpixel((5, 5)) < (128, 128, 128)
+        ((300, 200), (255, 255, 255), True)
     """
     box = _pixel_box(photo.size, region)
     picture = photo.convert("RGB")  # A copy in any case.

@@ -30,6 +30,12 @@ class DrawnMaps:
     Attributes:
         heatmaps: (K, h, w) float32 in [0, 1], on the maps' own grid or a coarser one.
         shares: K numbers in [0, 1] that the opacity is multiplied by.
+
+    Example:
+        >>> maps = torch.arange(8.0).reshape(2, 2, 2)
+        >>> drawn = drawn_maps(maps, torch.tensor([0.8, 0.2]), "probability")
+        >>> drawn.heatmaps.shape, [f"{share:.2f}" for share in drawn.shares]
+        (torch.Size([2, 2, 2]), ['1.00', '0.25'])
     """
 
     heatmaps: Tensor
