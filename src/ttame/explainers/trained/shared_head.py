@@ -293,11 +293,12 @@ class SharedHead(Head):
 
     def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
-        shares = torch.split(self.fusion.convolution.weight, WIDTH, dim=1)
+        # Flattened, so that gradients come in the layout that processes exchange.
+        shares = self.fusion.convolution.weight.flatten(1).split(WIDTH, dim=1)
         branches = zip(self.branches, self.inputs.branched, shares, strict=True)
         # Mixed before the upsampling, which a 1x1 convolution does not mind: fewer places.
         first, *others = [
-            resize_maps(F.conv2d(branch(feature_maps[position]), share), grid)
+            resize_maps(F.conv2d(branch(feature_maps[position]), share[:, :, None, None]), grid)
             for branch, position, share in branches
         ]
         mixed = sum(others, first)

@@ -72,7 +72,12 @@ def test_the_rows_that_the_head_reads_are_averaged(network: str) -> None:
     classes = torch.tensor([[2], [5]])
     targets = ExplainedClasses(classes)
     propagated = attention_relevance(
-        classifier, explainer.layout, explainer.table, images, lambda _scores: targets, 3
+        classifier,
+        explainer.layout,
+        explainer.table,
+        images,
+        lambda _scores: targets,
+        len(explainer.layout.blocks) - 1,
     )
     ((relevance,),) = propagated.by_target
     rows = head_mean(relevance.clamp(min=0), 2)[:, list(explainer.layout.read_rows)].mean(dim=1)
