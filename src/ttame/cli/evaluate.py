@@ -27,7 +27,7 @@ from ttame.files.printable_names import printable
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.datasets.photo_source import PhotoSource
-    from ttame.evaluation.evaluation_run import Targets
+    from ttame.evaluation.measuring import Targets
     from ttame.evaluation.reproductions import Reproduction
     from ttame.explainers.contract.explainer import Explainer
     from ttame.metrics.protocol import Protocol
