@@ -128,7 +128,7 @@ def explain_all(tmp_path: Path) -> object:
         (train, "ttame.training.run_preparation.new_attention_explainer", "a smaller batch_size"),
         (train, "ttame.training.training_run.save_checkpoint", "a smaller batch_size"),
         (compare, "ttame.images.preprocessing.Preprocessing.prepare", "a smaller batch_size"),
-        (compare, "ttame.evaluation.evaluation_run.write_tensors", "a smaller batch_size"),
+        (compare, "ttame.evaluation.kept_maps.write_tensors", "a smaller batch_size"),
         (compare, "ttame.evaluation.row_store.RowStore.join", "a smaller batch_size"),
         (explain_all, "ttame.images.preprocessing.Preprocessing.prepare", "a smaller batch_size"),
         (explain_all, "ttame.reporting.photo_files.draw_panel", "a smaller batch_size"),

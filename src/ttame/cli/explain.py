@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 _DRAWING = "Pictures"
 _MANY = "Very many photos"
 
-_SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
-"""Real photos among scikit-image's data."""
-
 
 _METHODS = method_parameters(
     *("methods", "explainer", "memory_budget", "option", "allow_other_weights"),
@@ -243,6 +240,7 @@ def _classes(text: str, classifier: Classifier) -> str | list[str]:
 
 def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
     """The photos that were named, then those of folders and of data."""
+    from ttame.cli.sample_photos import sample_photos
     from ttame.datasets.joined_photos import JoinedPhotos
     from ttame.datasets.named_photos import NamedPhotos
     from ttame.datasets.open_photos import open_photos
@@ -260,20 +258,3 @@ def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
     for note in photos.notes:
         typer.echo(f"ttame: note: {note}", err=True)
     return photos
-
-
-def sample_photos() -> list[Path]:
-    """Photos of scikit-image, found without importing it.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    from importlib.util import find_spec
-
-    from ttame.errors import MissingExtraError
-
-    spec = find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError.of("scikit-image", "bundled", "sample photos")
-    folder = Path(spec.origin).parent / "data"
-    return [folder / name for name in _SAMPLE_PHOTOS if (folder / name).is_file()]

@@ -103,7 +103,7 @@ def export(
     Example: ttame export --explainer efficientnet_lite0 --out why.onnx
     """
     from ttame.cli.chosen_explainers import choose_explainers
-    from ttame.cli.explain import sample_photos
+    from ttame.cli.sample_photos import sample_photos
     from ttame.errors import ExplainerError
     from ttame.exporting.export_explainer import export_explainer
     from ttame.files.atomic_writing import refuse_existing

@@ -154,7 +154,7 @@ def app_of_worker() -> FastAPI:
 
 
 def _app(served: ServedNetwork, settings: ServingSettings) -> FastAPI:
-    from ttame.cli.explain import sample_photos
+    from ttame.cli.sample_photos import sample_photos
     from ttame.errors import MissingExtraError
     from ttame.serving.app import make_app
 
