@@ -11,7 +11,7 @@ from benchmarks.few_shot_pointing_game import pointing_rows
 from benchmarks.few_shot_study import Rows, Study, measure
 from benchmarks.leaderboard_rows import lent_rows, on_shared_images
 from benchmarks.operating_points import TRAINED, kept_name
-from ttame.evaluation.evaluation_run import spread
+from ttame.evaluation.measuring import spread
 from ttame.evaluation.sanity import sanity_scores
 from ttame.evaluation.summary import cost_of
 from ttame.results.evaluation import MethodCost, RandomisationScore

@@ -18,7 +18,7 @@ from benchmarks.operating_points import ROOT
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.annotations import fingerprint_of, open_annotations
 from ttame.datasets.open_photos import open_photos
-from ttame.evaluation.evaluation_run import spread
+from ttame.evaluation.measuring import spread
 from ttame.files.atomic_writing import write_json
 
 BOXES = ROOT.parent / "shared" / "data" / "tiny-imagenet-boxes"

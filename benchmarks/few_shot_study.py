@@ -129,12 +129,12 @@ class Progress(Silence):
         self._part = part
 
     def begin(self, method: str, images: int, finished: int) -> None:
-        """See :class:`ttame.evaluation.evaluation_run.Listener`."""
+        """See :class:`ttame.evaluation.measuring.Listener`."""
         if finished < images:
             self._say(f"{method}, {finished} of {images} images finished")
 
     def randomising(self, method: str) -> None:
-        """See :class:`ttame.evaluation.evaluation_run.Listener`."""
+        """See :class:`ttame.evaluation.measuring.Listener`."""
         self._say(f"{method} with a randomised network")
 
     def _say(self, words: str) -> None:

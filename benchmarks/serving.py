@@ -37,7 +37,7 @@ from PIL import Image
 
 import ttame
 from benchmarks.benchmark_page import median, table, write_section
-from ttame.cli.explain import sample_photos
+from ttame.cli.sample_photos import sample_photos
 from ttame.explainers.contract.explainer import Explainer
 from ttame.images.saliency_maps import to_unit_range
 from ttame.serving.client import form_of

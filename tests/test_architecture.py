@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -232,6 +234,21 @@ def test_objects_are_complete_when_made(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     allowed = SET_FROM_OUTSIDE.get(path.relative_to(SOURCE).as_posix(), {})
     assert owners_of_attributes_set_from_outside(tree) == set(allowed)
+
+
+def test_the_page_of_the_architecture_names_every_room_and_only_what_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert {room for room in ROOMS if f"`{room}`" not in page} == set()
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]*)(?:\.py)?`", page))
+    assert len(named) > 40
+    places = {name: SOURCE / name for name in named}
+    places |= {name: ROOT / name for name in named if name.split("/")[0] in os.listdir(ROOT)}
+    missing = [
+        name
+        for name, place in places.items()
+        if not place.is_dir() and not place.with_suffix(".py").is_file()
+    ]
+    assert missing == []
 
 
 def test_nobody_imports_the_command_line() -> None:

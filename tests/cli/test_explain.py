@@ -13,9 +13,7 @@ from PIL import Image
 from tests.cli.test_commands import run
 from tests.conftest import assert_close
 from tests.tiny_networks import tiny_cnn
-from ttame.cli.chosen_explainers import parse_method_options, parse_methods
 from ttame.cli.network_options import load_named_classifier
-from ttame.errors import ExplainerError, UnknownNameError
 from ttame.explainers.known_explainers import EXPLAINERS
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.results.explanation import Explanation
@@ -255,33 +253,6 @@ def test_the_memory_budget_and_options_reach_the_method(
     assert run([*arguments, *limits], monkeypatch) == 0
     assert seen == [2**20]
     assert described(out)["methods"][1]["provenance"]["power"] == 3
-
-
-def test_method_names_are_read_once_each() -> None:
-    assert parse_methods(None) == []
-    assert parse_methods("grad_cam, cam,grad_cam") == ["grad_cam", "cam"]
-    with pytest.raises(UnknownNameError, match="try: all"):
-        parse_methods("al")
-
-
-def test_option_values_are_json_or_text_and_checked_against_the_default(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def made(classifier, *, steps=5, share=0.5, mode="mean", on=True, layer=None):  # type: ignore[no-untyped-def]
-        raise AssertionError
-
-    monkeypatch.setitem(EXPLAINERS, "cam", made)  # type: ignore[arg-type]
-    good = ["cam.steps=7", "cam.share=1", "cam.mode=max", "cam.on=false", "layer=a.b"]
-    assert parse_method_options(good, ["cam"]) == {
-        "cam": {"steps": 7, "share": 1, "mode": "max", "on": False, "layer": "a.b"}
-    }
-    for bad in ("cam.steps=many", "cam.steps=true", "cam.on=1", "cam.share=half"):
-        with pytest.raises(ExplainerError, match="as the default"):
-            parse_method_options([bad], ["cam"])
-    for bad in ("cam.steps", "steps=", ".steps=1", "=1"):
-        if bad != "steps=":
-            with pytest.raises(ExplainerError, match=r"METHOD\.NAME=VALUE"):
-                parse_method_options([bad], ["cam"])
 
 
 def test_the_other_spelling_of_methods_keeps_working(

@@ -61,7 +61,10 @@ PRINTED_BY = {
 """Beginning of a module's path, and a function in it where that matters: who can print it."""
 OF_OTHERS = {"pip install --force-reinstall", "torchrun --standalone", "<style>"}
 """Commands that are not ours, and colours of a page."""
-DECLARATIONS = {"cli/network_options.py", "cli/pixel_options.py", "cli/main.py"}
+DECLARATIONS = {
+    *("cli/method_options.py", "cli/network_options.py", "cli/pixel_options.py"),
+    "cli/main.py",
+}
 """What stands here is an option of ours, or is tested below."""
 
 WORDS = re.compile(

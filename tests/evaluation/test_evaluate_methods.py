@@ -32,8 +32,8 @@ from ttame.errors import (
 )
 from ttame.evaluation import evaluation_run, gallery, kept_maps
 from ttame.evaluation.evaluate_methods import evaluate
-from ttame.evaluation.evaluation_run import spread
 from ttame.evaluation.listening import Silence
+from ttame.evaluation.measuring import spread
 from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.known_explainers import make_explainer

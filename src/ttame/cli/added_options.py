@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def with_options(*options: inspect.Parameter) -> Callable[[Command], Command]:
+def with_options(
+    *options: inspect.Parameter,
+    before: Mapping[str, Sequence[inspect.Parameter]] | None = None,
+) -> Callable[[Command], Command]:
     """Give a command options in place of its ``**rest``, which gets what was typed of them.
 
     Typer reads a command's options off its signature, which this changes; calls stay as they are.
 
     Args:
-        options: keyword-only parameters, with a default and what typer wants to know.
+        options: keyword-only parameters, with a default and what typer wants to know; last in the
+            command's help.
+        before: name of a parameter of the command to options that come before it in the help, and
+            to ``**rest`` as well.
 
     Example:
         >>> device = inspect.Parameter(
@@ -30,6 +36,7 @@ def with_options(*options: inspect.Parameter) -> Callable[[Command], Command]:
         own = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for parameter in own.parameters.values():
+            parameters += (before or {}).get(parameter.name, ())
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 parameters += options
             else:

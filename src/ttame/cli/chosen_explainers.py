@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from ttame.cli.method_options import (
+    MethodOptions,
+    TypedSettings,
+    every_method,
+    is_exported_file,
+    parse_method_options,
+    refuse_unknown,
+)
 from ttame.cli.network_options import DEFAULT_MODEL, NamedClassifier
-from ttame.errors import ExplainerError, UnknownNameError
-from ttame.files.bounded_reading import UnreadableFileError
-from ttame.files.json_files import parse_json
+from ttame.errors import ExplainerError
 from ttame.files.printable_names import printable
 
 if TYPE_CHECKING:
@@ -21,35 +26,11 @@ if TYPE_CHECKING:
     from ttame.explainers.contract.explainer import Explainer
     from ttame.explainers.trained.attention_explainer import AttentionExplainer
 
-MethodOptions = dict[str, dict[str, Any]]
-"""Method to option to value."""
-
-
 QUICK_METHODS = "grad_cam,layer_cam,random,centre_gaussian"
 """What is compared if no method is named."""
 
 METHOD_WITHOUT_TRAINING = "grad_cam"
 """The method for a network of the user's own if no other is named."""
-
-OtherSpelling = Annotated[str | None, typer.Option("--method", hidden=True)]
-"""Of ``--methods``."""
-
-
-def methods_option(default: str, panel: str | None = None) -> Any:
-    """``--methods``, as every command that takes methods has it.
-
-    Args:
-        default: in words, what is taken if nothing is typed.
-        panel: of the command's help.
-    """
-    return typer.Option(
-        "--methods",
-        help="Methods, folders of trained explainers and exported .onnx files separated by commas, "
-        "or all; "
-        f"`ttame methods` lists the methods. If not given, {default}.",
-        rich_help_panel=panel,
-        show_default=False,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,29 +48,20 @@ class ChosenExplainers:
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def choose_explainers(
-    names: Sequence[str],
-    explainer: str | None,
-    named: NamedClassifier,
-    options: Sequence[str],
-    *,
-    allow_other_weights: bool,
-) -> ChosenExplainers:
+def choose_explainers(said: MethodOptions, named: NamedClassifier) -> ChosenExplainers:
     """Load the classifier, and the trained explainer if one is wanted, and make the explainers.
 
     Args:
-        names: as :func:`parse_methods` returns them; empty for the trained explainer alone, or for
-            Grad-CAM where the network that was typed has none.
-        explainer: what ``--explainer`` says, if it was typed.
+        said: what was typed of methods; nothing for the trained explainer alone, or for Grad-CAM
+            where the network that was typed has none.
         named: the classifier that was typed.
-        options: as typed behind ``--option``.
-        allow_other_weights: of :func:`ttame.load_explainer`.
 
     Raises:
         TtameError: whatever was typed does not exist or does not fit together.
     """
-    names = names or _method_without_training(explainer, named)
-    typed = parse_method_options(options, names)
+    explainer, allow_other_weights = said.explainer, said.allow_other_weights
+    names = said.method_names() or _method_without_training(explainer, named)
+    typed = parse_method_options(said.option or (), names)
     trained: Explainer | None = None
     if explainer is not None and is_exported_file(explainer):
         trained = load_exported(explainer, named)
@@ -151,7 +123,7 @@ class _Making:
     """
 
     classifier: Classifier
-    options: MethodOptions
+    options: TypedSettings
     trained: Explainer | None = None
     place: str | None = None
     allow_other_weights: bool = False
@@ -163,7 +135,7 @@ class _Making:
 
         What stands behind ``all`` may be left out; so may all the others, if it is ``lenient``.
         """
-        known = _every_method()
+        known = every_method()
         expanded = [name for entry in wanted for name in (known if entry == "all" else [entry])]
         made: dict[str, Explainer] = {}
         left_out: dict[str, str] = {}
@@ -198,7 +170,7 @@ class _Making:
         from ttame.explainers.trained.explainer_folder import load_explainer
         from ttame.explainers.trained.explainer_places import bundled_explainers
 
-        _refuse_unknown(name)
+        refuse_unknown(name)
         if is_exported_file(name):
             from ttame.exporting.file_explainer import load_file_explainer
 
@@ -250,11 +222,6 @@ def _load_trained(
     )
 
 
-def is_exported_file(name: str) -> bool:
-    """Whether a name on the command line is that of an exported file."""
-    return name.endswith(".onnx")
-
-
 def load_exported(path: str, named: NamedClassifier) -> Explainer:
     """An exported file, with the classifier that was typed or the one that it describes."""
     from ttame.exporting.file_explainer import load_file_explainer
@@ -264,119 +231,3 @@ def load_exported(path: str, named: NamedClassifier) -> Explainer:
     file = named.weights if named.weights not in ("default", "none") else None
     named.refuse_details(path, weights_too=file is None)
     return load_file_explainer(path, weights=file, device=named.device)
-
-
-def parse_methods(text: str | None, other_spelling: str | None = None) -> list[str]:
-    """Read ``--methods``: names and folders between commas, each once; ``all`` is every method.
-
-    Args:
-        text: as typed behind ``--methods``, if it was.
-        other_spelling: as typed behind ``--method``, if it was.
-
-    Raises:
-        UnknownNameError: neither a method nor a folder; with near matches.
-        ExplainerError: nothing is named.
-
-    Example:
-        >>> parse_methods("grad_cam, cam,grad_cam")
-        ['grad_cam', 'cam']
-    """
-    given = [typed for typed in (text, other_spelling) if typed is not None]
-    names = [name.strip() for typed in given for name in typed.split(",") if name.strip()]
-    if given and not names:
-        raise ExplainerError("an empty --methods", remedy="ttame methods, which lists them")
-    for name in names:
-        _refuse_unknown(name)
-    return list(dict.fromkeys(names))
-
-
-def _refuse_unknown(name: str) -> None:
-    from ttame.explainers.trained.explainer_places import bundled_explainers
-    from ttame.files.leftovers import put_back
-
-    known = [*_every_method(), "all"]
-    if name in known:
-        return
-    put_back(Path(name))
-    if is_exported_file(name) and Path(name).is_file():
-        return
-    if not Path(name).is_dir() and name not in bundled_explainers():
-        raise UnknownNameError.of("method or explainer folder", name, known)
-
-
-def parse_method_options(pairs: Sequence[str], methods: Sequence[str]) -> MethodOptions:
-    """Read ``--option`` pairs: ``METHOD.NAME=VALUE``, or ``NAME=VALUE`` with one method.
-
-    Values are JSON where they can be, else text.
-
-    Raises:
-        UnknownNameError: no such method or option; with near matches.
-        ExplainerError: a pair that cannot be read, an option of a method that is not asked for,
-            or a value of another kind than the default's.
-
-    Example:
-        >>> parse_method_options(["t_tame.folder=mine"], ["t_tame", "cam"])
-        {'t_tame': {'folder': 'mine'}}
-    """
-    options: MethodOptions = {}
-    for pair in pairs:
-        left, equals, value = pair.partition("=")
-        method, dot, option = left.strip().rpartition(".")
-        if not dot and len(methods) == 1:
-            method = methods[0]
-        if not equals or not option or not method:
-            raise ExplainerError(f"option {pair!r}", allowed="METHOD.NAME=VALUE")
-        options.setdefault(method, {})[option] = _checked_value(method, option, value, methods)
-    return options
-
-
-def _checked_value(method: str, option: str, text: str, methods: Sequence[str]) -> Any:
-    from ttame.explainers.known_explainers import method_options
-
-    if method == "all":
-        raise ExplainerError(f"option {option} of all methods", allowed="METHOD.NAME=VALUE")
-    known = method_options(method)
-    if method not in methods and "all" not in methods:
-        raise ExplainerError(
-            f"an option of {method}, which is not asked for",
-            remedy=f"naming {method} among the methods",
-        )
-    if option not in known:
-        if not known:
-            raise ExplainerError(f"option {option} of {method}, which has no options")
-        raise UnknownNameError.of(f"option of {method}", option, known)
-    try:
-        value = parse_json(text)
-    except UnreadableFileError:
-        value = text
-    default = known[option]
-    if not _same_kind(value, default):
-        raise ExplainerError(
-            f"{method}.{option}={text}",
-            allowed=f"{_kind(default)}, as the default {default} is",
-        )
-    return value
-
-
-def _same_kind(value: Any, default: Any) -> bool:
-    """Whether a value may stand where this default stands; methods check the rest themselves."""
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(default, bool) == isinstance(value, bool) or default is None
-    if isinstance(default, float):
-        return isinstance(value, int | float) or value is None
-    if isinstance(default, int):
-        return isinstance(value, int | list) or value is None
-    if isinstance(default, str):
-        return isinstance(value, str | int | float | list) or value is None
-    return True
-
-
-def _kind(default: Any) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return names.get(type(default), "something")
-
-
-def _every_method() -> list[str]:
-    from ttame.explainers.known_explainers import EXPLAINERS
-
-    return list(EXPLAINERS)

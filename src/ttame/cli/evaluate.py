@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ttame.cli.added_options import with_options
-from ttame.cli.chosen_explainers import QUICK_METHODS, OtherSpelling, methods_option
+from ttame.cli.chosen_explainers import QUICK_METHODS
+from ttame.cli.method_options import MethodOptions, method_parameters, methods_help
 from ttame.cli.network_options import (
     DEFAULT_MODEL,
     NamedClassifier,
@@ -26,7 +27,7 @@ from ttame.files.printable_names import printable
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.datasets.photo_source import PhotoSource
-    from ttame.evaluation.evaluation_run import Targets
+    from ttame.evaluation.measuring import Targets
     from ttame.evaluation.reproductions import Reproduction
     from ttame.explainers.contract.explainer import Explainer
     from ttame.metrics.protocol import Protocol
@@ -35,7 +36,16 @@ if TYPE_CHECKING:
 _MEASURING = "Measurement"
 
 
-@with_options(*network_parameters())
+_METHODS = methods_help(f"{QUICK_METHODS}, and the bundled explainer if there is one")
+
+
+@with_options(
+    *network_parameters(),
+    before={
+        "out": method_parameters("methods", panel=None, words={"methods": _METHODS}),
+        "model": method_parameters("memory_budget", "option", panel=None),
+    },
+)
 def evaluate(
     data: Annotated[
         list[str] | None,
@@ -47,11 +57,6 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    methods: Annotated[
-        str | None,
-        methods_option(f"{QUICK_METHODS}, and the bundled explainer if there is one"),
-    ] = None,
-    method: OtherSpelling = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for rows, table and page.")] = (
         Path("evaluation")
     ),
@@ -107,21 +112,14 @@ def evaluate(
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Photos at a time.", min=1)] = 8,
-    memory_budget: Annotated[
-        str, typer.Option(help="Memory for activations of methods with many passes.")
-    ] = "2GiB",
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="METHOD.NAME=VALUE; may be given several times.", show_default=False),
-    ] = None,
     model: OptionalModelName = None,
-    **network: Any,
+    **typed: Any,
 ) -> None:
     """Find out which method is most faithful on your network and photos.
 
     Example: ttame evaluate --data photos --methods grad_cam,rise,t_tame --limit 100
     """
-    from ttame.cli.chosen_explainers import choose_methods, parse_methods
+    from ttame.cli.chosen_explainers import choose_methods
     from ttame.cli.evaluation_display import print_evaluation, print_metrics, print_reproductions
     from ttame.processes import is_first_process
 
@@ -131,15 +129,14 @@ def evaluate(
     if reproduce == "list":
         print_reproductions()
         return
-    from ttame.explainers.contract.memory_budget import parse_memory
-
-    named = parse_methods(methods, method)
+    said = MethodOptions.of(typed)
+    named = said.method_names()
     asked = _asked(reproduce, data, named, metrics, protocol, model)
-    budget = parse_memory(memory_budget)
+    budget = said.memory_budget_in_bytes()
     photos = _photos(asked.data, asked.setup)
-    classifier = _classifier(asked, named, NamedClassifier.of(model, network))
+    classifier = _classifier(asked, named, NamedClassifier.of(model, typed))
     lenient = asked.setup is not None and not named
-    explainers, left_out = choose_methods(asked.methods, classifier, option or (), lenient)
+    explainers, left_out = choose_methods(asked.methods, classifier, said.option or (), lenient)
     evaluation = _evaluate(
         asked,
         classifier,
@@ -257,7 +254,8 @@ def _evaluate(
 
 def _classifier(asked: _Asked, methods: Sequence[str], named: NamedClassifier) -> Classifier:
     """The classifier that was typed, that of an exported file, or that which is asked about."""
-    from ttame.cli.chosen_explainers import is_exported_file, load_exported
+    from ttame.cli.chosen_explainers import load_exported
+    from ttame.cli.method_options import is_exported_file
 
     file = next(filter(is_exported_file, methods), None)
     if named.model is None and file is not None:

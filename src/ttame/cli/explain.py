@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ttame.cli.added_options import with_options
-from ttame.cli.chosen_explainers import OtherSpelling, methods_option
+from ttame.cli.method_options import MethodOptions, method_parameters
 from ttame.cli.network_options import NamedClassifier, OptionalModelName, network_parameters
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
     from ttame.datasets.photo_source import PhotoSource
 
-_METHODS = "Methods"
 _DRAWING = "Pictures"
 _MANY = "Very many photos"
 
-_SAMPLE_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
-"""Real photos among scikit-image's data."""
+
+_METHODS = method_parameters(
+    *("methods", "explainer", "memory_budget", "option", "allow_other_weights"),
+    words={
+        "option": "METHOD.NAME=VALUE; may be given several times. `ttame methods METHOD` shows "
+        "a method's options."
+    },
+)
 
 
-@with_options(*network_parameters())
+@with_options(*network_parameters(), before={"classes": _METHODS})
 def explain(
     images: Annotated[
         list[Path] | None,
@@ -42,24 +47,6 @@ def explain(
             "-d",
             help="Folder of photos, list file or tar shards ('photos-*.tar'); may be given several "
             "times.",
-            show_default=False,
-        ),
-    ] = None,
-    methods: Annotated[
-        str | None,
-        methods_option(
-            "the trained explainer, or grad_cam for a --model that has none", panel=_METHODS
-        ),
-    ] = None,
-    method: OtherSpelling = None,
-    explainer: Annotated[
-        str | None,
-        typer.Option(
-            "--explainer",
-            "-e",
-            help="A trained explainer, with its classifier: bundled, a folder, a hub repository or "
-            "an exported .onnx file. If not given, efficientnet_lite0.",
-            rich_help_panel=_METHODS,
             show_default=False,
         ),
     ] = None,
@@ -165,42 +152,16 @@ def explain(
         bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel=_DRAWING)
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Photos at a time.", min=1)] = 8,
-    memory_budget: Annotated[
-        str,
-        typer.Option(
-            help="Memory for activations of methods with many passes.",
-            rich_help_panel=_METHODS,
-        ),
-    ] = "2GiB",
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="METHOD.NAME=VALUE; may be given several times. `ttame methods METHOD` shows "
-            "a method's options.",
-            rich_help_panel=_METHODS,
-            show_default=False,
-        ),
-    ] = None,
-    allow_other_weights: Annotated[
-        bool,
-        typer.Option(
-            "--allow-other-weights",
-            help="Explain a classifier even if its weights differ from those that the explainer "
-            "was trained for.",
-            rich_help_panel=_METHODS,
-        ),
-    ] = False,
     model: OptionalModelName = None,
-    **network: Any,
+    **typed: Any,
 ) -> None:
     """Explain photos: pictures, the maps, and a page to look at.
 
     Example: ttame explain photo.jpg --methods grad_cam,t_tame --classes "tabby,Egyptian cat"
     """
-    from ttame.cli.chosen_explainers import choose_explainers, parse_methods
+    from ttame.cli.chosen_explainers import choose_explainers
     from ttame.cli.explanation_display import said_of_shards, summarise
     from ttame.cli.methods import short_reasons
-    from ttame.explainers.contract.memory_budget import parse_memory
     from ttame.files.atomic_writing import refuse_existing
     from ttame.processes import is_first_process
     from ttame.progress.explaining_progress import ExplanationProgress
@@ -211,14 +172,9 @@ def explain(
     if not resume:
         refuse_existing(out, overwrite=overwrite)
     photos = _photos(images or [], data or [])
-    budget = parse_memory(memory_budget)
-    chosen = choose_explainers(
-        parse_methods(methods, method),
-        explainer,
-        NamedClassifier.of(model, network),
-        option or (),
-        allow_other_weights=allow_other_weights,
-    )
+    said = MethodOptions.of(typed)
+    budget = said.memory_budget_in_bytes()
+    chosen = choose_explainers(said, NamedClassifier.of(model, typed))
     shown = is_first_process()
     with ExplanationProgress(list(chosen.explainers), len(photos), shown=shown) as progress:
         asked: dict[str, Any] = {
@@ -284,6 +240,7 @@ def _classes(text: str, classifier: Classifier) -> str | list[str]:
 
 def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
     """The photos that were named, then those of folders and of data."""
+    from ttame.cli.sample_photos import sample_photos
     from ttame.datasets.joined_photos import JoinedPhotos
     from ttame.datasets.named_photos import NamedPhotos
     from ttame.datasets.open_photos import open_photos
@@ -301,20 +258,3 @@ def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:
     for note in photos.notes:
         typer.echo(f"ttame: note: {note}", err=True)
     return photos
-
-
-def sample_photos() -> list[Path]:
-    """Photos of scikit-image, found without importing it.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    from importlib.util import find_spec
-
-    from ttame.errors import MissingExtraError
-
-    spec = find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError.of("scikit-image", "bundled", "sample photos")
-    folder = Path(spec.origin).parent / "data"
-    return [folder / name for name in _SAMPLE_PHOTOS if (folder / name).is_file()]

@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ttame.cli.added_options import with_options
-from ttame.cli.chosen_explainers import OtherSpelling
+from ttame.cli.method_options import MethodOptions, is_exported_file, method_parameters
 from ttame.cli.network_options import NamedClassifier, OptionalModelName, network_parameters
 
 if TYPE_CHECKING:
     from ttame.exporting.exported_facts import ExportedFacts
     from ttame.exporting.graph_formats import Format
 
-_METHODS = "The method"
+_METHODS = method_parameters(
+    *("explainer", "methods", "option", "allow_other_weights"),
+    panel="The method",
+    words={
+        "explainer": "A trained explainer, which brings its classifier: bundled, a folder, or a "
+        "hub repository. If not given, efficientnet_lite0.",
+        "methods": "Instead of a trained explainer: cam, class_evidence, raw_attention, "
+        "attention_rollout, class_embedding, recipro_cam or vit_recipro_cam.",
+        "allow_other_weights": "Export a classifier even if its weights differ from those that "
+        "the explainer was trained for.",
+    },
+)
 
 
-@with_options(*network_parameters())
+@with_options(*network_parameters(), before={"format": _METHODS})
 def export(
     out: Annotated[
         Path,
@@ -30,45 +41,6 @@ def export(
             show_default=False,
         ),
     ],
-    explainer: Annotated[
-        str | None,
-        typer.Option(
-            "--explainer",
-            "-e",
-            help="A trained explainer, which brings its classifier: bundled, a folder, or a hub "
-            "repository. If not given, efficientnet_lite0.",
-            rich_help_panel=_METHODS,
-            show_default=False,
-        ),
-    ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            "--methods",
-            help="Instead of a trained explainer: cam, class_evidence, raw_attention, "
-            "attention_rollout, class_embedding, recipro_cam or vit_recipro_cam.",
-            rich_help_panel=_METHODS,
-            show_default=False,
-        ),
-    ] = None,
-    method: OtherSpelling = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="METHOD.NAME=VALUE; may be given several times.",
-            rich_help_panel=_METHODS,
-            show_default=False,
-        ),
-    ] = None,
-    allow_other_weights: Annotated[
-        bool,
-        typer.Option(
-            "--allow-other-weights",
-            help="Export a classifier even if its weights differ from those that the explainer "
-            "was trained for.",
-            rich_help_panel=_METHODS,
-        ),
-    ] = False,
     format: Annotated[
         str | None,
         typer.Option(
@@ -124,34 +96,29 @@ def export(
         bool, typer.Option("--overwrite", help="Replace --out if it exists.")
     ] = False,
     model: OptionalModelName = None,
-    **network: Any,
+    **typed: Any,
 ) -> None:
     """Write a classifier and its maps as one file, and check it against PyTorch.
 
     Example: ttame export --explainer efficientnet_lite0 --out why.onnx
     """
-    from ttame.cli.chosen_explainers import choose_explainers, is_exported_file, parse_methods
-    from ttame.cli.explain import sample_photos
+    from ttame.cli.chosen_explainers import choose_explainers
+    from ttame.cli.sample_photos import sample_photos
     from ttame.errors import ExplainerError
     from ttame.exporting.export_explainer import export_explainer
     from ttame.files.atomic_writing import refuse_existing
 
     refuse_existing(out, overwrite=overwrite)
-    if explainer is not None and is_exported_file(explainer):
+    said = MethodOptions.of(typed)
+    if said.explainer is not None and is_exported_file(said.explainer):
         raise ExplainerError(
-            f"{explainer} is an exported file already", allowed="the explainer it was made of"
+            f"{said.explainer} is an exported file already", allowed="the explainer it was made of"
         )
     kind = _format(format, out)
-    names = parse_methods(methods, method)
+    names = said.method_names()
     if len(names) > 1:
         raise ExplainerError(f"{len(names)} methods in one file", allowed="one")
-    chosen = choose_explainers(
-        names,
-        explainer,
-        NamedClassifier.of(model, network),
-        option or (),
-        allow_other_weights=allow_other_weights,
-    )
+    chosen = choose_explainers(said, NamedClassifier.of(model, typed))
     calibration, compared = divided(listed(int8 or []), listed(photos or []))
     facts = export_explainer(
         next(iter(chosen.explainers.values())),

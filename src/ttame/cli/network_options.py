@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 from collections.abc import Mapping, Sequence
@@ -101,10 +102,14 @@ class NetworkOptions(PixelOptions):
     ] = "auto"
 
 
-def network_parameters() -> list[inspect.Parameter]:
-    """The options of :class:`NetworkOptions`, for :func:`ttame.cli.added_options.with_options`."""
+@functools.cache
+def network_parameters() -> tuple[inspect.Parameter, ...]:
+    """The options of :class:`NetworkOptions`, for :func:`ttame.cli.added_options.with_options`.
+
+    Made once: all commands have the same objects.
+    """
     hints = get_type_hints(NetworkOptions, include_extras=True)
-    return [
+    return tuple(
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -112,7 +117,7 @@ def network_parameters() -> list[inspect.Parameter]:
             annotation=hints[field.name],
         )
         for field in (*_fields_of_the_network(), *dataclasses.fields(PixelOptions))
-    ]
+    )
 
 
 def _fields_of_the_network() -> list[dataclasses.Field[Any]]:

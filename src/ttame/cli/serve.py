@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ttame.cli.added_options import with_options
-from ttame.cli.chosen_explainers import OtherSpelling, methods_option
+from ttame.cli.method_options import (
+    MethodOptions,
+    is_exported_file,
+    method_parameters,
+    methods_help,
+)
 from ttame.cli.network_options import NamedClassifier, OptionalModelName, network_parameters
 
 if TYPE_CHECKING:
@@ -23,7 +28,6 @@ if TYPE_CHECKING:
     from ttame.serving.served_network import ServedNetwork
     from ttame.serving.settings import ServingSettings
 
-_METHODS = "Methods"
 _ACCESS = "Access"
 _LIMITS = "Limits"
 _OF_WORKERS = "TTAME_SERVE"
@@ -33,41 +37,20 @@ _ALSO_OFFERED = ("grad_cam", "class_evidence", "layer_cam", "generic_attention",
 """Methods that a page offers if none is named, as far as they are defined for the network."""
 
 
-@with_options(*network_parameters())
+_METHODS = method_parameters(
+    *("methods", "explainer", "option", "allow_other_weights"),
+    words={
+        "methods": methods_help("the trained explainer, and quick methods and RISE"),
+        "explainer": "A trained explainer, with its classifier: bundled, a folder, or a hub "
+        "repository; or an ONNX file that `ttame export` wrote. If not given, efficientnet_lite0.",
+        "allow_other_weights": "Explain a classifier whose weights are not those that the head "
+        "was trained for.",
+    },
+)
+
+
+@with_options(*network_parameters(), before={"host": _METHODS})
 def serve(
-    methods: Annotated[
-        str | None,
-        methods_option("the trained explainer, and quick methods and RISE", panel=_METHODS),
-    ] = None,
-    method: OtherSpelling = None,
-    explainer: Annotated[
-        str | None,
-        typer.Option(
-            "--explainer",
-            "-e",
-            help="A trained explainer, with its classifier: bundled, a folder, or a hub "
-            "repository; or an ONNX file that `ttame export` wrote. If not given, "
-            "efficientnet_lite0.",
-            rich_help_panel=_METHODS,
-            show_default=False,
-        ),
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="METHOD.NAME=VALUE; may be given several times.",
-            rich_help_panel=_METHODS,
-            show_default=False,
-        ),
-    ] = None,
-    allow_other_weights: Annotated[
-        bool,
-        typer.Option(
-            "--allow-other-weights",
-            help="Explain a classifier whose weights are not those that the head was trained for.",
-            rich_help_panel=_METHODS,
-        ),
-    ] = False,
     host: Annotated[
         str,
         typer.Option(
@@ -171,7 +154,7 @@ def app_of_worker() -> FastAPI:
 
 
 def _app(served: ServedNetwork, settings: ServingSettings) -> FastAPI:
-    from ttame.cli.explain import sample_photos
+    from ttame.cli.sample_photos import sample_photos
     from ttame.errors import MissingExtraError
     from ttame.serving.app import make_app
 
@@ -219,26 +202,20 @@ def _network(typed: dict[str, Any]) -> ServedNetwork:
     from ttame.serving.served_network import ExportedNetwork, TorchNetwork
 
     place = typed["explainer"]
-    if place is not None and place.lower().endswith(".onnx"):
+    if place is not None and is_exported_file(place):
         return ExportedNetwork(load_exported(place), Path(place).stem)
     return TorchNetwork(_explainers(typed))
 
 
 def _explainers(typed: dict[str, Any]) -> dict[str, Explainer]:
-    from ttame.cli.chosen_explainers import choose_explainers, parse_methods
+    from ttame.cli.chosen_explainers import choose_explainers
     from ttame.errors import ExplainerError
     from ttame.explainers.known_explainers import make_explainer
 
-    names = parse_methods(typed["methods"], typed["method"])
-    chosen = choose_explainers(
-        names,
-        typed["explainer"],
-        NamedClassifier.of(typed["model"], typed),
-        typed["option"] or (),
-        allow_other_weights=typed["allow_other_weights"],
-    )
+    said = MethodOptions.of(typed)
+    chosen = choose_explainers(said, NamedClassifier.of(typed["model"], typed))
     explainers = dict(chosen.explainers)
-    for name in () if names else _ALSO_OFFERED:
+    for name in () if said.method_names() else _ALSO_OFFERED:
         try:
             explainers.setdefault(name, make_explainer(name, chosen.classifier))
         except ExplainerError:

@@ -19,14 +19,9 @@ from ttame.errors import (
     UnknownNameError,
     either,
 )
-from ttame.evaluation.evaluation_run import (
-    Listener,
-    Measuring,
-    Targets,
-    measure_methods,
-    spread,
-)
+from ttame.evaluation.evaluation_run import measure_methods
 from ttame.evaluation.listening import told
+from ttame.evaluation.measuring import Listener, Measuring, Targets, spread
 from ttame.evaluation.protocol_words import protocol_in_words
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.run_identity import (
@@ -98,7 +93,7 @@ def evaluate(
         metrics: names; the protocol's if not given.
         limit: how many images, evenly spread over the data; all if not given.
         batch_size: images at a time.
-        targets: where annotated objects are; see ``evaluation_run.Targets``.
+        targets: where annotated objects are; see ``measuring.Targets``.
         annotations: what the targets come from, so that a resumed run uses the same.
         resume: whether ``out`` may hold results.
         listener: told how far it is.

@@ -5,24 +5,20 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol as TypingProtocol
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
-from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import (
     EvaluationError,
-    ImageError,
 )
 from ttame.evaluation.kept_maps import MOST_PICTURED, keep_maps
+from ttame.evaluation.measuring import Listener, Measuring
+from ttame.evaluation.read_images import annotated_targets, explained_classes, readable_images
 from ttame.evaluation.row_store import BatchFacts, RowStore
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import (
-    DEFAULT_BUDGET,
     ActivationMeter,
     Progress,
     in_chunks,
@@ -31,75 +27,12 @@ from ttame.explainers.contract.memory_budget import (
 from ttame.files.printable_names import printable
 from ttame.images.saliency_maps import has_evidence
 from ttame.metrics.measuring_batch import MeasuringBatch
-from ttame.metrics.metric import Metric
-from ttame.metrics.protocol import Protocol
 from ttame.metrics.shared_results import SharedResults
 from ttame.networks.pass_counter import counting_passes
 from ttame.processes import Share
 
 HAS_EVIDENCE = "has_evidence"
 """Key of the rows that say whether a map is more than a constant."""
-
-Targets = Callable[[str, int, Image.Image], Tensor | None]
-"""Key of a photo, class, and the photo, to the (H, W) bool target in the network's view."""
-
-
-class Listener(TypingProtocol):
-    """Told how far an evaluation is."""
-
-    def begin(self, method: str, images: int, finished: int) -> None:
-        """A method starts on all ``images``, of which some were finished in an earlier run."""
-
-    def step(self, finished: int, total: int) -> None:
-        """A method with many passes has finished some of them."""
-
-    def measured(self, images: int) -> None:
-        """A batch of images is explained, measured and written."""
-
-    def randomising(self, method: str) -> None:
-        """The network is randomised under a method, to see whether its maps change."""
-
-
-def spread(total: int, limit: int | None) -> Sequence[int]:
-    """The numbers of the images that are evaluated: all, or as many as wanted, evenly spread.
-
-    A sorted folder has its classes one after the other; its first images would be of one class.
-
-    Example:
-        >>> spread(10, 4), spread(3, 100)
-        ([0, 2, 5, 7], range(0, 3))
-    """
-    if limit is None or limit >= total:
-        return range(total)
-    count = limit
-    return [index * total // count for index in range(count)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Measuring:
-    """Everything that is the same for all methods of an evaluation.
-
-    Attributes:
-        classifier: the explained network.
-        photos: the data.
-        numbers: of the images that are evaluated.
-        protocol: how to measure.
-        metrics: what to measure.
-        batch_size: images at a time.
-        folder: where rows and maps go.
-        targets: where the annotated objects are, if the data are annotated.
-        memory_budget: activations that a method with many passes may hold at a time.
-    """
-
-    classifier: Classifier
-    photos: PhotoSource
-    numbers: Sequence[int]
-    protocol: Protocol
-    metrics: Sequence[Metric]
-    batch_size: int
-    folder: Path
-    targets: Targets | None = None
-    memory_budget: str | int = DEFAULT_BUDGET
 
 
 def measure_methods(
@@ -193,7 +126,7 @@ def _measure(
         explain=explain,
         numbers=tuple(numbers),
         exclusive=classifier.outputs.exclusive,
-        targets=_targets(measuring, read, classes),
+        targets=annotated_targets(measuring, read, classes),
         shared=shared,
     )
     values: dict[str, Tensor] = {HAS_EVIDENCE: has_evidence(maps).float()}
@@ -260,77 +193,6 @@ def _checked_probabilities(
         return found
 
     return probabilities
-
-
-def explained_classes(measuring: Measuring, numbers: Sequence[int], before: Tensor) -> Tensor:
-    """(B,) the class that is explained of each image."""
-    if measuring.protocol.explained_class == "top-1":
-        return before.argmax(dim=1)
-    count = before.shape[1]
-    classes = []
-    for number in numbers:
-        label = measuring.photos.label(number)
-        if label is None or not 0 <= label < count:
-            raise EvaluationError(
-                f"{measuring.photos.name(number)} has "
-                + ("no label" if label is None else f"label {label}")
-                + f", and protocol {measuring.protocol.name} explains the labelled class",
-                allowed=f"0 to {count - 1}",
-                remedy="a list file of 'path label' lines",
-            )
-        classes.append(label)
-    return torch.tensor(classes, device=before.device)
-
-
-def _targets(measuring: Measuring, read: ReadImages, classes: Tensor) -> Tensor | None:
-    if measuring.targets is None:
-        return None
-    size = measuring.classifier.preprocessing.input_size
-    found = []
-    for number, photo, index in zip(read.numbers, read.photos, classes.tolist(), strict=True):
-        target = measuring.targets(measuring.photos.key(number), index, photo)
-        found.append(torch.zeros(size, dtype=torch.bool) if target is None else target)
-    return torch.stack(found).to(classes.device)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ReadImages:
-    """What could be read of a batch of photos.
-
-    Attributes:
-        numbers: of the photos that could be read.
-        images: (B, C, H, W) those, prepared, on the classifier's device; B may be 0.
-        photos: those as they were read, if targets are asked for; photos are large.
-        skipped: name and reason of the others.
-    """
-
-    numbers: tuple[int, ...]
-    images: Tensor
-    photos: tuple[Image.Image, ...]
-    skipped: tuple[tuple[str, str], ...]
-
-
-def readable_images(measuring: Measuring, numbers: Sequence[int]) -> ReadImages:
-    """Read and prepare those photos that can be read."""
-    preprocessing = measuring.classifier.preprocessing
-    found: list[int] = []
-    images: list[Tensor] = []
-    photos: list[Image.Image] = []
-    skipped: list[tuple[str, str]] = []
-    for number in numbers:
-        try:
-            photo = measuring.photos.read(number)
-            image = preprocessing.prepare(photo)
-        except ImageError as problem:
-            skipped.append((measuring.photos.name(number), problem.problem))
-            continue
-        found.append(number)
-        images.append(image)
-        if measuring.targets is not None:
-            photos.append(preprocessing.drawn(photo))
-    together = torch.stack(images) if images else measuring.classifier.blank_image()[:0].float()
-    together = together.to(measuring.classifier.device)
-    return ReadImages(tuple(found), together, tuple(photos), tuple(skipped))
 
 
 def _is_pictured(measuring: Measuring, batch: int) -> bool:

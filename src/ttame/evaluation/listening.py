@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from ttame.evaluation.evaluation_run import Listener
+from ttame.evaluation.measuring import Listener
 from ttame.processes import is_first_process
 from ttame.progress.evaluation_progress import EvaluationProgress
 from ttame.progress.progress_line import nothing_shown

@@ -12,14 +12,9 @@ from ttame.errors import (
     either,
     setting,
 )
-from ttame.evaluation.evaluation_run import (
-    Listener,
-    Measuring,
-    explained_classes,
-    readable_images,
-    spread,
-)
+from ttame.evaluation.measuring import Listener, Measuring, spread
 from ttame.evaluation.randomisation import randomisation_check
+from ttame.evaluation.read_images import explained_classes, readable_images
 from ttame.explainers.contract.explainer import Explainer
 from ttame.files.atomic_writing import write_json
 from ttame.files.bounded_reading import UnreadableFileError

@@ -30,7 +30,7 @@ from ttame.files.writing_behind import WritingBehind
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.processes import ProcessGroup, noticing_lost_processes
-from ttame.reporting.explain import (
+from ttame.reporting.explaining_preparation import (
     facts_of,
     identity_of,
     refuse_lone_contrast,

@@ -13,7 +13,6 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from torch.utils.data import Dataset
 
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.typed_recipes import typed_words
 from ttame.datasets.held_out_split import split_held_out
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
@@ -28,10 +27,7 @@ from ttame.errors import (
 )
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.features.feature_taps import LayerOutput
-from ttame.features.tap_choice import NAMED
-from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
-from ttame.outputs import OwnOutputs
 from ttame.processes import (
     LONGEST_WAIT,
     check_joined,
@@ -44,7 +40,7 @@ from ttame.training.checkpoint import RunIdentity, load_checkpoint
 from ttame.training.gradient_mean import average_in_order
 from ttame.training.objective import MaskedFeatures
 from ttame.training.optimisation import make_optimiser, make_schedule
-from ttame.training.train_command import can_be_typed, python_call, train_command
+from ttame.training.train_command import command_of_run, data_names
 from ttame.training.training_folder import TrainingFolder
 from ttame.training.training_run import TrainingRun
 from ttame.training.training_settings import DataSettings, TrainingSettings
@@ -168,7 +164,7 @@ def _new_run(
     accelerator: Accelerator,
 ) -> TrainingRun:
     """A run whose head and optimiser the accelerator has not wrapped yet."""
-    command = _command(classifier, data, settings, folder)
+    command = command_of_run(classifier, data, settings, folder.path)
     _check_method(classifier, settings)
     photos = open_photos(data)
     training_images, held_out, skipped = _split(photos, classifier, settings)
@@ -212,7 +208,7 @@ def _new_run(
         training_images=training_images,
         held_out=held_out,
         order=order,
-        data_names=_data_names(data),
+        data_names=data_names(data),
         command=command,
         skipped=skipped,
     )
@@ -293,11 +289,6 @@ def _check_batches(order: BatchOrder) -> None:
         )
 
 
-def _data_names(data: TrainingData) -> tuple[str, ...]:
-    """What the card calls the data: its places as typed, or the kind of object."""
-    return _places(data) or (type(data).__name__,)
-
-
 def _check_steps(order: BatchOrder, settings: TrainingSettings) -> None:
     """Refuse a schedule that is over before it begins."""
     steps = order.steps_per_epoch * settings.run.epochs
@@ -308,37 +299,6 @@ def _check_steps(order: BatchOrder, settings: TrainingSettings) -> None:
             allowed=f"at least {_FEWEST_STEPS}",
             remedy=f"a smaller {setting('batch_size')} or more {setting('epochs')}",
         )
-
-
-def _places(data: TrainingData) -> tuple[str, ...]:
-    """The places of the data as typed; none if it is an object."""
-    if isinstance(data, str | Path):
-        return (str(data),)
-    if isinstance(data, list | tuple) and all(isinstance(place, str | Path) for place in data):
-        return tuple(str(place) for place in data)
-    return ()
-
-
-def _command(
-    classifier: Classifier, data: TrainingData, settings: TrainingSettings, folder: TrainingFolder
-) -> str:
-    """The ``ttame train`` command of this run; or the call, where the network, the data or a
-    setting came from Python and cannot be typed."""
-    recipe = classifier.recipe
-    places = _places(data)
-    # There is no option for another seed of random weights.
-    typed = recipe is not None and not recipe.weights_seed and recipe.outputs != OwnOutputs.kind
-    if recipe is None or not typed or not places or not can_be_typed(settings):
-        return python_call(settings)
-    words = typed_words(recipe)
-    if recipe.class_names is not None:
-        # Where the names were typed is not known; the explainer has them itself.
-        words += ["--class-names", "FILE"]
-    if classifier.tap_choice.reason == NAMED:
-        words += ["--taps", ",".join(str(tap) for tap in classifier.taps)]
-    # A name that is not text would make the configuration unreadable.
-    shown = [printable(place) for place in places]
-    return train_command(settings, words, shown, printable(str(folder.path)))
 
 
 def _as_read_from_json(content: Mapping[str, Any]) -> dict[str, Any]:

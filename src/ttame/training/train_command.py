@@ -1,15 +1,57 @@
-"""How settings are written down: as a command, and as a call."""
+"""How a run and its settings are written down: as a command, or as a call."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.typed_recipes import typed_words
 from ttame.errors import TtameError
 from ttame.explainers.trained.settings_part import changed, kinds_of, leaves_of, option
+from ttame.features.tap_choice import NAMED
+from ttame.files.printable_names import printable
+from ttame.outputs import OwnOutputs
 from ttame.training.training_settings import PRESETS, TrainingSettings
+
+
+def command_of_run(
+    classifier: Classifier, data: object, settings: TrainingSettings, folder: Path
+) -> str:
+    """The ``ttame train`` command of this run; or the call, where the network, the data or a
+    setting came from Python and cannot be typed."""
+    recipe = classifier.recipe
+    places = _places(data)
+    # There is no option for another seed of random weights.
+    typed = recipe is not None and not recipe.weights_seed and recipe.outputs != OwnOutputs.kind
+    if recipe is None or not typed or not places or not can_be_typed(settings):
+        return python_call(settings)
+    words = typed_words(recipe)
+    if recipe.class_names is not None:
+        # Where the names were typed is not known; the explainer has them itself.
+        words += ["--class-names", "FILE"]
+    if classifier.tap_choice.reason == NAMED:
+        words += ["--taps", ",".join(str(tap) for tap in classifier.taps)]
+    # A name that is not text would make the configuration unreadable.
+    shown = [printable(place) for place in places]
+    return train_command(settings, words, shown, printable(str(folder)))
+
+
+def data_names(data: object) -> tuple[str, ...]:
+    """What the card calls the data: its places as typed, or the kind of object."""
+    return _places(data) or (type(data).__name__,)
+
+
+def _places(data: object) -> tuple[str, ...]:
+    """The places of the data as typed; none if it is an object."""
+    if isinstance(data, str | Path):
+        return (str(data),)
+    if isinstance(data, list | tuple) and all(isinstance(place, str | Path) for place in data):
+        return tuple(str(place) for place in data)
+    return ()
 
 
 def train_command(

@@ -167,7 +167,7 @@ READ_BY_OTHERS = {
 NO_FILES_OF_STRANGERS = {
     "classifiers/sources/bundled.py",  # ours, in the package
     "drawing/colour_scales.py",
-    "cli/chosen_explainers.py",  # what the user types
+    "cli/method_options.py",  # what the user types
     "cli/serve.py",  # what the user typed, for worker processes
     "reporting/explanation_table.py",  # which it writes
     "reporting/explain_to_shards.py",  # there and back, in memory

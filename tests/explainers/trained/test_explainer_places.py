@@ -12,6 +12,7 @@ import torch
 from tests.tiny_networks import tiny_cnn, tiny_timm
 from ttame.classifiers.classifier import Classifier
 from ttame.cli.chosen_explainers import choose_explainers, choose_methods
+from ttame.cli.method_options import MethodOptions
 from ttame.cli.network_options import NamedClassifier
 from ttame.errors import ExplainerError, UnknownNameError
 from ttame.explainers.known_explainers import make_explainer, methods_for
@@ -100,7 +101,8 @@ def test_explain_takes_the_default_one_and_any_that_is_named(
     lite = NamedClassifier("lite", "default", {}, "cpu")
 
     def chosen(methods: list[str], explainer: str | None = None) -> list[str]:
-        found = choose_explainers(methods, explainer, lite, (), allow_other_weights=False)
+        typed = ",".join(methods) or None
+        found = choose_explainers(MethodOptions(typed, explainer=explainer), lite)
         return [made.method for made in found.explainers.values()]
 
     assert chosen([]) == ["few_shot"]

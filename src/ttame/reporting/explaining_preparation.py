@@ -1,0 +1,117 @@
+"""What is checked and noted before many photos are explained, whatever is written of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ttame.classifiers.class_selection import ClassSelection, class_index
+from ttame.datasets.named_photos import open_named_photos
+from ttame.drawing.map_strength import Strength
+from ttame.errors import ClassSelectionError, ExplainerError, setting
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.labelled_explainers import labelled_explainers
+from ttame.explainers.trained.head_provenance import full_provenance
+from ttame.explaining.explain_photos import Explaining, Listener, classes_for_all
+from ttame.outputs import SOFTMAX
+from ttame.processes import is_first_process
+from ttame.progress.explaining_progress import ExplanationProgress
+from ttame.progress.progress_line import nothing_shown
+from ttame.reporting.method_label import MethodLabel
+from ttame.reporting.report_contents import ComparedClass, ReportFacts
+
+
+def what_to_explain(
+    photos: Any,
+    explainers: Explainer | Sequence[Explainer] | Mapping[str, Explainer],
+    classes: ClassSelection,
+    rather_than: str | None,
+    batch_size: int,
+) -> Explaining:
+    """Open the photos, and check all that was asked for.
+
+    Raises:
+        TtameError: as :func:`ttame.explain`.
+    """
+    if batch_size < 1:
+        raise ExplainerError(f"batch_size {batch_size}", allowed="1 or more")
+    labelled = labelled_explainers(explainers, photos)
+    explaining = Explaining(open_named_photos(photos), labelled, "top1", batch_size)
+    explaining.refuse_different_networks()
+    classifier = explaining.classifier
+    fixed = classes_for_all(classes, classifier, len(labelled))
+    other = None
+    if rather_than is not None:
+        other = class_index(rather_than, classifier.class_names, classifier.number_of_classes)
+    return dataclasses.replace(explaining, classes=fixed, rather_than=other)
+
+
+def refuse_lone_contrast(strength: Strength, classes: str | Tensor) -> None:
+    """Raise if maps are to be drawn in contrast with others, and there are none."""
+    lone = classes == "top1" if isinstance(classes, str) else classes.shape[-1] == 1
+    if strength == "contrast" and lone:
+        raise ClassSelectionError(
+            "a contrast of a single class",
+            allowed="two or more explained classes",
+            remedy=setting("classes", "top2"),
+        )
+
+
+def facts_of(explaining: Explaining, title: str | None, left_out: Mapping[str, str]) -> ReportFacts:
+    """What a report says as a whole of what is explained."""
+    explainers, classifier = explaining.explainers, explaining.classifier
+    other = explaining.rather_than
+    return ReportFacts(
+        classifier.preprocessing,
+        title or f"Why did {classifier.name} say that?",
+        methods={label: explainer.provenance() for label, explainer in explainers.items()},
+        labels={
+            label: MethodLabel(
+                explainer.card.title if label == explainer.method else label,
+                one_map=not explainer.card.class_specific,
+                of_pixels=explainer.card.map_is == "pixels",
+            )
+            for label, explainer in explainers.items()
+        },
+        left_out=left_out,
+        rather_than=None if other is None else ComparedClass(other, classifier.class_label(other)),
+    )
+
+
+def identity_of(explaining: Explaining) -> dict[str, Any]:
+    """What a later run must have in common to go on, however its results are written."""
+    classifier = explaining.classifier
+    classes = explaining.classes
+    return {
+        "classifier": classifier.name,
+        "classifier_fingerprint": classifier.fingerprint(),
+        "preprocessing": classifier.preprocessing.in_words(),
+        # Softmax goes without saying, so that what older versions left goes on.
+        **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
+        "data": explaining.photos.fingerprint(),
+        "methods": [
+            {"label": label, **full_provenance(explainer)}
+            for label, explainer in explaining.explainers.items()
+        ],
+        "classes": classes.flatten().tolist() if isinstance(classes, Tensor) else classes,
+        "rather_than": explaining.rather_than,
+        "batch_size": explaining.batch_size,
+    }
+
+
+@contextlib.contextmanager
+def telling_of(
+    listener: Listener | None, explaining: Explaining, progress: bool
+) -> Iterator[Listener | None]:
+    """Whoever is told how far it is."""
+    if listener is None and progress:
+        methods, photos = list(explaining.explainers), len(explaining.photos)
+        with ExplanationProgress(methods, photos, shown=is_first_process()) as line:
+            yield line
+    else:
+        with nothing_shown():
+            yield listener
