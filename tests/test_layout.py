@@ -59,7 +59,7 @@ TESTED_THROUGH = {
     "classifiers/feature_reading": "classifiers/test_classifier.py: what one pass gives",
     "compat/captum_inputs": "compat/test_captum.py: what the calls take",
     "datasets/voc_annotations": "datasets/test_annotations.py: all three kinds of files",
-    "evaluation/read_images": "evaluation/test_evaluate_methods.py: unreadable photos, labels, targets",
+    "evaluation/read_images": "evaluation/test_evaluate_methods.py: unreadable photos, targets",
     "evaluation/run_identity": "evaluation/test_evaluate_methods.py: what may be resumed",
     "evaluation/sanity": "evaluation/test_randomisation.py: the check on photos",
     "explainers/contract/given_explainer": "test_public_arguments.py: what is not an explainer",

@@ -14,7 +14,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedClasses
 from ttame.classifiers.known_classifiers import load_described_classifier
 from ttame.classifiers.recipe_rules import ForbiddenRecipeError
-from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either
+from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either, setting
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
@@ -127,7 +127,7 @@ class FileExplainer(Explainer):
         if bool((pixels - rounded).abs().max() > _FAR_FROM_A_PIXEL):
             raise ImageError(
                 "images that are not photos of 8 bits, which the file takes",
-                remedy="a file of `ttame export --takes images`",
+                remedy=f"exporting with {setting('takes', 'images')}",
             )
         return rounded.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 

@@ -293,16 +293,15 @@ class SharedHead(Head):
 
     def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
-        # Flattened, so that gradients come in the layout that processes exchange.
-        shares = self.fusion.convolution.weight.flatten(1).split(WIDTH, dim=1)
-        branches = zip(self.branches, self.inputs.branched, shares, strict=True)
+        weight = self.fusion.convolution.weight.flatten(1)  # Its gradient is laid out as DDP's.
         # Mixed before the upsampling, which a 1x1 convolution does not mind: fewer places.
         first, *others = [
             resize_maps(F.conv2d(branch(feature_maps[position]), share[:, :, None, None]), grid)
-            for branch, position, share in branches
+            for branch, position, share in zip(
+                self.branches, self.inputs.branched, torch.split(weight, WIDTH, 1), strict=True
+            )
         ]
-        mixed = sum(others, first)
-        fused: Tensor = self.surroundings(self.fusion.batch_norm(mixed).relu())
+        fused: Tensor = self.surroundings(self.fusion.batch_norm(sum(others, first)).relu())
         return fused
 
     def _common(
