@@ -73,6 +73,7 @@ TESTED_THROUGH = {
     "explainers/relevance/held_scales": "explainers/relevance/test_propagation.py: scales are held",
     "explainers/trained/explainer_files": "explainers/trained/test_explainer_folder.py: names",
     "explainers/trained/head_provenance": "explainers/trained/test_attention_explainer.py",
+    "explainers/trained/shared_head_layers": "explainers/trained/test_shared_head.py: the formula",
     "explainers/trained/strict_model": "explainers/trained/test_folder_recipes.py: bad files",
     "explainers/trained/token_gated_head": "explainers/trained/test_attention_head.py: both heads",
     "reporting/explaining_preparation": "reporting/test_explain.py: what is refused and noted",

@@ -24,12 +24,10 @@ from ttame.explainers.trained.shared_head_inputs import (
     evidence_in_words,
     find_inputs,
 )
+from ttame.explainers.trained.shared_head_layers import WIDTH, Branch, Surroundings
 from ttame.images.map_details import with_details
 from ttame.images.saliency_maps import resize_maps, to_unit_range
 from ttame.networks.layer_outputs import uncompiled
-
-WIDTH = 64
-"""Channels of the branches and of the embedding."""
 
 _PARTS = {
     "prior": "the classifier's own evidence for the class at each place",
@@ -119,9 +117,9 @@ class SharedHead(Head):
             parts = settings.parts
             if "embedding" in parts or "gate" in parts:
                 widths = [inputs.channels[position] for position in inputs.branched]
-                self.branches = nn.ModuleList([_Branch(width) for width in widths])
-                self.fusion = _Branch(WIDTH * len(widths))
-                self.surroundings = _Surroundings()
+                self.branches = nn.ModuleList([Branch(width) for width in widths])
+                self.fusion = Branch(WIDTH * len(widths))
+                self.surroundings = Surroundings()
             if "prior" in parts:
                 self.prior_norm = GlobalBatchNorm2d(2)
                 nn.init.constant_(self.prior_norm.weight, _PRIOR_WEIGHT)
@@ -293,15 +291,16 @@ class SharedHead(Head):
 
     def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
-        weight = self.fusion.convolution.weight.flatten(1)  # Its gradient is laid out as DDP's.
+        # Flattened, so that gradients come in the layout that processes exchange.
+        shares = torch.split(self.fusion.convolution.weight.flatten(1), WIDTH, dim=1)
+        branches = zip(self.branches, self.inputs.branched, shares, strict=True)
         # Mixed before the upsampling, which a 1x1 convolution does not mind: fewer places.
         first, *others = [
             resize_maps(F.conv2d(branch(feature_maps[position]), share[:, :, None, None]), grid)
-            for branch, position, share in zip(
-                self.branches, self.inputs.branched, torch.split(weight, WIDTH, 1), strict=True
-            )
+            for branch, position, share in branches
         ]
-        fused: Tensor = self.surroundings(self.fusion.batch_norm(sum(others, first)).relu())
+        mixed = sum(others, first)
+        fused: Tensor = self.surroundings(self.fusion.batch_norm(mixed).relu())
         return fused
 
     def _common(
@@ -350,46 +349,6 @@ def _check(inputs: SharedHeadInputs, number_of_classes: int, settings: SharedHea
         raise ExplainerError(
             "a few-shot head without prior, embedding and gate", allowed="at least one of them"
         )
-
-
-class _Branch(nn.Module):
-    """1×1 convolution to the shared width, batch norm, ReLU."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        # Batch norm would subtract a bias again: its gradient is rounding, which AdamW enlarges.
-        self.convolution = nn.Conv2d(channels, WIDTH, kernel_size=1, bias=False)
-        self.batch_norm = GlobalBatchNorm2d(WIDTH)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, 64, h, w)."""
-        normalised: Tensor = self.batch_norm(self.convolution(features))
-        return normalised.relu()
-
-
-class _Surroundings(nn.Module):
-    """Adds to every place what its neighbours tell: a residual of one depthwise convolution."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(WIDTH, WIDTH, kernel_size=3, padding=1, groups=WIDTH, bias=False)
-        # Depthwise gradients come in another memory layout, which several processes warn of.
-        self.depthwise.weight.register_hook(_plainly_laid_out)  # type: ignore[no-untyped-call]
-        self.batch_norm = GlobalBatchNorm2d(WIDTH)
-        self.pointwise = nn.Conv2d(WIDTH, WIDTH, kernel_size=1)
-        nn.init.zeros_(self.pointwise.weight)
-        assert self.pointwise.bias is not None
-        nn.init.zeros_(self.pointwise.bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, 64, h, w) to the same."""
-        seen: Tensor = self.pointwise(self.batch_norm(self.depthwise(features)).relu())
-        return features + seen
-
-
-def _plainly_laid_out(gradient: Tensor) -> Tensor:
-    # contiguous() would leave it: a side of length 1 may have any stride.
-    return gradient.clone(memory_format=torch.contiguous_format)
 
 
 def _with_what_is_there(sought: Tensor, evidence: Tensor) -> Tensor:
