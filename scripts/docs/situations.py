@@ -235,13 +235,7 @@ SITUATIONS = (
         methods=("grad_cam", "lrp"),
     ),
     Situation("`torch.no_grad()` inside the network", seeded(WithoutGradients)),
-    Situation(
-        "`torch.inference_mode()` inside the network",
-        seeded(InInferenceMode),
-        works=False,
-        said="the network computes in torch.inference_mode",
-        methods=("grad_cam", "integrated_gradients"),
-    ),
+    Situation("`torch.inference_mode()` inside the network", seeded(InInferenceMode)),
     Situation(
         "a named layer on which the scores do not depend",
         seeded(SideHead),

@@ -43,3 +43,23 @@ def test_reentrant_checkpointing_is_named_where_gradients_are_wanted() -> None:
         network(values)
     with torch.no_grad(), keeping_activations(network):
         network(values)
+
+
+class Overwriting(nn.Module):
+    """A residual connection that overwrites what its square needs; in a branch, checkpointing."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        if self.training:
+            return checkpoint(torch.square, values)  # type: ignore[no-any-return]
+        kept = values * 3
+        kept += kept**2
+        return kept
+
+
+def test_what_was_overwritten_is_not_taken_for_what_was_saved() -> None:
+    """The slope is 3 + 18 x; with the overwritten value it would silently be another one."""
+    values = torch.ones(2, requires_grad=True)
+    with keeping_activations(Overwriting().eval()):
+        output = Overwriting().eval()(values)
+    with pytest.raises(ClassifierError, match=r"Overwriting overwrites values.*\(2,\)"):
+        torch.autograd.grad(output.sum(), values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -399,6 +400,9 @@ def test_findings_have_a_threshold_and_there_may_be_none(tmp_path: Path) -> None
         assert page.count("none of them: no finding reaches") == 1
         assert page.count(">not found<") == 3 + 3 - len(names)
         assert f"counts as found from\n      {threshold:.1%} on" in page
+        with (out / "explanations.csv").open(encoding="utf-8", newline="") as file:
+            marks = [row["found"] for row in csv.DictReader(file)]
+        assert marks == ["yes", "yes" if "green" in names else "no", "no", "no", "no", "no"]
         about = content_of(out)["explanations.json"]
         assert b'"outputs": "sigmoid"' in about or '"outputs": "sigmoid"' in str(about)
 

@@ -594,6 +594,7 @@ def test_the_table_has_a_row_per_photo_class_and_method(tmp_path):
     with (tmp_path / "out/explanations.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 2
+    assert {row["found"] for row in rows} == {""}  # one class is true of each photo
     # A spreadsheet would run it.
     assert [row["photo"] for row in rows[::4]] == ["'=1+1.png", "b, c.png"]
     first = content["images"][0]["classes"][0]

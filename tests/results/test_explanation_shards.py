@@ -106,6 +106,10 @@ def test_where_there_are_none(tmp_path: Path) -> None:
         ttame.load_explanations(tmp_path)
 
 
+def test_they_say_what_they_are(written: Path) -> None:
+    assert repr(ttame.load_explanations(written)) == f"<5 photos explained by grad_cam in {written}>"
+
+
 def test_the_manifest_says_what_the_maps_depend_on(written: Path) -> None:
     manifest = json.loads((written / "explanations_manifest.json").read_text())
     classifier = tiny_cnn()

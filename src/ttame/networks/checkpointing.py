@@ -17,7 +17,7 @@ from types import CodeType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
@@ -37,7 +37,8 @@ def keeping_activations(network: nn.Module) -> Iterator[None]:
 
     Raises:
         ClassifierError: from inside the block, by reentrant checkpointing, which runs without a
-            graph and cannot keep one.
+            graph and cannot keep one; or later, when gradients are taken, by operations that
+            overwrote what gradients need.
     """
     if not torch.is_grad_enabled() or not any(map(_may_checkpoint, all_modules(network))):
         yield
@@ -63,12 +64,24 @@ class _KeepingActivations(TorchFunctionMode):
         if not torch.is_grad_enabled():
             _refuse_reentrant(self.network)
             return func(*args, **(kwargs or {}))
-        with saved_tensors_hooks(_as_it_is, _as_it_is):
+        with saved_tensors_hooks(_noted, self._unchanged):
             return func(*args, **(kwargs or {}))
 
+    def _unchanged(self, noted: tuple[Tensor, int]) -> Tensor:
+        """What torch checks itself where it saves tensors without hooks."""
+        saved, version = noted
+        if saved._version != version:
+            raise ClassifierError(
+                f"{self.network} overwrites values that gradients need, of shape "
+                f"{tuple(saved.shape)}",
+                allowed="in-place operations on values that nothing else has used",
+                remedy="x = x + y in the network instead of x += y",
+            )
+        return saved
 
-def _as_it_is(saved: Any) -> Any:
-    return saved
+
+def _noted(saved: Tensor) -> tuple[Tensor, int]:
+    return saved, saved._version
 
 
 def _refuse_reentrant(network: str) -> None:

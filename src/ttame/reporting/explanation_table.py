@@ -10,8 +10,8 @@ from typing import Any
 from ttame.files.record_files import opened_for_text
 
 COLUMNS = (
-    "photo", "predicted_class", "predicted_probability", "class", "probability", "rank", "method",
-    "has_evidence", "minimum", "maximum", "mean", "map", "overlay",
+    "photo", "predicted_class", "predicted_probability", "class", "probability", "rank", "found",
+    "method", "has_evidence", "minimum", "maximum", "mean", "map", "overlay",
 )  # fmt: skip
 
 _STARTS_OF_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -19,6 +19,10 @@ _STARTS_OF_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 def write_table(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
     """Write the records of ``explanations.json`` as a table, one photo in memory at a time.
+
+    ``found`` says whether the class reaches the threshold where classes do not exclude each other,
+    and is empty where exactly one is true. So a photo with only "no" may be "none of them", though
+    ``predicted_class`` names the most probable class all the same.
 
     Names that a spreadsheet would run as a formula get an apostrophe in front.
 
@@ -44,12 +48,19 @@ def _rows(image: Mapping[str, Any]) -> Iterator[list[Any]]:
                 _as_text(described["name"]),
                 f"{described['probability']:.6g}",
                 described["rank"],
+                _found(described["index"], prediction.get("found")),
                 _as_text(method),
                 "yes" if figures["has_evidence"] else "no",
                 *(f"{figures[name]:.6g}" for name in ("minimum", "maximum", "mean")),
                 image["files"]["maps"][method],
                 figures["overlay"] or "",
             ]
+
+
+def _found(index: int, found: list[Mapping[str, Any]] | None) -> str:
+    if found is None:
+        return ""
+    return "yes" if any(one["index"] == index for one in found) else "no"
 
 
 def _as_text(text: str) -> str:

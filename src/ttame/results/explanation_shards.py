@@ -166,6 +166,10 @@ class ExplanationShards:
         self.folder = folder
         self.manifest = manifest
 
+    def __repr__(self) -> str:
+        methods = ", ".join(method.name for method in self.manifest.methods)
+        return f"<{len(self)} photos explained by {methods} in {self.folder}>"
+
     def __len__(self) -> int:
         """How many photos were explained."""
         return self.manifest.explained
