@@ -92,7 +92,7 @@ def _metric(metric: Metric) -> list[str]:
     used = [
         f"[`{protocol.name}`](#protocol-{protocol.name})"
         for protocol in PROTOCOLS.values()
-        if metric.name in protocol.metrics
+        if metric.name in (*protocol.metrics, *protocol.annotated_metrics)
     ]
     facts = [
         _DIRECTIONS[metric.better] + (f"; in {metric.unit}" if metric.unit else "; without unit"),
@@ -104,6 +104,8 @@ def _metric(metric: Metric) -> list[str]:
     if metric.reads:
         settings = ", ".join(f"`{setting}`" for setting in sorted(metric.reads))
         facts.append(f"Depends on the protocol's {settings}")
+    if metric.gated:
+        facts.append("Not of methods that fail the randomisation check")
     if metric.per_class:
         facts.append("Images of a class are averaged before classes are")
     facts.append(f"Measured by {', '.join(used)}" if used else "Measured where `--metrics` asks")
@@ -144,8 +146,23 @@ def _protocol(protocol: Protocol) -> list[str]:
         f"`{protocol.name}`, `{protocol.hash}`; {protocol.source}.",
         "",
         *(f"- **{what}.** {_sentence(how)}" for what, how in words),
+        *_gate_and_annotations(protocol),
         "",
     ]
+
+
+def _gate_and_annotations(protocol: Protocol) -> list[str]:
+    lines = []
+    if protocol.gate_images:
+        gated = ", ".join(f"`{name}`" for name in protocol.metrics if METRICS[name].gated)
+        lines.append(
+            f"- **Gate.** The randomisation check is made on {protocol.gate_images} images or "
+            f"more; a method that fails it has no {gated}."
+        )
+    if protocol.annotated_metrics:
+        names = ", ".join(f"`{name}`" for name in protocol.annotated_metrics)
+        lines.append(f"- **Annotated data.** With `--annotations` also {names}.")
+    return lines
 
 
 def _reproduction(setup: Reproduction) -> list[str]:

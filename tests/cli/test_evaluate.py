@@ -104,6 +104,8 @@ def test_sanity_tells_who_ignores_the_network(
         ),
         (["--methods", "attention_rollout"], "attention_rollout is not defined for"),
         (["--metrics", "pointing_game"], "pointing_game without annotations"),
+        (["--judge", "efficientnet_lite0"], "judge efficientnet_lite0 for "),
+        (["--judge", "efficientnet_lit0"], "efficientnet_lit0"),
         (["--annotations", "nowhere.json"], "nowhere.json"),
         (["--option", "rise.mask=2", "--methods", "rise"], "unknown option of rise 'mask'"),
         (["--memory-budget", "much"], "memory budget 'much'"),

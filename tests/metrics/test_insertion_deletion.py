@@ -12,14 +12,15 @@ from torch import Tensor
 from tests.conftest import Golden, assert_close
 from tests.golden_networks import golden_cnn
 from tests.metrics.measured import batch_of, brightness, grey
+from ttame.metrics.grounds import blurred, ground_images
 from ttame.metrics.insertion_deletion import (
     DELETION,
     INSERTION,
-    blurred,
     changing_images,
     deletion,
     insertion,
 )
+from ttame.metrics.known_metrics import METRICS
 from ttame.metrics.measuring_batch import Probabilities
 from ttame.metrics.pixel_ranking import most_relevant_first
 from ttame.metrics.protocol import Protocol
@@ -35,11 +36,6 @@ def step_of(pixels: int, size: tuple[int, int]) -> int:
 def golden_probabilities(golden: Golden) -> Probabilities:
     network = golden_cnn(golden.under("weights."))
     return lambda images: network(images).softmax(dim=1).detach()
-
-
-def test_blur_equals_the_published_one() -> None:
-    golden = Golden("insertion_deletion")
-    assert_close(blurred(golden["input.images"]), golden["output.blurred"], 2e-6)
 
 
 @pytest.mark.parametrize("change", ["insertion", "deletion"])
@@ -76,21 +72,6 @@ def test_insertion_of_four_pixels_by_hand() -> None:
     assert area.item() == pytest.approx(100 * (s[0] / 2 + s[1] + s[2] + s[3] + s[4] / 2) / 4)
 
 
-def test_the_blur_is_flatter_than_a_gaussian_and_keeps_a_far_constant() -> None:
-    images = torch.zeros(1, 1, 31, 31)
-    images[..., 15, 15] = 1
-    spread = blurred(images)
-    assert spread.sum().item() == pytest.approx(1, abs=1e-5)
-    assert spread[0, 0, 15, 15] < 0.012
-    assert (spread > 0).sum() == 11 * 11
-    assert blurred(torch.ones(1, 1, 31, 31))[0, 0, 15, 15].item() == pytest.approx(1, abs=1e-5)
-
-
-def test_a_kernel_of_one_pixel_blurs_nothing() -> None:
-    images = torch.rand(1, 3, 5, 4)
-    assert torch.allclose(blurred(images, (1, 5.0)), images)
-
-
 def test_a_perfect_map_of_a_sum_network_is_the_best_of_all_orders() -> None:
     image = grey(0.9, 0.1, 0.4, 0.7, 0.2)
     orders = torch.tensor(list(itertools.permutations([0.0, 1.0, 2.0, 3.0, 4.0])))[:, None]
@@ -123,6 +104,47 @@ def slow_deletion(image: Tensor, order: list[int], step: int) -> list[float]:
             flat[:, pixel] = 0
         curve.append(100 * float(flat.mean()))
     return curve
+
+
+def test_deletion_to_noise_and_insertion_on_the_mean_colour_step_by_step() -> None:
+    image, order = torch.rand(1, 3, 2, 3), [4, 0, 5, 1, 3, 2]
+    maps = torch.empty(6)
+    maps[order] = torch.arange(6.0, 0, -1)
+    maps = maps.reshape(1, 2, 3)
+    noise = ground_images(image, "noise", seed=3, numbers=[9]).flatten(2)
+    changed, shown = image.flatten(2).clone(), torch.zeros(1, 3, 6)
+    deleted, inserted = [float(changed.mean())], [0.0]
+    for pixel in order:
+        changed[:, :, pixel] = noise[:, :, pixel]
+        shown[:, :, pixel] = image.flatten(2)[:, :, pixel]
+        deleted.append(float(changed.mean()))
+        inserted.append(float(shown.mean()))
+    for function, ground, curve in (
+        (deletion, "noise", deleted),
+        (insertion, "mean", inserted),
+    ):
+        found = function(
+            brightness, image, maps, FIRST, step=step_of(1, (2, 3)), ground=ground,  # type: ignore[arg-type]
+            seed=3, numbers=[9],
+        )  # fmt: skip
+        expected = 100 * (sum(curve) - (curve[0] + curve[-1]) / 2) / 6
+        assert found.item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_metrics_of_grounds_differ_and_all_end_alike() -> None:
+    images, maps = torch.rand(2, 3, 9, 7), torch.randn(2, 3, 3)
+    batch, protocol = batch_of(images, maps, torch.tensor([0, 1])), Protocol("rise", step=9000)
+    found = {
+        name: METRICS[name].measure(batch, protocol)
+        for name in ("insertion", "insertion_on_mean", "insertion_on_noise")
+    }
+    ends = [values[f"{name}.curve@100"] for name, values in found.items()]
+    assert torch.equal(ends[0], ends[1]) and torch.equal(ends[0], ends[2])
+    areas = torch.stack([values[name] for name, values in found.items()])
+    assert len(areas.unique(dim=0)) == 3
+    names = ("deletion", "deletion_to_blur", "deletion_to_noise")
+    starts = [METRICS[name].measure(batch, protocol)[f"{name}.curve@0"] for name in names]
+    assert torch.equal(starts[0], starts[1]) and torch.equal(starts[0], starts[2])
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 42])

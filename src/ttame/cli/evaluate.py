@@ -71,7 +71,8 @@ def evaluate(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="t-tame, chefer, chefer-target, adcc, rise or road; t-tame if not given.",
+            help="t-tame, chefer, chefer-target, adcc, rise, road or held-ground; t-tame if not "
+            "given.",
             rich_help_panel=_MEASURING,
             show_default=False,
         ),
@@ -89,6 +90,15 @@ def evaluate(
         typer.Option(
             help="Where objects are: a COCO JSON file, a folder of Pascal VOC XML files, or of "
             "mask images.",
+            rich_help_panel=_MEASURING,
+            show_default=False,
+        ),
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="A second classifier with the same classes, named as for --model: metrics are "
+            "measured with its probabilities as well.",
             rich_help_panel=_MEASURING,
             show_default=False,
         ),
@@ -134,7 +144,8 @@ def evaluate(
     asked = _asked(reproduce, data, named, metrics, protocol, model)
     budget = said.memory_budget_in_bytes()
     photos = _photos(asked.data, asked.setup)
-    classifier = _classifier(asked, named, NamedClassifier.of(model, typed))
+    net = NamedClassifier.of(model, typed)
+    classifier = _classifier(asked, named, net)
     lenient = asked.setup is not None and not named
     explainers, left_out = choose_methods(asked.methods, classifier, said.option or (), lenient)
     evaluation = _evaluate(
@@ -146,6 +157,7 @@ def evaluate(
         limit=limit,
         batch_size=batch_size,
         annotations=annotations,
+        judge=_judge(judge, classifier, net),
         resume=resume,
         left_out=left_out,
         sanity_images=sanity,
@@ -261,6 +273,18 @@ def _classifier(asked: _Asked, methods: Sequence[str], named: NamedClassifier) -
     if named.model is None and file is not None:
         return load_exported(file, named).classifier
     return dataclasses.replace(named, model=asked.model).load()
+
+
+def _judge(name: str | None, classifier: Classifier, named: NamedClassifier) -> Classifier | None:
+    """The second classifier, as it comes, on the device of the first."""
+    if name is None:
+        return None
+    from ttame.evaluation.judge import refuse_other_classes
+
+    plain = dict.fromkeys(named.details)
+    judge = NamedClassifier(name, "default", plain, named.device).load()
+    refuse_other_classes(classifier, judge)
+    return judge
 
 
 def _names(text: str | None) -> list[str]:

@@ -20,9 +20,16 @@ from ttame.errors import (
     either,
 )
 from ttame.evaluation.evaluation_run import measure_methods
+from ttame.evaluation.judge import refuse_other_classes
 from ttame.evaluation.listening import told
 from ttame.evaluation.measuring import Listener, Measuring, Targets, spread
 from ttame.evaluation.protocol_words import protocol_in_words
+from ttame.evaluation.reader_notes import (
+    fewer_images,
+    gate_in_words,
+    judge_in_words,
+    meaning_in_words,
+)
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.run_identity import (
     MethodFacts,
@@ -42,6 +49,7 @@ from ttame.files.leftovers import remove_leftovers_below
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
+from ttame.metrics.judged_metrics import with_judged
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.metric import Column, Metric
@@ -49,7 +57,7 @@ from ttame.metrics.protocol import Protocol
 from ttame.networks.giving_back import gives_everything_back
 from ttame.outputs import SOFTMAX
 from ttame.processes import ProcessGroup, noticing_lost_processes
-from ttame.results.evaluation import Evaluation, MethodScores, Score
+from ttame.results.evaluation import Evaluation, MethodScores, RandomisationScore, Score
 
 
 @noticing_lost_processes()
@@ -66,6 +74,7 @@ def evaluate(
     batch_size: int = 8,
     targets: Targets | None = None,
     annotations: str = "",
+    judge: Classifier | None = None,
     resume: bool = False,
     listener: Listener | None = None,
     left_out: Mapping[str, str] | None = None,
@@ -95,13 +104,16 @@ def evaluate(
         batch_size: images at a time.
         targets: where annotated objects are; see ``measuring.Targets``.
         annotations: what the targets come from, so that a resumed run uses the same.
+        judge: a second classifier with the same classes. Metrics that ask for probabilities are
+            measured with its probabilities as well, in columns that begin with ``judged.``: maps
+            and explained classes are those of ``classifier``.
         resume: whether ``out`` may hold results.
         listener: told how far it is.
         left_out: methods that are not defined for this classifier, with the reason.
         published: label to column to a published number.
         notes: sentences for the reader.
         sanity_images: on how many images to check that maps change when the network's weights are
-            randomised; see :mod:`ttame.evaluation.randomisation`.
+            randomised; see :mod:`ttame.evaluation.randomisation`. A protocol may ask for more.
         data_name: how the results call the data; made from ``data`` if not given.
         memory_budget: activations that a method with many passes may hold at a time: bytes, or
             ``"2GiB"``.
@@ -110,7 +122,8 @@ def evaluate(
     Raises:
         UnknownNameError: no such protocol or metric.
         EvaluationError: ``out`` holds other results; a metric needs annotations and there are
-            none; probabilities that are not numbers. What was measured before is kept.
+            none; the judge has other classes; probabilities that are not numbers. What was
+            measured before is kept.
         OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: no photos.
         LostProcessError: another of several processes has ended.
@@ -136,8 +149,12 @@ def evaluate(
             remedy=either("methods={'grad_cam': grad_cam}", "--methods grad_cam,rise"),
         )
     chosen = known_protocol(protocol) if isinstance(protocol, str) else protocol
-    measured_metrics = known_metrics(chosen.metrics if metrics is None else metrics)
+    measured_metrics = known_metrics(_usual(chosen, targets) if metrics is None else metrics)
     _check_metrics(measured_metrics, targets)
+    if judge is not None:
+        refuse_other_than_classifier(judge)
+        refuse_other_classes(classifier, judge)
+        measured_metrics = with_judged(measured_metrics)
     photos = open_photos(data)
     out = Path(out)
     measuring = Measuring(
@@ -150,6 +167,7 @@ def evaluate(
         folder=out,
         targets=targets,
         memory_budget=parse_memory(memory_budget),
+        judge=judge,
     )
     identity = {**_identity(measuring), "annotations": annotations}
     facts = {
@@ -166,7 +184,8 @@ def evaluate(
         process.all(
             lambda: measure_methods(measuring, methods, listener=listener, share=process.share)
         )
-        process.first(lambda: check_sanity(measuring, methods, sanity_images, listener))
+        checked = max(sanity_images, chosen.gate_images if _gated(measuring) else 0)
+        process.first(lambda: check_sanity(measuring, methods, checked, listener))
         evaluation = summarise(
             measuring,
             data=printable(data_name or _words_of(data)),
@@ -208,7 +227,17 @@ def _identity(measuring: Measuring) -> dict[str, Any]:
         "protocol": f"{protocol.name} {protocol.hash}",
         "metrics": sorted(metric.name for metric in measuring.metrics),
         "batch_size": measuring.batch_size,
+        **({} if measuring.judge is None else {"judge": measuring.judge.fingerprint()}),
     }
+
+
+def _usual(protocol: Protocol, targets: Targets | None) -> tuple[str, ...]:
+    """What the protocol measures of data that are annotated, or not."""
+    return protocol.metrics + (() if targets is None else protocol.annotated_metrics)
+
+
+def _gated(measuring: Measuring) -> bool:
+    return any(metric.gated for metric in measuring.metrics)
 
 
 def _check_metrics(metrics: Sequence[Metric], targets: Targets | None) -> None:
@@ -251,8 +280,8 @@ def summarise(
             remedy="JPEG, PNG or WebP files",
         )
     columns = columns_of(measuring.metrics, measuring.protocol)
-    scores = {key: scores_of(measured, metric, column) for key, (metric, column) in columns.items()}
     sanity = sanity_scores(measuring.folder)
+    scores = _scores(measured, columns, sanity)
     rows = tuple(
         MethodScores(
             name=method.label,
@@ -285,48 +314,29 @@ def summarise(
         methods=rows,
         left_out={name: why for name, why in (left_out or {}).items() if name not in known},
         notes=(
-            *_meaning_in_words(measuring.classifier),
+            *meaning_in_words(measuring.classifier),
             *notes,
+            *judge_in_words(measuring.judge),
+            *gate_in_words(measuring.metrics, complete, sanity),
             *([unfinished] if missing else []),
-            *_fewer_images(images, columns, scores),
+            *fewer_images(images, columns, scores),
         ),
         machine=machine_in_words(measuring.classifier.device),
         date=datetime.date.today().isoformat(),
     )
 
 
-def _meaning_in_words(classifier: Classifier) -> list[str]:
-    """What the probabilities are of, unless it is what everybody expects."""
-    outputs = classifier.outputs
-    if outputs is SOFTMAX:
-        return []
-    words = f"the outputs of {classifier.name} are {outputs.in_words} ({outputs.kind})"
-    if outputs.exclusive:
-        return [words]
-    return [
-        f"{words}; of each image the most probable one is explained, what is measured is its own "
-        "probability, and where accuracy is measured it counts from one half on"
-    ]
-
-
-def _fewer_images(
-    images: int,
+def _scores(
+    measured: Sequence[MeasuredMethod],
     columns: Mapping[str, tuple[Metric, Column]],
-    scores: Mapping[str, Mapping[str, Score]],
-) -> list[str]:
-    """Which columns rest on fewer images than the others, as those of annotated objects do."""
-    counts = {
-        key: max((score.images for score in of.values()), default=0) for key, of in scores.items()
+    sanity: Mapping[str, RandomisationScore],
+) -> dict[str, dict[str, Score]]:
+    """Column to label to score; gated columns are of methods that did not fail the check."""
+    passed = [m for m in measured if m.label not in sanity or sanity[m.label].passed]
+    return {
+        key: scores_of(passed if metric.gated else measured, metric, column)
+        for key, (metric, column) in columns.items()
     }
-    by_count: dict[int, list[str]] = {}
-    for key, count in counts.items():
-        if count < images:
-            by_count.setdefault(count, []).append(columns[key][1].title)
-    return [
-        f"{', '.join(titles)}: of {count} of the {images} images; the others have no value, "
-        "because no object of the explained class is annotated, for example"
-        for count, titles in by_count.items()
-    ]
 
 
 def _write(out: Path, evaluation: Evaluation) -> None:

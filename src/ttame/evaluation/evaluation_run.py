@@ -13,6 +13,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.errors import (
     EvaluationError,
 )
+from ttame.evaluation.judge import shown_to_judge
 from ttame.evaluation.kept_maps import MOST_PICTURED, keep_maps
 from ttame.evaluation.measuring import Listener, Measuring
 from ttame.evaluation.read_images import annotated_targets, explained_classes, readable_images
@@ -57,6 +58,7 @@ def measure_methods(
     share = share or Share()
     store = RowStore(measuring.folder)
     quick = measuring.classifier.for_many_passes()
+    judge = measuring.judge.for_many_passes() if measuring.judge else None
     chunks = list(in_chunks(len(measuring.numbers), measuring.batch_size))
     for label, explainer in explainers.items():
         finished = store.finished(label)
@@ -72,7 +74,7 @@ def measure_methods(
             part = chunks[batch]
             # The first batch warms up, so it is the one that the memory is measured on.
             meter = batch == 0
-            _measure(measuring, store, quick, label, explain, batch, part, meter=meter)
+            _measure(measuring, store, quick, judge, label, explain, batch, part, meter=meter)
             listener.measured(part.stop - part.start)
 
 
@@ -99,6 +101,7 @@ def _measure(
     measuring: Measuring,
     store: RowStore,
     quick: Classifier,
+    judge: Classifier | None,
     label: str,
     explain: _Explaining,
     batch: int,
@@ -112,7 +115,8 @@ def _measure(
         store.write(label, batch, [], [], [], {}, BatchFacts(0, 0, False, 0, 0, 0, None, skipped))
         return
     classifier = measuring.classifier
-    probabilities = _checked_probabilities(quick, [measuring.photos.name(n) for n in numbers])
+    names = [measuring.photos.name(number) for number in numbers]
+    probabilities = _checked_probabilities(quick, names)
     shared = SharedResults()
     before = shared.once(probabilities, images)
     classes = explained_classes(measuring, numbers, before)
@@ -128,6 +132,9 @@ def _measure(
         exclusive=classifier.outputs.exclusive,
         targets=annotated_targets(measuring, read, classes),
         shared=shared,
+        judge=None
+        if judge is None
+        else shown_to_judge(classifier, judge, _checked_probabilities(judge, names)),
     )
     values: dict[str, Tensor] = {HAS_EVIDENCE: has_evidence(maps).float()}
     with torch.no_grad():

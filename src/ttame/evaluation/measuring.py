@@ -65,6 +65,7 @@ class Measuring:
         folder: where rows and maps go.
         targets: where the annotated objects are, if the data are annotated.
         memory_budget: activations that a method with many passes may hold at a time.
+        judge: a second classifier, whose probabilities judged metrics ask for.
     """
 
     classifier: Classifier
@@ -76,3 +77,4 @@ class Measuring:
     folder: Path
     targets: Targets | None = None
     memory_budget: str | int = DEFAULT_BUDGET
+    judge: Classifier | None = None

@@ -31,6 +31,7 @@ _WORDS = {
     "metrics": "list of metrics",
     "batch_size": "batch size",
     "annotations": "annotations",
+    "judge": "judge",
 }
 
 
@@ -44,6 +45,7 @@ _OPTIONS = {
     "metrics": setting("metrics"),
     "batch_size": setting("batch_size"),
     "annotations": setting("annotations"),
+    "judge": setting("judge"),
 }
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ttame.metrics.changed_images import probability_of_class, scores_of_versions
+from ttame.metrics.grounds import Ground, ground_images
 from ttame.metrics.map_masks import ranking_of
 from ttame.metrics.measuring_batch import Probabilities
 from ttame.metrics.metric import Metric
@@ -34,9 +34,11 @@ def insertion(
     *,
     step: int = _STEP,
     blur: tuple[int, float] = _BLUR,
+    ground: Ground = "blur",
     map_scaling: MapScaling = "grid",
     upsampling: Upsampling = "bilinear",
     seed: int = 0,
+    numbers: Sequence[int] | None = None,
     shared: SharedResults | None = None,
 ) -> Tensor:
     """The area under the class's probability while pixels replace a blurred image.
@@ -44,7 +46,8 @@ def insertion(
     Starting from the blurred image, the most relevant pixels are shown ``step`` at a time. With
     s_0 … s_n the probabilities after each step, ``AUC = (Σ s_i − (s_0 + s_n)/2) / n`` (RISE,
     Petsiuk et al., arXiv 1806.07421). Higher is better. In percent, like the other metrics;
-    papers print it in [0, 1].
+    papers print it in [0, 1]. Other grounds than the blurred image are ours: a map that is fitted
+    to one of them is not to the others.
 
     Args:
         probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].
@@ -53,9 +56,12 @@ def insertion(
         classes: (B,) int64, the explained classes.
         step: pixels at a time at 224x224; for images of another area in proportion.
         blur: (kernel size, sigma) in pixels.
+        ground: what is seen before the pixels are: see
+            :func:`ttame.metrics.grounds.ground_images`.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
         upsampling: of maps to the images' size.
-        seed: of the order of equal values.
+        seed: of the order of equal values, and of noise.
+        numbers: of the images in the data set, on which noise depends; 0, 1, … if not given.
         shared: what other metrics of the same images have computed.
 
     Returns:
@@ -75,7 +81,9 @@ def insertion(
     protocol = Protocol(
         "as asked", step=step, blur=blur, map_scaling=map_scaling, upsampling=upsampling, seed=seed
     )
-    return _area(_curve(probabilities, images, maps, classes, protocol, "insertion", shared))
+    return _area(
+        _curve(probabilities, images, maps, classes, protocol, "insertion", ground, numbers, shared)
+    )
 
 
 def deletion(
@@ -85,15 +93,18 @@ def deletion(
     classes: Tensor,
     *,
     step: int = _STEP,
+    blur: tuple[int, float] = _BLUR,
+    ground: Ground = "mean",
     map_scaling: MapScaling = "grid",
     upsampling: Upsampling = "bilinear",
     seed: int = 0,
+    numbers: Sequence[int] | None = None,
     shared: SharedResults | None = None,
 ) -> Tensor:
     """The area under the class's probability while pixels are set to 0.
 
     As :func:`insertion`, starting from the image; pixels become 0 after normalisation, which is
-    the mean colour. Lower is better.
+    the mean colour, as published, or what another ``ground`` has there. Lower is better.
 
     Returns:
         (B,) float32 in percent, in [0, 100].
@@ -108,9 +119,11 @@ def deletion(
         tensor([50.])
     """
     protocol = Protocol(
-        "as asked", step=step, map_scaling=map_scaling, upsampling=upsampling, seed=seed
+        "as asked", step=step, blur=blur, map_scaling=map_scaling, upsampling=upsampling, seed=seed
     )
-    return _area(_curve(probabilities, images, maps, classes, protocol, "deletion", shared))
+    return _area(
+        _curve(probabilities, images, maps, classes, protocol, "deletion", ground, numbers, shared)
+    )
 
 
 def insertion_curve(
@@ -121,9 +134,11 @@ def insertion_curve(
     *,
     step: int = _STEP,
     blur: tuple[int, float] = _BLUR,
+    ground: Ground = "blur",
     map_scaling: MapScaling = "grid",
     upsampling: Upsampling = "bilinear",
     seed: int = 0,
+    numbers: Sequence[int] | None = None,
     shared: SharedResults | None = None,
 ) -> dict[float, Tensor]:
     """The curve whose area :func:`insertion` is, at every twentieth of the pixels.
@@ -146,7 +161,9 @@ def insertion_curve(
     protocol = Protocol(
         "as asked", step=step, blur=blur, map_scaling=map_scaling, upsampling=upsampling, seed=seed
     )
-    curve = _curve(probabilities, images, maps, classes, protocol, "insertion", shared)
+    curve = _curve(
+        probabilities, images, maps, classes, protocol, "insertion", ground, numbers, shared
+    )
     return _at_percents(curve, (int(images.shape[2]), int(images.shape[3])), protocol)
 
 
@@ -157,9 +174,12 @@ def deletion_curve(
     classes: Tensor,
     *,
     step: int = _STEP,
+    blur: tuple[int, float] = _BLUR,
+    ground: Ground = "mean",
     map_scaling: MapScaling = "grid",
     upsampling: Upsampling = "bilinear",
     seed: int = 0,
+    numbers: Sequence[int] | None = None,
     shared: SharedResults | None = None,
 ) -> dict[float, Tensor]:
     """The curve whose area :func:`deletion` is, at every twentieth of the pixels.
@@ -176,51 +196,12 @@ def deletion_curve(
         (tensor([100.]), tensor([75.]))
     """
     protocol = Protocol(
-        "as asked", step=step, map_scaling=map_scaling, upsampling=upsampling, seed=seed
+        "as asked", step=step, blur=blur, map_scaling=map_scaling, upsampling=upsampling, seed=seed
     )
-    curve = _curve(probabilities, images, maps, classes, protocol, "deletion", shared)
+    curve = _curve(
+        probabilities, images, maps, classes, protocol, "deletion", ground, numbers, shared
+    )
     return _at_percents(curve, (int(images.shape[2]), int(images.shape[3])), protocol)
-
-
-def blurred(images: Tensor, blur: tuple[int, float] = _BLUR) -> Tensor:
-    """The image in which insertion starts.
-
-    RISE's kernel is what a Gaussian filter makes of one pixel in the middle of a grid of the
-    kernel's size, mirrored at its borders: much flatter than a Gaussian that is cut off. Outside
-    the image counts as 0, the mean colour.
-
-    Args:
-        images: (B, C, H, W) float, normalised.
-        blur: (kernel size, sigma) in pixels; the size is odd.
-
-    Returns:
-        (B, C, H, W).
-
-    Example:
-        >>> blurred(torch.ones(1, 1, 3, 3), (3, 1.0)).round(decimals=1)
-        tensor([[[[0.5000, 0.7000, 0.5000],
-                  [0.7000, 1.0000, 0.7000],
-                  [0.5000, 0.7000, 0.5000]]]])
-    """
-    kernel = _blur_kernel(*blur).to(images)
-    channels, margin = images.shape[1], blur[0] // 2
-    down = kernel.reshape(1, 1, -1, 1).expand(channels, -1, -1, -1)
-    across = kernel.reshape(1, 1, 1, -1).expand(channels, -1, -1, -1)
-    narrowed = F.conv2d(images, down, padding=(margin, 0), groups=channels)
-    return F.conv2d(narrowed, across, padding=(0, margin), groups=channels)
-
-
-@functools.lru_cache(maxsize=8)
-def _blur_kernel(size: int, sigma: float) -> Tensor:
-    """(size,) float64, sum 1: one pixel on a line with mirrored ends, after a Gaussian filter."""
-    reach = int(4 * sigma + 0.5)
-    distances = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    weights = torch.exp(-0.5 * (distances / sigma) ** 2)
-    weights /= weights.sum()
-    # Half-sample mirroring repeats with twice the size; the upper half is the lower one reversed.
-    places = (torch.arange(size)[:, None] + distances.long()).remainder(2 * size)
-    mirrored = torch.minimum(places, 2 * size - 1 - places)
-    return (weights * (mirrored == size // 2)).sum(dim=1)
 
 
 def changing_images(
@@ -229,6 +210,8 @@ def changing_images(
     protocol: Protocol,
     change: Change,
     *,
+    ground: Ground | None = None,
+    numbers: Sequence[int] | None = None,
     shared: SharedResults | None = None,
 ) -> Iterator[Tensor]:
     """The images before, during and after insertion or deletion.
@@ -238,6 +221,9 @@ def changing_images(
         maps: (B, h, w) raw maps.
         protocol: its step, blur, scaling of maps and seed.
         change: which of the two.
+        ground: what is seen where nothing of the image is; if not given, the blurred image for
+            insertion and the mean colour for deletion, as published.
+        numbers: of the images in the data set, on which noise depends; 0, 1, … if not given.
         shared: what other metrics of the same images have computed.
 
     Yields:
@@ -246,9 +232,9 @@ def changing_images(
     size = (int(images.shape[2]), int(images.shape[3]))
     ranking = (shared or SharedResults()).once(ranking_of, maps, size, protocol)
     places = ranks(ranking).reshape(-1, 1, *size)
-    start, end = images, torch.zeros_like(images)
-    if change == "insertion":
-        start, end = blurred(images, protocol.blur), images
+    chosen: Ground = ground or ("blur" if change == "insertion" else "mean")
+    bare = ground_images(images, chosen, blur=protocol.blur, seed=protocol.seed, numbers=numbers)
+    start, end = (bare, images) if change == "insertion" else (images, bare)
     step = _pixels_a_step(size, protocol)
     for index in range(_steps(size, protocol) + 1):
         yield torch.where(places < index * step, end, start)
@@ -269,13 +255,17 @@ def _curve(
     classes: Tensor,
     protocol: Protocol,
     change: Change,
+    ground: Ground,
+    numbers: Sequence[int] | None,
     shared: SharedResults | None,
 ) -> Tensor:
     """(B, n + 1) probabilities in percent."""
     shared = shared or SharedResults()
+    places = tuple(range(len(images)) if numbers is None else numbers)
     return shared.once(
-        _scores, probabilities, images, maps, classes, protocol, change, shared=shared
-    )
+        _scores, probabilities, images, maps, classes, protocol, change, ground, places,
+        shared=shared,
+    )  # fmt: skip
 
 
 def _scores(
@@ -285,10 +275,14 @@ def _scores(
     classes: Tensor,
     protocol: Protocol,
     change: Change,
+    ground: Ground,
+    numbers: tuple[int, ...],
     *,
     shared: SharedResults,
 ) -> Tensor:
-    versions = changing_images(images, maps, protocol, change, shared=shared)
+    versions = changing_images(
+        images, maps, protocol, change, ground=ground, numbers=numbers, shared=shared
+    )
     return scores_of_versions(probabilities, versions, classes, probability_of_class)
 
 
@@ -310,16 +304,22 @@ def _at_percents(curve: Tensor, size: tuple[int, int], protocol: Protocol) -> di
     return points
 
 
+_PAPER = "Petsiuk et al., arXiv 1806.07421"
+_COST = "1 forward per step, 29 as published"
+_NO_BLUR = {"blur": _BLUR}
+"""Nothing is blurred, so that no protocol's blur is read."""
+
 INSERTION = Metric(
     name="insertion",
     title="Insertion",
     better="higher",
     unit="%",
-    paper="Petsiuk et al., arXiv 1806.07421",
+    paper=_PAPER,
     measures="the area under the class's probability while the most relevant pixels are put into "
     "a blurred image; papers print it in [0, 1]",
-    cost="1 forward per step, 29 as published",
+    cost=_COST,
     function=insertion,
+    fixed={"ground": "blur"},
     curve=insertion_curve,
 )
 
@@ -328,10 +328,39 @@ DELETION = Metric(
     title="Deletion",
     better="lower",
     unit="%",
-    paper="Petsiuk et al., arXiv 1806.07421",
+    paper=_PAPER,
     measures="the area under the class's probability while the most relevant pixels are set to "
     "the mean colour; papers print it in [0, 1]",
-    cost="1 forward per step, 29 as published",
+    cost=_COST,
     function=deletion,
+    fixed={"ground": "mean", **_NO_BLUR},
     curve=deletion_curve,
+)
+
+INSERTION_ON_MEAN, INSERTION_ON_NOISE = (
+    dataclasses.replace(
+        INSERTION,
+        name=f"insertion_on_{ground}",
+        title=f"Insertion on {words}",
+        paper=f"{_PAPER}; the ground is ours",
+        measures="the area under the class's probability while the most relevant pixels are put "
+        f"on {words}",
+        cost="1 forward per step",
+        fixed={"ground": ground, **_NO_BLUR},
+    )
+    for ground, words in (("mean", "the mean colour"), ("noise", "noise"))
+)
+
+DELETION_TO_BLUR, DELETION_TO_NOISE = (
+    dataclasses.replace(
+        DELETION,
+        name=f"deletion_to_{ground}",
+        title=f"Deletion to {words}",
+        paper=f"{_PAPER}; the ground is ours",
+        measures=f"the area under the class's probability while the most relevant pixels are "
+        f"replaced by {words}",
+        cost="1 forward per step",
+        fixed={"ground": ground, **fixed},
+    )
+    for ground, words, fixed in (("blur", "the blurred image", {}), ("noise", "noise", _NO_BLUR))
 )

@@ -1,4 +1,4 @@
-"""The protocols of papers, as presets."""
+"""The protocols of papers, and one of our own, as presets."""
 
 from __future__ import annotations
 
@@ -59,6 +59,36 @@ PROTOCOLS: dict[str, Protocol] = {
             source="Rong et al., arXiv 2202.00449",
             metrics=("road_most_relevant_first", "road_least_relevant_first"),
             removed_shares=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        ),
+        Protocol(
+            name="held-ground",
+            title="Held ground: what cannot be fitted on every ground at once",
+            source="ours, fixed before any head was chosen by it",
+            metrics=(
+                "held_ground",
+                "insertion",
+                "insertion_on_mean",
+                "insertion_on_noise",
+                "deletion",
+                "deletion_to_blur",
+                "deletion_to_noise",
+                "road_most_relevant_first",
+                "road_least_relevant_first",
+                "hard_mask_kept",
+                "hard_mask_removed",
+                "saco",
+                "agreement_under_shifts",
+                "agreement_under_noise",
+            ),
+            annotated_metrics=("pointing_game", "energy_inside"),
+            gate_images=4,
+            masked_in="normalised",
+            mask="binary",
+            ties="trimmed",
+            kept_shares=(0.5, 0.3, 0.15, 0.05),
+            removed_shares=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+            road_score="probability",
+            step=5018,
         ),
     )
 }

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ttame.errors import TtameError, setting
 from ttame.images.preprocessing import Preprocessing
 from ttame.metrics.shared_results import SharedResults
 
@@ -39,6 +40,8 @@ class MeasuringBatch:
         targets: (B, H, W) bool, where the explained class's object is; ``None`` without
             annotations. An image without annotation is False everywhere.
         shared: what several metrics need, computed once.
+        judge: the probabilities of a second classifier with the same classes, of the same
+            normalised images; ``None`` if there is none.
 
     Example:
         >>> batch = MeasuringBatch(
@@ -63,11 +66,22 @@ class MeasuringBatch:
     exclusive: bool = True
     targets: Tensor | None = None
     shared: SharedResults = dataclasses.field(default_factory=SharedResults, repr=False)
+    judge: Probabilities | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the images in pixels."""
         return int(self.images.shape[2]), int(self.images.shape[3])
+
+    def by_judge(self) -> MeasuringBatch:
+        """The same batch, with the probabilities of the second classifier.
+
+        Raises:
+            TtameError: there is none.
+        """
+        if self.judge is None:
+            raise TtameError("no second classifier that judges", remedy=setting("judge"))
+        return dataclasses.replace(self, probabilities=self.judge)
 
     def arguments(self) -> dict[str, Any]:
         """The fields by name; targets on the images' device, nowhere if data are not annotated."""

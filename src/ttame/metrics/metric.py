@@ -25,6 +25,9 @@ Curve = Callable[..., Mapping[float, Tensor]]
 Combine = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 """Means over images, (R,) for each part and R resamples, to the (R,) numbers of the table."""
 
+JUDGED = "judged."
+"""What the keys begin with whose numbers come from a second classifier."""
+
 Needs = Literal["probabilities", "explain", "targets"]
 _NEEDS: tuple[Needs, ...] = ("probabilities", "explain", "targets")
 
@@ -93,6 +96,9 @@ class Metric:
         columns_read: settings of the protocol that ``columns`` looks at.
         bounds: least and greatest value.
         per_class: whether images of a class are averaged before classes are.
+        gated: whether tables leave out the methods that fail the randomisation check.
+        judged: the metric whose numbers a second classifier's probabilities give here; see
+            :func:`ttame.metrics.judged_metrics.judged_metric`.
 
     Raises:
         TtameError: a function asks for what neither batch nor protocol have, or the metric names
@@ -126,6 +132,8 @@ class Metric:
     columns_read: tuple[str, ...] = ()
     bounds: tuple[float, float] = (0.0, 100.0)
     per_class: bool = False
+    gated: bool = False
+    judged: Metric | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -156,6 +164,9 @@ class Metric:
             Key to values of every image, (B,) each: those of ``columns``, and those of ``also``
             and ``curve``.
         """
+        if self.judged:
+            found = self.judged.measure(batch.by_judge(), protocol)
+            return {f"{JUDGED}{key}": values for key, values in found.items()}
         given = self._given(batch, protocol)
         values: dict[str, Tensor] = {}
         for key, chosen in self._calls(protocol):

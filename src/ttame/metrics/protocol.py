@@ -15,7 +15,9 @@ Upsampling = Literal["bilinear", "bicubic"]
 MaskKind = Literal["soft", "binary"]
 Ties = Literal["kept", "trimmed"]
 RoadScore = Literal["accuracy", "probability"]
-_CHANGE_NO_NUMBER = ("name", "title", "source", "metrics")
+_CHANGE_NO_NUMBER = (
+    "name", "title", "source", "metrics", "annotated_metrics", "gate_images",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +25,14 @@ class Protocol:
     """How maps are turned into masks, images into scores, and scores into numbers.
 
     Attributes:
-        name: of the preset; not part of the hash, nor are ``title``, ``source`` and ``metrics``,
-            which change no number.
+        name: of the preset; not part of the hash, nor are ``title``, ``source``, ``metrics``,
+            ``annotated_metrics`` and ``gate_images``, which change no number.
         title: as a heading.
         source: the paper or code that it repeats.
         metrics: what is measured unless something else is asked for; names of the registry.
+        annotated_metrics: what is measured as well where the data are annotated.
+        gate_images: on how many images at least the randomisation check is made, whose failure
+            takes a method out of the columns of gated metrics.
         explained_class: the network's ``"top-1"``, or the ``"label"`` that the data names.
         masked_in: where masks multiply: ``"raw"`` pixels (removed is black) or ``"normalised"``
             ones (removed is the mean colour).
@@ -62,6 +67,8 @@ class Protocol:
     title: str = ""
     source: str = ""
     metrics: tuple[str, ...] = ()
+    annotated_metrics: tuple[str, ...] = ()
+    gate_images: int = 0
     explained_class: Literal["top-1", "label"] = "top-1"
     masked_in: MaskingSpace = "raw"
     map_scaling: MapScaling = "grid"
