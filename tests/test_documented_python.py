@@ -141,6 +141,13 @@ def test_looking_at_a_map(desk: Path) -> None:
     assert names["picture"].size == (256, 240)
 
 
+def test_refining_a_map(desk: Path) -> None:
+    names: dict[str, Any] = {}
+    assert run_page("docs/how-to/refine-a-map.md", names) == 1
+    assert names["explanation"].maps.shape == (1, 1, 7, 7)
+    assert names["explanation"].method == "few_shot+refined3@7"
+
+
 def test_comparing_methods(desk: Path) -> None:
     names: dict[str, Any] = {}
     changes = {'"rise", classifier)': '"rise", classifier, masks=4)', ", progress=print": ""}

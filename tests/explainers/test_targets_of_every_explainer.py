@@ -39,6 +39,7 @@ LINEAR: dict[str, dict[str, Any]] = {
     "partial_lrp": {},
     "transformer_attribution": {},
     "attn_lrp": {},
+    "libra_grad": {},
     "agf": {},
     "class_embedding": {},
     "vit_recipro_cam": {},

@@ -18,6 +18,7 @@ from ttame.cli.method_options import (
     refuse_unknown,
 )
 from ttame.cli.network_options import DEFAULT_MODEL, NamedClassifier
+from ttame.cli.refined_methods import refine_each, split_refinement
 from ttame.errors import ExplainerError
 from ttame.files.printable_names import printable
 
@@ -76,7 +77,7 @@ def choose_explainers(said: MethodOptions, named: NamedClassifier) -> ChosenExpl
     made, left_out = making.make_all(wanted, lenient=False)
     if not made:
         raise ExplainerError(f"no method is defined for {classifier.name}")
-    return ChosenExplainers(classifier, made, left_out)
+    return ChosenExplainers(classifier, refine_each(made, said.refine), left_out)
 
 
 def choose_methods(
@@ -139,18 +140,19 @@ class _Making:
         expanded = [name for entry in wanted for name in (known if entry == "all" else [entry])]
         made: dict[str, Explainer] = {}
         left_out: dict[str, str] = {}
-        for name in dict.fromkeys(expanded):
+        for entry in dict.fromkeys(expanded):
+            name, refinement = split_refinement(entry)
             if name not in known:
                 label, explainer = self._load(name)
             else:
                 try:
                     label, explainer = name, self._make(name, any_will_do="all" in wanted)
                 except ExplainerError as problem:
-                    if name in self.options or (name in wanted and not lenient):
+                    if name in self.options or (entry in wanted and not lenient):
                         raise
-                    left_out[name] = problem.problem
+                    left_out[entry] = problem.problem
                     continue
-            made[label] = explainer
+            made.update(refine_each({label: explainer}, refinement))
         return made, left_out
 
     def _make(self, name: str, *, any_will_do: bool) -> Explainer:

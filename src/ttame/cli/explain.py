@@ -22,7 +22,7 @@ _MANY = "Very many photos"
 
 
 _METHODS = method_parameters(
-    *("methods", "explainer", "memory_budget", "option", "allow_other_weights"),
+    *("methods", "explainer", "memory_budget", "option", "refine", "allow_other_weights"),
     words={
         "option": "METHOD.NAME=VALUE; may be given several times. `ttame methods METHOD` shows "
         "a method's options."

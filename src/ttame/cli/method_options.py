@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from ttame.cli.refined_methods import checked_refinement, split_refinement
 from ttame.errors import ExplainerError, UnknownNameError
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import parse_json
@@ -73,6 +74,17 @@ class MethodOptions:
         typer.Option(
             help="METHOD.NAME=VALUE; may be given several times.",
             rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
+    refine: Annotated[
+        str | None,
+        typer.Option(
+            "--refine",
+            help="Refine each map by so many steps of optimisation (10), perhaps on a grid of its "
+            "own (10@14): slower, and figures like Average Drop are bought with it.",
+            rich_help_panel=_PANEL,
+            metavar="STEPS",
             show_default=False,
         ),
     ] = None
@@ -204,6 +216,7 @@ def refuse_unknown(name: str) -> None:
     from ttame.files.leftovers import put_back
 
     known = [*every_method(), "all"]
+    name = checked_refinement(name)
     if name in known:
         return
     put_back(Path(name))
@@ -232,7 +245,7 @@ def parse_method_options(pairs: Sequence[str], methods: Sequence[str]) -> TypedS
         left, equals, value = pair.partition("=")
         method, dot, option = left.strip().rpartition(".")
         if not dot and len(methods) == 1:
-            method = methods[0]
+            method, _ = split_refinement(methods[0])
         if not equals or not option or not method:
             raise ExplainerError(f"option {pair!r}", allowed="METHOD.NAME=VALUE")
         options.setdefault(method, {})[option] = _checked_value(method, option, value, methods)
@@ -245,7 +258,7 @@ def _checked_value(method: str, option: str, text: str, methods: Sequence[str]) 
     if method == "all":
         raise ExplainerError(f"option {option} of all methods", allowed="METHOD.NAME=VALUE")
     known = method_options(method)
-    if method not in methods and "all" not in methods:
+    if "all" not in methods and method not in {split_refinement(each)[0] for each in methods}:
         raise ExplainerError(
             f"an option of {method}, which is not asked for",
             remedy=f"naming {method} among the methods",

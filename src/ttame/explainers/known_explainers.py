@@ -37,6 +37,7 @@ _FILES = (
     "gradient.integrated_gradients",
     "gradient.smooth_grad",
     "gradient.full_grad",
+    "gradient.libra_grad",
     "perturbation.rise",
     "perturbation.occlusion",
     "perturbation.vit_cx",

@@ -44,3 +44,23 @@ def mask_images(
     # pixels instead of four, which matters in the training loop.
     offset = preprocessing.black(images)
     return (images - offset) * masks + offset
+
+
+def show_on_ground(images: Tensor, masks: Tensor, ground: Tensor) -> Tensor:
+    """``mask ⊙ images + (1 − mask) ⊙ ground``: what a mask hides is the ground.
+
+    Args:
+        images: (B, C, H, W) float.
+        masks: (B, 1, H, W) float in [0, 1].
+        ground: (B, C, H, W), see :mod:`ttame.images.hidden_pixels`.
+
+    Returns:
+        (B, C, H, W), differentiable in all arguments.
+
+    Example:
+        >>> import torch
+        >>> images, masks = torch.ones(1, 3, 2, 2), torch.full((1, 1, 2, 2), 0.25)
+        >>> float(show_on_ground(images, masks, torch.full_like(images, 5)).mean())
+        4.0
+    """
+    return ground + masks.to(images.dtype) * (images - ground)

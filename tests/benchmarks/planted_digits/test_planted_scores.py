@@ -24,6 +24,7 @@ POINTS_AT_THE_DIGIT: dict[str, float] = {
     "class_evidence": 75,
     "few_shot": 75,
     "full_lrp": 75,
+    "libra_grad": 60,
     "generic_attention": 75,
     "input_x_gradient": 75,
     "integrated_gradients": 75,

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, overload
 
-import torch
 from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection
@@ -15,8 +14,10 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.classifiers.given_network import refuse_other_than_classifier
 from ttame.classifiers.targets import Target, TargetKind
-from ttame.errors import ClassSelectionError, NonFiniteMapError
+from ttame.errors import ClassSelectionError, ExplainerError, either
 from ttame.explainers.contract.differentiation import differentiating
+from ttame.explainers.contract.finite_maps import refuse_non_finite
+from ttame.explainers.contract.map_refinement import Refinement, explain_and_refine
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress, parse_memory
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
@@ -178,6 +179,33 @@ class Explainer(ABC):
         """
         return dataclasses.replace(self, classifier=classifier)
 
+    def refined(self, steps: int = 10, **settings: Any) -> RefinedExplainer:
+        """The same method with its maps refined for each photo, by optimisation.
+
+        It buys figures as well as faithfulness: see the guide on refining maps before comparing a
+        refined method with others.
+
+        Args:
+            steps: of optimisation; 0 leaves the maps as they are.
+            **settings: the other settings of
+                :class:`ttame.explainers.contract.map_refinement.Refinement`: ``grounds``, ``grid``,
+                ``rate`` and ``seed``.
+
+        Raises:
+            ExplainerError: a setting outside of what is allowed; no ``grid``, and the maps are
+                of pixels.
+
+        Example:
+            >>> from ttame.explainers.methods.activation.grad_cam import GradCam
+            >>> from ttame.testing import tiny_classifier
+            >>> refined = GradCam(tiny_classifier()).refined(steps=3, grounds=("mean",))
+            >>> refined(torch.rand(1, 3, 16, 16))
+            <Explanation by grad_cam+refined3: maps 1 x 1 x 4 x 4>
+        """
+        return RefinedExplainer(
+            self.classifier, explainer=self, refinement=Refinement(steps=steps, **settings)
+        )
+
     @overload
     def attribute(self, inputs: Tensor, target: ClassSelection | Target = None) -> Tensor: ...
 
@@ -271,7 +299,7 @@ class Explainer(ABC):
         self, raw: RawMaps, image_size: tuple[int, int], photos: tuple[RememberedPhoto, ...]
     ) -> Explanation:
         maps = raw.maps.detach().float()
-        self._refuse_non_finite(maps)
+        refuse_non_finite(maps, self.method)
         scores = raw.scores.detach()
         return Explanation(
             maps=maps,
@@ -289,17 +317,6 @@ class Explainer(ABC):
             photos=photos,
         )
 
-    def _refuse_non_finite(self, maps: Tensor) -> None:
-        # One reduction: a sum is finite only if every value is, up to overflow, which is checked.
-        if torch.isfinite(maps.sum()) or bool(torch.isfinite(maps).all()):
-            return
-        broken = (~torch.isfinite(maps)).flatten(1).any(dim=1).nonzero().flatten().tolist()
-        raise NonFiniteMapError(
-            f"{self.method} gave NaN or infinite maps for image {broken[0]} of the batch"
-            + (f" and {len(broken) - 1} more" if len(broken) > 1 else ""),
-            remedy="looking for NaN in the image, in the network's weights, or for fp16 overflow",
-        )
-
 
 def _made(finish: Callable[[Explainer], None]) -> Callable[[Explainer], None]:
     """The end of making an explainer: of a classifier for certain, whose network is left alone."""
@@ -310,3 +327,61 @@ def _made(finish: Callable[[Explainer], None]) -> Callable[[Explainer], None]:
         guarded(self)
 
     return post_init
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class RefinedExplainer(Explainer):
+    """Another explainer, whose maps are refined: what :meth:`Explainer.refined` makes.
+
+    Attributes:
+        explainer: gives the maps to begin with.
+        refinement: how they are refined.
+    """
+
+    explainer: Explainer
+    refinement: Refinement
+
+    def __post_init__(self) -> None:
+        if self.explainer.card.map_is == "pixels" and self.refinement.grid is None:
+            raise ExplainerError(
+                f"{self.explainer.method} refined: its maps are of pixels, which could be fitted "
+                "one by one",
+                remedy=either(
+                    "grid=(14, 14)", f"a grid behind the steps: {self.refinement.steps}@14"
+                ),
+            )
+
+    @property
+    def card(self) -> MethodCard:
+        """That of the explainer, with the refinement's name and cost."""
+        card, refinement = self.explainer.card, self.refinement
+        return dataclasses.replace(
+            card,
+            name=self.explainer.method + refinement.suffix,
+            title=f"{card.title}, refined in {refinement.steps} steps",
+            cost=f"{card.cost}; then {refinement.passes} forward and backward per class",
+            class_specific=True,
+            targets=("classes",),
+            random=True,
+            map_is="grid",
+        )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the explainer, and those of the refinement."""
+        return {**self.explainer.options, **self.refinement.facts()}
+
+    def for_classifier(self, classifier: Classifier) -> Self:
+        """The same for another classifier."""
+        other = self.explainer.for_classifier(classifier)
+        return dataclasses.replace(self, classifier=other.classifier, explainer=other)
+
+    def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
+        return explain_and_refine(
+            self.explainer._raw_maps,
+            self.explainer.method,
+            self.classifier,
+            images,
+            request,
+            self.refinement,
+        )

@@ -163,20 +163,27 @@ def bytes_needed(run: Callable[[], object]) -> int:
     return int(MARGIN * meter.peak)
 
 
-def bytes_per_image(classifier: Classifier, images: Tensor, *, gradients: bool = False) -> int:
+def bytes_per_image(
+    classifier: Classifier,
+    images: Tensor,
+    *,
+    gradients: bool = False,
+    scores: Callable[[Tensor], Tensor] | None = None,
+) -> int:
     """The memory that one image needs in a pass of the classifier, with a margin.
 
     Args:
         classifier: runs once on the first image.
         images: (B, 3, H, W), of the size that is meant.
         gradients: whether a graph is kept for a backward pass.
+        scores: from images to scores; ``classifier.logits`` if not given.
     """
     image = images[:1].detach()
 
     def run() -> object:
         with torch.set_grad_enabled(gradients):
             leaf = image.clone().requires_grad_(gradients)
-            logits = classifier.logits(leaf)
+            logits = (scores or classifier.logits)(leaf)
             if not gradients:
                 return logits
             require_graph(logits)

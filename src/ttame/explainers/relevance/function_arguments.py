@@ -23,6 +23,16 @@ def out_of_place(
     return run
 
 
+def computed_anew(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """What a function returns; one that works in place, such as ``relu_``, works on a copy."""
+    if not args or not isinstance(args[0], Tensor):
+        return function(*args, **kwargs)
+    values, *settings = args
+    return out_of_place(function, settings, kwargs)(values)
+
+
 def linear_arguments(
     input: Tensor,  # torch's name
     weight: Tensor,

@@ -14,7 +14,11 @@ import torch
 from torch import Tensor
 
 from ttame.errors import ExplainerError
-from ttame.explainers.relevance.function_arguments import out_of_place, two_operands
+from ttame.explainers.relevance.function_arguments import (
+    computed_anew,
+    out_of_place,
+    two_operands,
+)
 from ttame.explainers.relevance.held_scales import SCALE_HELD
 from ttame.explainers.relevance.matches import WEIGHTED
 from ttame.explainers.relevance.operation_calls import (
@@ -42,7 +46,7 @@ class Gradient(Rule):
         """Run the operation."""
         if call.operation in WEIGHTED.names and weighted_call(call) is None:
             return NotImplemented
-        return call.function(*call.args, **call.kwargs)
+        return computed_anew(call.function, call.args, call.kwargs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ttame.errors import ExplainerError
 from ttame.explainers.relevance.function_arguments import (
     batch_norm_scale,
+    computed_anew,
     out_of_place,
     two_operands,
     two_summands,
@@ -76,7 +77,7 @@ class Constant(Rule):
 
     def apply(self, call: OperationCall) -> Any:
         """Run the operation and cut its graph."""
-        output = call.function(*call.args, **call.kwargs)
+        output = computed_anew(call.function, call.args, call.kwargs)
         return output.detach() if isinstance(output, Tensor) else NotImplemented
 
 

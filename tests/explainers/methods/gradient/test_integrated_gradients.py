@@ -165,5 +165,5 @@ def test_wrong_options_are_errors() -> None:
         with pytest.raises(ExplainerError, match=said):
             IntegratedGradients(classifier, **wrong)
     assert IntegratedGradients(classifier, steps=7).options == {
-        "steps": 7, "quadrature": "gauss-legendre", "baseline": "black",
+        "steps": 7, "quadrature": "gauss-legendre", "baseline": "black", "libra": False,
     }  # fmt: skip

@@ -28,6 +28,7 @@ def averaged_gradients(
     weights: Sequence[float],
     variant: Callable[[Tensor, int], Tensor],
     request: Request,
+    scores: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """The weighted sum of ``∂f/∂x`` at variants of each image.
 
@@ -43,12 +44,13 @@ def averaged_gradients(
             (b, 3, H, W). It is asked for in order, once for each part of the batch.
         request: its memory budget; its progress is told the finished and the total number of
             variants of all images.
+        scores: from images to scores, to be differentiated; ``classifier.logits`` if not given.
 
     Returns:
         (B, K, 3, H, W) float32.
     """
     with differentiating():
-        each = bytes_per_image(classifier, images, gradients=True)
+        each = bytes_per_image(classifier, images, gradients=True, scores=scores)
     at_once = items_at_once(each, request.memory_budget, most_at_once(images.device))
     total = len(images) * len(weights)
     sums = torch.zeros(
@@ -62,7 +64,7 @@ def averaged_gradients(
             with differentiating():
                 variants = torch.stack([variant(some, number) for number in numbers])
                 inputs = variants.detach().flatten(0, 1).requires_grad_()
-                logits = classifier.logits(inputs)
+                logits = (scores or classifier.logits)(inputs)
                 repeated = theirs.repeated(len(numbers))
                 shares = torch.tensor(
                     [weights[number] for number in numbers], dtype=torch.float32

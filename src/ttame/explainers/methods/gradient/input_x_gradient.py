@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.contract.target_gradients import target_gradients
+from ttame.explainers.relevance.libra_rules import check_libra, chosen_scores
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,6 +26,11 @@ class InputXGradient(Explainer):
 
     Args:
         classifier: the network to explain; any will do.
+        libra: whether paths of the backward pass are pruned and scaled as in LibraGrad, see
+            :class:`ttame.explainers.methods.gradient.libra_grad.LibraGrad`; for transformers.
+
+    Raises:
+        ExplainerError: ``libra``, and the network has an operation that LibraGrad has no rule for.
 
     Example:
         >>> from ttame.testing import tiny_classifier
@@ -43,14 +50,33 @@ class InputXGradient(Explainer):
         map_is="pixels",
     )
 
+    libra: bool = False
+
+    def __post_init__(self) -> None:
+        check_libra(self.classifier, self.libra, self.method)
+
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
-        with differentiating():
-            images = requiring_gradients(images)
-            logits = self.classifier.logits(images)
-            targets = request.targets(logits.detach())
-            pixels = images.detach().float()
-            maps = [
-                (pixels * gradient.float()).sum(dim=1)
-                for gradient in target_gradients(logits, targets, images)
-            ]
-        return RawMaps(logits, targets, torch.stack(maps, dim=1))
+        scores = chosen_scores(self.classifier, self.libra)
+        return input_times_gradient(scores, images, request)
+
+
+def input_times_gradient(
+    scores: Callable[[Tensor], Tensor], images: Tensor, request: Request
+) -> RawMaps:
+    """``Σ_rgb x ⊙ ∂f/∂x`` of each target f, (B, K, H, W).
+
+    Args:
+        scores: from images to (B, C) scores.
+        images: x, (B, 3, H, W).
+        request: the targets.
+    """
+    with differentiating():
+        images = requiring_gradients(images)
+        logits = scores(images)
+        targets = request.targets(logits.detach())
+        pixels = images.detach().float()
+        maps = [
+            (pixels * gradient.float()).sum(dim=1)
+            for gradient in target_gradients(logits, targets, images)
+        ]
+    return RawMaps(logits, targets, torch.stack(maps, dim=1))

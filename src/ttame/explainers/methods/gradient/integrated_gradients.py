@@ -15,6 +15,7 @@ from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.gradient.averaged_gradients import averaged_gradients
+from ttame.explainers.relevance.libra_rules import check_libra, chosen_scores
 
 Baseline = Literal["black", "mean"]
 Quadrature = Literal["gauss-legendre", "midpoint", "right"]
@@ -40,6 +41,9 @@ class IntegratedGradients(Explainer):
         baseline: ``"black"`` pixels, which the paper advises for photos: nothing is shown. Or
             ``"mean"``, the dataset's mean colour, zero after normalising. What has the
             baseline's colour gets no relevance.
+        libra: whether paths of the backward pass are pruned and scaled as in LibraGrad, see
+            :class:`ttame.explainers.methods.gradient.libra_grad.LibraGrad`; for transformers.
+            A map then no longer sums to the difference.
 
     Raises:
         ExplainerError: no steps, or an unknown quadrature or baseline.
@@ -66,12 +70,14 @@ class IntegratedGradients(Explainer):
     steps: int = 50
     quadrature: Quadrature = "gauss-legendre"
     baseline: Baseline = "black"
+    libra: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ExplainerError(f"{self.steps} steps", allowed="at least 1")
         check_choice(self.method, "quadrature", self.quadrature, get_args(Quadrature))
         check_choice(self.method, "baseline", self.baseline, get_args(Baseline))
+        check_libra(self.classifier, self.libra, self.method)
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         with torch.no_grad():
@@ -91,6 +97,7 @@ class IntegratedGradients(Explainer):
             weights=weights,
             variant=on_the_way,
             request=request,
+            scores=chosen_scores(self.classifier, self.libra),
         )
         distance = (images - baseline).float()[:, None]
         return RawMaps(logits, targets, (distance * gradients).sum(dim=2))

@@ -12,6 +12,7 @@ from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.gradient.averaged_gradients import averaged_gradients
+from ttame.explainers.relevance.libra_rules import check_libra, chosen_scores
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,6 +34,8 @@ class SmoothGrad(Explainer):
         noise: σ as a share of the image's range of values; the paper advises 0.1 to 0.2.
         signed: whether to leave the magnitude out.
         seed: of the noise.
+        libra: whether paths of the backward pass are pruned and scaled as in LibraGrad, see
+            :class:`ttame.explainers.methods.gradient.libra_grad.LibraGrad`; for transformers.
 
     Raises:
         ExplainerError: no samples, or negative noise.
@@ -60,12 +63,14 @@ class SmoothGrad(Explainer):
     noise: float = 0.15
     signed: bool = False
     seed: int = 0
+    libra: bool = False
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ExplainerError(f"{self.samples} samples", allowed="at least 1")
         if not self.noise >= 0:
             raise ExplainerError(f"noise {self.noise}", allowed="at least 0; 0.1 to 0.2 is usual")
+        check_libra(self.classifier, self.libra, self.method)
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         with torch.no_grad():
@@ -78,6 +83,7 @@ class SmoothGrad(Explainer):
             weights=(1 / self.samples,) * self.samples,
             variant=self._noisy,
             request=request,
+            scores=chosen_scores(self.classifier, self.libra),
         )
         return RawMaps(logits, targets, (gradients if self.signed else gradients.abs()).sum(dim=2))
 
