@@ -61,6 +61,11 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
         lambda content: content.replace(b'"schema_version": 1', b'"schema_version": 2'),
         "has schema 2; allowed: schema 1",
     ),
+    "a number of photos below zero": (
+        "explanations_manifest.json",
+        lambda content: content.replace(b'"explained": 5', b'"explained": -5'),
+        "a number of photos that cannot be",
+    ),
     "another number of classes": (
         "explanations_manifest.json",
         lambda content: content.replace(b'"number_of_classes": 5', b'"number_of_classes": 6'),
@@ -107,7 +112,8 @@ def test_where_there_are_none(tmp_path: Path) -> None:
 
 
 def test_they_say_what_they_are(written: Path) -> None:
-    assert repr(ttame.load_explanations(written)) == f"<5 photos explained by grad_cam in {written}>"
+    said = repr(ttame.load_explanations(written))
+    assert said == f"<5 photos explained by grad_cam in {written}>"
 
 
 def test_the_manifest_says_what_the_maps_depend_on(written: Path) -> None:

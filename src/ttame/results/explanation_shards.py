@@ -301,6 +301,8 @@ def _check(manifest: ShardsManifest) -> None:
     manifest.layout.refuse_impossible()
     if not all(1 <= size < 2**31 for size in (*manifest.image_size, manifest.photos_per_shard)):
         raise UnreadableFileError("sizes that cannot be")
+    if not 0 <= manifest.explained <= manifest.photos < 2**31:
+        raise UnreadableFileError("a number of photos that cannot be")
     if len(manifest.layout.maps) < len(manifest.methods):
         raise UnreadableFileError("two methods of one name")
     if len(manifest.class_names) not in (0, manifest.number_of_classes):
