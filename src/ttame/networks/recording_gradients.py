@@ -93,6 +93,7 @@ def _refuse_own_backward() -> None:
 
 
 def _kinds_below(kind: type) -> Iterator[type]:
+    below: type
     for below in kind.__subclasses__():
         yield below
         yield from _kinds_below(below)
