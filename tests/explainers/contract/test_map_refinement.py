@@ -200,3 +200,18 @@ def test_what_is_typed() -> None:
     for text in ("", "ten", "3@", "-1", "1.5", "3@1"):
         with pytest.raises(ExplainerError):
             parse_refinement(text)
+
+
+def test_every_other_step_removes_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, bool]] = []
+    loss = MaskingTask.loss
+
+    def noted(task: MaskingTask, maps: Tensor, share: float, *, removing: bool) -> Tensor:
+        asked.append((share, removing))
+        return loss(task, maps, share, removing=removing)
+
+    monkeypatch.setattr(MaskingTask, "loss", noted)
+    explainer = grad_cam("cnn")
+    explainer.refined(steps=4)(images_of(explainer, 1))
+    assert [removing for _, removing in asked] == [False, True, False, True]
+    assert [share for share, _ in asked] == Refinement(steps=4).shares()

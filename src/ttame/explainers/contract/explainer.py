@@ -51,6 +51,7 @@ class Explainer(ABC):
         classifier: the explained network.
 
     Example:
+        >>> import torch
         >>> import ttame
         >>> classifier = ttame.load_classifier("efficientnet_lite0")
         >>> grad_cam = ttame.make_explainer("grad_cam", classifier)
@@ -196,6 +197,7 @@ class Explainer(ABC):
                 of pixels.
 
         Example:
+            >>> import torch
             >>> from ttame.explainers.methods.activation.grad_cam import GradCam
             >>> from ttame.testing import tiny_classifier
             >>> refined = GradCam(tiny_classifier()).refined(steps=3, grounds=("mean",))
@@ -234,6 +236,7 @@ class Explainer(ABC):
             ClassSelectionError: several classes per image; otherwise the errors of a call.
 
         Example:
+            >>> import torch
             >>> from ttame.explainers.methods.activation.grad_cam import GradCam
             >>> from ttame.testing import tiny_classifier
             >>> grad_cam = GradCam(tiny_classifier())

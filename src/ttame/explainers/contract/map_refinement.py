@@ -339,7 +339,7 @@ def _refined(
             centred = values - values.mean(dim=(1, 2), keepdim=True)
             loss = task.loss(centred, share, removing=step % 2 == 1).sum()
             optimiser.zero_grad()
-            loss.backward(inputs=[values])
+            torch.autograd.backward(loss, inputs=[values])
             optimiser.step()
             told((step + 1) * len(maps) * len(refinement.grounds))
     values = values.detach()

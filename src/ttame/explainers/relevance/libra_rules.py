@@ -77,6 +77,7 @@ def libra_scores(classifier: Classifier) -> Callable[[Tensor], Tensor]:
         ExplainerError: when it is called: the network has an operation without a rule.
 
     Example:
+        >>> import torch
         >>> from ttame.testing import tiny_classifier
         >>> classifier = tiny_classifier("vit", size=32)
         >>> images = torch.zeros(1, 3, 32, 32).requires_grad_()

@@ -48,6 +48,7 @@ class LibraGrad(Explainer):
         ExplainerError: the network has an operation without a rule; the message names it.
 
     Example:
+        >>> import torch
         >>> from ttame.testing import tiny_classifier
         >>> libra_grad = LibraGrad(tiny_classifier("vit", size=32))
         >>> libra_grad(torch.zeros(2, 3, 32, 32), "top2").maps.shape
