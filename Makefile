@@ -23,7 +23,7 @@ test: .venv/ready-to-test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/mkdocs build --strict --quiet --site-dir build/site
-	.venv/bin/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
+	.venv/bin/python -m pytest -n 2 --max-worker-restart 0
 
 # The fast part of the tests: what all entries of the registries have to keep, and pages made from them.
 quick: .venv/ready-to-test

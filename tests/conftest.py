@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,52 @@ from safetensors import safe_open
 from torch import Tensor
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# The suite starts some two hundred processes, and compiling takes as long as importing: what one
+# has compiled, the others and the next run read, wherever Python is told not to keep it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Freed memory is kept for the next tensors, as the Makefile has it: workers and what they start.
+for _name, _bytes in (("TRIM_THRESHOLD", 8 * 10**9), ("MMAP_THRESHOLD", 8 * 10**9)):
+    os.environ.setdefault(f"MALLOC_{_name}_", str(_bytes))
+os.environ.setdefault("MALLOC_TOP_PAD_", str(2 * 10**8))
+
+TOGETHER = {
+    "forked processes": (
+        "tests/benchmarks/reliability/test_forked_commands.py",
+        "tests/benchmarks/reliability/test_killed_commands.py",
+        "tests/benchmarks/reliability/test_killed_training.py",
+        "tests/test_documented_processes.py",
+        "tests/training/test_several_processes.py",
+    ),
+    "exporting": (
+        "tests/cli/test_export.py",
+        "tests/exporting/",
+        "tests/scripts/docs/test_exported_networks.py",
+    ),
+}
+"""Files for one worker: what they share, a server of forks or what writes ONNX, takes seconds."""
+
+
+def scope_of(nodeid: str) -> str:
+    """Which tests one worker has: a file's, which share what is slow to make, or several files'."""
+    file = nodeid.partition("::")[0]
+    return next((scope for scope, files in TOGETHER.items() if file.startswith(files)), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """However tests are spread over workers, what is made for a file is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    if config.getoption("dist") not in ("load", "loadfile", "loadgroup"):
+        return None
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ import pytest
 from tests import on_other_device
 from tests.training.training_material import start_process
 
-pytestmark = pytest.mark.xdist_group("other device")  # One process for all cases.
 SECONDS = 240
 """For all of them, where the machine is busy with other things; alone, they take 15."""
 

@@ -9,12 +9,9 @@ from benchmarks.planted_digits.planted_scores import FoundDigits
 
 @pytest.fixture(scope="session")
 def found_digits(tmp_path_factory: pytest.TempPathFactory) -> FoundDigits:
-    """Trains the heads; who uses it belongs to the xdist group ``planted digits``.
-
-    A third of the page's images is enough for both heads to find what they must.
-    """
+    """Trains the heads; a fraction of the page's images is enough to find what they must."""
     classifier = kept_digit_classifier()
     folder = tmp_path_factory.mktemp("planted") / "head"
     return FoundDigits(
-        classifier, trained_digit_explainers(classifier, folder, images=400), count=40
+        classifier, trained_digit_explainers(classifier, folder, images=200), count=20
     )

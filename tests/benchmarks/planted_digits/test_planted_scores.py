@@ -13,8 +13,6 @@ from benchmarks.planted_digits.planted_scores import BASELINE, FoundDigits
 from scripts.docs.planted_digits_page import PAGE, PICTURE, listed_scores
 from ttame.explainers.known_explainers import EXPLAINERS
 
-pytestmark = pytest.mark.xdist_group("planted digits")
-
 CLEAR_MARGIN = 30.0
 """Points of the pointing game between a method that finds digits and the centre of the image."""
 

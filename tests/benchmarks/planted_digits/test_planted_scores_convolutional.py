@@ -14,8 +14,6 @@ from benchmarks.planted_digits.planted_scores import FoundDigits
 from scripts.docs.planted_digits_page import PAGE, listed_scores
 from ttame.classifiers.linear_end import find_linear_end
 
-pytestmark = pytest.mark.xdist_group("planted digits, convolutional")
-
 FIND_THE_DIGIT = {"cam": (85.0, 80.0), "class_evidence": (85.0, 80.0)}
 """The least share of images in which they point at the digit, and, of two, at the right one."""
 

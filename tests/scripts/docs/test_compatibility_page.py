@@ -20,10 +20,7 @@ from ttame.errors import TapError
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 
 # Some libraries warn while they run, about their own deprecated calls.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.xdist_group("compatibility"),  # All in one process, which builds each network once.
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 _ROWS: dict[int, Row] = {}
 
