@@ -144,8 +144,8 @@ def evaluate(
     asked = _asked(reproduce, data, named, metrics, protocol, model)
     budget = said.memory_budget_in_bytes()
     photos = _photos(asked.data, asked.setup)
-    net = NamedClassifier.of(model, typed)
-    classifier = _classifier(asked, named, net)
+    wanted = NamedClassifier.of(model, typed)
+    classifier = _classifier(asked, named, wanted)
     lenient = asked.setup is not None and not named
     explainers, left_out = choose_methods(asked.methods, classifier, said.option or (), lenient)
     evaluation = _evaluate(
@@ -157,7 +157,7 @@ def evaluate(
         limit=limit,
         batch_size=batch_size,
         annotations=annotations,
-        judge=_judge(judge, classifier, net),
+        judge=_judge(judge, classifier, wanted),
         resume=resume,
         left_out=left_out,
         sanity_images=sanity,

@@ -29,6 +29,7 @@ from ttame.evaluation.reader_notes import (
     gate_in_words,
     judge_in_words,
     meaning_in_words,
+    unfinished_in_words,
 )
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.run_identity import (
@@ -298,7 +299,6 @@ def summarise(
         for method in measured
     )
     skipped = dict(pair for method in measured for fact in method.facts for pair in fact.skipped)
-    unfinished = f"not finished, and not in the table: {', '.join(missing)}"
     return Evaluation(
         classifier=measuring.classifier.name,
         classifier_fingerprint=measuring.classifier.fingerprint(),
@@ -318,7 +318,7 @@ def summarise(
             *notes,
             *judge_in_words(measuring.judge),
             *gate_in_words(measuring.metrics, complete, sanity),
-            *([unfinished] if missing else []),
+            *unfinished_in_words(missing),
             *fewer_images(images, columns, scores),
         ),
         machine=machine_in_words(measuring.classifier.device),

@@ -50,8 +50,13 @@ def judge_in_words(judge: Classifier | None) -> list[str]:
         return []
     return [
         f"columns that begin with {JUDGED} have the probabilities of {judge.name} "
-        f"({judge.fingerprint()[:12]}); maps and explained classes are those of the others"
+        f"({judge.fingerprint()[:12]}); maps and classes are those of the explained one"
     ]
+
+
+def unfinished_in_words(labels: Sequence[str]) -> list[str]:
+    """Which methods an interrupted run left unfinished."""
+    return [f"not finished, and not in the table: {', '.join(labels)}"] if labels else []
 
 
 def gate_in_words(
