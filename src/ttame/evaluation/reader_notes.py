@@ -35,7 +35,7 @@ def fewer_images(
     }
     by_count: dict[int, list[str]] = {}
     for key, count in counts.items():
-        if count < images:
+        if count < images and not (count == 0 and columns[key][0].gated):
             by_count.setdefault(count, []).append(columns[key][1].title)
     return [
         f"{', '.join(titles)}: of {count} of the {images} images; the others have no value, "
@@ -49,7 +49,7 @@ def judge_in_words(judge: Classifier | None) -> list[str]:
     if judge is None:
         return []
     return [
-        f"columns that begin with {JUDGED} have the probabilities of {judge.name} "
+        f"judged columns ({JUDGED}…) have the probabilities of {judge.name} "
         f"({judge.fingerprint()[:12]}); maps and classes are those of the explained one"
     ]
 
