@@ -35,8 +35,12 @@ USUAL_PAGES = (
 
 AXE_IS_MISSING = "axe is not installed: pip install axe-playwright-python"
 
-_FINDINGS = """async () => {
-  const { violations } = await axe.run({ resultTypes: ["violations"] });
+COLOUR_RULES = ("color-contrast", "link-in-text-block")
+"""All that a colour scheme can break."""
+
+_FINDINGS = """async (rules) => {
+  const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
+  const { violations } = await axe.run({ resultTypes: ["violations"], ...only });
   return violations.map((found) => [
     found.impact, found.id, found.help, found.nodes.map((node) => node.target.join(" "))]);
 }"""
@@ -55,10 +59,18 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def barriers(page: Any, axe: str) -> list[tuple[str, str, str, list[str]]]:
-    """What axe finds in an open page: impact, rule, its words, and the elements."""
+def barriers(
+    page: Any, axe: str, rules: Sequence[str] = ()
+) -> list[tuple[str, str, str, list[str]]]:
+    """What axe finds in an open page: impact, rule, its words, and the elements.
+
+    Args:
+        page: an open one.
+        axe: its source.
+        rules: to look for; all of them if empty.
+    """
     page.evaluate(axe)
-    return [tuple(found) for found in page.evaluate(_FINDINGS)]
+    return [tuple(found) for found in page.evaluate(_FINDINGS, [*rules])]
 
 
 def opened(browser: Any, pages: Sequence[Path]) -> Iterator[tuple[str, Any]]:
