@@ -61,7 +61,7 @@ def hard_mask_kept(
         >>> images = torch.tensor([0.8, 0.4, 0.2, 0.6]).expand(1, 3, 1, 4)
         >>> plain = Preprocessing((1, 4), (1, 4), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         >>> classes = torch.tensor([0])
-        >>> hard_mask_kept(brightness, images, images[:, 0], classes, plain, kept_share=0.5)
+        >>> hard_mask_kept(brightness, images, images[:, 0], classes, plain).round()
         tensor([70.])
     """
     protocol = Protocol(
@@ -105,7 +105,9 @@ def hard_mask_removed(
         >>> images = torch.tensor([0.8, 0.4, 0.2, 0.6]).expand(1, 3, 1, 4)
         >>> plain = Preprocessing((1, 4), (1, 4), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         >>> classes = torch.tensor([0])
-        >>> hard_mask_removed(brightness, images, images[:, 0], classes, plain, removed_share=0.25)
+        >>> left = hard_mask_removed(
+        ...     brightness, images, images[:, 0], classes, plain, removed_share=0.25)
+        >>> left.round()
         tensor([60.])
     """
     protocol = Protocol(
