@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from tests.tiny_networks import TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.transformer_layout import transformer_layout
 from ttame.errors import TapError
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.features.feature_taps import GridTap
 from ttame.features.layer_layouts import describe_layer, token_blocks
 from ttame.features.token_order import OtherOrder, other_order
@@ -204,9 +207,6 @@ def test_known_networks_stand_row_by_row(name: str) -> None:
             assert other_order(network, trace, tap) is None
 
 
-METHODS = ("grad_cam", "attention_rollout", "generic_attention", "few_shot")
-
-
 @pytest.mark.parametrize("order", [(by_rows, 16), (by_columns, 0)])
 def test_maps_of_other_orders_are_refused(order: tuple[Callable[[Tensor], Tensor], int]) -> None:
     network, preprocessing = Vit(*order, patches()), Preprocessing.imagenet(32)
@@ -225,6 +225,12 @@ def test_maps_of_other_orders_are_refused(order: tuple[Callable[[Tensor], Tensor
 def test_the_usual_order_goes_on_with_all_methods() -> None:
     classifier = Classifier(Vit(by_rows, 0, patches()), preprocessing=Preprocessing.imagenet(32))
     images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    for method in METHODS:
-        explainer = ttame.make_explainer(method, classifier)
+    explainers: list[Any] = [
+        ttame.make_explainer(method, classifier)
+        for method in ("grad_cam", "attention_rollout", "generic_attention")
+    ]
+    explainers.append(
+        new_attention_explainer(classifier, head_settings("few-shot"), method="few_shot")
+    )
+    for explainer in explainers:
         assert bool(explainer(images).maps.isfinite().all())
