@@ -148,6 +148,32 @@ def test_grids_that_are_not_square(
     assert seen_in(Vit(by_rows, 4 * size[1] // 8, made[2]), size) is not None
 
 
+class BatchSecond(Vit):
+    """Keeps tokens before the batch, as torch's attention does by default."""
+
+    def __init__(self, arrange: Callable[[Tensor], Tensor], at: int) -> None:
+        super().__init__(arrange, at, patches())
+        self.blocks = nn.Sequential(
+            *(nn.TransformerEncoderLayer(WIDTH, 2, 24, 0.0, norm_first=True) for _ in range(2))
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.arrange(self.stem(images))  # type: ignore[misc]
+        cls = self.cls.expand(len(images), -1, -1)
+        tokens = torch.cat([tokens[:, : self.at], cls, tokens[:, self.at :]], dim=1)
+        scores: Tensor = self.head(self.norm(self.blocks(tokens.transpose(0, 1)))[self.at])
+        return scores
+
+
+def test_tokens_before_the_batch_are_looked_at_too() -> None:
+    preprocessing = Preprocessing.imagenet(32)
+    usual = Classifier(BatchSecond(by_rows, 0), preprocessing=preprocessing)
+    assert all(isinstance(tap, GridTap) and tap.batch_axis == 1 for tap in usual.taps)
+    for arrange, at in ((by_rows, 16), (by_columns, 0)):
+        with pytest.raises(TapError, match="maps of them would be wrong"):
+            Classifier(BatchSecond(arrange, at), preprocessing=preprocessing)
+
+
 class Around(nn.Module):
     """Does something to the picture before the network gets it."""
 
