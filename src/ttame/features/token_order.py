@@ -58,8 +58,9 @@ def refuse_other_orders(network: nn.Module, trace: NetworkTrace, taps: Iterable[
     Raises:
         TapError: the patches come before the class token, column by column, or otherwise.
     """
-    alike = {(tap.grid, tap.prefix_tokens, tap.channels): tap for tap in taps if _is_of_tokens(tap)}
-    for tap in alike.values():
+    of_tokens = [tap for tap in taps if tap.layout == "tokens"]
+    # Where tokens look the same, one look is enough.
+    for tap in {(tap.grid, tap.prefix_tokens, tap.channels): tap for tap in of_tokens}.values():
         found = other_order(network, trace, tap)
         if found is not None:
             remedy = "the network with its tokens in this order"
@@ -71,10 +72,6 @@ def refuse_other_orders(network: nn.Module, trace: NetworkTrace, taps: Iterable[
                 allowed=ROW_BY_ROW,
                 remedy=remedy,
             )
-
-
-def _is_of_tokens(tap: GridTap) -> bool:
-    return tap.layout == "tokens"
 
 
 def other_order(network: nn.Module, trace: NetworkTrace, tap: GridTap) -> OtherOrder | None:
