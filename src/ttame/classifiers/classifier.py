@@ -31,6 +31,7 @@ from ttame.features.tap_choice import Family, TapChoice, in_order_of_reading
 from ttame.features.tap_influence import influential_choice, refuse_idle_taps
 from ttame.features.tap_names import Tap
 from ttame.features.tap_reading import TapReading, reading_taps
+from ttame.features.token_order import refuse_other_orders
 from ttame.images.picture_files import Photo, open_picture
 from ttame.images.preprocessing import Preprocessing
 from ttame.memory_limit import FEWER_IMAGES, SMALLER_NETWORK, naming_the_setting
@@ -74,7 +75,8 @@ class Classifier:
         ClassifierError: the network does not return (B, N) numbers, they cannot mean what
             ``outputs`` says, or the names do not fit.
         UnknownNameError: no such kind of outputs.
-        TapError: no taps were found, or a named layer does not exist.
+        TapError: no taps were found, a named layer does not exist, or its tokens stand in an order
+            in which they cannot be read.
 
     Example:
         >>> network = nn.Sequential(
@@ -372,11 +374,16 @@ class Classifier:
     def _choose_taps(self, taps: Sequence[str | Tap] | None) -> TapChoice:
         network, trace = uncompiled(self.network), self.trace
         if taps is None:
-            return influential_choice(network, trace)
-        named = named_taps(network, trace, [taps] if isinstance(taps, str) else taps, self.name)
-        if all(str(tap) in self.examined for tap in named.taps if isinstance(tap, LayerOutput)):
-            return named
-        return refuse_idle_taps(network, trace, named)
+            choice = influential_choice(network, trace)
+        else:
+            given = [taps] if isinstance(taps, str) else taps
+            choice = named_taps(network, trace, given, self.name)
+            outputs = [tap for tap in choice.taps if isinstance(tap, LayerOutput)]
+            if not all(str(tap) in self.examined for tap in outputs):
+                choice = refuse_idle_taps(network, trace, choice)
+        if not self.examined:
+            refuse_other_orders(network, trace, choice.taps)
+        return choice
 
     def _checked_images(self, images: Tensor) -> Tensor:
         refuse_other_images(images, self.trace.channels)

@@ -13,6 +13,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.errors import TapError
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import describe_layer, token_blocks
+from ttame.features.token_order import refuse_other_orders
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import (
     first_tensor,
@@ -117,6 +118,9 @@ def transformer_layout(classifier: Classifier) -> TransformerLayout | None:
 
     Hierarchical transformers, whose token count changes on the way, are none in this sense.
 
+    Raises:
+        TapError: its tokens stand in an order in which they cannot be read.
+
     Example:
         >>> from ttame.testing import tiny_classifier
         >>> layout = transformer_layout(
@@ -131,6 +135,8 @@ def transformer_layout(classifier: Classifier) -> TransformerLayout | None:
     tap = describe_layer(network, classifier.trace, found.blocks[-1])
     if tap is None or tap.layout != "tokens":
         return None
+    if not classifier.examined:
+        refuse_other_orders(network, classifier.trace, [tap])
     names = tuple(block.name for block in found.blocks)
     return TransformerLayout(
         blocks=names,
