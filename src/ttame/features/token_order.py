@@ -107,8 +107,12 @@ def other_order(network: nn.Module, trace: NetworkTrace, tap: GridTap) -> OtherO
     rows, columns = tap.grid
     tokens, grid = (tap.prefix_tokens + rows * columns, tap.channels), (rows, columns)
     watched: list[tuple[nn.Module, OutputAction]] = []
+    modules = dict(network.named_modules())
     for layer in trace.layers:
-        module = network.get_submodule(layer.name)
+        # The user may have wrapped a layer since: it is passed over then.
+        module = modules.get(layer.name)
+        if module is None:
+            continue
         shapes = {run.shape for run in layer.runs}
         if shapes & {(1, *tokens), (tokens[0], 1, tokens[1])} or layer.name == tap.layer:
             watched.append((module, probe.at_tokens(layer.name)))
