@@ -9,15 +9,8 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --cons
 demo: .venv/ready-to-explain
 	.venv/bin/ttame explain --classes top3 --out demo-output --overwrite
 
-# Half of the CPU time of the tests was the kernel's, handing out pages and clearing them: glibc gives
-# large tensors back as soon as they are freed. With these it keeps them; others than glibc ignore
-# them. Values from outside win. A test that crashes its worker ends the run: xdist would put another
-# worker in its place, give it nothing to do and wait for it for ever.
-test: export MALLOC_TRIM_THRESHOLD_ ?= 8000000000
-test: export MALLOC_MMAP_THRESHOLD_ ?= 8000000000
-test: export MALLOC_TOP_PAD_ ?= 200000000
-# Processes that tests start find this package compiled, and the next run its tests.
-test: export PYTHONDONTWRITEBYTECODE =
+# A test that crashes its worker ends the run: xdist would put another worker in its place, give it
+# nothing to do and wait for it for ever. How memory and bytecode are kept stands in tests/conftest.py.
 test: .venv/ready-to-test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
