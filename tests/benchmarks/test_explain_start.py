@@ -29,11 +29,11 @@ def test_the_interval_is_that_of_the_tables() -> None:
 
 
 def test_usage_is_that_of_the_process_and_failures_are_shown() -> None:
-    busy = "import time; x = b'1' * 60_000_000\nwhile time.process_time() < 0.3: pass"
+    busy = "import os; x = b'1' * 60_000_000\nwhile os.times().user < 0.3: pass"
     small = usage(OURS, ["-S", "-c", "pass"])
     large = usage(OURS, ["-S", "-c", busy])
     assert 50 < large.peak - small.peak < 80
-    assert large.user > 0.1 > small.user >= 0  # kernels that count in ticks call a short run 0 s
+    assert large.user > 0.2 > small.user >= 0  # kernels that count in ticks call a short run 0 s
     assert large.wall > 0
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         usage(OURS, ["-S", "-c", "1 / 0"])
