@@ -80,7 +80,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "drawing": {"images", "errors"},
         "progress": {"notebook", "processes", "errors"},
     },
-    {"images": {"memory_limit", "signal_handlers", "errors"}},
+    {"images": {"memory_limit", "signal_handlers", "errors"}, "words": {"errors"}},
     {
         "files": {"errors"},
         "notebook": set(),
