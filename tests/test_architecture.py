@@ -64,13 +64,13 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"outputs", "memory_limit", "errors"},
     },
     {
-        "explainers.contract": {"classifiers", "networks", "results", "images", "outputs"}
+        "explainers.contract": {"classifiers", "networks", "images", "outputs"}
         | {"progress", "notebook", "memory_limit", "errors"},
     },
     {"metrics": {"images", "errors"}},
     {
-        "classifiers": {"features", "networks", "images", "files", "outputs", "memory_limit"}
-        | {"notebook", "signal_handlers", "errors"}
+        "classifiers": {"features", "networks", "results", "images", "files", "outputs"}
+        | {"memory_limit", "notebook", "signal_handlers", "errors"}
     },
     {"features": {"networks", "memory_limit", "errors"}},
     {"networks": {"files", "memory_limit", "signal_handlers", "errors"}},
@@ -80,7 +80,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "drawing": {"images", "errors"},
         "progress": {"notebook", "processes", "errors"},
     },
-    {"images": {"memory_limit", "signal_handlers", "errors"}},
+    {"images": {"memory_limit", "signal_handlers", "errors"}, "words": {"errors"}},
     {
         "files": {"errors"},
         "notebook": set(),

@@ -5,6 +5,7 @@
     TtameError
     ├── UnknownNameError         a name that no registry knows
     ├── ImageError               a file that is not an image, a tensor that is not a batch
+    ├── TextError                a text that is empty or too long, tokens that do not fit
     ├── ClassSelectionError      a class name or index that the classifier does not have
     ├── DatasetError             no images, a bad list file, a broken shard
     ├── ClassifierError          a network that cannot be used as a classifier
@@ -196,6 +197,10 @@ class UnknownNameError(TtameError):
 
 class ImageError(TtameError):
     """A file that is not a usable image, or a tensor that is not a batch of images."""
+
+
+class TextError(TtameError):
+    """A text that is empty or too long for its classifier, or tokens that do not fit."""
 
 
 class ClassSelectionError(TtameError):
