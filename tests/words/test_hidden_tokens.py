@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttame.errors import TextError, UnknownNameError
 from ttame.words.hidden_tokens import hide_tokens
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(0, 99))
 def test_numbers_and_vectors_are_hidden_alike(texts: int, tokens: int, seed: int) -> None:
     """Against lists, text by text."""

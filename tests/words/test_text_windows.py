@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttame.errors import TextError
 from ttame.words.text_windows import TextWindow, join_windows, plan_windows
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 300), st.integers(1, 60), st.integers(0, 59))
 def test_windows_cover_every_token_are_full_and_overlap_as_asked(
     tokens: int, size: int, overlap: int
@@ -17,13 +20,14 @@ def test_windows_cover_every_token_are_full_and_overlap_as_asked(
     windows = plan_windows(tokens, size, overlap)
     assert {place for w in windows for place in range(w.start, w.end)} == set(range(tokens))
     assert all(len(window) == min(size, tokens) for window in windows)
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in itertools.pairwise(windows):
         assert before.start < after.start and before.end - after.start >= overlap
     # Not one more than needed.
     assert len(windows) == max(1, -(-(tokens - overlap) // (size - overlap)))
 
 
-@given(st.integers(1, 80), st.integers(1, 20), st.integers(0, 19))
+@settings(max_examples=30)
+@given(st.integers(1, 24), st.integers(1, 8), st.integers(0, 7))
 def test_what_all_windows_agree_on_is_kept_and_the_rest_is_between_them(
     tokens: int, size: int, overlap: int
 ) -> None:
@@ -31,16 +35,14 @@ def test_what_all_windows_agree_on_is_kept_and_the_rest_is_between_them(
     whole = torch.arange(tokens, dtype=torch.float64)
     joined = join_windows(windows, [whole[window.start : window.end] for window in windows])
     assert torch.allclose(joined, whole)
-    noisy = [torch.randn(2, len(window)) for window in windows]
-    joined = join_windows(windows, noisy)
-    for place in range(tokens):
-        said = torch.stack([
-            scores[:, place - window.start]
+    noisy = [torch.randn(len(window)) for window in windows]
+    for place, joined_score in enumerate(join_windows(windows, noisy).tolist()):
+        said = [
+            float(scores[place - window.start])
             for window, scores in zip(windows, noisy, strict=True)
             if window.start <= place < window.end
-        ])  # fmt: skip
-        assert bool((joined[:, place] <= said.amax(0) + 1e-6).all())
-        assert bool((joined[:, place] >= said.amin(0) - 1e-6).all())
+        ]
+        assert min(said) - 1e-5 <= joined_score <= max(said) + 1e-5
 
 
 def test_the_window_with_more_context_counts_more_by_hand() -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttame.words.tokenised_text import TokenisedText
@@ -51,6 +51,7 @@ def test_the_published_rule_and_its_signed_form_by_hand() -> None:
     assert tie.tolist() == [0.5]
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.booleans(), st.integers(0, 99))
 def test_each_word_gets_the_score_of_one_of_its_own_tokens(
     lengths: list[int], signed: bool, seed: int

@@ -84,8 +84,8 @@ def words_of(text: TokenisedText) -> tuple[Word, ...]:
 
     Example:
         >>> text = TokenisedText.of(
-        ...     "not bad", ("[CLS]", "not", "ba", "##d", "[SEP]"),
-        ...     spans=(None, (0, 3), (4, 6), (6, 7), None), special=(True, False, False, False, True))
+        ...     "not bad", ("[CLS]", "not", "ba", "##d"), special=(True, False, False, False),
+        ...     spans=(None, (0, 3), (4, 6), (6, 7)))
         >>> [(word.text, word.tokens) for word in words_of(text)]
         [('not', (1,)), ('bad', (2, 3))]
     """
@@ -118,10 +118,10 @@ def merge_scores(words: Sequence[Word], scores: Tensor, *, signed: bool) -> Tens
         (..., W) of the same dtype; NaN for words that the network did not read.
 
     Example:
-        >>> words = (Word("not", 0, 3, 0, (1,)), Word("bad", 4, 7, 0, (2, 3)), Word("!", 8, 9, 0, ()))
-        >>> merge_scores(words, torch.tensor([9.0, 0.5, 0.25, -0.75, 9.0]), signed=True)
+        >>> words = Word("not", 0, 3, 0, (0,)), Word("bad", 4, 7, 0, (1, 2)), Word("!", 8, 9, 0, ())
+        >>> merge_scores(words, torch.tensor([0.5, 0.25, -0.75]), signed=True)
         tensor([ 0.5000, -0.7500,     nan])
-        >>> merge_scores(words, torch.tensor([9.0, 0.5, 0.25, -0.75, 9.0]), signed=False)
+        >>> merge_scores(words, torch.tensor([0.5, 0.25, -0.75]), signed=False)
         tensor([0.5000, 0.2500,    nan])
     """
     lowest, highest = (_over_words(words, scores, sign) for sign in (-1, 1))
