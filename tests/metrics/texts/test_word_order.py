@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ttame.metrics.texts.word_order import (
+    Merging,
     most_relevant_first,
     only_first,
     taken,
@@ -49,17 +52,17 @@ def test_a_word_has_the_piece_of_largest_magnitude() -> None:
 
 @given(
     st.lists(st.tuples(st.integers(-1, 5), st.integers(-9, 9)), max_size=30),
-    st.sampled_from(["maximum", "largest magnitude"]),
+    st.sampled_from(get_args(Merging)),
 )
-def test_merging_is_what_a_loop_says(tokens: list[tuple[int, int]], merging: str) -> None:
+def test_merging_is_what_a_loop_says(tokens: list[tuple[int, int]], merging: Merging) -> None:
     words = np.array([word for word, _ in tokens], dtype=int)
     scores = np.array([score for _, score in tokens], dtype=float)
     expected = []
     for number in range(6):
         own = [score for word, score in tokens if word == number]
         key = (lambda value: (abs(value), value)) if merging != "maximum" else None
-        expected.append(max(own, key=key) if own else NAN)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(word_scores(scores, words, 6, merging), expected)  # type: ignore[arg-type]
+        expected.append(max(own, key=key) if own else NAN)
+    np.testing.assert_array_equal(word_scores(scores, words, 6, merging), expected)
 
 
 @pytest.mark.parametrize(

@@ -76,4 +76,5 @@ def best_token_f1(
 def _f1(in_both: np.ndarray, predicted: np.ndarray, annotated: int) -> np.ndarray:
     if not annotated:
         return np.full(len(predicted), np.nan)
-    return 200.0 * in_both / (predicted + annotated)
+    values: np.ndarray = 200.0 * in_both / (predicted + annotated)
+    return values
