@@ -74,10 +74,10 @@ FLOORS: list[dict[str, set[str]]] = [
     },
     {"features": {"networks", "memory_limit", "errors"}},
     {"networks": {"files", "memory_limit", "signal_handlers", "errors"}},
-    {"results": {"drawing", "notebook", "images", "files", "outputs", "errors"}},
+    {"results": {"drawing", "notebook", "images", "words", "files", "outputs", "errors"}},
     {
         "datasets": {"images", "files", "memory_limit", "signal_handlers", "errors"},
-        "drawing": {"images", "errors"},
+        "drawing": {"images", "words", "errors"},
         "progress": {"notebook", "processes", "errors"},
     },
     {"images": {"memory_limit", "signal_handlers", "errors"}, "words": {"errors"}},

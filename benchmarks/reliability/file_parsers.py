@@ -26,6 +26,7 @@ from benchmarks.reliability import (
     exported_files,
     report_files,
     shard_files,
+    text_files,
 )
 from benchmarks.reliability.mutations import (
     Mutation,
@@ -540,6 +541,12 @@ PARSERS: Mapping[str, FileParser] = {
     "shard": FileParser("a.tar", _shards, _read_shard, mutate_tar),
     "explanation": FileParser(
         "a.safetensors", _explanations, _read_explanation, mutate_safetensors
+    ),
+    "text explanation": FileParser(
+        "a.safetensors",
+        text_files.explanations,
+        text_files.read_explanation,
+        mutate_safetensors,
     ),
     "explainer config": FileParser(
         "explainer/config.json",

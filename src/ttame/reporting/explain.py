@@ -42,7 +42,7 @@ from ttame.reporting.growing_report import GrowingReport
 from ttame.reporting.report_contents import Pictures, ReportFacts
 from ttame.reporting.unfinished_report import unfinished_report
 from ttame.results.explained_photos import ExplainedPhotos
-from ttame.results.explanation import FOUND_FROM
+from ttame.results.prediction import FOUND_FROM
 
 
 @noticing_lost_processes()

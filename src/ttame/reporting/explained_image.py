@@ -21,7 +21,8 @@ from ttame.images.photos import full_size
 from ttame.reporting.drawn_tiles import blank_of, compared_names, drawn_of, page_tiles
 from ttame.reporting.embedded_pictures import THUMBNAIL_SIDE, photo_address, thumbnail_address
 from ttame.reporting.method_label import MethodLabel
-from ttame.results.explanation import FOUND_FROM, Explanation
+from ttame.results.explanation import Explanation
+from ttame.results.prediction import FOUND_FROM
 
 MOST_DRAWN_CLASSES = 12
 """Of more explained classes only so many are drawn, the most probable ones."""

@@ -22,7 +22,8 @@ from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.photo_files import PhotoFiles
 from ttame.reporting.record_spool import RecordSpool
 from ttame.reporting.report_contents import Pictures, ReportFacts, write_contents
-from ttame.results.explanation import FOUND_FROM, Explanation
+from ttame.results.explanation import Explanation
+from ttame.results.prediction import FOUND_FROM
 
 
 class ExplanationReportWriter:

@@ -22,7 +22,8 @@ from ttame.images.photos import MOST_PIXELS_AT_FULL_SIZE, MOST_PIXELS_REDUCED
 from ttame.reporting.explained_image import ExplainedImage, of_one_image
 from ttame.reporting.file_names import safe_label
 from ttame.reporting.report_contents import ReportFacts
-from ttame.results.explanation import FOUND_FROM, Explanation
+from ttame.results.explanation import Explanation
+from ttame.results.prediction import FOUND_FROM
 
 PICTURE = ".jpg"
 """Overlays at a photo's own size take a tenth of what they take as PNG; maps hold the numbers."""

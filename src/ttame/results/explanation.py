@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from ttame.errors import ExplainerError, ImageError
 from ttame.images.photo_crop import PhotoCrop
@@ -25,10 +24,8 @@ from ttame.results.explanation_files import (
     write_explanation,
 )
 from ttame.results.pictured import Pictured
+from ttame.results.prediction import Prediction
 from ttame.results.remembered_photo import RememberedPhoto
-
-FOUND_FROM = 0.5
-"""The probability from which one of several independent findings counts as found."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +50,7 @@ class ExplainedClass:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Explanation(Pictured):
+class Explanation(Prediction, Pictured):
     """Class-specific saliency maps of a batch, with the prediction they explain.
 
     Attributes:
@@ -172,30 +169,6 @@ class Explanation(Pictured):
         return array
 
     @property
-    def class_probabilities(self) -> Tensor:
-        """(B, K) float32 in [0, 1]: the probabilities of the explained classes."""
-        return self.probabilities.gather(1, self.classes)
-
-    def found(self, threshold: float = FOUND_FROM) -> Tensor:
-        """(B, C) bool: which classes the classifier says are true of each image.
-
-        Where exactly one class is true, it is the most probable one, whatever its probability. Of
-        independent findings it is each one from a probability of ``threshold`` on; where a row is
-        false everywhere, it is none of them.
-
-        Example:
-            >>> explanation = Explanation(
-            ...     maps=torch.rand(2, 1, 7, 7), classes=torch.tensor([[1], [1]]),
-            ...     logits=torch.tensor([[2.0, 1.0], [-2.0, -1.0]]), image_size=(224, 224),
-            ...     probabilities=torch.tensor([[0.9, 0.7], [0.1, 0.3]]), exclusive=False)
-            >>> explanation.found().tolist(), explanation.found(0.8)[0].tolist()
-            ([[True, True], [False, False]], [True, False])
-        """
-        if self.exclusive:
-            return one_hot(self.probabilities.argmax(dim=1), self.probabilities.shape[1]).bool()
-        return self.probabilities >= threshold
-
-    @property
     def has_evidence(self) -> Tensor:
         """(B, K) bool: false where a map is constant and so points nowhere."""
         return has_evidence(self.maps)
@@ -280,25 +253,6 @@ class Explanation(Pictured):
                 allowed="one of photos, or of what classifier.prepare(photo) returns",
             )
         return self.crop
-
-    def class_label(self, index: int) -> str:
-        """The name of class ``index``, or ``"class 7"`` if the classifier has no names."""
-        return self.class_names[index] if self.class_names else f"class {index}"
-
-    def target_label(self, image: int, place: int) -> str:
-        """What map ``place`` of an image explains: the name of a class, or a target in words.
-
-        Example:
-            >>> explanation = Explanation(
-            ...     maps=torch.rand(1, 1, 7, 7), classes=torch.tensor([[1]]),
-            ...     logits=torch.tensor([[0.0, 1.0]]), image_size=(224, 224),
-            ...     class_names=("cat", "dog"))
-            >>> explanation.target_label(0, 0)
-            'dog'
-        """
-        if self.target_labels:
-            return self.target_labels[image][place]
-        return self.class_label(int(self.classes[image, place]))
 
     def save(self, path: Path | str) -> None:
         """Write everything into one safetensors file, whole or not at all.

@@ -17,13 +17,14 @@ from ttame.drawing.explanation_panel import ClassHeatmap, draw_panel
 from ttame.drawing.figure import figure_of
 from ttame.drawing.map_strength import DrawnMaps, Strength, compared_with, drawn_maps
 from ttame.drawing.photo_overlay import SeenPhoto
-from ttame.errors import ClassSelectionError, ExplainerError, ImageError, TtameError
+from ttame.errors import ExplainerError, ImageError, TtameError
 from ttame.images.photo_crop import PhotoCrop, PhotoRegion
 from ttame.images.picture_files import Photo
 from ttame.images.saliency_maps import resize_maps
 from ttame.notebook import cards
 from ttame.notebook.cells import in_notebook, show_jpeg
 from ttame.notebook.picture_address import jpeg_bytes, picture_address
+from ttame.results.prediction import place_of_class
 from ttame.results.remembered_photo import RememberedPhoto, photo_of
 
 MOST_DRAWN_CLASSES = 12
@@ -302,16 +303,7 @@ def _drawn_places(explained: Explained, image: int) -> list[int]:
 def _place_of(explained: Explained, image: int, class_: int | str) -> int:
     """Where a class stands among the explained ones of an image."""
     count = explained.classes.shape[1]
-    labels = [explained.target_label(image, place) for place in range(count)]
-    if isinstance(class_, str) and class_ in labels:
-        return labels.index(class_)
-    if isinstance(class_, int) and -count <= class_ < count:
-        return class_ % count
-    named = ", ".join(labels[:5]) + (" ..." if count > 5 else "")
-    raise ClassSelectionError(
-        f"class_={class_!r}, which was not explained",
-        allowed=f"0 to {count - 1}, places among the explained classes ({named}), or a name",
-    )
+    return place_of_class([explained.target_label(image, place) for place in range(count)], class_)
 
 
 def checked_photos(count: int, photo: Photo | Sequence[Photo] | None) -> list[Photo | None]:
