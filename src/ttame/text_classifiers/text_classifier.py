@@ -32,7 +32,14 @@ from ttame.text_classifiers.model_facts import (
     refuse_other_tasks,
 )
 from ttame.text_classifiers.token_network import TokenNetwork
-from ttame.text_classifiers.token_signal import CARRIED, is_shown, token_signal, with_embedding
+from ttame.text_classifiers.token_signal import (
+    CARRIED,
+    is_real,
+    is_shown,
+    token_signal,
+    with_embedding,
+    words_of,
+)
 from ttame.text_classifiers.tokenising import (
     TokenBatch,
     Tokenising,
@@ -233,6 +240,14 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         if name not in self.grounds:
             raise UnknownNameError.of("ground of texts", name, self.grounds)
         return with_embedding(images, is_shown(images), self._embedding(name))
+
+    def present(self, images: Tensor) -> Tensor | None:
+        """(B, T) bool: all but padding."""
+        return is_real(images)
+
+    def groups(self, images: Tensor) -> Tensor | None:
+        """(B, T) int64: words; those of a pair come behind those of the text."""
+        return words_of(images) * is_shown(images)
 
     def refuse_others(self, images: object) -> None:
         """Raise unless they are a batch of signals.

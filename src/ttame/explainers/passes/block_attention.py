@@ -21,7 +21,8 @@ _NO_LAYOUT = {
     "CNN": "it has no self-attention",
     "token mixer": "its blocks mix tokens without self-attention",
     "hierarchical transformer": "its blocks do not attend from every token to every token",
-    "text transformer": "its blocks are not a sequence of layers with (B, T, D) tokens",
+    "text transformer": "its blocks are not a sequence of layers with (B, T, D) tokens, or its "
+    "head reads neither the first token nor all of them",
     "Vision Transformer": "its blocks are not a sequence of layers with (B, T, D) tokens",
 }
 
@@ -122,6 +123,9 @@ def layout_for(
 ) -> TransformerLayout:
     """The layout at the size of a batch of images; another size costs one image's forward pass."""
     size = (int(images.shape[-2]), int(images.shape[-1]))
+    present = classifier.present(images) if images.ndim == 4 else None
+    if present is not None and layout.is_row:
+        return layout.at(size, size[1]).reading(present)
     if images.ndim != 4 or size == layout.tokens.image_size:
         return layout
     last = layout.blocks[-1]
@@ -252,7 +256,7 @@ def roll_out(matrices: Sequence[Tensor], layout: TransformerLayout) -> Tensor:
     Returns:
         (B, h, w), prefix tokens dropped.
     """
-    rows = matrices[-1][:, list(layout.read_rows)].mean(dim=1, keepdim=True)
+    rows = layout.row(matrices[-1])[:, None]
     for matrix in reversed(matrices[:-1]):
         rows = rows @ matrix
     return layout.patch_map(rows[:, 0])
