@@ -21,7 +21,7 @@ SOURCE = ROOT / "src" / "ttame"
 FLOORS: list[dict[str, set[str]]] = [
     {
         "cli": {"everything below"},
-        "testing": {"classifiers", "text_classifiers", "images", "errors"},
+        "testing": {"classifiers", "text_classifiers", "networks", "images", "errors"},
         "text": {"text_classifiers", "results", "words"},
     },
     {
