@@ -64,13 +64,13 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"outputs", "memory_limit", "errors"},
     },
     {
-        "explainers.contract": {"classifiers", "networks", "results", "images", "outputs"}
+        "explainers.contract": {"classifiers", "networks", "images", "outputs"}
         | {"progress", "notebook", "memory_limit", "errors"},
     },
     {"metrics": {"images", "errors"}},
     {
-        "classifiers": {"features", "networks", "images", "files", "outputs", "memory_limit"}
-        | {"notebook", "signal_handlers", "errors"}
+        "classifiers": {"features", "networks", "results", "images", "files", "outputs"}
+        | {"memory_limit", "notebook", "signal_handlers", "errors"}
     },
     {"features": {"networks", "memory_limit", "errors"}},
     {"networks": {"files", "memory_limit", "signal_handlers", "errors"}},

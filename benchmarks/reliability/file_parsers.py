@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import gzip
 import io
 import json
 import tempfile
@@ -46,6 +47,7 @@ from ttame.datasets.coco_annotations import CocoAnnotations
 from ttame.datasets.image_list import ImageList
 from ttame.datasets.mask_images import read_mask
 from ttame.datasets.tar_shards import TarShards
+from ttame.datasets.texts.annotated_texts import AnnotatedTexts
 from ttame.datasets.voc_annotations import VocAnnotations
 from ttame.errors import TtameError
 from ttame.evaluation.kept_maps import kept_maps
@@ -216,6 +218,30 @@ def _read_list(path: Path) -> None:
     for index in range(min(4, len(photos))):
         assert photos.key(index) and photos.name(index)
         assert (photos.label(index) or 0) < 10**18
+
+
+_REVIEWS = b"".join(
+    json.dumps(review).encode() + b"\n"
+    for review in (
+        {
+            "id": "neg_1",
+            "label": "neg",
+            "tokens": "not a fine film",
+            "rationales": [[0, 1], [2, 3]],
+        },
+        {"id": 2, "label": 1, "tokens": "größte Kunst", "rationales": []},
+        {"tokens": "asked nobody", "rationales": None},
+    )
+)
+
+
+def _read_reviews(path: Path) -> None:
+    texts = AnnotatedTexts(path)
+    assert len(texts.fingerprint()) == 16
+    for index in range(min(4, len(texts))):
+        marked = texts[index].marked_words()
+        assert marked is None or len(marked) == texts[index].number_of_words > 0
+        assert texts[index].key and isinstance(texts[index].label, str | int | None)
 
 
 def _explanations() -> tuple[bytes, ...]:
@@ -505,6 +531,12 @@ PARSERS: Mapping[str, FileParser] = {
         lambda: (b"001.png 3\n# no\nmy cat.png\nmy cat.png 281\n",),
         _read_list,
         mutate_lines,
+    ),
+    "annotated texts": FileParser(
+        "reviews.jsonl",
+        lambda: (_REVIEWS, gzip.compress(_REVIEWS, mtime=0)),
+        _read_reviews,
+        report_files.mutate_records,
     ),
     "shard": FileParser("a.tar", _shards, _read_shard, mutate_tar),
     "explanation": FileParser(

@@ -63,7 +63,8 @@ def _table(family: str, cards: Sequence[MethodCard], notes: Sequence[str]) -> li
     rows = []
     for card in cards:
         mark = f" ({1 + notes.index(card.licence_note)})" if card.licence_note else ""
-        cells = [f"[`{card.name}`](#{card.name})", card.networks, card.cost, card.paper + mark]
+        networks = card.networks_in_words
+        cells = [f"[`{card.name}`](#{card.name})", networks, card.cost, card.paper + mark]
         rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     return [
         f"## {family.capitalize()}",
@@ -82,8 +83,8 @@ def _in_full(method: MethodDescription) -> list[str]:
         "",
         _inline_code(method.summary),
         "",
-        f"`{card.name}`: {card.family}; {card.paper}. Maps: {card.maps_in_words}. "
-        f"Targets: {card.targets_in_words}.",
+        f"`{card.name}`: {card.family}; {card.paper}. Explains {card.explains_in_words}. "
+        f"Maps: {card.maps_in_words}. Targets: {card.targets_in_words}.",
         "",
     ]
     if method.options:

@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ttame.classifiers.any_classifier import AnyClassifier, Batch, FoundMaps
 from ttame.classifiers.classifier_card import classifier_card
 from ttame.classifiers.classifier_checks import (
     checked_names,
     refuse_other_images,
     refuse_other_parts,
-    refuse_quantised,
-    refuse_without_values,
 )
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
-from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.input_channels import trace_with_channels
 from ttame.classifiers.output_checks import check_outputs, offered_outputs, said_outputs
 from ttame.classifiers.zero_shot import zero_shot_parts
-from ttame.errors import ImageError
-from ttame.features.feature_taps import LayerOutput
-from ttame.features.named_taps import named_taps
+from ttame.errors import ClassSelectionError, ImageError
 from ttame.features.photo_view import view_notice
-from ttame.features.tap_choice import Family, TapChoice, in_order_of_reading
-from ttame.features.tap_influence import influential_choice, refuse_idle_taps
+from ttame.features.tap_choice import in_order_of_reading
 from ttame.features.tap_names import Tap
-from ttame.features.tap_reading import TapReading, reading_taps
-from ttame.features.token_order import refuse_other_orders
 from ttame.images.picture_files import Photo, open_picture
 from ttame.images.preprocessing import Preprocessing
+from ttame.images.saliency_maps import resize_maps
 from ttame.memory_limit import FEWER_IMAGES, SMALLER_NETWORK, naming_the_setting
 from ttame.networks.batch_norm_folding import folded
-from ttame.networks.fast_attention import one_product_attention
-from ttame.networks.frozen_network import frozen
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.memory_formats import fastest_memory_format
-from ttame.networks.network_trace import blank_image, run_network
-from ttame.networks.pass_counter import note_pass
-from ttame.networks.weights_files import weight_fingerprint
 from ttame.outputs import Outputs
+from ttame.results.explanation import Explanation
+from ttame.results.remembered_photo import remembered
 
 
-class Classifier:
+class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
     """A network in eval mode, its preprocessing, its class names and its feature taps.
 
     The network is borrowed, never changed: while a method of this class runs, it is in eval mode
@@ -88,6 +77,8 @@ class Classifier:
         >>> classifier.probabilities(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 5])
     """
+
+    kind = "images"
 
     @gives_everything_back
     def __init__(
@@ -185,50 +176,6 @@ class Classifier:
 
     _repr_html_ = classifier_card
 
-    @property
-    def taps(self) -> tuple[Tap, ...]:
-        """Where features are read, from the first to the last in the network."""
-        return self.tap_choice.taps
-
-    @property
-    def family(self) -> Family:
-        """What kind of network this is."""
-        return self.tap_choice.family
-
-    @property
-    def number_of_classes(self) -> int:
-        """C, the number of class scores."""
-        return self.outputs.number_of_classes(self.trace.number_of_outputs)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network's parameters are."""
-        return blank_image(self.network, (1, 1)).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The floating dtype of the network's parameters."""
-        return blank_image(self.network, (1, 1)).dtype
-
-    @gives_everything_back
-    def with_taps(self, taps: Sequence[str | Tap]) -> Classifier:
-        """The same classifier, sharing the network, with features read elsewhere.
-
-        Raises:
-            TapError: a named layer does not exist or gives no features.
-        """
-        return self._with(tap_choice=self._choose_taps(taps))
-
-    def with_network(self, network: nn.Module) -> Classifier:
-        """The same classifier around a network of the same layers, such as a changed copy.
-
-        Taps stay where they are, and nothing can load it again: it has no recipe.
-
-        Args:
-            network: with the same layers, inputs and outputs; not checked.
-        """
-        return self._with(network=network, recipe=None)
-
     @gives_everything_back
     def for_many_passes(self) -> Classifier:
         """The same classifier on a faster copy of its network, for logits of many images.
@@ -243,14 +190,6 @@ class Classifier:
         if network is None:
             return self
         return self._with(network=network)
-
-    def blank_image(self) -> Tensor:
-        """(1, C, H, W) zeros as the network takes them, on its device, in its dtype."""
-        return blank_image(self.network, self.trace.image_size, self.trace.channels)
-
-    def frozen(self) -> contextlib.AbstractContextManager[nn.Module]:
-        """Hold the network in eval mode with its parameters frozen; see ``frozen_network``."""
-        return frozen(self.network)
 
     def prepare(self, photos: Photo | Sequence[Photo]) -> Tensor:
         """Turn one or several photos into a batch for the network.
@@ -274,125 +213,60 @@ class Classifier:
             prepared = [self.preprocessing.prepare(open_picture(photo)) for photo in several]
             return torch.stack(prepared).to(self.device)
 
-    @gives_everything_back
-    def logits(self, images: Tensor, *, rows: int | None = None) -> Tensor:
-        """Run the network, and turn its outputs into class scores.
+    def taken(self, given: Tensor | Photo | Sequence[Photo]) -> Batch:
+        """Photos, prepared and remembered; a tensor as it is."""
+        if isinstance(given, Tensor):
+            # Maps lie on the classifier's device, wherever the images came from.
+            return Batch(given.to(self.device))
+        photos = remembered(given)
+        return Batch(self.prepare(given), photos)
 
-        Gradients flow to ``images`` if they require them, never to the parameters.
-
-        Args:
-            images: (B, C, H, W) float, normalised.
-            rows: how many rows of logits to expect where a hook of the caller multiplies the
-                batch on the way, as methods do that run only the tail for many variants; B if
-                not given.
-
-        Returns:
-            (B, C) in the network's dtype.
-
-        Raises:
-            ImageError: not a batch of images.
-            ClassifierError: the network fails on this input size.
-        """
-        images = self._checked_images(images)
-        with self.frozen():
-            return self._run(images, rows)
-
-    def probabilities(self, images: Tensor) -> Tensor:
-        """The probabilities of all classes, (B, C) float32 in [0, 1]."""
-        return self.outputs.probabilities(self.logits(images))
-
-    @gives_everything_back
-    def read_features(self, images: Tensor) -> FeatureReading:
-        """Run the network once and read logits and features.
-
-        Args:
-            images: (B, C, H, W) float, normalised.
-
-        Returns:
-            Logits and feature maps in the network's dtype. They carry a graph only if the images
-            require gradients.
-
-        Raises:
-            ImageError: not a batch of images.
-            ClassifierError: the network fails on this input size.
-            TapError: a layer's output is not what it was when the classifier was made.
-        """
-        images = self._checked_images(images)
-        logits, reading = self._run_and_read(images)
-        if reading.was_changed:
-            # Seldom: something behind a tapped layer works in place, and gradients are wanted.
-            logits, reading = self._run_and_read(images, passing_copies=True)
-        image_size = (int(images.shape[2]), int(images.shape[3]))
-        if any(getattr(output, "is_quantized", False) for output in reading.outputs.values()):
-            refuse_quantised(uncompiled(self.network), self.name)
-        tapped = [(tap, tap.tensor(reading.outputs.get(tap))) for tap in self.taps]
-        return FeatureReading(
-            logits=logits,
-            feature_maps=tuple(tap.feature_map(output, image_size) for tap, output in tapped),
-            class_tokens=tuple(
-                tap.prefix(output)[:, 0] if tap.prefix_tokens else None for tap, output in tapped
-            ),
-            layer_outputs=tuple(output for _, output in tapped),
+    def result(self, found: FoundMaps, batch: Batch) -> Explanation:
+        """The maps with the prediction, and the photos that they belong to."""
+        return Explanation(
+            maps=found.maps,
+            classes=found.targets.classes,
+            logits=found.scores.float(),
+            image_size=(int(batch.images.shape[2]), int(batch.images.shape[3])),
+            class_names=self.class_names,
+            method=found.method,
+            provenance=found.provenance,
+            probabilities=self.outputs.probabilities(found.scores),
+            exclusive=self.outputs.exclusive,
+            target_labels=found.targets.labels,
+            crop=self.preprocessing.crop,
+            of_pixels=found.of_inputs,
+            photos=batch.remembered,
         )
 
-    def fingerprint(self) -> str:
-        """A SHA-256 of the network's weights; see :func:`weight_fingerprint`."""
-        return weight_fingerprint(uncompiled(self.network))
+    def attributions(self, result: Explanation) -> Tensor:
+        """(B, C, H, W): the map of one class at the size of the image, in equal parts on colours.
 
-    def class_label(self, index: int) -> str:
-        """The name of class ``index``, or ``"class 7"`` without names."""
-        return self.class_names[index] if self.class_names else f"class {index}"
+        Raises:
+            ClassSelectionError: several classes per image.
+        """
+        if result.maps.shape[1] > 1:
+            raise ClassSelectionError(
+                f"{result.maps.shape[1]} classes per image to attribute",
+                allowed="one; calling the explainer gives the maps of several",
+            )
+        maps, colours = resize_maps(result.maps, result.image_size), self.trace.channels
+        return (maps / colours).repeat(1, colours, 1, 1)
 
-    def _run_and_read(
-        self, images: Tensor, *, passing_copies: bool = False
-    ) -> tuple[Tensor, TapReading]:
-        network = uncompiled(self.network)
-        with (
-            self.frozen(),
-            reading_taps(network, self.trace, self.taps, passing_copies=passing_copies) as reading,
-        ):
-            return self._run(images), reading
+    @property
+    def grounds(self) -> tuple[str, ...]:
+        """Black pixels, or the mean colour, which is zero after normalising."""
+        return ("black", "mean")
 
-    def _run(self, images: Tensor, rows: int | None = None) -> Tensor:
-        network = uncompiled(self.network)
-        if torch.is_grad_enabled():
-            refuse_quantised(network, self.name)
-        if images.requires_grad and torch.is_grad_enabled():
-            with one_product_attention(network):
-                logits = self.outputs.scores(run_network(network, images, rows))
-        else:
-            logits = self.outputs.scores(run_network(network, images, rows))
-        note_pass(images.shape[0], logits)
-        return logits
+    def ground(self, images: Tensor, name: str) -> Tensor:
+        """(C, 1, 1): the colour, normalised."""
+        black = self.preprocessing.black(images)
+        return black if name == "black" else torch.zeros_like(black)
 
-    def _with(self, **changes: Any) -> Classifier:
-        """A copy with some attributes changed, finished before anybody else has it."""
-        other = copy.copy(self)
-        vars(other).update(changes)
-        return other
+    def refuse_others(self, images: object) -> None:
+        """Raise unless they are a batch of normalised images.
 
-    def _choose_taps(self, taps: Sequence[str | Tap] | None) -> TapChoice:
-        network, trace = uncompiled(self.network), self.trace
-        if taps is None:
-            choice = influential_choice(network, trace)
-        else:
-            given = [taps] if isinstance(taps, str) else taps
-            choice = named_taps(network, trace, given, self.name)
-            outputs = [tap for tap in choice.taps if isinstance(tap, LayerOutput)]
-            if not all(str(tap) in self.examined for tap in outputs):
-                choice = refuse_idle_taps(network, trace, choice)
-        if not self.examined:
-            refuse_other_orders(network, trace, choice.taps)
-        return choice
-
-    def _checked_images(self, images: Tensor) -> Tensor:
+        Raises:
+            ImageError: they are not.
+        """
         refuse_other_images(images, self.trace.channels)
-        like = self._blank_pixel()
-        images = images.clone() if images.is_inference() else images
-        return images.to(like.device, like.dtype).contiguous(memory_format=self.memory_format)
-
-    def _blank_pixel(self) -> Tensor:
-        """A tensor of the network's device and dtype."""
-        like = blank_image(self.network, (1, 1))
-        refuse_without_values(like, self.name)
-        return like

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from ttame.classifiers.any_classifier import AnyClassifier
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.sources.timm_models import configured_network
 from ttame.errors import ClassifierError
@@ -32,7 +33,11 @@ def classifier_of(given: object) -> Classifier:
     configured = configured_network(given) if isinstance(given, nn.Module) else None
     if configured is None:
         refuse_other_than_classifier(given)
-        assert isinstance(given, Classifier)
+        if not isinstance(given, Classifier):
+            raise ClassifierError(
+                f"a {type(given).__name__}, which classifies no images",
+                allowed="a ttame.Classifier",
+            )
         return given
     assert configured.preprocessing is not None
     return Classifier(
@@ -50,7 +55,7 @@ def refuse_other_than_classifier(value: object) -> None:
     Raises:
         ClassifierError: says how to make a classifier of a network.
     """
-    if isinstance(value, Classifier):
+    if isinstance(value, AnyClassifier):
         return
     raise ClassifierError(
         f"a {type(value).__name__} as classifier",
@@ -67,7 +72,7 @@ def _making(given: object) -> str:
         )
     if isinstance(given, str):
         return f"ttame.load_classifier({given!r:.60})"
-    return "explainer.classifier" if isinstance(_held(given), Classifier) else ""
+    return "explainer.classifier" if isinstance(_held(given), AnyClassifier) else ""
 
 
 def _held(given: object) -> object:

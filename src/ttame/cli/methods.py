@@ -134,7 +134,7 @@ def _print_cards(console: Console, cards: Sequence[MethodCard], *, options: bool
         # The same in every family, so that the columns stand below one another.
         table.columns[0].width = width
         for card in members:
-            facts = (card.networks, card.cost, card.paper)
+            facts = (card.networks_in_words, card.cost, card.paper)
             # Four narrow columns would be three times as long as lines below one another.
             shown = facts if console.width >= WIDE else ("\n".join(facts),)
             table.add_row(names[card.name], *shown)
@@ -174,6 +174,7 @@ def _print_method(console: Console, name: str) -> None:
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row("family", card.family)
+    facts.add_row("explains", card.explains_in_words)
     facts.add_row("networks", card.networks)
     facts.add_row("cost", card.cost)
     facts.add_row("paper", card.paper)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
 from torch import nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import AnyClassifier
 from ttame.classifiers.classifier_checks import refuse_without_values
 from ttame.classifiers.given_network import classifier_of
 from ttame.errors import ExplainerError, TapError, UnknownNameError
@@ -20,6 +20,9 @@ from ttame.explainers.trained.trained_method import TrainedMethod
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import blank_image
 
+Of = TypeVar("Of", bound=AnyClassifier[Any, Any])
+"""A kind of classifier."""
+
 
 class Method(Protocol):
     """What the registry holds: the class of a method, or anything that is called like one."""
@@ -28,7 +31,7 @@ class Method(Protocol):
     def card(self) -> MethodCard:
         """The facts about the method."""
 
-    def __call__(self, classifier: Classifier, /) -> Explainer:
+    def __call__(self, classifier: Any, /) -> Explainer[Any]:
         """Make the explainer; a method's options are keyword arguments with defaults."""
 
 
@@ -89,14 +92,23 @@ EXPLAINERS: dict[str, Method] = {
 """Name to method."""
 
 
+@overload
+def make_explainer(name: str, classifier: nn.Module, **options: Any) -> Explainer: ...
+
+
+@overload
+def make_explainer(name: str, classifier: Of, **options: Any) -> Explainer[Of]: ...
+
+
 @gives_everything_back
-def make_explainer(name: str, classifier: Classifier | nn.Module, **options: Any) -> Explainer:
+def make_explainer(name: str, classifier: Any, **options: Any) -> Explainer[Any]:
     """Make an explainer by the name of its method.
 
     Args:
         name: of a method; ``EXPLAINERS`` has them all.
-        classifier: the network to explain; or a network of timm itself, whose ``pretrained_cfg``
-            says how photos are prepared.
+        classifier: the network to explain, a :class:`ttame.Classifier` or a
+            :class:`ttame.text.TextClassifier`; or a network of timm itself, whose
+            ``pretrained_cfg`` says how photos are prepared.
         **options: the method's own; see :func:`method_options`.
 
     Raises:
@@ -116,7 +128,8 @@ def make_explainer(name: str, classifier: Classifier | nn.Module, **options: Any
             allowed="make_explainer(method, classifier)",
             remedy=f"make_explainer({classifier!r}, classifier)",
         )
-    classifier = classifier_of(classifier)
+    if not isinstance(classifier, AnyClassifier):
+        classifier = classifier_of(classifier)
     refuse_without_values(blank_image(classifier.network, (1, 1)), classifier.name)
     known = method_options(name)
     for option in options:
@@ -155,8 +168,8 @@ def method_options(name: str) -> dict[str, Any]:
 
 @gives_everything_back
 def methods_for(
-    classifier: Classifier, names: Iterable[str] | None = None
-) -> tuple[dict[str, Explainer], dict[str, str]]:
+    classifier: Of, names: Iterable[str] | None = None
+) -> tuple[dict[str, Explainer[Of]], dict[str, str]]:
     """Which methods are defined for a classifier, and why the others are not.
 
     Args:
@@ -173,7 +186,7 @@ def methods_for(
         >>> list(explainers), list(reasons)
         (['grad_cam'], ['attention_rollout'])
     """
-    applicable: dict[str, Explainer] = {}
+    applicable: dict[str, Explainer[Of]] = {}
     reasons: dict[str, str] = {}
     for name in EXPLAINERS if names is None else names:
         try:

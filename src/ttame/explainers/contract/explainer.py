@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, overload
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Self, overload
 
 from torch import Tensor
+from typing_extensions import TypeVar
 
+from ttame.classifiers.any_classifier import AnyClassifier, FoundMaps, Given, Kind, Result
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedTargets
@@ -21,15 +23,17 @@ from ttame.explainers.contract.map_refinement import Refinement, explain_and_ref
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress, parse_memory
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
-from ttame.images.picture_files import Photo
-from ttame.images.saliency_maps import resize_maps
 from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.notebook import cards
 from ttame.outputs import SOFTMAX
 from ttame.progress.pass_progress import telling_of_passes
-from ttame.results.explanation import Explanation
-from ttame.results.remembered_photo import RememberedPhoto, remembered
+
+EXPLAINING: dict[Kind, str] = {
+    "images": "grad_cam, integrated_gradients or rise",
+    "texts": "transformer_attribution, integrated_gradients or occlusion",
+}
+"""Kind of classifier to methods that explain it; a test says so."""
 
 TAKING_MORE: dict[TargetKind, str] = {
     "classes": "grad_cam",
@@ -39,13 +43,18 @@ TAKING_MORE: dict[TargetKind, str] = {
 """Kind of target to methods that take it, for every network; a test says so."""
 
 
+Explained = TypeVar("Explained", bound=AnyClassifier[Any, Any], default=Classifier, covariant=True)
+"""The kind of classifier: of photos, where nothing else is said."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Explainer(ABC):
+class Explainer(ABC, Generic[Explained]):
     """A method that explains a classifier.
 
     A method is a frozen dataclass: its keyword-only fields are its options, and it is complete when
     it is made. Calling it checks the input, chooses the targets, runs the method, refuses maps that
-    are not finite, and returns an :class:`Explanation`. A method fills one hole, ``_raw_maps``.
+    are not finite, and returns the classifier's kind of result, such as an :class:`Explanation`. A
+    method fills one hole, ``_raw_maps``.
 
     Attributes:
         classifier: the explained network.
@@ -59,7 +68,7 @@ class Explainer(ABC):
         <Explanation by grad_cam: maps 2 x 2 x 7 x 7>
     """
 
-    classifier: Classifier
+    classifier: Explained
 
     @property
     @abstractmethod
@@ -78,6 +87,7 @@ class Explainer(ABC):
                     ("method", f"{card.name}, {card.family}"),
                     ("options", options),
                     ("maps", card.maps_in_words),
+                    ("explains", card.explains_in_words),
                     ("networks", card.networks),
                     ("cost per image", card.cost),
                     ("paper", card.paper),
@@ -108,23 +118,24 @@ class Explainer(ABC):
 
     def __post_init__(self) -> None:
         """What a method finds out and checks when it is made."""
-        refuse_other_than_classifier(self.classifier)
+        self._refuse_other_classifiers()
 
     @gives_everything_back
     def __call__(
-        self,
-        images: Tensor | Photo | Sequence[Photo],
+        self: Explainer[AnyClassifier[Given, Result]],
+        images: Given,
         classes: ClassSelection = None,
         *,
         target: Target | None = None,
         memory_budget: str | int = DEFAULT_BUDGET,
         progress: Progress | bool = True,
-    ) -> Explanation:
-        """Explain a batch of images.
+    ) -> Result:
+        """Explain a batch of images, or of texts.
 
         Args:
             images: (B, 3, H, W) float, normalised as ``classifier.prepare`` does it; or photos
-                (PIL images or paths), which are prepared first.
+                (PIL images or paths), which are prepared first. Of a
+                :class:`ttame.text.TextClassifier` texts, or pairs of them.
             classes: ``None`` for each image's top-1 class, an int, (B,), (B, K), ``"all"``,
                 ``"top3"``, a class name or a list of names.
             target: what to explain instead of classes: a contrast, a weighting, a function.
@@ -134,10 +145,11 @@ class Explainer(ABC):
                 show a line that says how far it is, once it has taken a second.
 
         Returns:
-            Raw maps (B, K, h, w) float32 on the classifier's device, with the prediction.
+            Raw maps (B, K, h, w) float32 on the classifier's device, with the prediction; of texts
+            a :class:`ttame.text.TextExplanation`.
 
         Raises:
-            ImageError: not a batch of images.
+            ImageError: not a batch of images; a TextError for texts.
             ClassSelectionError: a class that does not exist, a target that does not fit or that the
                 method does not take.
             NonFiniteMapError: a map with NaN or infinity; it is never drawn as a blank.
@@ -145,12 +157,7 @@ class Explainer(ABC):
         """
         wanted = self._accepted(classes, target)
         budget = parse_memory(memory_budget)
-        photos: tuple[RememberedPhoto, ...] = ()
-        if not isinstance(images, Tensor):
-            photos = remembered(images)
-            images = self.classifier.prepare(images)
-        # Maps lie on the classifier's device, wherever the images came from.
-        images = images.to(self.classifier.device)
+        batch = self.classifier.taken(images)
 
         def targets(scores: Tensor) -> ExplainedTargets:
             return wanted.explained(scores.detach(), self.classifier.class_names)
@@ -161,11 +168,13 @@ class Explainer(ABC):
             naming_the_setting(FEWER_IMAGES),
             telling_of_passes(self.card.title, progress) as told,
         ):
-            normal = images.clone() if images.is_inference() else images
+            taken = batch.images
+            normal = taken.clone() if taken.is_inference() else taken
             raw = self._raw_maps(normal, Request(targets, budget, told))
-        return self._explanation(raw, (int(images.shape[2]), int(images.shape[3])), photos)
+        return self.classifier.result(self._found(raw), batch)
 
-    def for_classifier(self, classifier: Classifier) -> Self:
+    # Nothing is written to an explainer, so that it may be one of a narrower kind of classifier.
+    def for_classifier(self, classifier: Explained) -> Self:  # type: ignore[misc]
         """The same method with the same options for another classifier.
 
         Raises:
@@ -180,7 +189,7 @@ class Explainer(ABC):
         """
         return dataclasses.replace(self, classifier=classifier)
 
-    def refined(self, steps: int = 10, **settings: Any) -> RefinedExplainer:
+    def refined(self: Explainer, steps: int = 10, **settings: Any) -> RefinedExplainer:
         """The same method with its maps refined for each photo, by optimisation.
 
         It buys figures as well as faithfulness: see the guide on refining maps before comparing a
@@ -249,15 +258,7 @@ class Explainer(ABC):
         if isinstance(target, Tensor) and target.numel() == 1:
             target = int(target)
         wanted = target if isinstance(target, Target) else Target.of(target)
-        explanation = self(inputs, target=wanted)
-        if explanation.maps.shape[1] > 1:
-            raise ClassSelectionError(
-                f"{explanation.maps.shape[1]} classes per image to attribute",
-                allowed="one; calling the explainer gives the maps of several",
-            )
-        maps = resize_maps(explanation.maps, explanation.image_size)
-        colours = inputs.shape[1]
-        return (maps / colours).repeat(1, colours, 1, 1)
+        return self.classifier.attributions(self(inputs, target=wanted))
 
     def provenance(self) -> dict[str, Any]:
         """What the maps depend on besides the images, as strings and numbers."""
@@ -285,6 +286,17 @@ class Explainer(ABC):
         for name, value in prepared.items():
             object.__setattr__(self, name, value)
 
+    def _refuse_other_classifiers(self) -> None:
+        """Raise unless it is a classifier, of a kind that the method explains."""
+        refuse_other_than_classifier(self.classifier)
+        kind = self.classifier.kind
+        if kind not in self.card.explains:
+            raise ExplainerError(
+                f"{self.method} for {self.classifier.name}, a classifier of {kind}",
+                allowed=f"classifiers of {self.card.explains_in_words}",
+                remedy=EXPLAINING[kind],
+            )
+
     def _accepted(self, classes: ClassSelection, target: Target | None) -> Target:
         if target is None:
             return Target.of(classes)
@@ -298,35 +310,25 @@ class Explainer(ABC):
             )
         return target
 
-    def _explanation(
-        self, raw: RawMaps, image_size: tuple[int, int], photos: tuple[RememberedPhoto, ...]
-    ) -> Explanation:
+    def _found(self, raw: RawMaps) -> FoundMaps:
         maps = raw.maps.detach().float()
         refuse_non_finite(maps, self.method)
-        scores = raw.scores.detach()
-        return Explanation(
+        return FoundMaps(
             maps=maps,
-            classes=raw.targets.classes,
-            logits=scores.float(),
-            image_size=image_size,
-            class_names=self.classifier.class_names,
+            targets=raw.targets,
+            scores=raw.scores.detach(),
             method=self.method,
             provenance=self.provenance(),
-            probabilities=self.classifier.outputs.probabilities(scores),
-            exclusive=self.classifier.outputs.exclusive,
-            target_labels=raw.targets.labels,
-            crop=self.classifier.preprocessing.crop,
-            of_pixels=self.card.map_is == "pixels",
-            photos=photos,
+            of_inputs=self.card.map_is == "pixels",
         )
 
 
-def _made(finish: Callable[[Explainer], None]) -> Callable[[Explainer], None]:
+def _made(finish: Callable[[Explainer[Any]], None]) -> Callable[[Explainer[Any]], None]:
     """The end of making an explainer: of a classifier for certain, whose network is left alone."""
     guarded = gives_everything_back(finish)
 
-    def post_init(self: Explainer) -> None:
-        refuse_other_than_classifier(self.classifier)
+    def post_init(self: Explainer[Any]) -> None:
+        self._refuse_other_classifiers()
         guarded(self)
 
     return post_init

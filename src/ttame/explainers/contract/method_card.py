@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from ttame.classifiers.any_classifier import Kind
     from ttame.classifiers.targets import TargetKind
 
 MethodFamily = Literal[
@@ -46,6 +47,7 @@ class MethodCard:
         targets: the kinds of :class:`ttame.Target` that it takes.
         random: whether a seed matters.
         map_is: where the map's values live: on a tap's ``"grid"`` or on the input's ``"pixels"``.
+        explains: what kinds of classifiers it is for: of ``"images"``, of ``"texts"``.
         licence_note: what a commercial user should know about rights; empty for most.
 
     Example:
@@ -66,6 +68,7 @@ class MethodCard:
     random: bool = False
     map_is: Literal["grid", "pixels"] = "grid"
     licence_note: str = ""
+    explains: tuple[Kind, ...] = ("images",)
 
     @property
     def maps_in_words(self) -> str:
@@ -91,3 +94,23 @@ class MethodCard:
             return "the same map for every target"
         *first, last = self.targets
         return f"{', '.join(first)} and {last}" if first else last
+
+    @property
+    def networks_in_words(self) -> str:
+        """Networks, and whether also those that classify texts.
+
+        Example:
+            >>> MethodCard("m", "M", "gradient", "any", "1", "A").networks_in_words
+            'any'
+        """
+        return self.networks + ("; also of texts" if "texts" in self.explains else "")
+
+    @property
+    def explains_in_words(self) -> str:
+        """What it explains.
+
+        Example:
+            >>> print(MethodCard("m", "M", "gradient", "any", "1", "A").explains_in_words)
+            images
+        """
+        return " and ".join(self.explains)
