@@ -21,11 +21,8 @@ from ttame.drawing.map_strength import Strength
 from ttame.errors import ClassSelectionError, OutputError, setting
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
-from ttame.explaining.explain_photos import (
-    Explaining,
-    Listener,
-    explain_batches,
-)
+from ttame.explaining.explain_photos import Explaining, explain_batches
+from ttame.explaining.explained_batch import Listener
 from ttame.files.leftovers import remove_leftovers
 from ttame.files.record_files import read_about, read_records
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
