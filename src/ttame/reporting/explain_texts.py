@@ -50,6 +50,7 @@ def explain_texts(
     title: str | None = None,
     strength: WordStrength = "own",
     progress: bool = True,
+    strict: bool | None = None,
 ) -> ExplainedTexts:
     """Explain texts, and write their scores and a page with their words marked.
 
@@ -80,6 +81,8 @@ def explain_texts(
             classes fade) or ``"stretched"`` (from the lowest score to the highest). The page
             offers all of them.
         progress: whether to show a line that says how far it is; not where there is a listener.
+        strict: whether a text that the classifier cannot take ends the call, rather than being
+            skipped; if not given, unless the texts come from a file.
 
     Returns:
         What was written.
@@ -94,7 +97,7 @@ def explain_texts(
         UnknownNameError: no such strength.
     """
     refuse_existing(out, overwrite=overwrite)
-    named, strict = _named(texts)
+    named, asked_for = named_texts(texts)
     methods = _methods(explainers)
     explaining = ExplainingTexts(
         named,
@@ -103,7 +106,7 @@ def explain_texts(
         _checked_batch_size(batch_size),
         _compared(rather_than, methods),
         parse_memory(memory_budget),
-        strict,
+        asked_for if strict is None else strict,
     )
     facts = _facts(explaining, title, left_out or {}, threshold, strength)
     with (
@@ -120,8 +123,20 @@ def explain_texts(
     return ExplainedTexts.read(out)
 
 
-def _named(texts: Texts) -> tuple[Sequence[NamedText], bool]:
-    """The texts with names, and whether each of them must be explained."""
+def named_texts(texts: Texts) -> tuple[Sequence[NamedText], bool]:
+    """The texts with names, and whether each of them must be explained.
+
+    Args:
+        texts: as :func:`explain_texts` takes them.
+
+    Raises:
+        TextError: something else, or nothing.
+        DatasetError: a file without readable texts.
+
+    Example:
+        >>> named_texts(("a man eats", "somebody eats"))
+        ([NamedText(name='text 1', text='a man eats', pair='somebody eats')], True)
+    """
     if isinstance(texts, Path):
         return read_text_lines(texts), False
     one = isinstance(texts, str | NamedText) or (
