@@ -55,7 +55,7 @@ def explain(
         list[str] | None,
         typer.Option(
             "--text",
-            help="A text to explain instead of photos, with a classifier of texts as --model; may be "
+            help="A text to explain instead of photos, by a classifier of texts; may be "
             "given several times.",
             rich_help_panel=_TEXTS,
             show_default=False,

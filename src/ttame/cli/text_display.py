@@ -38,9 +38,9 @@ def summarise_texts(
         The page.
     """
     console = wide_console()
-    for name, reason in found.skipped:
-        if f"{name}: {reason}" not in already_said:
-            typer.echo(f"skipped: {name}: {reason}", err=True)
+    for _, reason in found.skipped:
+        if reason not in already_said:
+            typer.echo(f"skipped: {reason}", err=True)
     if found.explained <= _MOST_MARKED:
         for line in _marked(found, strength):
             # In a file, a line is a line.

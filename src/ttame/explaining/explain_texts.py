@@ -93,9 +93,18 @@ def _fits(
     try:
         explaining.classifier.taken([text.given])
     except TextError as problem:
+        about = _about(problem, text.name)
         if explaining.strict:
-            raise
-        writer.skip(text.name, str(problem))
-        listener.skip(text.name, f"{text.name}: {problem}")
+            raise about from problem
+        reason = f"{about.problem}; allowed: {about.allowed}" if about.allowed else about.problem
+        writer.skip(text.name, reason)
+        listener.skip(text.name, reason)
         return False
     return True
+
+
+def _about(problem: TextError, name: str) -> TextError:
+    """The same error, of a text with a name rather than of the first one of a batch."""
+    what = problem.problem.removeprefix("text 0 ")
+    between = " " if what != problem.problem else ": "
+    return TextError(f"{name}{between}{what}", allowed=problem.allowed, remedy=problem.remedy)
