@@ -328,3 +328,7 @@ class AnyClassifier(ABC, Generic[Given, Result]):
         like = blank_image(self.network, (1, 1))
         refuse_without_values(like, self.name)
         return like
+
+
+Explainable = AnyClassifier[Any, Any]
+"""A classifier of any kind, where it makes no difference what people give and get."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import TapError
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import describe_layer, token_blocks
@@ -113,7 +113,7 @@ class TransformerLayout:
 
 
 @gives_everything_back
-def transformer_layout(classifier: Classifier) -> TransformerLayout | None:
+def transformer_layout(classifier: Explainable) -> TransformerLayout | None:
     """Describe a Vision Transformer of any library; ``None`` if the network is none.
 
     Hierarchical transformers, whose token count changes on the way, are none in this sense.
@@ -146,7 +146,7 @@ def transformer_layout(classifier: Classifier) -> TransformerLayout | None:
     )
 
 
-def _first_norm(classifier: Classifier, block: LayerRecord) -> str | None:
+def _first_norm(classifier: Explainable, block: LayerRecord) -> str | None:
     inside = [
         layer
         for layer in classifier.trace.layers
@@ -156,7 +156,7 @@ def _first_norm(classifier: Classifier, block: LayerRecord) -> str | None:
     return first.name if "norm" in first.kind.lower() and first.shape == block.shape else None
 
 
-def _read_rows(classifier: Classifier, last_block: LayerOutput) -> tuple[int, ...]:
+def _read_rows(classifier: Explainable, last_block: LayerOutput) -> tuple[int, ...]:
     """The tokens of the last block that have a gradient of the logits."""
     block = uncompiled(classifier.network).get_submodule(last_block.layer)
     generator = torch.Generator().manual_seed(0)

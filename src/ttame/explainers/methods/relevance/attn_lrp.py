@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
@@ -142,7 +142,7 @@ Gradient()
     )
 
 
-def _require_attention(classifier: Classifier, method: str) -> None:
+def _require_attention(classifier: Explainable, method: str) -> None:
     with torch.no_grad(), reading_attention() as probabilities:
         classifier.logits(classifier.blank_image())
     if not probabilities:
