@@ -7,7 +7,7 @@ import csv
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ttame.drawing.word_strength import WordStrength, check_word_strength
 from ttame.files.atomic_writing import whole_folder
@@ -83,6 +83,7 @@ class TextReport:
         records: for ``explanations.json``.
         entries: for the page.
         skipped: for both.
+        table: for ``words.csv``.
     """
 
     def __init__(
@@ -92,13 +93,13 @@ class TextReport:
         records: RecordSpool,
         entries: RecordSpool,
         skipped: RecordSpool,
+        table: TextIO,
     ) -> None:
         self._folder, self._facts = folder, facts
         self._records, self._entries, self._skipped = records, entries, skipped
         self._stems = UniqueStems()
-        self._table = folder / "words.csv"
-        with opened_for_text(self._table) as file:
-            csv.writer(file, lineterminator="\n").writerow([*TABLE_COLUMNS, *facts.methods])
+        self._table = csv.writer(table, lineterminator="\n")
+        self._table.writerow([*TABLE_COLUMNS, *facts.methods])
 
     def add(self, name: str, explanations: Sequence[TextExplanation], index: int = 0) -> None:
         """Write everything about a text.
@@ -126,8 +127,7 @@ class TextReport:
             each.save(self._folder / maps[each.method])
         self._records.append(text.record(maps))
         self._entries.append(text.page_entry(maps, self._facts.labels))
-        with self._table.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            csv.writer(file, lineterminator="\n").writerows(text.table_rows())
+        self._table.writerows(text.table_rows())
 
     def skip(self, name: str, reason: str) -> None:
         """Name a text that could not be explained."""
@@ -173,6 +173,7 @@ def text_report(
     """
     with whole_folder(folder, overwrite=overwrite) as temporary, contextlib.ExitStack() as spools:
         records, entries, skipped = (spools.enter_context(RecordSpool(temporary)) for _ in range(3))
-        report = TextReport(temporary, facts, records, entries, skipped)
+        table = spools.enter_context(opened_for_text(temporary / "words.csv"))
+        report = TextReport(temporary, facts, records, entries, skipped, table)
         yield report
         report.complete()

@@ -146,7 +146,7 @@ def _of_json(line: str, name: str) -> NamedText:
     text = found.tokens if found.text is None else found.text
     if text is None:
         raise UnreadableFileError("an object without a text")
-    return _checked(NamedText(name if found.id is None else str(found.id), text, found.pair))
+    return _checked(NamedText(name if found.id in (None, "") else str(found.id), text, found.pair))
 
 
 def _checked(text: NamedText) -> NamedText:
