@@ -54,6 +54,7 @@ from ttame.explainers.trained.shared_head import SharedHead
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.protocol import Protocol
 from ttame.networks.weights_files import weight_fingerprint
+from ttame.training.kept_share_objective import KeptShareObjective
 from ttame.training.training_settings import TrainingSettings, training_settings
 
 HERE = Path(__file__).parent
@@ -62,6 +63,8 @@ DATA = ROOT.parent / "shared" / "data"
 FOLDER = ROOT / "runs" / "few_shot_ablation"
 TRAIN_PHOTOS = HERE / "photo_splits" / "train-800.txt"
 REPORT_PHOTOS = HERE / "photo_splits" / "report-200.txt"
+LATER_SETTINGS = ("hard", "edge", "straight_through", "removing")
+"""Of the few-shot objective, younger than the first rows."""
 TINY_IMAGENET = DATA / "tiny-imagenet" / "train-0000.tar"
 HELD_OUT = 20
 WANTED_MEAN = training_settings("few-shot").flat()["mean_map"]
@@ -164,8 +167,13 @@ def measure_bundled(model: str) -> None:
 
 def hash_of(model: str, row: Row, seed: int, protocol: Protocol) -> str:
     """Of all that decides what is measured, but for the code."""
-    # In the form of when the first rows were measured: flat, with what nothing reads.
+    # In the form of when the first rows were measured: flat, with what nothing reads, and without
+    # the settings that came later where nobody has changed them.
     settings = {**FLAT_DEFAULTS, **settings_of(model, row, seed).flat()}
+    later = KeptShareObjective().flat()
+    for name in LATER_SETTINGS:
+        if settings.get(name) == later[name]:
+            del settings[name]
     facts = dataclasses.asdict(row) | {"words": "", "settings": settings}
     return hash_of_texts(json.dumps([facts, protocol.hash, MEASURED], sort_keys=True))
 

@@ -20,6 +20,7 @@ from ttame.errors import (
     either,
 )
 from ttame.evaluation.evaluation_run import measure_methods
+from ttame.evaluation.family_standings import family_standings, standings_in_words
 from ttame.evaluation.judge import refuse_other_classes
 from ttame.evaluation.listening import told
 from ttame.evaluation.measuring import Listener, Measuring, Targets, spread
@@ -318,6 +319,7 @@ def summarise(
             *notes,
             *judge_in_words(measuring.judge),
             *gate_in_words(measuring.metrics, complete, sanity),
+            *standings_in_words(family_standings(_passed(measured, sanity))),
             *unfinished_in_words(missing),
             *fewer_images(images, columns, scores),
         ),
@@ -332,11 +334,17 @@ def _scores(
     sanity: Mapping[str, RandomisationScore],
 ) -> dict[str, dict[str, Score]]:
     """Column to label to score; gated columns are of methods that did not fail the check."""
-    passed = [m for m in measured if m.label not in sanity or sanity[m.label].passed]
+    passed = _passed(measured, sanity)
     return {
         key: scores_of(passed if metric.gated else measured, metric, column)
         for key, (metric, column) in columns.items()
     }
+
+
+def _passed(
+    measured: Sequence[MeasuredMethod], sanity: Mapping[str, RandomisationScore]
+) -> list[MeasuredMethod]:
+    return [m for m in measured if m.label not in sanity or sanity[m.label].passed]
 
 
 def _write(out: Path, evaluation: Evaluation) -> None:

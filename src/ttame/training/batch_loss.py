@@ -70,11 +70,17 @@ def batch_loss(
         reading = classifier.read_features(images)
     labels = reading.logits.argmax(dim=1)
 
+    # Their own: how far the other one is depends on how many images this process has.
+    of_grounds = torch.Generator().manual_seed(place.generator.initial_seed() + 1)
+
     def maps(classes: Tensor) -> Tensor:
         return head.maps(classifier, reading, classes, wrapped=place.wrapped_head).float()
 
     def masked_scores(masks: Tensor) -> Tensor:
-        return masked_logits(classifier, images, masks, objective.masked).float()
+        scores = masked_logits(
+            classifier, images, masks, objective.masked, of_grounds, place.first_image
+        )
+        return scores.float()
 
     batch = ObjectiveBatch(
         classifier=classifier,

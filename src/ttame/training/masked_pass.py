@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,14 +15,21 @@ from ttame.errors import (
     setting,
 )
 from ttame.features.feature_taps import LayerOutput
-from ttame.images.pixel_masking import MaskingSpace, mask_images
+from ttame.images.hidden_pixels import hiding_ground
+from ttame.images.pixel_masking import MaskingSpace, mask_images, show_on_ground
+from ttame.images.preprocessing import Preprocessing
 from ttame.images.saliency_maps import resize_maps
 from ttame.networks.layer_outputs import uncompiled
-from ttame.training.objective import MaskedFeatures, MaskedImage
+from ttame.training.objective import MaskedFeatures, MaskedImage, MaskedOnGrounds
 
 
 def masked_logits(
-    classifier: Classifier, images: Tensor, masks: Tensor, masked: MaskedImage | MaskedFeatures
+    classifier: Classifier,
+    images: Tensor,
+    masks: Tensor,
+    masked: MaskedImage | MaskedOnGrounds | MaskedFeatures,
+    generator: torch.Generator,
+    first_image: int = 0,
 ) -> Tensor:
     """Run the classifier on masked images, or with a masked feature map (L-CAM-Fm).
 
@@ -29,7 +37,9 @@ def masked_logits(
         classifier: frozen; gradients flow through it to the masks.
         images: (B, 3, H, W), normalised.
         masks: (B, 1, h, w) in [0, 1], at the head's resolution.
-        masked: what is masked, and in which space.
+        masked: what is masked, and in which space or on which grounds.
+        generator: on the CPU; draws the grounds.
+        first_image: where the images begin in a batch that several processes share.
 
     Returns:
         (B, C) logits.
@@ -40,9 +50,13 @@ def masked_logits(
     """
     if isinstance(masked, MaskedFeatures):
         return _with_masked_features(classifier, images, masks)
-    size = (int(images.shape[2]), int(images.shape[3]))
-    space = masking_space(classifier, masked)
-    visible = mask_images(images, resize_maps(masks, size), classifier.preprocessing, space)
+    masks = resize_maps(masks, (int(images.shape[2]), int(images.shape[3])))
+    preprocessing = classifier.preprocessing
+    if isinstance(masked, MaskedOnGrounds):
+        grounds = drawn_grounds(images, masked, preprocessing, generator, first_image)
+        visible = show_on_ground(images, masks, grounds)
+    else:
+        visible = mask_images(images, masks, preprocessing, masking_space(classifier, masked))
     logits = classifier.logits(visible)
     if masks.requires_grad and not logits.requires_grad:
         raise ExplainerError(
@@ -51,6 +65,44 @@ def masked_logits(
             allowed="a network whose forward pass has no detach() and no inference_mode() in it",
         )
     return logits
+
+
+def drawn_grounds(
+    images: Tensor,
+    masked: MaskedOnGrounds,
+    preprocessing: Preprocessing,
+    generator: torch.Generator,
+    first_image: int = 0,
+) -> Tensor:
+    """A ground for each image, each as likely as the others.
+
+    Args:
+        images: (B, C, H, W), normalised.
+        masked: knows which grounds there are.
+        preprocessing: knows what black is.
+        generator: on the CPU; draws ground and noise.
+        first_image: where the images begin in a batch that several processes share. Each image
+            gets the ground that it would get in one process, if the generators are alike.
+
+    Returns:
+        (B, C, H, W).
+
+    Example:
+        >>> images = torch.ones(2, 3, 8, 8)
+        >>> only_mean = MaskedOnGrounds(grounds=("mean",))
+        >>> plain = Preprocessing.imagenet(8)
+        >>> float(drawn_grounds(images, only_mean, plain, torch.Generator()).abs().sum())
+        0.0
+    """
+    seed = int(torch.randint(2**31, (), generator=generator))
+    # A row for each image, the earlier ones of the batch too, so that rows do not depend on them.
+    drawn = torch.randint(len(masked.grounds), (first_image + len(images),), generator=generator)
+    drawn = drawn[first_image:].to(images.device)
+    chosen = torch.zeros_like(images)
+    for number, ground in enumerate(masked.grounds):
+        theirs = drawn == number
+        chosen[theirs] = hiding_ground(images[theirs], ground, preprocessing, seed)
+    return chosen
 
 
 def masking_space(classifier: Classifier, masked: MaskedImage) -> MaskingSpace:

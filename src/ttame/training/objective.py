@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ttame.errors import TrainingError
 from ttame.explainers.trained.settings_part import SettingsPart
 
 if TYPE_CHECKING:
@@ -33,6 +34,33 @@ class MaskedImage(SettingsPart):
 
     kind: Literal["image"] = "image"
     masking_space: Literal["raw", "normalised", "by family"] = "by family"
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedOnGrounds(SettingsPart):
+    """What a mask hides becomes a ground, drawn for each image of each step.
+
+    A map that fits one ground, as black spots can make a class more probable, gains nothing from
+    it on the others.
+
+    Attributes:
+        grounds: What hidden pixels become, drawn for each image: black, the mean colour, the
+            blurred image, or noise.
+    """
+
+    kind: Literal["grounds"] = "grounds"
+    # The names of ttame.images.hidden_pixels, which imports torch.
+    grounds: tuple[Literal["black", "mean", "blur", "noise"], ...] = (
+        "black",
+        "mean",
+        "blur",
+        "noise",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.grounds:
+            raise TrainingError("no grounds to hide pixels with", allowed="at least one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +113,8 @@ class Objective(SettingsPart, abc.ABC):
     """What training makes small: frozen settings and one function of a batch.
 
     Attributes:
-        masked: What the mask multiplies: the image, or the features of the last tap (L-CAM-Fm).
+        masked: What the mask multiplies: the image, the image with several grounds behind it
+            (grounds), or the features of the last tap (L-CAM-Fm).
 
     Example:
         >>> import ttame
@@ -94,7 +123,7 @@ class Objective(SettingsPart, abc.ABC):
     """
 
     kind: str = ""
-    masked: MaskedImage | MaskedFeatures = MaskedImage()
+    masked: MaskedImage | MaskedOnGrounds | MaskedFeatures = MaskedImage()
 
     bounded: ClassVar[bool] = False
     """Whether the loss cannot grow without end; a range test then does not stop where it does."""
