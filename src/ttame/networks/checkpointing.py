@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 import torch
@@ -26,8 +28,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 
 from ttame.errors import ClassifierError
+from ttame.networks.frozen_network import CHECKPOINTING
 from ttame.networks.loans import Lent
-from ttame.networks.torch_mode_loans import InFunctionMode
+from ttame.networks.module_walk import all_modules
+from ttame.networks.torch_mode_loans import InFunctionMode, InSavingHooks
 
 
 @contextlib.contextmanager
@@ -44,16 +48,26 @@ def keeping_activations(network: nn.Module) -> Iterator[None]:
     if not torch.is_grad_enabled():
         yield
         return
-    with Lent(InFunctionMode(_KeepingActivations(type(network).__name__))):
+    checkpoints = any(map(_may_checkpoint, all_modules(network)))
+    mode = _KeepingActivations(type(network).__name__, checkpoints)
+    hooks = InSavingHooks(mode.note, _what_was_saved)
+    with Lent(hooks), Lent(InFunctionMode(mode)):
         yield
 
 
 class _KeepingActivations(TorchFunctionMode):
-    """Lets every function save its tensors here, in front of the hooks of ``checkpoint``."""
+    """Sees what is saved for gradients, and copies it before it is overwritten.
 
-    def __init__(self, network: str) -> None:
+    Args:
+        network: its name.
+        checkpoints: whether its code mentions checkpointing; every function then saves its tensors
+            in front of the hooks of ``checkpoint``.
+    """
+
+    def __init__(self, network: str, checkpoints: bool) -> None:
         super().__init__()
         self.network = network
+        self.checkpoints = checkpoints
         self.kept: dict[int, list[weakref.ref[_Saved]]] = {}
 
     def __torch_function__(
@@ -64,15 +78,18 @@ class _KeepingActivations(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if _works_in_place(func, args, kwargs):
+            self._copy_before(args[0] if args else kwargs.get("input"))
+        if not self.checkpoints:
+            return func(*args, **kwargs)
         if not torch.is_grad_enabled():
             _refuse_reentrant(self.network)
             return func(*args, **kwargs)
-        if _works_in_place(func, args, kwargs):
-            self._copy_before(args[0] if args else kwargs.get("input"))
-        with saved_tensors_hooks(self._note, _what_was_saved):
+        with saved_tensors_hooks(self.note, _what_was_saved):
             return func(*args, **kwargs)
 
-    def _note(self, tensor: Tensor) -> _Saved:
+    def note(self, tensor: Tensor) -> _Saved:
+        """A function saves this tensor for its gradient."""
         with DisableTorchFunction():
             saved = _Saved(tensor, tensor._version, self.network)
             self.kept.setdefault(_memory(tensor), []).append(weakref.ref(saved))
@@ -134,3 +151,55 @@ def _memory(tensor: Tensor) -> int:
     with contextlib.suppress(RuntimeError, NotImplementedError):
         return tensor.untyped_storage().data_ptr()
     return 0
+
+
+def _refuse_reentrant(network: str) -> None:
+    frame = sys._getframe(2)
+    reentrant = checkpoint.CheckpointFunction.forward.__code__
+    while frame is not None:
+        if frame.f_code is reentrant:
+            raise ClassifierError(
+                f"{network} runs layers under activation checkpointing with use_reentrant=True, "
+                "which records no gradients",
+                remedy="the network with checkpointing switched off, or use_reentrant=False",
+            )
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _may_checkpoint(module: nn.Module) -> bool:
+    """Not where a flag rules it, which is held off meanwhile."""
+    mentioned = _mentions_checkpoint(_Kind(type(module)))
+    return mentioned and not any(hasattr(module, flag) for flag in CHECKPOINTING)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    kind: type[nn.Module]
+
+
+@functools.cache
+def _mentions_checkpoint(of: _Kind) -> bool:
+    """Whether the code of a module's class, or of its module's functions, mentions it."""
+    kind = of.kind
+    if kind.__module__.startswith("torch."):
+        return False
+    codes = [
+        function.__code__
+        for base in kind.__mro__
+        if not base.__module__.startswith("torch.")
+        for function in vars(base).values()
+        if hasattr(function, "__code__")
+    ]
+    names = {name for code in codes for name in _names_in(code)}
+    file = vars(sys.modules.get(kind.__module__, object)).items()
+    known = {name for name, value in file if _is_of_checkpoint(value)}
+    return bool(names & known) or any("checkpoint" in name for name in names)
+
+
+def _is_of_checkpoint(value: object) -> bool:
+    return value is checkpoint or getattr(value, "__module__", None) == checkpoint.__name__
+
+
+def _names_in(code: CodeType) -> set[str]:
+    inside = [const for const in code.co_consts if isinstance(const, CodeType)]
+    return {*code.co_names}.union(*map(_names_in, inside))
