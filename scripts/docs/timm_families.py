@@ -188,20 +188,11 @@ def _load(name: str, size: int | None, options: dict[str, int]) -> Classifier:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         classifier = load_classifier(name, weights="none", image_size=size, network_options=options)
-    _start(classifier.network)
-    return classifier
-
-
-def _start(network: torch.nn.Module) -> None:
-    """Scores that start at zero are explained by zeros, and layers that do put out nothing."""
-    for weight in network.parameters():
+    for weight in classifier.network.parameters():
         if weight.ndim > 1 and not weight.any():
+            # Scores that start at zero are explained by zeros.
             torch.nn.init.normal_(weight, std=0.02)
-    for layer in network.modules():
-        weight = getattr(layer, "weight", None)
-        is_norm = "Norm" in type(layer).__name__ and isinstance(weight, torch.nn.Parameter)
-        if is_norm and not weight.any():
-            torch.nn.init.ones_(weight)
+    return classifier
 
 
 def _outcome(run: Callable[[], None]) -> str:
@@ -325,7 +316,7 @@ def store(modules: list[str], version: str) -> None:
 
 def how_tried() -> str:
     """A hash of the code that tries a network; rows of another one have to be made anew."""
-    parts = (smallest, _millions, try_out, _inspect, _small, _load, _start, _outcome, _in_words)
+    parts = (smallest, _millions, try_out, _inspect, _small, _load, _outcome, _in_words)
     said = "".join(inspect.getsource(part) for part in parts) + f"{SIDES} {SECONDS} {CLASSES}"
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
@@ -357,11 +348,11 @@ def as_markdown() -> str:
             f"timm {stored['timm']} registers {len(stored['families'])} families (modules). Of "
             f"{len(rows)} of them the smallest network was tried without help:",
             "`ttame inspect`, Grad-CAM, class evidence, and an untrained T-TAME head. Weights are "
-            "random, a last layer that",
-            "starts at zero is drawn too, and normalisations that start at zero start at one; maps "
-            "must be finite and not the same",
-            f"everywhere. Images have {SIDES[0]} pixels ({SIDES[1]} where {SIDES[0]} are not whole "
-            "patches) and depth is 4 where timm builds the network so.",
+            "random, and a last layer that",
+            "starts at zero is drawn too; maps must be finite and not the same everywhere. Images "
+            f"have {SIDES[0]} pixels",
+            f"({SIDES[1]} where {SIDES[0]} are not whole patches) and depth is 4 where timm builds "
+            "the network so.",
             "",
             f"All four work for {works} of {len(rows)} ({works / len(rows):.1%}). Class evidence "
             "is exact where the logits are one linear",
