@@ -11,9 +11,9 @@ from tests.explainers.slow_masks import SHAPES, close, random_maps
 from ttame.images.map_details import with_details
 
 
-def gaussian_weight(distance: float, side: int) -> float:
-    """Of a place, before the weights are made to add up to 1; a seventh of the side is one σ."""
-    return math.exp(-((7 * distance / side) ** 2) / 2)
+def gaussian_weight(distance: float, shorter: int) -> float:
+    """Of a place, before weights add up to 1; a seventh of the shorter side is one σ."""
+    return math.exp(-((7 * distance / shorter) ** 2) / 2)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9, 1.0])
@@ -27,8 +27,8 @@ def test_details_are_what_a_slow_blur_takes_away(shape: tuple[int, int], share: 
         for y in range(rows):
             for x in range(columns):
                 weights = {
-                    (row, column): gaussian_weight(row - y, rows)
-                    * gaussian_weight(column - x, columns)
+                    (row, column): gaussian_weight(row - y, min(shape))
+                    * gaussian_weight(column - x, min(shape))
                     for row in range(rows)
                     for column in range(columns)
                 }
