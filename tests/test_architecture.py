@@ -19,7 +19,11 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "ttame"
 
 FLOORS: list[dict[str, set[str]]] = [
-    {"cli": {"everything below"}, "testing": {"classifiers", "images", "errors"}},
+    {
+        "cli": {"everything below"},
+        "testing": {"classifiers", "text_classifiers", "images", "errors"},
+        "text": {"text_classifiers", "results", "words"},
+    },
     {
         "serving": {"reporting", "exporting", "explainers", "explainers.contract", "classifiers"}
         | {"drawing", "results", "images", "version", "errors"},
@@ -68,6 +72,10 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"progress", "notebook", "memory_limit", "errors"},
     },
     {"metrics": {"images", "errors"}},
+    {
+        "text_classifiers": {"classifiers", "features", "networks", "results", "words"}
+        | {"outputs", "memory_limit", "signal_handlers", "errors"}
+    },
     {
         "classifiers": {"features", "networks", "results", "images", "files", "outputs"}
         | {"memory_limit", "notebook", "signal_handlers", "errors"}
@@ -175,6 +183,7 @@ SET_FROM_OUTSIDE = {
     },
     "serving/server.py": {"server": "how uvicorn is told to end"},
     "serving/request_log.py": {"logger": "how logging is told where lines go"},
+    "testing/tiny_texts.py": {"tokenizer": "of the tokenizer that is being made"},
     "networks/batch_norm_folding.py": {
         "convolution": "of the copy that is being made",
         "module": "of the copy that is being made",

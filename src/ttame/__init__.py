@@ -157,8 +157,8 @@ __all__ = [  # noqa: RUF022
 ]
 
 
-_ROOMS = ("compat", "explainers", "metrics")
-"""Packages that are reached as ``ttame.compat`` without an import of their own."""
+_ROOMS = ("compat", "explainers", "metrics", "text")
+"""Packages and modules that are reached as ``ttame.compat`` without an import of their own."""
 
 
 def __getattr__(name: str) -> Any:

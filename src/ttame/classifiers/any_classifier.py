@@ -142,6 +142,19 @@ class AnyClassifier(ABC, Generic[Given, Result]):
             name: one of ``grounds``.
         """
 
+    def present(self, images: Tensor) -> Tensor | None:
+        """(B, T) bool, which tokens of a row are there and not padding; ``None`` where all are."""
+        del images
+        return None
+
+    def groups(self, images: Tensor) -> Tensor | None:
+        """(B, T) int64, the word that each token belongs to, from 1; 0 for none.
+
+        ``None`` where places belong to nothing larger.
+        """
+        del images
+        return None
+
     @abstractmethod
     def refuse_others(self, images: object) -> None:
         """Raise unless they are a batch for this network.
@@ -328,3 +341,7 @@ class AnyClassifier(ABC, Generic[Given, Result]):
         like = blank_image(self.network, (1, 1))
         refuse_without_values(like, self.name)
         return like
+
+
+Explainable = AnyClassifier[Any, Any]
+"""A classifier of any kind, where it makes no difference what people give and get."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import TapError
 from ttame.features.feature_taps import LayerOutput, RectifiedOutput
 from ttame.features.layer_layouts import describe_layer
@@ -45,7 +45,7 @@ class LinearEnd:
     layer: str
     pooling: Pooling
 
-    def weights(self, classifier: Classifier) -> Tensor:
+    def weights(self, classifier: Explainable) -> Tensor:
         """(C, D) weights of the layer in the network of ``classifier`` as it is now."""
         if self.layer:
             return class_weights(classifier, self.layer)
@@ -56,7 +56,7 @@ class LinearEnd:
 
 
 @gives_everything_back
-def find_linear_end(classifier: Classifier) -> LinearEnd | None:
+def find_linear_end(classifier: Explainable) -> LinearEnd | None:
     """Find the features that the last linear layer reads after pooling, and check that it is so.
 
     The linear layer applied to a single place of these features is the classifier's own evidence
@@ -106,7 +106,7 @@ def find_linear_end(classifier: Classifier) -> LinearEnd | None:
     return end or _class_maps(classifier, taps)
 
 
-def evidence_tap(classifier: Classifier, end: LinearEnd) -> Tap:
+def evidence_tap(classifier: Explainable, end: LinearEnd) -> Tap:
     """Where a place's own part of the logits is read: the linear layer on it is its evidence.
 
     Returns:
@@ -119,7 +119,7 @@ def evidence_tap(classifier: Classifier, end: LinearEnd) -> Tap:
     return contributions_tap(network, classifier.trace, end.features.layer) or end.features
 
 
-def find_class_layer(classifier: Classifier) -> str | None:
+def find_class_layer(classifier: Explainable) -> str | None:
     """The dotted name of the last linear layer, if class scores are linear in its output.
 
     Whatever the layer reads, its rows say what tells the classes apart.
@@ -145,19 +145,19 @@ def find_class_layer(classifier: Classifier) -> str | None:
     return layers[-1].name if is_convolution or len(layers[-1].shape) == 2 else None
 
 
-def _is_linear_in_outputs(classifier: Classifier) -> bool:
+def _is_linear_in_outputs(classifier: Explainable) -> bool:
     width = classifier.trace.number_of_outputs
     return classifier.outputs.class_rows(torch.zeros(width, 1, dtype=torch.float32)) is not None
 
 
-def linear_layer(classifier: Classifier, name: str) -> nn.Linear | nn.Conv2d:
+def linear_layer(classifier: Explainable, name: str) -> nn.Linear | nn.Conv2d:
     """The linear layer, or 1x1 convolution, of this name in the network as it is now."""
     layer = _as_class_layer(uncompiled(classifier.network).get_submodule(name))
     assert layer is not None
     return layer
 
 
-def width_read(classifier: Classifier, name: str) -> int:
+def width_read(classifier: Explainable, name: str) -> int:
     """D, how many features the layer reads; its weights are left alone."""
     layer = linear_layer(classifier, name)
     return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
@@ -173,7 +173,7 @@ def _as_class_layer(layer: nn.Module) -> nn.Linear | nn.Conv2d | None:
 
 
 @gives_everything_back
-def class_weights(classifier: Classifier, name: str) -> Tensor:
+def class_weights(classifier: Explainable, name: str) -> Tensor:
     """(C, D) weights of the linear layer of this name, per class, without a graph.
 
     Read from the frozen network: parametrisations of a network in train mode, such as spectral
@@ -187,7 +187,7 @@ def class_weights(classifier: Classifier, name: str) -> Tensor:
 
 
 @contextlib.contextmanager
-def scoring_in_the_last_layer(classifier: Classifier) -> Iterator[None]:
+def scoring_in_the_last_layer(classifier: Explainable) -> Iterator[None]:
     """Let the last linear layer give class scores itself, while the block runs in this thread.
 
     A method that shares relevance between what raises and what lowers an output must see the rows
@@ -229,7 +229,7 @@ def scoring_in_the_last_layer(classifier: Classifier) -> Iterator[None]:
         yield
 
 
-def _returns_flat(classifier: Classifier) -> bool:
+def _returns_flat(classifier: Explainable) -> bool:
     """Whether the network returns (B,) numbers."""
     network = uncompiled(classifier.network)
     shapes: list[int] = []
@@ -243,7 +243,7 @@ def _returns_flat(classifier: Classifier) -> bool:
     return shapes[-1] < 2
 
 
-def _class_maps(classifier: Classifier, taps: Sequence[LayerOutput | None]) -> LinearEnd | None:
+def _class_maps(classifier: Explainable, taps: Sequence[LayerOutput | None]) -> LinearEnd | None:
     """Maps of the classes whose averages are the network's outputs, perhaps after a ReLU."""
     trace, network = classifier.trace, uncompiled(classifier.network)
     candidates = [
@@ -268,7 +268,7 @@ def _class_maps(classifier: Classifier, taps: Sequence[LayerOutput | None]) -> L
 
 
 def _pooled(
-    classifier: Classifier, candidates: Sequence[LayerOutput | NormalisedShares], linear: str
+    classifier: Explainable, candidates: Sequence[LayerOutput | NormalisedShares], linear: str
 ) -> LinearEnd | None:
     """The first candidate whose average or class token is what the linear layer gets.
 

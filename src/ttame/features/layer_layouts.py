@@ -188,6 +188,9 @@ def _token_grid(
 ) -> tuple[tuple[int, int] | None, int]:
     """The (h, w) grid of a token layer and the number of tokens before the patches."""
     tokens = record.shape[1]
+    if trace.image_size == (1, tokens):
+        # Every place of a row is a token of its own, as in a text: no patches, none before them.
+        return (1, tokens), 0
     declared = [
         prefix
         for module in network.modules()

@@ -33,7 +33,9 @@ from ttame.features.layer_layouts import (
 from ttame.features.tap_names import Tap
 from ttame.networks.network_trace import LayerRecord, NetworkTrace
 
-Family = Literal["CNN", "Vision Transformer", "token mixer", "hierarchical transformer"]
+Family = Literal[
+    "CNN", "Vision Transformer", "token mixer", "hierarchical transformer", "text transformer"
+]
 
 NUMBER_OF_TAPS = 3
 MOST_TAPS = 4

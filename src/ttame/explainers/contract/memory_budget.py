@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import MemoryLimitError
 from ttame.explainers.contract.differentiation import require_graph
 from ttame.networks.giving_back import gives_everything_back
@@ -164,7 +164,7 @@ def bytes_needed(run: Callable[[], object]) -> int:
 
 
 def bytes_per_image(
-    classifier: Classifier,
+    classifier: Explainable,
     images: Tensor,
     *,
     gradients: bool = False,

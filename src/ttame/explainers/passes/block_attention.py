@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.transformer_layout import TransformerLayout, transformer_layout
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.differentiation import differentiating, require_graph
@@ -21,6 +21,8 @@ _NO_LAYOUT = {
     "CNN": "it has no self-attention",
     "token mixer": "its blocks mix tokens without self-attention",
     "hierarchical transformer": "its blocks do not attend from every token to every token",
+    "text transformer": "its blocks are not a sequence of layers with (B, T, D) tokens, or its "
+    "head reads neither the first token nor all of them",
     "Vision Transformer": "its blocks are not a sequence of layers with (B, T, D) tokens",
 }
 
@@ -42,7 +44,7 @@ class BlockAttention:
 
 
 def attending_layout(
-    classifier: Classifier, method: str, *, tokens_may_come_first: bool = False
+    classifier: Explainable, method: str, *, tokens_may_come_first: bool = False
 ) -> TransformerLayout:
     """The layout of a transformer whose every block attends once from all tokens to all tokens.
 
@@ -74,14 +76,17 @@ def attending_layout(
 
 
 def _attention(
-    classifier: Classifier, layout: TransformerLayout, action: AttentionAction, first_block: int = 0
+    classifier: Explainable,
+    layout: TransformerLayout,
+    action: AttentionAction,
+    first_block: int = 0,
 ) -> contextlib.AbstractContextManager[None]:
     blocks = block_modules(classifier, layout)[first_block:]
     return watching_attention(blocks, action, batch_axis=layout.tokens.batch_axis)
 
 
 def require_layout(
-    classifier: Classifier, method: str, *, tokens_may_come_first: bool = False
+    classifier: Explainable, method: str, *, tokens_may_come_first: bool = False
 ) -> TransformerLayout:
     """The layout of a Vision Transformer of one resolution.
 
@@ -114,10 +119,13 @@ def require_layout(
 
 
 def layout_for(
-    classifier: Classifier, layout: TransformerLayout, images: Tensor
+    classifier: Explainable, layout: TransformerLayout, images: Tensor
 ) -> TransformerLayout:
     """The layout at the size of a batch of images; another size costs one image's forward pass."""
     size = (int(images.shape[-2]), int(images.shape[-1]))
+    present = classifier.present(images) if images.ndim == 4 else None
+    if present is not None and layout.is_row:
+        return layout.at(size, size[1]).reading(present)
     if images.ndim != 4 or size == layout.tokens.image_size:
         return layout
     last = layout.blocks[-1]
@@ -127,7 +135,7 @@ def layout_for(
     return layout.at(size, tokens.shape[1])
 
 
-def block_modules(classifier: Classifier, layout: TransformerLayout) -> list[nn.Module]:
+def block_modules(classifier: Explainable, layout: TransformerLayout) -> list[nn.Module]:
     """The modules of the blocks, from the first to the last."""
     network = uncompiled(classifier.network)
     return [network.get_submodule(name) for name in layout.blocks]
@@ -154,7 +162,7 @@ def head_mean(values: Tensor, images: int) -> Tensor:
 
 
 def read_head_means(
-    classifier: Classifier, layout: TransformerLayout, images: Tensor, first_block: int = 0
+    classifier: Explainable, layout: TransformerLayout, images: Tensor, first_block: int = 0
 ) -> tuple[Tensor, list[Tensor]]:
     """Run the network once without a graph and average each block's attention over its heads.
 
@@ -198,7 +206,7 @@ def attention_graph(blocks: Sequence[nn.Module], *, batch_axis: int = 0) -> Iter
 
 
 def read_block_attention(
-    classifier: Classifier, layout: TransformerLayout, images: Tensor, first_block: int = 0
+    classifier: Explainable, layout: TransformerLayout, images: Tensor, first_block: int = 0
 ) -> BlockAttention:
     """Run the network once with the attention of its blocks in the graph.
 
@@ -248,7 +256,7 @@ def roll_out(matrices: Sequence[Tensor], layout: TransformerLayout) -> Tensor:
     Returns:
         (B, h, w), prefix tokens dropped.
     """
-    rows = matrices[-1][:, list(layout.read_rows)].mean(dim=1, keepdim=True)
+    rows = layout.row(matrices[-1])[:, None]
     for matrix in reversed(matrices[:-1]):
         rows = rows @ matrix
     return layout.patch_map(rows[:, 0])

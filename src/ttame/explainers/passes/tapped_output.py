@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import (
     TapError,
     setting,
@@ -15,7 +15,7 @@ from ttame.features.feature_taps import LayerOutput
 from ttame.networks.layer_outputs import uncompiled
 
 
-def tapped_output(classifier: Classifier) -> LayerOutput:
+def tapped_output(classifier: Explainable) -> LayerOutput:
     """The classifier's first tap, on which its logits depend.
 
     Raises:
@@ -32,7 +32,7 @@ def tapped_output(classifier: Classifier) -> LayerOutput:
 
 
 def exchanging_output(
-    classifier: Classifier, exchange: Callable[[Any], Any]
+    classifier: Explainable, exchange: Callable[[Any], Any]
 ) -> contextlib.AbstractContextManager[None]:
     """Exchange what the first tap reads, in the one forward pass that the block runs.
 

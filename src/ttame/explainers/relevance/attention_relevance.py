@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.explained_targets import LinearTargets
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.classifiers.transformer_layout import TransformerLayout
@@ -44,7 +44,7 @@ class Propagated(Generic[Relevance]):
 
 
 def attention_relevance(
-    classifier: Classifier,
+    classifier: Explainable,
     layout: TransformerLayout,
     table: RuleTable,
     images: Tensor,

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.explainers.contract.memory_budget import in_chunks, items_at_once, most_at_once
 from ttame.explainers.contract.request import RawMaps, Request
 
 
 def explain_in_chunks(
-    classifier: Classifier,
+    classifier: Explainable,
     images: Tensor,
     request: Request,
     bytes_per_image: int,
@@ -30,8 +30,12 @@ def explain_in_chunks(
         bytes_per_image: that ``explain`` needs for an image of the classifier's usual size.
         explain: from images and a request to maps.
     """
-    height, width = classifier.preprocessing.input_size
-    bytes_each = bytes_per_image * max(1, images.shape[-1] * images.shape[-2] // (height * width))
+    height, width = classifier.trace.image_size
+    times_larger = max(1, images.shape[-1] * images.shape[-2] // (height * width))
+    if height == 1:
+        # Texts may be ten times as long as in the dry run: attention grows with the square.
+        times_larger = int(times_larger**1.5)
+    bytes_each = bytes_per_image * times_larger
     size = items_at_once(bytes_each, request.memory_budget, most_at_once(classifier.device))
     if images.ndim != 4 or len(images) <= size:
         return explain(images, request)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.errors import ExplainerError
 from ttame.explainers.relevance.gradient_rules import (
@@ -51,7 +51,7 @@ which gets half.
 """
 
 
-def check_libra(classifier: Classifier, libra: bool, method: str) -> None:
+def check_libra(classifier: Explainable, libra: bool, method: str) -> None:
     """Refuse the option where the network has an operation without a rule.
 
     Raises:
@@ -63,12 +63,12 @@ def check_libra(classifier: Classifier, libra: bool, method: str) -> None:
         check_propagation(classifier, LIBRA_RULES, f"{method} with libra")
 
 
-def chosen_scores(classifier: Classifier, libra: bool) -> Callable[[Tensor], Tensor]:
+def chosen_scores(classifier: Explainable, libra: bool) -> Callable[[Tensor], Tensor]:
     """From images to scores, with LibraGrad's gradients or those of autograd."""
     return libra_scores(classifier) if libra else classifier.logits
 
 
-def libra_scores(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+def libra_scores(classifier: Explainable) -> Callable[[Tensor], Tensor]:
     """From (B, 3, H, W) images to the (B, C) scores of a classifier, with LibraGrad's gradients.
 
     The scores are those of ``classifier.logits``.

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import LinearTargets
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
@@ -19,7 +20,7 @@ from ttame.explainers.relevance.rule_table import RuleTable
 
 
 def pixel_relevance(
-    classifier: Classifier,
+    classifier: Explainable,
     table: RuleTable,
     images: Tensor,
     choose: Callable[[Tensor], LinearTargets],

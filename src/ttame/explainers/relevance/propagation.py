@@ -16,7 +16,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.errors import ExplainerError, setting
 from ttame.explainers.contract.memory_budget import MARGIN, ActivationMeter
@@ -172,7 +172,7 @@ class _Propagation:
 
 
 def check_propagation(
-    classifier: Classifier, table: RuleTable, method: str, remedy: str = ""
+    classifier: Explainable, table: RuleTable, method: str, remedy: str = ""
 ) -> int:
     """Run a network once under a method's rules on noise, to see whether it can be explained.
 
@@ -226,7 +226,7 @@ def check_propagation(
     return int(PASS_OVER_GRAPH * MARGIN * meter.peak)
 
 
-def _without_probabilities(classifier: Classifier) -> str:
+def _without_probabilities(classifier: Explainable) -> str:
     """What helps where relevance cannot go back through what makes probabilities of logits."""
     if classifier.outputs.kind == "softmax probabilities":
         return f"the network without its last softmax, and {setting('outputs', 'softmax')}"

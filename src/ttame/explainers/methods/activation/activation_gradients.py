@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import TapError
 from ttame.explainers.contract.differentiation import differentiating
@@ -106,7 +107,7 @@ def on_one_layer(classifier: Classifier, layer: str | None) -> Classifier:
     return classifier.with_taps(outputs[-1:])
 
 
-def read_from_layer(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+def read_from_layer(classifier: Explainable, images: Tensor) -> tuple[Tensor, Tensor]:
     """Run the network with a graph that begins at the output of the classifier's only tap.
 
     Args:

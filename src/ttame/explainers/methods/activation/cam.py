@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.linear_end import LinearEnd, find_linear_end
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explainer
@@ -80,13 +80,13 @@ class Cam(Explainer):
         return evidence_maps(self.classifier, self.end, images, request)
 
 
-def _averaged(classifier: Classifier) -> LastGrid | None:
+def _averaged(classifier: Explainable) -> LastGrid | None:
     found = find_last_grid(classifier)
     return found if found is not None and found.linear else None
 
 
 def evidence_maps(
-    classifier: Classifier, end: LinearEnd | LastGrid, images: Tensor, request: Request
+    classifier: Explainable, end: LinearEnd | LastGrid, images: Tensor, request: Request
 ) -> RawMaps:
     """The linear layer, without its bias, on every place of the classifier's only tap.
 

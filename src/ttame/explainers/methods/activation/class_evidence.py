@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.linear_end import LinearEnd, evidence_tap, find_linear_end
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explainer
@@ -111,7 +111,7 @@ class ClassEvidence(Explainer):
         return raw._replace(maps=maps)
 
 
-def _end(classifier: Classifier) -> tuple[LinearEnd | LastGrid | TokenReads, Tap] | None:
+def _end(classifier: Explainable) -> tuple[LinearEnd | LastGrid | TokenReads, Tap] | None:
     """The end of the network, and where a place's own part is read."""
     linear = find_linear_end(classifier)
     if linear is not None:

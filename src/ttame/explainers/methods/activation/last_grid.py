@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import ClassifierError, ExplainerError, TapError
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.contract.request import RawMaps, Request
@@ -66,7 +66,7 @@ class LastGrid:
     linear: bool
 
 
-def find_last_grid(classifier: Classifier) -> LastGrid | None:
+def find_last_grid(classifier: Explainable) -> LastGrid | None:
     """Find it by looking: of two images, the layer's output is swapped, and scores must follow.
 
     Returns:
@@ -101,7 +101,7 @@ def _candidates(network: nn.Module, trace: NetworkTrace) -> Iterator[LayerOutput
             yield tap
 
 
-def _decides_alone(classifier: Classifier, tap: LayerOutput) -> bool:
+def _decides_alone(classifier: Explainable, tap: LayerOutput) -> bool:
     """Whether scores follow the layer's output, and depend on a place in its middle."""
     network, trace = uncompiled(classifier.network), classifier.trace
     two = noise_images(network, trace.image_size, 2, trace.channels)
@@ -130,7 +130,7 @@ def _decides_alone(classifier: Classifier, tap: LayerOutput) -> bool:
     return False
 
 
-def _looked_at(classifier: Classifier, tap: LayerOutput) -> LastGrid | None:
+def _looked_at(classifier: Explainable, tap: LayerOutput) -> LastGrid | None:
     """What gradients of a few mixtures of the scores say of the way from the layer to them."""
     trace = classifier.trace
     images = noise_images(uncompiled(classifier.network), trace.image_size, 2, trace.channels)
@@ -174,7 +174,7 @@ def _gradient(value: Tensor, of: Tensor) -> Tensor:
     return gradient
 
 
-def _read(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _read(classifier: Explainable, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, the output of the only tap that they have a graph to, and the features in it."""
     with holding_divisors():
         logits, output = read_from_layer(classifier, images)
@@ -182,7 +182,7 @@ def _read(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor, Tenso
     return logits, output, classifier.taps[0].feature_map(output, size).detach().float()
 
 
-def gradient_evidence(classifier: Classifier, images: Tensor, request: Request) -> RawMaps:
+def gradient_evidence(classifier: Explainable, images: Tensor, request: Request) -> RawMaps:
     """What each place of the classifier's only tap gives to the targets, to first order.
 
     One pass forward, and one backward from the scores to the tap for each target.

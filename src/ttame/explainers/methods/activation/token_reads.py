@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.contract.target_gradients import target_gradients
@@ -50,7 +50,7 @@ class TokenReads:
     layers: tuple[LayerOutput, ...]
 
 
-def find_token_reads(classifier: Classifier) -> TokenReads | None:
+def find_token_reads(classifier: Explainable) -> TokenReads | None:
     """Find them by looking: patches must matter in each block, and nowhere behind the last one.
 
     Returns:
@@ -91,7 +91,7 @@ def _patches_matter_behind(network: nn.Module, trace: NetworkTrace, last: LayerO
 
 
 def token_evidence(
-    classifier: Classifier, reads: TokenReads, images: Tensor, request: Request
+    classifier: Explainable, reads: TokenReads, images: Tensor, request: Request
 ) -> RawMaps:
     """What each patch gives to the targets by way of the tokens in front of the patches.
 
@@ -110,7 +110,7 @@ def token_evidence(
     return RawMaps(logits, targets, torch.stack(maps, dim=1))
 
 
-def _read(classifier: Classifier, reads: TokenReads, images: Tensor) -> tuple[Tensor, Tensor]:
+def _read(classifier: Explainable, reads: TokenReads, images: Tensor) -> tuple[Tensor, Tensor]:
     """Scores, and a factor for each patch, (B, h·w), with which all blocks read it: 1.
 
     The derivative of a score by the factor is Σ_b Σ_k (∂f/∂X_bk) X_bk.

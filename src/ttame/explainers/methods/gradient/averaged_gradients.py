@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.contract.memory_budget import (
@@ -21,7 +21,7 @@ from ttame.explainers.contract.target_gradients import target_gradients
 
 
 def averaged_gradients(
-    classifier: Classifier,
+    classifier: Explainable,
     images: Tensor,
     targets: ExplainedTargets,
     *,

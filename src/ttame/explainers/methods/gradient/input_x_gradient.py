@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ttame.explainers.contract.differentiation import differentiating, requiring_gradients
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.contract.target_gradients import target_gradients
@@ -17,7 +17,7 @@ from ttame.explainers.relevance.libra_rules import check_libra, chosen_scores
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class InputXGradient(Explainer):
+class InputXGradient(Explainer[Explained]):
     """Pixels times their gradients: ``S = Σ_rgb x ⊙ ∂f_c/∂x``.
 
     ``x`` is the normalised image, ``f_c`` the class's logit. Maps are (B, K, H, W) on the pixels,
@@ -48,6 +48,7 @@ class InputXGradient(Explainer):
         paper="Shrikumar et al., arXiv 1605.01713",
         targets=EVERY_TARGET,
         map_is="pixels",
+        explains=("images", "texts"),
     )
 
     libra: bool = False

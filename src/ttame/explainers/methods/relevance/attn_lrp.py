@@ -7,9 +7,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.passes.block_attention import WITHOUT_ATTENTION
@@ -32,7 +32,7 @@ from ttame.networks.attention_reading import reading_attention
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class AttnLrp(Explainer):
+class AttnLrp(Explainer[Explained]):
     """Input times gradient with a modified backward pass: ``S = Σ_channels x ⊙ ∂̃f_c/∂x``, signed.
 
     ``∂̃`` differs from the gradient of the class's logit f_c with respect to the image x in this:
@@ -78,6 +78,7 @@ class AttnLrp(Explainer):
         targets=LINEAR_TARGETS,
         map_is="pixels",
         licence_note=LRP_LICENCE_NOTE,
+        explains=("images", "texts"),
     )
 
     attention_is_constant: bool = False
@@ -142,7 +143,7 @@ Gradient()
     )
 
 
-def _require_attention(classifier: Classifier, method: str) -> None:
+def _require_attention(classifier: Explainable, method: str) -> None:
     with torch.no_grad(), reading_attention() as probabilities:
         classifier.logits(classifier.blank_image())
     if not probabilities:

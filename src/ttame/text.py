@@ -1,0 +1,41 @@
+"""Explain any text classifier of transformers.
+
+>>> import ttame
+>>> from ttame.testing import tiny_text_classifier
+>>> classifier = tiny_text_classifier()                 # or ttame.text.load("hf/FOLDER")
+>>> explainer = ttame.make_explainer("input_x_gradient", classifier)
+>>> explainer("not a bad film", classes="all")
+<TextExplanation by input_x_gradient: 1 text of 6 tokens, 2 classes each>
+
+Importing this module loads nothing heavy; the first use of a name does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ttame.results.text_explanation import TextExplanation
+    from ttame.text_classifiers.sequence_classifiers import load
+    from ttame.text_classifiers.text_classifier import TextClassifier
+    from ttame.words.tokenised_text import TokenisedText
+
+__all__ = ["TextClassifier", "TextExplanation", "TokenisedText", "load"]
+
+_HOMES = {
+    "TextClassifier": "ttame.text_classifiers.text_classifier",
+    "TextExplanation": "ttame.results.text_explanation",
+    "TokenisedText": "ttame.words.tokenised_text",
+    "load": "ttame.text_classifiers.sequence_classifiers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'ttame.text' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,89 @@
+"""What users give to a text classifier: a text, a pair of texts, or several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ttame.errors import TextError
+
+Texts = str | tuple[str, str] | Sequence[str] | Sequence[tuple[str, str]]
+"""One text, a pair as a tuple, or a list of texts or of pairs."""
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".npy")
+
+
+class GivenText(NamedTuple):
+    """One text, with its pair if there is one."""
+
+    text: str
+    pair: str | None = None
+
+
+def given_texts(given: Any) -> list[GivenText]:
+    """Read what a user gave.
+
+    Args:
+        given: a text; a tuple of two, which are a pair (a question and a passage); or a list of
+            texts or of pairs.
+
+    Returns:
+        At least one text.
+
+    Raises:
+        TextError: something else, an empty list or text, or a picture.
+
+    Example:
+        >>> given_texts(["a", ("b", "c")])
+        [GivenText(text='a', pair=None), GivenText(text='b', pair='c')]
+    """
+    if isinstance(given, str) or _is_pair(given):
+        given = [given]
+    if not isinstance(given, list | tuple):
+        raise TextError(
+            f"a {type(given).__name__} as text", allowed=_ALLOWED, remedy=_remedy_for(given)
+        )
+    if not given:
+        raise TextError("an empty list of texts", allowed="at least one text")
+    return [_one(entry, number) for number, entry in enumerate(given)]
+
+
+_ALLOWED = "a text, a pair as a tuple of two texts, or a list of them"
+
+
+def _is_pair(given: Any) -> bool:
+    return isinstance(given, tuple) and len(given) == 2 and all(isinstance(g, str) for g in given)
+
+
+def _one(entry: Any, number: int) -> GivenText:
+    if isinstance(entry, list) and len(entry) == 2 and all(isinstance(e, str) for e in entry):
+        entry = tuple(entry)
+    if not isinstance(entry, str) and not _is_pair(entry):
+        raise TextError(
+            f"a {type(entry).__name__} as text {number}",
+            allowed=_ALLOWED,
+            remedy=_remedy_for(entry),
+        )
+    text = GivenText(entry) if isinstance(entry, str) else GivenText(*entry)
+    for part in text:
+        if part is not None and not part.strip():
+            raise TextError(f"text {number} is empty", allowed="at least one word")
+    if text.pair is None and _is_picture(text.text):
+        raise TextError(
+            f"text {number} is the name of a picture, {text.text!r}", remedy=_IMAGES_ARE_EXPLAINED
+        )
+    return text
+
+
+def _is_picture(text: str) -> bool:
+    """Whether it names a picture file; who explains such a name as a text, writes another word."""
+    return text.lower().endswith(_PICTURES) and len(text) < 4096 and Path(text).is_file()
+
+
+_IMAGES_ARE_EXPLAINED = "a ttame.Classifier, which classifies images"
+
+
+def _remedy_for(given: Any) -> str:
+    is_picture = hasattr(given, "shape") or hasattr(given, "getbands") or isinstance(given, Path)
+    return _IMAGES_ARE_EXPLAINED if is_picture else ""
