@@ -108,7 +108,7 @@ def test_everything_is_counted_and_said(found: Evaluation) -> None:
         assert all(score.images == 6 for score in row.scores.values())
     assert [row.no_evidence for row in found.methods] == [0, 0, 6]
     words = dict(found.protocol_words)
-    assert "move up" in words["Taking away"] and "5, 10, 15" in words["Rationales"]
+    assert "move up" in words["Taking away"] and "5, 10, 15" in words["Numbers of words"]
     predicted = [probability(text, 1) > 0.5 for text in SENTENCES]
     right = sum(int(answer) == number % 2 for number, answer in enumerate(predicted))
     assert f"predicts the label of {right} of the 6 labelled texts" in found.notes[0]

@@ -33,12 +33,21 @@ def text_protocol_in_words(
     said = (
         ("Class", None, _class(protocol)),
         ("Words", "merging", _words(protocol)),
-        ("Rationales", "clamped", _rationales(protocol)),
+        ("Scores", "clamped", _scores(protocol)),
+        ("Numbers of words", "counts", _counts(protocol)),
         ("Taking away", "taken_away", _taking_away(protocol)),
         ("Shares", "shares", _shares(protocol)),
-        ("Deletion and insertion", "steps", f"in {protocol.steps} steps from all to nothing"),
-        ("AUPRC", "area", f"area under precision over recall by {protocol.area}"),
-        ("Equal scores", None, f"are in one order for all methods, by seed {protocol.seed}"),
+        (
+            "Deletion and insertion",
+            "steps",
+            f"the way from all words to none has {protocol.steps} steps",
+        ),
+        ("AUPRC", "area", f"the area under precision over recall is computed by {protocol.area}"),
+        (
+            "Equal scores",
+            None,
+            f"words of equal score are in one order for all methods, by seed {protocol.seed}",
+        ),
     )
     return tuple((what, words) for what, setting, words in said if setting in (None, *read))
 
@@ -51,18 +60,19 @@ def _class(protocol: TextProtocol) -> str:
 
 def _words(protocol: TextProtocol) -> str:
     return (
-        f"are what stands between white space; the score of a word is {_MERGED[protocol.merging]}; "
+        f"a word is what stands between white space; its score is {_MERGED[protocol.merging]}; "
         "special tokens are never ranked, and words beyond the model's length have no score"
     )
 
 
-def _rationales(protocol: TextProtocol) -> str:
+def _scores(protocol: TextProtocol) -> str:
     clamped = "scores below 0 count as 0" if protocol.clamped else "scores count as they are"
+    return f"{clamped} where they are compared with rationales"
+
+
+def _counts(protocol: TextProtocol) -> str:
     counts = ", ".join(map(str, protocol.counts))
-    return (
-        f"{clamped}; the words of highest score are compared with those that people marked, "
-        f"{counts} of them"
-    )
+    return f"the first {counts} words are compared with those that people marked"
 
 
 def _taking_away(protocol: TextProtocol) -> str:

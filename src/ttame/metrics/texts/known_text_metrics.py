@@ -92,7 +92,7 @@ TEXT_METRICS: dict[str, TextMetric] = {
             better="higher",
             paper="DeYoung et al., arXiv 1911.03429",
             measures="F1 of the words of highest score against those that annotators marked, "
-            "the mean over the numbers of words",
+            "the mean over numbers of words from few to many",
             cost="none",
             function=_token_f1,
             reads=("counts", "merging", "clamped", "seed"),
