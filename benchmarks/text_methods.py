@@ -39,11 +39,23 @@ COUNTS = (5, 10, 20, 40, 80)
 """Of the published numbers of words, those that the table shows; the mean is over all of them."""
 
 CHALLENGER = "transformer_attribution"
-LAST_BLOCK = "transformer_attribution, last block"
-"""As the published benchmark runs it: of BERT's twelve blocks, only the last one counts."""
 
-PUBLISHED = ("raw_attention", "attention_rollout", "grad_cam", "partial_lrp", "full_lrp")
+_RULES = {"linear": "separate", "additions": "plain"}
+_TENSORS = {"matrix_products": "halved", "stabiliser": "published"}
+
+AS_PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
+    f"{CHALLENGER}, as published": (CHALLENGER, _TENSORS),
+    "partial_lrp, as published": ("partial_lrp", {**_RULES, **_TENSORS}),
+    "full_lrp, as published": ("full_lrp", {**_RULES, **_TENSORS}),
+}
+"""Label to method and options. Of Transformer Attribution's blocks, only the last one counts then:
+the published benchmark starts at block 11 of BERT's 12."""
+
+PUBLISHED = ("raw_attention", "attention_rollout", "cam_attn", "partial_lrp", "full_lrp")
 """The methods of the paper's figure that it says Transformer Attribution is ahead of."""
+
+FIRST = ("random", "raw_attention", "attention_rollout", "cam_attn", CHALLENGER)
+"""What is measured before everything else."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,26 +63,24 @@ class Stage:
     """A part of the measurement, with a folder of its own.
 
     Attributes:
-        name: of the folder.
         metrics: what is measured.
-        limit: how many reviews, evenly spread; all if ``None``.
-        expensive: whether methods of hundreds of passes are measured too.
+        reviews: how many, evenly spread, unless the command line says otherwise.
+        expensive: whether the methods are those of many passes.
     """
 
-    name: str
     metrics: tuple[str, ...]
-    limit: int | None
+    reviews: int
     expensive: bool
 
 
 _RATIONALES = ("token_f1", "best_token_f1", "auprc")
 _ERASURE = ("comprehensiveness", "sufficiency")
 
-STAGES = (
-    Stage("rationales", _RATIONALES, None, expensive=False),
-    Stage("erasure", _ERASURE, 60, expensive=False),
-    Stage("expensive", (*_RATIONALES, *_ERASURE), 20, expensive=True),
-)
+STAGES = {
+    "rationales": Stage(_RATIONALES, 200, expensive=False),
+    "erasure": Stage(_ERASURE, 60, expensive=False),
+    "expensive": Stage((*_RATIONALES, *_ERASURE), 20, expensive=True),
+}
 """In the order in which they are measured."""
 
 EXPENSIVE = ("integrated_gradients", "occlusion", "smooth_grad", "rise", "libra_grad")
@@ -82,16 +92,12 @@ def main() -> None:
     torch.set_num_threads(1)
     texts = AnnotatedTexts(asked.data)
     classifier = classifier_of(asked.model)
-    found: dict[str, Evaluation] = {}
-    for stage in STAGES:
-        if asked.stage not in (None, stage.name):
-            continue
-        folder = asked.out / stage.name
-        if asked.write and not (folder / "results.json").is_file():
-            continue
-        found[stage.name] = measured(classifier, texts, stage, folder, nothing_new=asked.write)
     if asked.write:
-        write(classifier, texts, found, asked.out)
+        write(classifier, texts, asked.out)
+        return
+    for name in [asked.stage] if asked.stage else STAGES:
+        reviews = min(asked.reviews or STAGES[name].reviews, len(texts))
+        measure(classifier, texts, STAGES[name], asked.out / f"{name}-{reviews}", reviews)
 
 
 def _arguments() -> argparse.Namespace:
@@ -99,7 +105,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("model", nargs="?", default="minilm_reviews")
     parser.add_argument("--out", type=Path, default=Path("text-methods"))
-    parser.add_argument("--stage", choices=[stage.name for stage in STAGES])
+    parser.add_argument("--stage", choices=STAGES)
+    parser.add_argument("--reviews", type=int, help="how many, evenly spread")
     parser.add_argument("--write", action="store_true")
     return parser.parse_args()
 
@@ -118,28 +125,20 @@ def classifier_of(model: str) -> TextClassifier:
     return load(model, too_long="truncate")
 
 
-def measured(
-    classifier: TextClassifier,
-    texts: AnnotatedTexts,
-    stage: Stage,
-    folder: Path,
-    *,
-    nothing_new: bool,
-) -> Evaluation:
-    """One part, measured or read again."""
-    if nothing_new:
-        return Evaluation.load(folder / "results.json")
+def measure(
+    classifier: TextClassifier, texts: AnnotatedTexts, stage: Stage, folder: Path, reviews: int
+) -> None:
+    """One part. Methods one by one, so that what is finished can be read before all are."""
     methods, left_out = methods_of(classifier, stage)
-    print(stage.name, list(methods), left_out, flush=True)
+    print(folder.name, list(methods), left_out, flush=True)
     for label, explainer in methods.items():
-        # One by one, so that what is finished can be read while others are measured.
         evaluation = evaluate_texts(
             classifier,
             texts,
             {label: explainer},
             folder,
             metrics=stage.metrics,
-            limit=stage.limit,
+            limit=reviews,
             batch_size=BATCH,
             resume=(folder / "evaluation.json").is_file(),
             left_out=left_out,
@@ -147,7 +146,6 @@ def measured(
         for row in evaluation.methods:
             if row.name == label:
                 print(label, {key: round(s.value, 2) for key, s in row.scores.items()}, flush=True)
-    return evaluation
 
 
 def methods_of(
@@ -167,15 +165,14 @@ def methods_of(
 def _wanted(stage: Stage, blocks: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Name, label and options."""
     of_texts = [name for name, kind in EXPLAINERS.items() if "texts" in kind.card.explains]
-    cheap = [name for name in of_texts if name not in EXPENSIVE]
-    first = ["random", "raw_attention", CHALLENGER]
-    plain = [*(name for name in first if name in cheap), *(n for n in cheap if n not in first)]
-    if stage.expensive:
-        plain = ["random", CHALLENGER, *(name for name in of_texts if name in EXPENSIVE)]
-    wanted: list[tuple[str, str, dict[str, Any]]] = [(name, name, {}) for name in plain]
+    chosen = [name for name in of_texts if (name in EXPENSIVE) == stage.expensive]
+    first = ("random", CHALLENGER) if stage.expensive else FIRST
+    names = dict.fromkeys([*first, *chosen])
+    wanted: list[tuple[str, str, dict[str, Any]]] = [(name, name, {}) for name in names]
     if not stage.expensive:
-        last_block = (CHALLENGER, LAST_BLOCK, {"start_block": blocks - 1})
-        wanted.insert(3, last_block)
+        for place, (label, (name, options)) in enumerate(AS_PUBLISHED.items()):
+            last = {"start_block": blocks - 1} if name == CHALLENGER else {}
+            wanted.insert(len(FIRST) if place == 0 else len(wanted), (name, label, options | last))
     return wanted
 
 
@@ -185,49 +182,54 @@ def number_of_blocks(classifier: TextClassifier) -> int:
     return int(config.num_hidden_layers)
 
 
-def write(
-    classifier: TextClassifier,
-    texts: AnnotatedTexts,
-    found: Mapping[str, Evaluation],
-    folder: Path,
-) -> None:
-    """The section of BENCHMARKS.md."""
-    parts = [introduction(classifier, texts, found)]
-    if "rationales" in found:
-        parts += [rationale_table(found["rationales"])]
-        parts += order_of_the_paper(RowStore(folder / "rationales"), found["rationales"].methods)
-    if "erasure" in found:
-        parts += [
-            f"Words taken away, on {found['erasure'].images} of the reviews, evenly spread:",
-            erasure_table(found["erasure"], _ERASURE),
-        ]
-    if "expensive" in found:
-        parts += [
-            f"Methods of many passes, on {found['expensive'].images} of the reviews, evenly "
-            "spread, next to two that are cheap:",
-            erasure_table(found["expensive"], ("token_f1", "auprc", *_ERASURE)),
-        ]
+def write(classifier: TextClassifier, texts: AnnotatedTexts, folder: Path) -> None:
+    """The section of BENCHMARKS.md, of whatever is finished; of each part the most reviews."""
+    found = {name: place for name in STAGES if (place := _largest(folder, name)) is not None}
+    read = {name: Evaluation.load(place / "results.json") for name, place in found.items()}
+    parts = [introduction(classifier, texts, list(read.values()))]
+    if "rationales" in read:
+        parts.append(f"{_on(read['rationales'], texts)}, against the words that people marked:")
+        parts.append(rationale_table(read["rationales"]))
+        parts += order_of_the_paper(RowStore(found["rationales"]), read["rationales"].methods)
+    if "erasure" in read:
+        parts.append(f"{_on(read['erasure'], texts)}, words taken away:")
+        parts.append(erasure_table(read["erasure"], _ERASURE))
+    if "expensive" in read:
+        parts.append(f"{_on(read['expensive'], texts)}, methods of many passes next to two others:")
+        parts.append(erasure_table(read["expensive"], ("token_f1", "auprc", *_ERASURE)))
     title = f"Methods on movie reviews: {classifier.name}"
     command = f"python -m benchmarks.text_methods {texts.path.name} {classifier.name}"
     write_section(f"text-methods-{classifier.name}", title, command, "\n\n".join(parts))
 
 
+def _largest(folder: Path, name: str) -> Path | None:
+    """The folder of a part with the most reviews that has results."""
+    places = [path.parent for path in folder.glob(f"{name}-*/results.json")]
+    return max(places, key=lambda place: int(place.name.rpartition("-")[2]), default=None)
+
+
+def _on(evaluation: Evaluation, texts: AnnotatedTexts) -> str:
+    if evaluation.images == len(texts):
+        return f"All {len(texts)} reviews"
+    return f"{evaluation.images} of the {len(texts)} reviews, evenly spread"
+
+
 def introduction(
-    classifier: TextClassifier, texts: AnnotatedTexts, found: Mapping[str, Evaluation]
+    classifier: TextClassifier, texts: AnnotatedTexts, found: Sequence[Evaluation]
 ) -> str:
     """What was measured, on what."""
-    notes = [note for evaluation in list(found.values())[:1] for note in evaluation.notes]
-    said = " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
-    any_of_them = next(iter(found.values()))
+    said = " ".join(f"{note[0].upper()}{note[1:]}." for note in found[0].notes)
     return (
-        f"{len(texts)} reviews with marked words (Zaidan et al. 2007; the split is ours, see "
-        f"docs/how-to/evaluate-texts.md), protocol {any_of_them.protocol} "
-        f"(`{any_of_them.protocol_hash}`): the labelled class is explained, scores below 0 count "
-        "as 0, a word has the maximum of its pieces, and words beyond "
+        f"{len(texts)} reviews with marked words (Zaidan, Eisner and Piatko 2007), protocol "
+        f"[{found[0].protocol}](docs/how-to/evaluate-texts.md#protocols) "
+        f"(`{found[0].protocol_hash}`): the labelled class is explained, scores below 0 count "
+        "as 0 against marked words, a word has the maximum of its pieces, and words beyond "
         f"{classifier.most_tokens} tokens have no score. {said} Token F1 and AUPRC in %; "
         "comprehensiveness (higher is better) and sufficiency (lower is better) in percentage "
-        "points, words removed, mean over 1, 5, 10, 20 and 50 % of the words; below each number "
-        f"its 95 % interval. Batches of {BATCH}, one thread."
+        "points, words removed, the mean over 1, 5, 10, 20 and 50 % of the words; in brackets the "
+        f"95 % interval. Seconds are per review, in batches of {BATCH}, on one thread of a machine "
+        "that did other work as well. *As published*: the rules of the published code, and of "
+        "Transformer Attribution the last block only."
     )
 
 
@@ -266,11 +268,12 @@ def order_of_the_paper(store: RowStore, rows: Sequence[MethodScores]) -> list[st
     """Whether Transformer Attribution is ahead of the methods that the paper compares it with."""
     measured = {row.name for row in rows}
     sentences = []
-    for challenger in (CHALLENGER, LAST_BLOCK):
-        others = [name for name in PUBLISHED if name in measured]
-        if challenger in measured and others:
-            values = {name: _token_f1(store, name) for name in (challenger, *others)}
-            sentences.append(comparison(challenger, values))
+    for form in ("", ", as published"):
+        named = {f"{name}{form}" if f"{name}{form}" in AS_PUBLISHED else name for name in PUBLISHED}
+        others = sorted(named & measured)
+        if f"{CHALLENGER}{form}" in measured and others:
+            values = {name: _token_f1(store, name) for name in (f"{CHALLENGER}{form}", *others)}
+            sentences.append(comparison(f"{CHALLENGER}{form}", values))
     return sentences
 
 
