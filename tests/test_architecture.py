@@ -39,6 +39,11 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"files", "outputs", "version", "errors"},
     },
     {
+        "evaluation.texts": {"evaluation", "explainers.contract", "metrics", "metrics.texts"}
+        | {"text_classifiers", "datasets.texts", "networks", "results", "words", "files"}
+        | {"outputs", "memory_limit", "processes", "errors"},
+    },
+    {
         "training": {"explainers.trained", "explainers.contract", "metrics", "classifiers"}
         | {"features", "networks", "datasets", "images", "files", "outputs", "memory_limit"}
         | {"progress", "processes", "errors"},
@@ -71,7 +76,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "explainers.contract": {"classifiers", "networks", "images", "outputs"}
         | {"progress", "notebook", "memory_limit", "errors"},
     },
-    {"metrics": {"images", "errors"}},
+    {"metrics": {"images", "errors"}, "metrics.texts": {"errors"}},
     {
         "text_classifiers": {"classifiers", "features", "networks", "results", "words"}
         | {"outputs", "memory_limit", "signal_handlers", "errors"}
@@ -85,6 +90,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {"results": {"drawing", "notebook", "images", "words", "files", "outputs", "errors"}},
     {
         "datasets": {"images", "files", "memory_limit", "signal_handlers", "errors"},
+        "datasets.texts": {"files", "errors"},
         "drawing": {"images", "words", "errors"},
         "progress": {"notebook", "processes", "errors"},
     },

@@ -60,6 +60,8 @@ TESTED_THROUGH = {
     "compat/captum_inputs": "compat/test_captum.py: what the calls take",
     "datasets/voc_annotations": "datasets/test_annotations.py: all three kinds of files",
     "evaluation/read_images": "evaluation/test_evaluate_methods.py: unreadable photos, targets",
+    "evaluation/run_folder": "evaluation/test_evaluate_methods.py: what a folder holds",
+    "evaluation/texts/measuring_texts": "evaluation/texts/test_evaluate_texts.py",
     "evaluation/run_identity": "evaluation/test_evaluate_methods.py: what may be resumed",
     "evaluation/sanity": "evaluation/test_randomisation.py: the check on photos",
     "explainers/contract/given_explainer": "test_public_arguments.py: what is not an explainer",
