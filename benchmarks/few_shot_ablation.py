@@ -27,7 +27,9 @@ from benchmarks.few_shot_ablation_page import write_page
 from benchmarks.few_shot_ablation_rows import (
     BATCH,
     BUNDLED,
+    BY_HELD_GROUND,
     COLUMNS,
+    FAMILIES,
     MEASURED,
     MODELS,
     PRECISIONS,
@@ -73,8 +75,11 @@ T_TAME = known_protocol("t-tame")
 PROTOCOLS = {
     "measured": T_TAME,
     "trimmed": dataclasses.replace(T_TAME, name="t-tame-trimmed", ties="trimmed"),
+    "held-ground": dataclasses.replace(known_protocol("held-ground"), gate_images=0),
 }
 """Measurement to protocol."""
+ONLY = {"trimmed": WITH_TIES, "held-ground": BY_HELD_GROUND}
+"""Measurements of some rows only."""
 
 
 def main() -> None:
@@ -100,7 +105,7 @@ def main() -> None:
 def train_and_measure(model: str, name: str, seed: int) -> None:
     """One row and seed, unless it is finished."""
     row, label = ROWS[name], f"{name}-{seed}"
-    asked = [m for m in PROTOCOLS if m == "measured" or name in WITH_TIES]
+    asked = [m for m in PROTOCOLS if name in ONLY.get(m, ROWS)]
     made_from = {m: hash_of(model, row, seed, PROTOCOLS[m]) for m in asked}
     missing = [m for m in asked if not is_kept(model, m, label, made_from[m])]
     if not missing or (seed and not row.trained):
@@ -132,11 +137,12 @@ def train_and_measure(model: str, name: str, seed: int) -> None:
             {label: explainer},
             folder / measurement,
             protocol=PROTOCOLS[measurement],
-            metrics=METRICS,
+            metrics=("held_ground",) if measurement == "held-ground" else METRICS,
             limit=MEASURED,
             resume=True,
         )
-        kept = kept_of(explainer, folder / measurement, label, COLUMNS, made_from[measurement])
+        columns = FAMILIES if measurement == "held-ground" else COLUMNS
+        kept = kept_of(explainer, folder / measurement, label, columns, made_from[measurement])
         keep(model, measurement, label, kept)
 
 
