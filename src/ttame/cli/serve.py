@@ -101,7 +101,7 @@ def serve(
     ] = 30,
     time_limit: Annotated[
         float, typer.Option(help="Seconds for an answer.", rich_help_panel=_LIMITS)
-    ] = 120,
+    ] = 300,
     queue_length: Annotated[
         int, typer.Option(help="Requests at a time; more get 503.", rich_help_panel=_LIMITS)
     ] = 64,

@@ -48,7 +48,7 @@ class ServingSettings:
     largest_upload: int = 20 * _MEGA
     most_pixels: int = 50 * _MEGA
     upload_seconds: float = 30.0
-    time_limit: float = 120.0
+    time_limit: float = 300.0
     queue_length: int = 64
     batch_size: int = 8
     batch_wait: float = 0.01
