@@ -1,0 +1,96 @@
+"""Put what fine-tuning changed into the package, with a card.
+
+    python -m scripts.minilm_reviews.ship --run FOLDER
+
+Writes ``updates.safetensors`` in half precision and ``README.md``, whose figures come from
+``figures.json``, which ``python -m benchmarks.text_classifier`` writes about the shipped file; ship
+again after that. The same run always gives the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scripts.hybrid_vit.command_line import OneLineParser, problems_in_one_line
+from scripts.hybrid_vit.readable_files import read_all_tensors, read_json_object
+from scripts.minilm_reviews.card import card_of
+from scripts.minilm_reviews.fine_tune import step_of
+from ttame.files.atomic_writing import whole_file, write_json, write_tensors
+
+PACKAGE = Path("src/ttame/text_classifiers/minilm_reviews")
+MOST_BYTES = 8_000_000
+
+
+def main() -> None:
+    """Read the options and ship."""
+    options = read_options()
+    with problems_in_one_line():
+        ship(options.run, options.to)
+
+
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of a command line, or of this process."""
+    parser = OneLineParser(prog="ship", description="put the updates into the package")
+    parser.add_argument("--run", type=Path, required=True, help="the --out of fine_tune")
+    parser.add_argument("--to", type=Path, default=PACKAGE)
+    return parser.parse_args(arguments)
+
+
+def ship(run: Path, to: Path) -> None:
+    """Write updates and card; figures of another file are thrown away.
+
+    Raises:
+        SystemExit: the run has no checkpoint, or its weights do not fit into half precision or
+            8 MB.
+    """
+    checkpoint = run / "checkpoint.safetensors"
+    if not checkpoint.exists():
+        raise SystemExit(f"no checkpoint in {run}; scripts.minilm_reviews.fine_tune writes one")
+    steps = step_of(checkpoint)
+    described = read_json_object(run / "options.json", "options", "batches")
+    to.mkdir(parents=True, exist_ok=True)
+    file = to / "updates.safetensors"
+    # One entry, because safetensors writes several in any order, and the file has a fingerprint.
+    header = {"made_by": f"scripts/minilm_reviews/ship.py: minilm_reviews after {steps} steps"}
+    write_tensors(file, shipped_updates(read_all_tensors(checkpoint)), header)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    figures_file = to / "figures.json"
+    figures = read_json_object(figures_file, "weights_file") if figures_file.exists() else {}
+    if figures.get("weights_file") != digest:
+        figures = {"weights_file": digest}
+        write_json(figures_file, figures)
+    with whole_file(to / "README.md") as temporary:
+        text = card_of(described, steps, file.stat().st_size, figures)
+        temporary.write_text(text, encoding="utf-8")
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB after {steps} steps")
+
+
+def shipped_updates(checkpoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The updates by the names of the weights that they change, in half precision.
+
+    Raises:
+        SystemExit: one is too large for half precision, or all are larger than 8 MB.
+    """
+    updates = {}
+    for name, tensor in checkpoint.items():
+        if not name.startswith("network."):
+            continue
+        owner, _, last = name.removeprefix("network.").rpartition(".")
+        shipped = f"{owner}.weight.{last}" if last in ("up", "down") else f"{owner}.{last}"
+        updates[shipped] = tensor.half()
+        if not torch.isfinite(updates[shipped]).all():
+            raise SystemExit(f"{shipped} does not fit into half precision")
+    size = sum(tensor.nbytes for tensor in updates.values())
+    if size > MOST_BYTES:
+        raise SystemExit(f"{size} bytes of updates; allowed: {MOST_BYTES}; take a lower --rank")
+    return updates
+
+
+if __name__ == "__main__":
+    main()
