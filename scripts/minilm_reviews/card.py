@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from benchmarks.benchmark_page import table
 from benchmarks.text_classifier import found_in_table
 
 
-def card_of(
-    described: Mapping[str, Mapping[str, Any]],
-    steps: int,
-    size: int,
-    figures: Mapping[str, Any],
-) -> str:
+class Stage(NamedTuple):
+    """A run of ``fine_tune``: its options, what it was trained on, and its steps."""
+
+    options: Mapping[str, Any]
+    data: Mapping[str, Any]
+    steps: int
+
+
+def card_of(stages: Sequence[Stage], size: int, figures: Mapping[str, Any]) -> str:
     """The card as Markdown.
 
     Args:
-        described: ``options.json`` of the run.
-        steps: that it was trained for.
+        stages: of the training, in order.
         size: of the file, in bytes.
         figures: content of ``figures.json``; without ``accuracy`` nothing was measured yet.
     """
-    options = described["options"]
+    options = stages[-1].options
     measured = "Not measured yet: `python -m benchmarks.text_classifier --part test`."
     if "accuracy" in figures:
         measured = (
@@ -30,14 +33,44 @@ def card_of(
             f"--part test`, once, after every choice was made.\n\n{found_in_table(figures)}"
         )
     return _CARD.format(
-        **options,
-        steps=steps,
-        batches=described["batches"]["of"],
-        layers="2 to 6" if options["first_layer"] == 1 else f"{options['first_layer'] + 1} to 6",
+        rank=options["rank"],
+        layers=f"{options['first_layer'] + 1} to 6",
+        stages=table(_COLUMNS, [_row(number, stage) for number, stage in enumerate(stages, 1)]),
         megabytes=size / 1e6,
         weights_file=figures["weights_file"],
         measured=measured,
     )
+
+
+_COLUMNS = (
+    "stage",
+    "steps",
+    "tokens in a step",
+    "times all reasons",
+    "words beside a reason",
+    "times all reviews",
+    "tokens of a window",
+    "learning rate",
+    "seed",
+    "hash of the batches",
+)
+
+
+def _row(number: int, stage: Stage) -> list[str]:
+    names = ("epochs_of_reasons", "context", "epochs_of_windows", "window_lengths")
+    reasons, context, windows, lengths = (stage.options[name] for name in names)
+    return [
+        str(number),
+        str(stage.steps),
+        str(stage.options["tokens"]),
+        str(reasons),
+        f"up to {context}",
+        str(windows),
+        ", ".join(map(str, lengths)),
+        f"{stage.options['learning_rate']:g}",
+        str(stage.options["seed"]),
+        f"`{stage.data['batches']}`",
+    ]
 
 
 _CARD = """---
@@ -78,12 +111,13 @@ none of its code. The package asks for sentence-transformers, which ttame does n
 
 ## Training
 
-{steps} steps of about {tokens} tokens on one thread of a CPU, learning rate {learning_rate}, seed
-{seed}, on 1,600 reviews (Pang and Lee 2004): first the passages that annotators marked as the reason
-for the label (Zaidan, Eisner and Piatko 2007), each with up to {context} words of context, then
-windows of whole reviews. So the network was shown, in training, what people take for reasons; those
-of the reviews it is measured on it has not seen. 200 other reviews were for choices. Hash of all
-batches, in order: `{batches}`.
+On one thread of a CPU, on 1,600 reviews (Pang and Lee 2004): first the passages that annotators
+marked as the reason for the label (Zaidan, Eisner and Piatko 2007), each with a few words of
+context, then windows of whole reviews, at random places. So the network was shown, in training,
+what people take for reasons; those of the reviews that it is measured on it has not seen. 200 other
+reviews were for choices.
+
+{stages}
 
 ## Figures
 

@@ -11,8 +11,8 @@ from scripts.minilm_reviews.network import CLASSES
 from ttame.datasets.texts.annotated_texts import AnnotatedText, AnnotatedTexts
 
 MOST_TOKENS = 512
-WINDOW_LENGTHS = (128, 256, 512)
-"""Tokens of a window with [CLS] and [SEP]; each length gets about the same share of the tokens."""
+LONGEST_REASON = 128
+"""Tokens of a marked reason with its context."""
 
 
 class Example(NamedTuple):
@@ -54,20 +54,27 @@ def reasons(
         for start, end in review.rationales or ():
             before, behind = random_numbers.randint(0, context), random_numbers.randint(0, context)
             text = " ".join(words[max(0, start - before) : end + behind])
-            ids = tokenizer(text, add_special_tokens=False).input_ids[: WINDOW_LENGTHS[0]]
+            ids = tokenizer(text, add_special_tokens=False).input_ids[: LONGEST_REASON]
             examples.append(Example(framed(tokenizer, ids), label_of(review)))
     return examples
 
 
 def random_windows(
-    tokenizer: Any, reviews: Sequence[AnnotatedText], random_numbers: random.Random
+    tokenizer: Any,
+    reviews: Sequence[AnnotatedText],
+    lengths: Sequence[int],
+    random_numbers: random.Random,
 ) -> list[Example]:
-    """One example per review: a window of random length at a random place."""
-    weights = [1 / length for length in WINDOW_LENGTHS]
+    """One example per review: a window at a random place.
+
+    Its length, with [CLS] and [SEP], is one of ``lengths``; each gets about the same share of the
+    tokens.
+    """
+    weights = [1 / length for length in lengths]
     examples = []
     for review in reviews:
         ids = review_ids(tokenizer, review)
-        (length,) = random_numbers.choices(WINDOW_LENGTHS, weights)
+        (length,) = random_numbers.choices(lengths, weights)
         start = random_numbers.randint(0, max(0, len(ids) - (length - 2)))
         examples.append(
             Example(framed(tokenizer, ids[start : start + length - 2]), label_of(review))

