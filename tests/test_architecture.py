@@ -22,7 +22,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {
         "cli": {"everything below"},
         "testing": {"classifiers", "text_classifiers", "images", "errors"},
-        "text": {"text_classifiers", "results", "words"},
+        "text": {"training.texts", "text_classifiers", "results", "words"},
     },
     {
         "serving": {"reporting", "exporting", "explainers", "explainers.contract", "classifiers"}
@@ -39,6 +39,8 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"files", "outputs", "version", "errors"},
     },
     {
+        "training.texts": {"training", "explainers.trained", "text_classifiers", "classifiers"}
+        | {"datasets", "datasets.texts", "outputs", "errors"},
         "evaluation.texts": {"evaluation", "explainers.contract", "metrics", "metrics.texts"}
         | {"text_classifiers", "datasets.texts", "networks", "results", "words", "files"}
         | {"outputs", "memory_limit", "processes", "errors"},

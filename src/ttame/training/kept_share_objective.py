@@ -64,12 +64,15 @@ class KeptShareObjective(Objective):
     removing: float = number(0.0, UP_TO_ONE)
 
     bounded: ClassVar[bool] = True
+    explains: ClassVar[tuple[str, ...]] = ("images", "texts")
 
     def loss(self, batch: ObjectiveBatch) -> tuple[LossParts, Tensor]:
         """See the module."""
         rows = batch.labels[:, None]
         maps = batch.maps(rows)
-        masks, removed = random_masks(maps, self, batch.generator, batch.first_image)
+        masks, removed = random_masks(
+            maps, self, batch.generator, batch.first_image, batch.places
+        )
         scores = batch.masked_scores(masks)
         before, after = (
             batch.classifier.outputs.probabilities(of).gather(1, rows)[:, 0]
@@ -111,6 +114,7 @@ def random_masks(
     objective: KeptShareObjective,
     generator: torch.Generator,
     first_image: int = 0,
+    places: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Masks of random shares, one for every image.
 
@@ -120,6 +124,8 @@ def random_masks(
         generator: on the CPU; decides shares and kinds.
         first_image: where the maps begin in a batch that several processes share. Each image gets
             the mask that it would get in one process, if the generators are alike.
+        places: (B, 1, h, w) bool, at least two of each image: shares are theirs, and the mask is 1
+            at all others; ``None`` for all places.
 
     Returns:
         Masks (B, 1, h, w) in [0, 1], differentiable, and (B,) bool, whether they remove the most
@@ -127,15 +133,38 @@ def random_masks(
     """
     import torch
 
-    from ttame.images.saliency_maps import to_unit_range
-    from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
-
     # A row for each image, the earlier ones of the batch too, so that rows do not depend on them.
     count = first_image + len(maps)
     columns = 4 if objective.removing else 3
     drawn = torch.rand(count, columns, generator=generator, dtype=torch.float32)[first_image:].T
     # Without the fourth draw, trainings that remove nothing are what they were before it existed.
     removed = drawn[-1] < objective.removing
+    if places is None:
+        masks = _masks(maps, objective, drawn, removed)
+    else:
+        rows = zip(maps, places, drawn.T, removed, strict=True)
+        masks = torch.stack([_row_mask(*row, objective) for row in rows])
+    return masks, removed.to(maps.device)
+
+
+def _row_mask(
+    row: Tensor, places: Tensor, drawn: Tensor, removed: Tensor, objective: KeptShareObjective
+) -> Tensor:
+    """The mask of one map (1, h, w), as if its places were all there is."""
+    inside = row[places][None, None, None]
+    mask = _masks(inside, objective, drawn[:, None], removed[None])
+    return row.new_ones(row.shape).masked_scatter(places, mask)
+
+
+def _masks(
+    maps: Tensor, objective: KeptShareObjective, drawn: Tensor, removed: Tensor
+) -> Tensor:
+    """Masks by numbers in [0, 1) that were drawn for each image: (3, B) or more."""
+    import torch
+
+    from ttame.images.saliency_maps import to_unit_range
+    from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
+
     soft_means, hard_means, removed_means = (
         (low + (high - low) * shares).to(maps)
         for (low, high), shares in (
@@ -150,6 +179,6 @@ def random_masks(
     )
     if objective.straight_through:
         tops = tops + (tops.detach().round() - tops.detach())
-    removed_, hard = removed[:, None, None, None], hard[:, None, None, None]
+    removed, hard = removed[:, None, None, None], hard[:, None, None, None]
     soft = raised_to_means(to_unit_range(maps), soft_means)
-    return torch.where(removed_, 1 - tops, torch.where(hard, tops, soft)), removed
+    return torch.where(removed, 1 - tops, torch.where(hard, tops, soft))

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import (
     ExplainerError,
@@ -20,22 +21,27 @@ from ttame.images.pixel_masking import MaskingSpace, mask_images, show_on_ground
 from ttame.images.preprocessing import Preprocessing
 from ttame.images.saliency_maps import resize_maps
 from ttame.networks.layer_outputs import uncompiled
-from ttame.training.objective import MaskedFeatures, MaskedImage, MaskedOnGrounds
+from ttame.training.objective import (
+    MaskedFeatures,
+    MaskedImage,
+    MaskedOnGrounds,
+    MaskedTokens,
+)
 
 
 def masked_logits(
-    classifier: Classifier,
+    classifier: Explainable,
     images: Tensor,
     masks: Tensor,
-    masked: MaskedImage | MaskedOnGrounds | MaskedFeatures,
+    masked: MaskedImage | MaskedOnGrounds | MaskedFeatures | MaskedTokens,
     generator: torch.Generator,
     first_image: int = 0,
 ) -> Tensor:
-    """Run the classifier on masked images, or with a masked feature map (L-CAM-Fm).
+    """Run the classifier on masked images or texts, or with a masked feature map (L-CAM-Fm).
 
     Args:
         classifier: frozen; gradients flow through it to the masks.
-        images: (B, 3, H, W), normalised.
+        images: (B, 3, H, W), normalised; of texts (B, C, 1, T).
         masks: (B, 1, h, w) in [0, 1], at the head's resolution.
         masked: what is masked, and in which space or on which grounds.
         generator: on the CPU; draws the grounds.
@@ -51,12 +57,7 @@ def masked_logits(
     if isinstance(masked, MaskedFeatures):
         return _with_masked_features(classifier, images, masks)
     masks = resize_maps(masks, (int(images.shape[2]), int(images.shape[3])))
-    preprocessing = classifier.preprocessing
-    if isinstance(masked, MaskedOnGrounds):
-        grounds = drawn_grounds(images, masked, preprocessing, generator, first_image)
-        visible = show_on_ground(images, masks, grounds)
-    else:
-        visible = mask_images(images, masks, preprocessing, masking_space(classifier, masked))
+    visible = _visible(classifier, images, masks, masked, generator, first_image)
     logits = classifier.logits(visible)
     if masks.requires_grad and not logits.requires_grad:
         raise ExplainerError(
@@ -65,6 +66,38 @@ def masked_logits(
             allowed="a network whose forward pass has no detach() and no inference_mode() in it",
         )
     return logits
+
+
+def mixed_with_ground(
+    classifier: Explainable, images: Tensor, masks: Tensor, ground: str
+) -> Tensor:
+    """``m x + (1 - m) ground``; where the ground is the input itself, nothing changes.
+
+    Args:
+        classifier: knows the ground.
+        images: (B, C, H, W).
+        masks: (B, 1, H, W) in [0, 1].
+        ground: its name.
+    """
+    return torch.lerp(classifier.ground(images, ground), images, masks.to(images.dtype))
+
+
+def _visible(
+    classifier: Explainable,
+    images: Tensor,
+    masks: Tensor,
+    masked: MaskedImage | MaskedOnGrounds | MaskedTokens,
+    generator: torch.Generator,
+    first_image: int,
+) -> Tensor:
+    if isinstance(masked, MaskedTokens):
+        return mixed_with_ground(classifier, images, masks, masked.ground)
+    assert isinstance(classifier, Classifier)
+    preprocessing = classifier.preprocessing
+    if isinstance(masked, MaskedOnGrounds):
+        grounds = drawn_grounds(images, masked, preprocessing, generator, first_image)
+        return show_on_ground(images, masks, grounds)
+    return mask_images(images, masks, preprocessing, masking_space(classifier, masked))
 
 
 def drawn_grounds(
@@ -105,14 +138,14 @@ def drawn_grounds(
     return chosen
 
 
-def masking_space(classifier: Classifier, masked: MaskedImage) -> MaskingSpace:
+def masking_space(classifier: Explainable, masked: MaskedImage) -> MaskingSpace:
     """Resolve ``"by family"``: normalised for Vision Transformers, raw for all others."""
     if masked.masking_space != "by family":
         return masked.masking_space
     return "normalised" if classifier.family == "Vision Transformer" else "raw"
 
 
-def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor) -> Tensor:
+def _with_masked_features(classifier: Explainable, images: Tensor, masks: Tensor) -> Tensor:
     tap = classifier.taps[-1]
     if not isinstance(tap, LayerOutput):
         raise ExplainerError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import AnyClassifier, Explainable
 from ttame.classifiers.given_network import classifier_of
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import (
@@ -39,7 +39,7 @@ BATCH_REMEDY = f"{SMALLER_BATCH}, a larger gradient_accumulation, or fewer worke
 
 @gives_everything_back
 def train_explainer(
-    classifier: Classifier,
+    classifier: Explainable,
     data: TrainingData,
     folder: str | Path,
     settings: TrainingSettings = training_settings(),  # noqa: B008 - frozen
@@ -100,7 +100,8 @@ def train_explainer(
         torch.Size([2, 5, 16, 16])
     """
     _refuse_other_arguments(settings, typed)
-    classifier = classifier_of(classifier)
+    if not isinstance(classifier, AnyClassifier):
+        classifier = classifier_of(classifier)
     # Notebooks switch gradients off for good.
     with (
         differentiating(),
