@@ -47,6 +47,8 @@ def summarise_texts(
             console.print(line, soft_wrap=not console.is_terminal)
     else:
         console.print(_table(found))
+        if len(found.methods) > 1:
+            console.print(f"the words are those of {writable(found.methods[0])}", style="dim")
     if found.explained > _MOST_TEXTS:
         console.print(f"… and {found.explained - _MOST_TEXTS} more")
     if found.left_out:
@@ -74,7 +76,7 @@ def _table(found: ExplainedTexts) -> Table:
     table.add_column("text", style="bold", no_wrap=True)
     table.add_column("begins")
     table.add_column("prediction")
-    table.add_column(f"strongest words, by {writable(found.methods[0])}")
+    table.add_column("strongest words")
     for row in itertools.islice(found.rows(), _MOST_TEXTS):
         table.add_row(
             Text(writable(row.name)),
