@@ -287,7 +287,9 @@ def comparison(challenger: str, values: Mapping[str, np.ndarray]) -> str:
     others = [name for name in values if name != challenger]
     ours = values[challenger]
     p_values = corrected([permutation_p_value([ours], [values[name]]) for name in others])
-    said, ahead, behind = [], [], []
+    said: list[str] = []
+    ahead: list[str] = []
+    behind: list[str] = []
     for name, p in zip(others, p_values, strict=True):
         difference = ours - values[name]
         low, high = bootstrap_interval([difference])
