@@ -13,6 +13,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.errors import (
     ExplainerError,
     either,
+    kind_of,
     setting,
 )
 from ttame.features.feature_taps import LayerOutput
@@ -163,7 +164,7 @@ def _with_masked_features(classifier: Explainable, images: Tensor, masks: Tensor
     def multiply(output: Any) -> Tensor:
         if not isinstance(output, Tensor):
             raise ExplainerError(
-                f"masking the features of {tap}, whose output is a {type(output).__name__}",
+                f"masking the features of {tap}, whose output is {kind_of(output)}",
                 allowed="a layer that returns a tensor",
                 remedy=either("training_settings('l-cam-img')", "--preset l-cam-img"),
             )

@@ -14,6 +14,7 @@ from ttame.errors import (
     NonFiniteLossError,
     TrainingError,
     UnknownNameError,
+    kind_of,
     setting,
 )
 from ttame.explainers.contract.differentiation import differentiating
@@ -132,7 +133,7 @@ def _refuse_other_arguments(settings: object, typed: Mapping[str, Any]) -> None:
         )
     if not isinstance(settings, TrainingSettings):
         raise TrainingError(
-            f"a {type(settings).__name__} as settings",
+            f"{kind_of(settings)} as settings",
             allowed="ttame.training_settings(...)",
             remedy=f"ttame.training_settings({settings!r:.60})"
             if isinstance(settings, str)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ttame.classifiers.any_classifier import AnyClassifier, Explainable
 from ttame.classifiers.given_network import classifier_of
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, kind_of
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
@@ -137,7 +137,7 @@ def new_attention_explainer(
     """
     if not isinstance(settings, HeadSettings):
         raise ExplainerError(
-            f"a {type(settings).__name__} as settings of a head",
+            f"{kind_of(settings)} as settings of a head",
             allowed="ttame.head_settings(...)",
             remedy=f"ttame.head_settings({settings!r:.60})" if isinstance(settings, str) else "",
         )
