@@ -178,7 +178,8 @@ def facts(evaluation: Evaluation, photos: str, report: str) -> list[str]:
         f"{changed_options(evaluation)}.",
         f"- **Run:** {evaluation.date}, {evaluation.machine}.",
         f"- **Report:** [sortable table, curves, cost against faithfulness]({report}); without "
-        "pictures, because the photos may not be passed on.",
+        "pictures, because the photos may not be passed on. The page has the look of that day; the "
+        "numbers are those below.",
         *(f"- {note}" for note in evaluation.notes),
     ]
 
