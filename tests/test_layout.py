@@ -24,6 +24,7 @@ CROSS_CUTTING = {
     "explainers/test_attribute.py": "other people's metrics run on explainers",
     "explainers/test_every_explainer.py": "the contract of all methods on all kinds of networks",
     "explainers/test_targets_of_every_explainer.py": "the targets that every method says it takes",
+    "explainers/test_published_texts.py": "methods on a BERT, against golden tensors",
     "explainers/test_outputs_of_every_method.py": "all methods on every meaning of outputs",
     "explainers/trained/test_bundled_explainers.py": "what ships",
     "explainers/trained/test_folder_recipes.py": "explainers from strangers, from file to command",

@@ -195,7 +195,7 @@ def map_source(explainer: Explainer) -> MapSource:
     if isinstance(explainer, AttentionExplainer):
         return HeadMaps(explainer)
     if isinstance(explainer, Cam | ClassEvidence) and isinstance(explainer.end, LinearEnd):
-        details = explainer.details if isinstance(explainer, ClassEvidence) else 1
+        details = explainer.options.get("details", 1)
         return EvidenceMaps(explainer.classifier, explainer.end, details)
     if isinstance(explainer, RawAttention | AttentionRollout):
         return SharedMaps(explainer)

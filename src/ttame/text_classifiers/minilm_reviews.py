@@ -148,11 +148,11 @@ def tokenizer_of(folder: Path) -> Any:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"),
         model_max_length=512,
-        unk_token="[UNK]",  # noqa: S106
-        sep_token="[SEP]",  # noqa: S106
-        pad_token="[PAD]",  # noqa: S106
-        cls_token="[CLS]",  # noqa: S106
-        mask_token="[MASK]",  # noqa: S106
+        unk_token="[UNK]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        mask_token="[MASK]",
     )
     # The file asks for 128 tokens, no more and no fewer.
     tokenizer.backend_tokenizer.no_truncation()

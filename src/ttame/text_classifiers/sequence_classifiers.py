@@ -97,7 +97,9 @@ def _made(name: str, model: nn.Module, tokenizer: Any, **options: Any) -> TextCl
 def _place(name: str) -> str:
     """The folder, with ``~`` resolved, or the repository; a missing path is not a repository."""
     if not isinstance(name, str) or not name.startswith("hf/"):
-        raise WeightsError(f"no text classifier {name!r}", allowed=f"{BUNDLED}, hf/FOLDER or hf/REPO")
+        raise WeightsError(
+            f"no text classifier {name!r}", allowed=f"{BUNDLED}, hf/FOLDER or hf/REPO"
+        )
     place = name.removeprefix("hf/")
     folder = Path(place).expanduser()
     if folder.is_dir():

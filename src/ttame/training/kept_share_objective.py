@@ -70,9 +70,7 @@ class KeptShareObjective(Objective):
         """See the module."""
         rows = batch.labels[:, None]
         maps = batch.maps(rows)
-        masks, removed = random_masks(
-            maps, self, batch.generator, batch.first_image, batch.places
-        )
+        masks, removed = random_masks(maps, self, batch.generator, batch.first_image, batch.places)
         scores = batch.masked_scores(masks)
         before, after = (
             batch.classifier.outputs.probabilities(of).gather(1, rows)[:, 0]
@@ -156,9 +154,7 @@ def _row_mask(
     return row.new_ones(row.shape).masked_scatter(places, mask)
 
 
-def _masks(
-    maps: Tensor, objective: KeptShareObjective, drawn: Tensor, removed: Tensor
-) -> Tensor:
+def _masks(maps: Tensor, objective: KeptShareObjective, drawn: Tensor, removed: Tensor) -> Tensor:
     """Masks by numbers in [0, 1) that were drawn for each image: (3, B) or more."""
     import torch
 

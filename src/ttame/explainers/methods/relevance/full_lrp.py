@@ -31,7 +31,10 @@ from ttame.explainers.relevance.weighted_rules import ZBox
 from ttame.features.layer_layouts import token_blocks
 
 WITHOUT_RELEVANCE = "grad_cam, integrated_gradients, smooth_grad, occlusion or rise"
-"""Methods that ask for no rules."""
+"""Methods for images that ask for no rules."""
+
+WITHOUT_RELEVANCE_OF_TEXTS = "integrated_gradients or occlusion"
+"""Methods for texts that ask for none."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,7 +115,9 @@ class FullLrp(Explainer[Explained]):
             low = black_of(self.classifier) if valid else lowest_of_image
             high = white_of(self.classifier) if valid else highest_of_image
             table = table.with_first((WEIGHTED & SeesImage(), ZBox(low, high, self.stabiliser)))
-        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_RELEVANCE)
+        texts = self.classifier.kind == "texts"
+        remedy = WITHOUT_RELEVANCE_OF_TEXTS if texts else WITHOUT_RELEVANCE
+        bytes_per_image = check_propagation(self.classifier, table, self.method, remedy)
         self._keep(table=table, bytes_per_image=bytes_per_image)
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:

@@ -14,10 +14,10 @@ from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NO
 from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
 from ttame.explainers.methods.relevance.transformer_attribution import attribution_rules
 from ttame.explainers.passes.block_attention import (
-    WITHOUT_ATTENTION,
     attending_layout,
     head_mean,
     layout_for,
+    without_attention,
 )
 from ttame.explainers.relevance.attention_relevance import attention_relevance
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
@@ -91,7 +91,9 @@ class PartialLrp(Explainer[Explained]):
             stabiliser=self.stabiliser,
         )
         layout = attending_layout(self.classifier, self.method)
-        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_ATTENTION)
+        bytes_per_image = check_propagation(
+            self.classifier, table, self.method, without_attention(self.classifier)
+        )
         self._keep(table=table, layout=layout, bytes_per_image=bytes_per_image)
 
     def _decided(self) -> dict[str, Any]:

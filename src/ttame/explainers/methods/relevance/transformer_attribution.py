@@ -15,12 +15,12 @@ from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NO
 from ttame.explainers.contract.option_checks import check_choice
 from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
 from ttame.explainers.passes.block_attention import (
-    WITHOUT_ATTENTION,
     attending_layout,
     block_number,
     gradients_by_target,
     layout_for,
     read_block_attention,
+    without_attention,
 )
 from ttame.explainers.relevance.attention_relevance import attention_relevance
 from ttame.explainers.relevance.conserving_table import conserving_table
@@ -120,7 +120,9 @@ class TransformerAttribution(Explainer[Explained]):
         layout = attending_layout(self.classifier, self.method)
         self._keep(table=table, layout=layout)
         first = block_number(self._start_block, layout, self.method, "start_block")
-        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_ATTENTION)
+        bytes_per_image = check_propagation(
+            self.classifier, table, self.method, without_attention(self.classifier)
+        )
         self._keep(first_block=first, bytes_per_image=bytes_per_image)
 
     def _decided(self) -> dict[str, Any]:
