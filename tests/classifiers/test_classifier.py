@@ -265,5 +265,5 @@ def test_class_names_may_come_in_any_sequence(names: Any) -> None:
 
 
 def test_class_names_that_are_no_texts_are_refused() -> None:
-    with pytest.raises(ClassifierError, match=r"class name 0, a int; allowed: texts.*str\(name\)"):
+    with pytest.raises(ClassifierError, match=r"class name 0, an int; allowed: texts.*str\(name\)"):
         Classifier(small_cnn(), preprocessing=SMALL, class_names=range(5))  # type: ignore[arg-type]

@@ -37,12 +37,20 @@ class TransformerLayout:
         tokens: how a block's (B, T, D) output becomes a map: grid and number of prefix tokens.
         read_rows: which of the T tokens of the last block the classifier's head reads; found by
             differentiating the logits.
+        shares: (B, T) of each token in what the head reads, where texts of a batch have tokens of
+            their own; ``None`` for equal shares of ``read_rows``.
     """
 
     blocks: tuple[str, ...]
     first_norms: tuple[str | None, ...]
     tokens: LayerOutput
     read_rows: tuple[int, ...]
+    shares: Tensor | None = None
+
+    @property
+    def is_row(self) -> bool:
+        """Whether the tokens stand in a row, each a place of the input, as those of a text do."""
+        return self.tokens.image_size[0] == 1
 
     @property
     def number_of_tokens(self) -> int:
@@ -63,16 +71,33 @@ class TransformerLayout:
             return self
         prefix = self.tokens.prefix_tokens
         grid = self.tokens.grid_at(image_size, number_of_tokens - prefix)
+        if self.is_row:
+            tokens = dataclasses.replace(self.tokens, grid=grid, image_size=image_size)
+            rows = [0] if self.read_rows == (0,) else list(range(number_of_tokens))
+            return dataclasses.replace(self, tokens=tokens, read_rows=tuple(rows))
         rows = [row for row in self.read_rows if row < prefix]
         if len(rows) < len(self.read_rows):
             rows += range(prefix, number_of_tokens)
         tokens = dataclasses.replace(self.tokens, grid=grid, image_size=image_size)
         return dataclasses.replace(self, tokens=tokens, read_rows=tuple(rows))
 
+    def reading(self, present: Tensor) -> TransformerLayout:
+        """The layout for a batch of texts, whose padding the head does not read.
+
+        Args:
+            present: (B, T) bool, the tokens that are not padding.
+        """
+        if self.read_rows == (0,):
+            return self
+        shares = present.float() / present.sum(dim=1, keepdim=True)
+        return dataclasses.replace(self, shares=shares)
+
     @property
     def pooling(self) -> Pooling:
         """Which tokens the head reads, in words."""
         prefix = self.tokens.prefix_tokens
+        if self.is_row:
+            return "class token" if self.read_rows == (0,) else "all tokens"
         if self.read_rows == (0,) and prefix:
             return "class token"
         if all(row < prefix for row in self.read_rows):
@@ -102,8 +127,20 @@ class TransformerLayout:
         Returns:
             (..., h, w), prefix tokens dropped.
         """
-        rows = relevance[..., list(self.read_rows), :].mean(dim=-2)
-        return self.patch_map(rows)
+        return self.patch_map(self.row(relevance))
+
+    def row(self, matrix: Tensor) -> Tensor:
+        """The row that the head reads of (B, ..., T, T) matrices, on average: (B, ..., T)."""
+        if self.shares is None:
+            return matrix[..., list(self.read_rows), :].mean(dim=-2)
+        return torch.einsum("bt,b...ts->b...s", self.shares.to(matrix), matrix)
+
+    def start(self, like: Tensor) -> Tensor:
+        """The row that the head reads of the identity, (1 or B, 1, T)."""
+        if self.shares is None:
+            identity = torch.eye(self.number_of_tokens).to(like)
+            return identity[list(self.read_rows)].mean(dim=0).reshape(1, 1, -1)
+        return self.shares.to(like)[:, None]
 
     def patch_map(self, values: Tensor) -> Tensor:
         """(..., T) values of tokens as (..., h, w), prefix tokens dropped."""
@@ -129,7 +166,7 @@ def transformer_layout(classifier: Explainable) -> TransformerLayout | None:
         (('blocks.0', 'blocks.1'), (2, 2), 1, 'class token')
     """
     found = token_blocks(classifier.trace)
-    if found is None or classifier.family != "Vision Transformer":
+    if found is None or classifier.family not in ("Vision Transformer", "text transformer"):
         return None
     network = uncompiled(classifier.network)
     tap = describe_layer(network, classifier.trace, found.blocks[-1])
@@ -138,12 +175,14 @@ def transformer_layout(classifier: Explainable) -> TransformerLayout | None:
     if not classifier.examined:
         refuse_other_orders(network, classifier.trace, [tap])
     names = tuple(block.name for block in found.blocks)
-    return TransformerLayout(
+    layout = TransformerLayout(
         blocks=names,
         first_norms=tuple(_first_norm(classifier, block) for block in found.blocks),
         tokens=tap,
         read_rows=_read_rows(classifier, tap),
     )
+    every = tuple(range(layout.number_of_tokens))
+    return None if layout.is_row and layout.read_rows not in ((0,), every) else layout
 
 
 def _first_norm(classifier: Explainable, block: LayerRecord) -> str | None:

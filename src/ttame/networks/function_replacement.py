@@ -264,12 +264,16 @@ def _probabilities(
     if is_causal:
         sees = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         scores = scores.masked_fill(~sees, -math.inf)
-    if attn_mask is not None:
-        if attn_mask.dtype == torch.bool:
-            scores = scores.masked_fill(~attn_mask, -math.inf)
-        else:
-            scores = scores + attn_mask
-    return torch.softmax(scores, dim=-1)
+    if attn_mask is None:
+        return torch.softmax(scores, dim=-1)
+    if attn_mask.dtype != torch.bool:
+        return torch.softmax(scores + attn_mask, dim=-1)
+    sees_nothing = ~attn_mask.any(dim=-1, keepdim=True)
+    if not bool(sees_nothing.any()):
+        return torch.softmax(scores.masked_fill(~attn_mask, -math.inf), dim=-1)
+    # Padding behind a text, say: the fused function gives zeros, where a softmax would give NaN.
+    scores = scores.masked_fill(~(attn_mask | sees_nothing), -math.inf)
+    return torch.softmax(scores, dim=-1).masked_fill(sees_nothing, 0)
 
 
 def _multi_head_attention_in_parts(

@@ -136,6 +136,7 @@ def _curve_chart(evaluation: Evaluation, name: str) -> dict[str, Any]:
     return {
         "title": _curve_title(evaluation, name),
         "measures": facts.measures if facts else "",
+        "over": facts.curve_over if facts else "% of the pixels",
         "x_ticks": across.ticks,
         "y_ticks": up.ticks,
         "lines": lines,
@@ -204,7 +205,7 @@ def _cost_column(evaluation: Evaluation, column: ColumnFacts, across: Axis) -> d
                 "low": _short(up.place(score.low if math.isfinite(score.low) else score.value)),
                 "high": _short(up.place(score.high if math.isfinite(score.high) else score.value)),
                 "hint": f"{titles[method.name]}: {write(score.value)} {column.unit}".rstrip()
-                + f", {method.cost.milliseconds:.3g} ms per image",
+                + f", {method.cost.milliseconds:.3g} ms per {evaluation.called.image}",
                 **label,
             }
             for (number, method, score), (x, y), label in zip(shown, spots, labels, strict=True)

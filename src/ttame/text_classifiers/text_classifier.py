@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,14 @@ from ttame.text_classifiers.model_facts import (
     refuse_other_tasks,
 )
 from ttame.text_classifiers.token_network import TokenNetwork
-from ttame.text_classifiers.token_signal import CARRIED, is_shown, token_signal, with_embedding
+from ttame.text_classifiers.token_signal import (
+    CARRIED,
+    is_real,
+    is_shown,
+    token_signal,
+    with_embedding,
+    words_of,
+)
 from ttame.text_classifiers.tokenising import (
     TokenBatch,
     Tokenising,
@@ -131,6 +139,14 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
     def most_tokens(self) -> int:
         """The longest text, in tokens, special ones included."""
         return self.tokenising.most
+
+    def inputs_as_json(self) -> dict[str, Any]:
+        """The longest text; the word embeddings belong to the weights."""
+        return {"most_tokens": self.most_tokens}
+
+    def truncating(self) -> Self:
+        """The same classifier, which cuts the end of texts that are too long."""
+        return self._with(tokenising=dataclasses.replace(self.tokenising, too_long="truncate"))
 
     @property
     def tokenizer(self) -> Any:
@@ -233,6 +249,14 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         if name not in self.grounds:
             raise UnknownNameError.of("ground of texts", name, self.grounds)
         return with_embedding(images, is_shown(images), self._embedding(name))
+
+    def present(self, images: Tensor) -> Tensor | None:
+        """(B, T) bool: all but padding."""
+        return is_real(images)
+
+    def groups(self, images: Tensor) -> Tensor | None:
+        """(B, T) int64: words; those of a pair come behind those of the text."""
+        return words_of(images) * is_shown(images)
 
     def refuse_others(self, images: object) -> None:
         """Raise unless they are a batch of signals.

@@ -369,6 +369,7 @@ class RefinedExplainer(Explainer):
             targets=("classes",),
             random=True,
             map_is="grid",
+            explains=("images",),
         )
 
     @property

@@ -14,6 +14,7 @@ from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.transformer_layout import TransformerLayout, transformer_layout
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.differentiation import differentiating, require_graph
+from ttame.features.layer_layouts import token_blocks
 from ttame.networks.attention_reading import AttentionAction, watching_attention
 from ttame.networks.layer_outputs import reading, uncompiled
 
@@ -21,12 +22,20 @@ _NO_LAYOUT = {
     "CNN": "it has no self-attention",
     "token mixer": "its blocks mix tokens without self-attention",
     "hierarchical transformer": "its blocks do not attend from every token to every token",
-    "text transformer": "its blocks are not a sequence of layers with (B, T, D) tokens",
+    "text transformer": "its blocks are not a sequence of layers with (B, T, D) tokens, or its "
+    "head reads neither the first token nor all of them",
     "Vision Transformer": "its blocks are not a sequence of layers with (B, T, D) tokens",
 }
 
 WITHOUT_ATTENTION = "grad_cam, layer_cam, score_cam, recipro_cam, integrated_gradients or rise"
-"""Methods that ask for no self-attention between all tokens."""
+"""Methods for images that ask for no self-attention between all tokens."""
+
+
+def without_attention(classifier: Explainable) -> str:
+    """Methods that explain such a classifier and ask for no attention of its blocks."""
+    if classifier.kind == "texts":
+        return "attn_lrp, integrated_gradients or occlusion"
+    return WITHOUT_ATTENTION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +78,7 @@ def attending_layout(
         raise ExplainerError(
             f"{method} is not defined for {classifier.name}: {odd[0]} and {len(odd) - 1} other "
             "blocks do not attend exactly once from every token to every token",
-            remedy=WITHOUT_ATTENTION,
+            remedy=without_attention(classifier),
         )
     return layout
 
@@ -93,20 +102,20 @@ def require_layout(
         ExplainerError: the network is none, or its tokens come before the batch where the method
             works on them.
     """
+    found = token_blocks(classifier.trace)
+    again = [block for block in (found.blocks if found else ()) if len(block.runs) > 1]
+    if again:
+        raise ExplainerError(
+            f"{method} is not defined for {classifier.name}, whose blocks run several times "
+            f"({again[0].name} {len(again[0].runs)} times)",
+            remedy=without_attention(classifier),
+        )
     layout = transformer_layout(classifier)
     if layout is None:
         raise ExplainerError(
             f"{method} is not defined for {classifier.name}, a {classifier.family}: "
             f"{_NO_LAYOUT[classifier.family]}",
-            remedy=WITHOUT_ATTENTION,
-        )
-    records = classifier.trace.by_name()
-    again = [name for name in layout.blocks if len(records[name].runs) > 1]
-    if again:
-        raise ExplainerError(
-            f"{method} is not defined for {classifier.name}, whose blocks run several times "
-            f"({again[0]} {len(records[again[0]].runs)} times)",
-            remedy=WITHOUT_ATTENTION,
+            remedy=without_attention(classifier),
         )
     if layout.tokens.batch_axis and not tokens_may_come_first:
         raise ExplainerError(
@@ -122,6 +131,9 @@ def layout_for(
 ) -> TransformerLayout:
     """The layout at the size of a batch of images; another size costs one image's forward pass."""
     size = (int(images.shape[-2]), int(images.shape[-1]))
+    present = classifier.present(images) if images.ndim == 4 else None
+    if present is not None and layout.is_row:
+        return layout.at(size, size[1]).reading(present)
     if images.ndim != 4 or size == layout.tokens.image_size:
         return layout
     last = layout.blocks[-1]
@@ -252,7 +264,7 @@ def roll_out(matrices: Sequence[Tensor], layout: TransformerLayout) -> Tensor:
     Returns:
         (B, h, w), prefix tokens dropped.
     """
-    rows = matrices[-1][:, list(layout.read_rows)].mean(dim=1, keepdim=True)
+    rows = layout.row(matrices[-1])[:, None]
     for matrix in reversed(matrices[:-1]):
         rows = rows @ matrix
     return layout.patch_map(rows[:, 0])

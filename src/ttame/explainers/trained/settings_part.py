@@ -18,6 +18,7 @@ from ttame.errors import (
     TrainingError,
     UnknownNameError,
     either,
+    kind_of,
 )
 
 Part = TypeVar("Part", bound="SettingsPart")
@@ -82,7 +83,7 @@ class SettingsPart:
         """
         known = fields_of(cls)
         if not isinstance(content, Mapping):
-            raise TrainingError(f"settings that are a {type(content).__name__}")
+            raise TrainingError(f"settings that are {kind_of(content)}")
         for name in content:
             if name not in known:
                 raise UnknownNameError.of("setting", str(name), known)

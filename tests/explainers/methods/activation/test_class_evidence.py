@@ -112,16 +112,18 @@ class Ends(nn.Module):
         return torch.tanh(self.layers(images).mean((2, 3))) + images.mean((1, 2, 3))[:, None]
 
 
-def test_networks_without_such_an_end_are_refused() -> None:
-    others = [
-        TINY["timm vit, distilled"](),
-        tiny_timm("vit_tiny_patch16_224", 64, embed_dim=24, depth=2, num_heads=2,
-                  scale_attn_norm=True),
-        Classifier(Ends(), preprocessing=Preprocessing.imagenet(16), taps=["layers.1"]),
-    ]  # fmt: skip
-    for classifier in others:
-        with pytest.raises(ExplainerError, match="class_evidence is not defined for.*grad_cam"):
-            ClassEvidence(classifier)
+def test_a_network_without_such_an_end_is_refused() -> None:
+    classifier = Classifier(Ends(), preprocessing=Preprocessing.imagenet(16), taps=["layers.1"])
+    with pytest.raises(ExplainerError, match="class_evidence is not defined for.*grad_cam"):
+        ClassEvidence(classifier)
+
+
+def test_class_tokens_that_gather_in_other_ways_are_explained_to_first_order() -> None:
+    """Two tokens that are read, and attention that is normalised once more."""
+    scaled = tiny_timm("vit_tiny_patch16_224", 64, embed_dim=24, depth=2, num_heads=2,
+                       scale_attn_norm=True)  # fmt: skip
+    for classifier in (TINY["timm vit, distilled"](), scaled):
+        assert ClassEvidence(classifier).provenance()["evidence"] == "to first order"
 
 
 @pytest.mark.parametrize("details", [-0.1, 1.1, float("nan")])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.transformer_layout import TransformerLayout
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.passes.block_attention import (
@@ -22,7 +22,7 @@ from ttame.explainers.passes.block_attention import (
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class AttentionRollout(Explainer):
+class AttentionRollout(Explainer[Explained]):
     """Attention followed through all blocks: ``Â^b = rownorm(I + E_h A^b)``, ``S = R[cls]``.
 
     ``A^b`` are the attention probabilities of block b of L, ``E_h`` the mean over its heads, ``I``
@@ -32,7 +32,7 @@ class AttentionRollout(Explainer):
     Values lie in [0, 1]; one map serves all classes.
 
     Args:
-        classifier: a Vision Transformer whose blocks attend from every token to every token.
+        classifier: a transformer whose blocks attend from every token to every token.
         start_block: the first block of the product; negative numbers count from the last.
 
     Raises:
@@ -50,11 +50,12 @@ class AttentionRollout(Explainer):
         name="attention_rollout",
         title="Attention rollout",
         family="attention",
-        networks="Vision Transformers of one resolution",
+        networks="transformers of one resolution",
         cost="1 forward",
         paper="Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
         targets=EVERY_TARGET,
         class_specific=False,
+        explains=("images", "texts"),
     )
 
     start_block: int = 0

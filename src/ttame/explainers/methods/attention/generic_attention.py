@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.transformer_layout import TransformerLayout
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.passes.block_attention import (
@@ -24,7 +24,7 @@ from ttame.explainers.passes.block_attention import (
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class GenericAttention(Explainer):
+class GenericAttention(Explainer[Explained]):
     """Attention weighted by its gradient: ``R ← R + E_h[(∇A^b ⊙ A^b)⁺] R``, ``S = R[cls]``.
 
     The rule of arXiv 2103.15679 for self-attention: from ``R = I`` through the blocks b = 1 … L.
@@ -38,7 +38,7 @@ class GenericAttention(Explainer):
     code explains one image and one class at a time.
 
     Args:
-        classifier: a Vision Transformer whose blocks attend from every token to every token.
+        classifier: a transformer whose blocks attend from every token to every token.
         start_block: the first block of the recursion; negative numbers count from the last. All
             blocks in the paper; its author advises the last one or few for CLIP's ViT-B/16.
 
@@ -57,10 +57,11 @@ class GenericAttention(Explainer):
         name="generic_attention",
         title="Generic attention explainability",
         family="attention",
-        networks="Vision Transformers of one resolution",
+        networks="transformers of one resolution",
         cost="1 forward, 1 backward per class",
         paper="Chefer et al., ICCV 2021, arXiv 2103.15679",
         targets=EVERY_TARGET,
+        explains=("images", "texts"),
     )
 
     start_block: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ttame.classifiers.transformer_layout import TransformerLayout
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.passes.block_attention import (
@@ -20,7 +20,7 @@ from ttame.explainers.passes.block_attention import (
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class RawAttention(Explainer):
+class RawAttention(Explainer[Explained]):
     """What the class token attends to: ``S = (E_h A^L)[cls]``.
 
     ``A^L`` are the attention probabilities of the last of L blocks, ``E_h`` the mean over its
@@ -30,7 +30,7 @@ class RawAttention(Explainer):
     all classes.
 
     Args:
-        classifier: a Vision Transformer whose blocks attend from every token to every token.
+        classifier: a transformer whose blocks attend from every token to every token.
         block: the block to read; negative numbers count from the last.
 
     Raises:
@@ -48,11 +48,12 @@ class RawAttention(Explainer):
         name="raw_attention",
         title="Raw attention",
         family="attention",
-        networks="Vision Transformers of one resolution",
+        networks="transformers of one resolution",
         cost="1 forward",
         paper="baseline in Chefer et al., CVPR 2021, arXiv 2012.09838",
         targets=EVERY_TARGET,
         class_specific=False,
+        explains=("images", "texts"),
     )
 
     block: int = -1

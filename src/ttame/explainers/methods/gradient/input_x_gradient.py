@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ttame.classifiers.any_classifier import Explainable
+from ttame.errors import ExplainerError
 from ttame.explainers.contract.differentiation import differentiating, requiring_gradients
 from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
@@ -22,7 +24,8 @@ class InputXGradient(Explainer[Explained]):
 
     ``x`` is the normalised image, ``f_c`` the class's logit. Maps are (B, K, H, W) on the pixels,
     signed. A pixel of the dataset's mean colour has ``x = 0`` and gets none; for a network that is
-    linear in the normalised image the map sums to the logit without its bias.
+    linear in the normalised image the map sums to the logit without its bias. Of a text, x are its
+    word embeddings, and products are summed over their width.
 
     Args:
         classifier: the network to explain; any will do.
@@ -30,7 +33,8 @@ class InputXGradient(Explainer[Explained]):
             :class:`ttame.explainers.methods.gradient.libra_grad.LibraGrad`; for transformers.
 
     Raises:
-        ExplainerError: ``libra``, and the network has an operation that LibraGrad has no rule for.
+        ExplainerError: ``libra``, and the network has an operation that LibraGrad has no rule for;
+            or the network classifies texts and normalises word embeddings first.
 
     Example:
         >>> from ttame.testing import tiny_classifier
@@ -55,6 +59,8 @@ class InputXGradient(Explainer[Explained]):
 
     def __post_init__(self) -> None:
         check_libra(self.classifier, self.libra, self.method)
+        if self.classifier.kind == "texts" and not self.libra:
+            _refuse_normalised_embeddings(self.classifier, self.method)
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         scores = chosen_scores(self.classifier, self.libra)
@@ -81,3 +87,32 @@ def input_times_gradient(
             for gradient in target_gradients(logits, targets, images)
         ]
     return RawMaps(logits, targets, torch.stack(maps, dim=1))
+
+
+_VANISHES = 1e-4
+"""A sum of products that is smaller than this share of their sizes is rounding."""
+
+
+def _refuse_normalised_embeddings(classifier: Explainable, method: str) -> None:
+    """Refuse a network that normalises word embeddings before it adds anything to them.
+
+    Then their length does not matter, ``x · ∂f/∂x`` is zero for every token, and what a map shows
+    is rounding.
+
+    Raises:
+        ExplainerError: it does.
+    """
+    shape = classifier.blank_image().shape
+    generator = torch.Generator().manual_seed(0)
+    with differentiating():
+        noise = torch.randn(shape, generator=generator, dtype=torch.float32).to(classifier.device)
+        leaf = requiring_gradients(noise)
+        score = classifier.logits(leaf)[:, 0].sum()
+        (gradient,) = torch.autograd.grad(score, leaf)
+    products = noise * gradient.float()
+    if float(products.sum(dim=1).abs().sum()) <= _VANISHES * float(products.abs().sum()):
+        raise ExplainerError(
+            f"{method} is not defined for {classifier.name}, which normalises word embeddings "
+            "before anything else: their product with the gradient is zero",
+            remedy="libra_grad, attn_lrp or integrated_gradients",
+        )

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.gradient.averaged_gradients import averaged_gradients
 from ttame.explainers.relevance.libra_rules import check_libra, chosen_scores
 
-Baseline = Literal["black", "mean"]
+Baseline = Literal["black", "mean", "mask", "padding", "zero"]
 Quadrature = Literal["gauss-legendre", "midpoint", "right"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class IntegratedGradients(Explainer):
+class IntegratedGradients(Explainer[Explained]):
     """Gradients on the way from a baseline to the image.
 
     ``S = Σ_rgb (x − x′) ⊙ ∫₀¹ ∂f_c/∂x (x′ + t (x − x′)) dt``, where ``x`` is the normalised image,
     ``x′`` the baseline and ``f_c`` the class's logit. Maps are (B, K, H, W) on the pixels, signed.
+    Of a text, x are its word embeddings, summed over their width, and a map is of its tokens.
     They are complete: a map sums to ``f_c(x) − f_c(x′)``, up to the error of the quadrature.
 
     The integral is a weighted sum over ``steps`` points. ``"gauss-legendre"``, the default, is
@@ -40,7 +41,9 @@ class IntegratedGradients(Explainer):
         quadrature: where they lie and how they count.
         baseline: ``"black"`` pixels, which the paper advises for photos: nothing is shown. Or
             ``"mean"``, the dataset's mean colour, zero after normalising. What has the
-            baseline's colour gets no relevance.
+            baseline's colour gets no relevance. For texts the embedding that stands for every
+            word: that of the ``"mask"`` token, of ``"padding"``, or ``"zero"``; special tokens
+            stay as they are. The first that the kind of classifier has if not given.
         libra: whether paths of the backward pass are pruned and scaled as in LibraGrad, see
             :class:`ttame.explainers.methods.gradient.libra_grad.LibraGrad`; for transformers.
             A map then no longer sums to the difference.
@@ -65,19 +68,28 @@ class IntegratedGradients(Explainer):
         paper="Sundararajan et al., arXiv 1703.01365",
         targets=EVERY_TARGET,
         map_is="pixels",
+        explains=("images", "texts"),
     )
 
     steps: int = 50
     quadrature: Quadrature = "gauss-legendre"
-    baseline: Baseline = "black"
+    baseline: Baseline | None = None
     libra: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ExplainerError(f"{self.steps} steps", allowed="at least 1")
         check_choice(self.method, "quadrature", self.quadrature, get_args(Quadrature))
-        check_choice(self.method, "baseline", self.baseline, get_args(Baseline))
+        check_choice(self.method, "baseline", self._baseline, self.classifier.grounds)
         check_libra(self.classifier, self.libra, self.method)
+
+    @property
+    def _baseline(self) -> str:
+        """The usual one of the kind of classifier where nothing was said."""
+        return self.classifier.grounds[0] if self.baseline is None else self.baseline
+
+    def _decided(self) -> dict[str, Any]:
+        return {"baseline": self._baseline}
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         with torch.no_grad():
@@ -85,10 +97,12 @@ class IntegratedGradients(Explainer):
         targets = request.targets(logits)
         points, weights = quadrature_rule(self.steps, self.quadrature)
         images = images.detach().to(logits.device)
-        baseline = self._baseline(images)
+        name, classifier = self._baseline, self.classifier
+        baseline = classifier.ground(images, name)
 
         def on_the_way(some: Tensor, number: int) -> Tensor:
-            return baseline + points[number] * (some - baseline)
+            start = classifier.ground(some, name)
+            return start + points[number] * (some - start)
 
         gradients = averaged_gradients(
             self.classifier,
@@ -101,11 +115,6 @@ class IntegratedGradients(Explainer):
         )
         distance = (images - baseline).float()[:, None]
         return RawMaps(logits, targets, (distance * gradients).sum(dim=2))
-
-    def _baseline(self, images: Tensor) -> Tensor:
-        """(3, 1, 1), normalised."""
-        black = self.classifier.preprocessing.black(images)
-        return black if self.baseline == "black" else torch.zeros_like(black)
 
 
 def quadrature_rule(

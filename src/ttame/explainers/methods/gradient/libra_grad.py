@@ -6,7 +6,7 @@ import dataclasses
 
 from torch import Tensor
 
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.gradient.input_x_gradient import input_times_gradient
@@ -16,7 +16,7 @@ from ttame.explainers.relevance.propagation import check_propagation
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class LibraGrad(Explainer):
+class LibraGrad(Explainer[Explained]):
     """Pixels times gradients whose backward pass is balanced: ``S = Σ_rgb x ⊙ ∂̃f_c/∂x``, signed.
 
     ``x`` is the normalised image, ``f_c`` the class's logit. The gradient ``∂̃`` is pruned and
@@ -64,6 +64,7 @@ class LibraGrad(Explainer):
         paper="Mehri et al., CVPR 2025, arXiv 2411.16760",
         targets=EVERY_TARGET,
         map_is="pixels",
+        explains=("images", "texts"),
     )
 
     bytes_per_image: int = dataclasses.field(init=False, repr=False)

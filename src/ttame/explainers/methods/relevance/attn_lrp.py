@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import ExplainerError
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
-from ttame.explainers.passes.block_attention import WITHOUT_ATTENTION
+from ttame.explainers.passes.block_attention import without_attention
 from ttame.explainers.relevance.gradient_rules import (
     GammaGradient,
     Gradient,
@@ -32,7 +32,7 @@ from ttame.networks.attention_reading import reading_attention
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class AttnLrp(Explainer):
+class AttnLrp(Explainer[Explained]):
     """Input times gradient with a modified backward pass: ``S = Σ_channels x ⊙ ∂̃f_c/∂x``, signed.
 
     ``∂̃`` differs from the gradient of the class's logit f_c with respect to the image x in this:
@@ -78,6 +78,7 @@ class AttnLrp(Explainer):
         targets=LINEAR_TARGETS,
         map_is="pixels",
         licence_note=LRP_LICENCE_NOTE,
+        explains=("images", "texts"),
     )
 
     attention_is_constant: bool = False
@@ -95,7 +96,9 @@ class AttnLrp(Explainer):
         table = attn_lrp_rules(
             self.attention_is_constant, self.gamma_linear, self.gamma_convolution
         )
-        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_ATTENTION)
+        bytes_per_image = check_propagation(
+            self.classifier, table, self.method, without_attention(self.classifier)
+        )
         self._keep(table=table, bytes_per_image=bytes_per_image)
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
@@ -148,5 +151,5 @@ def _require_attention(classifier: Explainable, method: str) -> None:
     if not probabilities:
         raise ExplainerError(
             f"{method} is not defined for {classifier.name}: it has no attention",
-            remedy=f"full_lrp, {WITHOUT_ATTENTION}",
+            remedy=f"full_lrp, {without_attention(classifier)}",
         )

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ttame.explainers.contract.explainer import Explainer
+from ttame.classifiers.classifier import Classifier
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
 from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
@@ -25,14 +26,19 @@ from ttame.explainers.relevance.pixel_relevance import (
 from ttame.explainers.relevance.propagation import check_propagation
 from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.explainers.relevance.stabilisers import Stabiliser
+from ttame.explainers.relevance.token_relevance import token_relevance
 from ttame.explainers.relevance.weighted_rules import ZBox
+from ttame.features.layer_layouts import token_blocks
 
 WITHOUT_RELEVANCE = "grad_cam, integrated_gradients, smooth_grad, occlusion or rise"
-"""Methods that ask for no rules."""
+"""Methods for images that ask for no rules."""
+
+WITHOUT_RELEVANCE_OF_TEXTS = "integrated_gradients or occlusion"
+"""Methods for texts that ask for none."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class FullLrp(Explainer):
+class FullLrp(Explainer[Explained]):
     """Layer-wise relevance propagation from the class's logit to the pixels, summed over colours.
 
     The rules are those of :class:`.TransformerAttribution` for every layer. The layer that sees
@@ -41,7 +47,9 @@ class FullLrp(Explainer):
     ``R = x ⊙ Wᵀ S − l ⊙ W⁺ᵀ S − h ⊙ W⁻ᵀ S``, ``S = R_out / (W x − W⁺ l − W⁻ h)``
 
     with the lowest and highest pixel values l and h. Position embeddings and the class token keep
-    the relevance that falls to them, so the map of a transformer does not sum to 1.
+    the relevance that falls to them, so the map of a transformer does not sum to 1. Of a text,
+    relevance is that of the tokens as they enter the first block, summed over their width, as
+    published: nothing goes back through the sum of words, positions and types.
 
     For networks of other kinds: pooling by maximum gives all to the winner, averages give to the
     inputs that have the average's sign, batch norm belongs to the convolution before it, the
@@ -82,6 +90,7 @@ class FullLrp(Explainer):
         targets=LINEAR_TARGETS,
         map_is="pixels",
         licence_note=LRP_LICENCE_NOTE,
+        explains=("images", "texts"),
     )
 
     linear: Literal["joint", "separate"] = "joint"
@@ -94,30 +103,44 @@ class FullLrp(Explainer):
 
     def __post_init__(self) -> None:
         check_choice(self.method, "pixel_limits", self.pixel_limits, ("image", "valid"))
-        low, high = (
-            (lowest_of_image, highest_of_image)
-            if self.pixel_limits == "image"
-            else (black_of(self.classifier), white_of(self.classifier))
-        )
         table = attribution_rules(
             self.method,
             linear=self.linear,
             additions=self.additions,
             matrix_products=self.matrix_products,
             stabiliser=self.stabiliser,
-        ).with_first((WEIGHTED & SeesImage(), ZBox(low, high, self.stabiliser)))
-        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_RELEVANCE)
+        )
+        if isinstance(self.classifier, Classifier):
+            valid = self.pixel_limits == "valid"
+            low = black_of(self.classifier) if valid else lowest_of_image
+            high = white_of(self.classifier) if valid else highest_of_image
+            table = table.with_first((WEIGHTED & SeesImage(), ZBox(low, high, self.stabiliser)))
+        texts = self.classifier.kind == "texts"
+        remedy = WITHOUT_RELEVANCE_OF_TEXTS if texts else WITHOUT_RELEVANCE
+        bytes_per_image = check_propagation(self.classifier, table, self.method, remedy)
         self._keep(table=table, bytes_per_image=bytes_per_image)
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         return mixing_class_maps(images, request, self._maps_of_classes)
 
     def _maps_of_classes(self, images: Tensor, request: Request) -> RawMaps:
+        blocks = token_blocks(self.classifier.trace) if self.classifier.kind == "texts" else None
+
         def explain(images: Tensor, request: Request) -> RawMaps:
-            propagated = pixel_relevance(
-                self.classifier, self.table, images, request.linear_targets
-            )
-            maps = [relevance.sum(dim=1) for relevance in propagated.by_target]
+            if blocks is not None:
+                propagated = token_relevance(
+                    self.classifier,
+                    blocks.blocks[0].name,
+                    self.table,
+                    images,
+                    request.linear_targets,
+                )
+                maps = [relevance.sum(dim=2)[:, None] for relevance in propagated.by_target]
+            else:
+                propagated = pixel_relevance(
+                    self.classifier, self.table, images, request.linear_targets
+                )
+                maps = [relevance.sum(dim=1) for relevance in propagated.by_target]
             return RawMaps(propagated.scores, propagated.targets, torch.stack(maps, dim=1))
 
         return explain_in_chunks(self.classifier, images, request, self.bytes_per_image, explain)

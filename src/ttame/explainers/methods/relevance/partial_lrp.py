@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.transformer_layout import TransformerLayout
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
 from ttame.explainers.methods.relevance.transformer_attribution import attribution_rules
 from ttame.explainers.passes.block_attention import (
-    WITHOUT_ATTENTION,
     attending_layout,
     head_mean,
     layout_for,
+    without_attention,
 )
 from ttame.explainers.relevance.attention_relevance import attention_relevance
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
@@ -27,7 +27,7 @@ from ttame.explainers.relevance.stabilisers import Stabiliser
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class PartialLrp(Explainer):
+class PartialLrp(Explainer[Explained]):
     """Relevance that reaches the last block's attention: ``S = (E_h (R^L)⁺)[cls]``.
 
     ``R^L`` is the relevance of the attention probabilities of the last block L, propagated from 1
@@ -44,7 +44,7 @@ class PartialLrp(Explainer):
     so; the defaults conserve relevance.
 
     Args:
-        classifier: a Vision Transformer whose blocks attend from every token to every token.
+        classifier: a transformer whose blocks attend from every token to every token.
         linear: ``"joint"``: ``z⁺ ⊙ W⁺ᵀ(R/Z) + z⁻ ⊙ W⁻ᵀ(R/Z)`` with ``Z = W⁺z⁺ + W⁻z⁻``; or
             ``"separate"``: ``z⁺ ⊙ W⁺ᵀ(R/W⁺z⁺) + z⁻ ⊙ W⁻ᵀ(R/W⁻z⁻)``.
         additions: ``"normalised"`` by image, or ``"plain"``: ``R_u = u R/(u+v)``.
@@ -66,11 +66,12 @@ class PartialLrp(Explainer):
         name="partial_lrp",
         title="Partial LRP",
         family="relevance propagation",
-        networks="Vision Transformers of one resolution",
+        networks="transformers of one resolution",
         cost="1 forward, a relevance pass of the last block per class",
         paper="baseline in Chefer et al., CVPR 2021, arXiv 2012.09838",
         targets=LINEAR_TARGETS,
         licence_note=LRP_LICENCE_NOTE,
+        explains=("images", "texts"),
     )
 
     linear: Literal["joint", "separate"] = "joint"
@@ -90,7 +91,9 @@ class PartialLrp(Explainer):
             stabiliser=self.stabiliser,
         )
         layout = attending_layout(self.classifier, self.method)
-        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_ATTENTION)
+        bytes_per_image = check_propagation(
+            self.classifier, table, self.method, without_attention(self.classifier)
+        )
         self._keep(table=table, layout=layout, bytes_per_image=bytes_per_image)
 
     def _decided(self) -> dict[str, Any]:

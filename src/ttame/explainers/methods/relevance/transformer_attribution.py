@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.transformer_layout import TransformerLayout
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
 from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
 from ttame.explainers.passes.block_attention import (
-    WITHOUT_ATTENTION,
     attending_layout,
     block_number,
     gradients_by_target,
     layout_for,
     read_block_attention,
+    without_attention,
 )
 from ttame.explainers.relevance.attention_relevance import attention_relevance
 from ttame.explainers.relevance.conserving_table import conserving_table
@@ -33,15 +33,16 @@ from ttame.explainers.relevance.weighted_rules import ZPlus
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class TransformerAttribution(Explainer):
+class TransformerAttribution(Explainer[Explained]):
     """Relevance and gradient of attention, rolled out: ``S = (Ā^L ⋯ Ā^s)[cls]``.
 
     ``Ā^b = I + E_h[(∇A^b ⊙ R^b)⁺]``: ``A^b`` are the attention probabilities of block b, ``∇A^b``
     the gradient of the class's logit with respect to them, ``R^b`` their relevance, ``(·)⁺`` keeps
-    what is positive, ``E_h`` is the mean over heads. Rows are not normalised. The row of the class
-    token is read without the columns of prefix tokens; for a network that pools otherwise, the
-    rows of all tokens that its head reads are averaged, less what the identity gives to every
-    patch alike. Maps are not negative.
+    what is positive, ``E_h`` is the mean over heads. Rows are not normalised for images, and
+    divided by their sums for texts, as published. The row of the class token is read without the
+    columns of prefix tokens; for a network that pools otherwise, the rows of all tokens that its
+    head reads are averaged. What the identities alone give is left out: to every patch alike, or
+    to the class token of a text. Maps are not negative.
 
     Relevance starts as 1 at the class's logit and goes backwards through the network's own modules:
 
@@ -66,10 +67,13 @@ class TransformerAttribution(Explainer):
     ``stabiliser="published"`` give its numbers.
 
     Args:
-        classifier: a Vision Transformer whose blocks attend from every token to every token.
+        classifier: a transformer whose blocks attend from every token to every token.
         start_block: s, counted from 0; negative numbers count from the last. The published
-            evaluations start at 1, the default here unless there is only one block; the published
-            notebooks at 0.
+            evaluations of images start at 1, the default here unless there is only one block; the
+            published notebooks at 0. For texts all blocks count by default; the published
+            benchmark with BERT-base starts at 11, its last block, which is -1 here.
+        rows: ``"plain"`` or ``"normalised"``: whether rows of ``Ā^b`` are divided by their sums;
+            as published for images and for texts if not given.
         matrix_products: ``"normalised"``, the paper's, or ``"halved"``, the published code's. The
             two factors of a product have equal relevance before, so the two differ only by what a
             stabiliser takes.
@@ -91,14 +95,16 @@ class TransformerAttribution(Explainer):
         name="transformer_attribution",
         title="Transformer Attribution",
         family="relevance propagation",
-        networks="Vision Transformers of one resolution",
+        networks="transformers of one resolution",
         cost="2 forward, 1 backward and 1 relevance pass per class; about 8 forward for one class",
         paper="Chefer et al., CVPR 2021, arXiv 2012.09838",
         targets=LINEAR_TARGETS,
         licence_note=LRP_LICENCE_NOTE,
+        explains=("images", "texts"),
     )
 
     start_block: int | None = None
+    rows: Literal["plain", "normalised"] | None = None
     matrix_products: Literal["normalised", "halved"] = "normalised"
     stabiliser: Stabiliser = "sign-aware"
     layout: TransformerLayout = dataclasses.field(init=False, repr=False)
@@ -110,20 +116,32 @@ class TransformerAttribution(Explainer):
         table = attribution_rules(
             self.method, matrix_products=self.matrix_products, stabiliser=self.stabiliser
         )
+        check_choice(self.method, "rows", self._rows, ("plain", "normalised"))
         layout = attending_layout(self.classifier, self.method)
         self._keep(table=table, layout=layout)
         first = block_number(self._start_block, layout, self.method, "start_block")
-        bytes_per_image = check_propagation(self.classifier, table, self.method, WITHOUT_ATTENTION)
+        bytes_per_image = check_propagation(
+            self.classifier, table, self.method, without_attention(self.classifier)
+        )
         self._keep(first_block=first, bytes_per_image=bytes_per_image)
 
     def _decided(self) -> dict[str, Any]:
-        return {"start_block": self._start_block, "pooling": self.layout.pooling}
+        decided = {"start_block": self._start_block, "pooling": self.layout.pooling}
+        return {**decided, "rows": self._rows}
 
     @property
     def _start_block(self) -> int:
-        """As published where nothing was said."""
-        published = min(1, len(self.layout.blocks) - 1)
-        return published if self.start_block is None else self.start_block
+        """As published for images, and all blocks of texts, where nothing was said."""
+        if self.start_block is not None:
+            return self.start_block
+        return 0 if self.classifier.kind == "texts" else min(1, len(self.layout.blocks) - 1)
+
+    @property
+    def _rows(self) -> str:
+        """As published for each kind where nothing was said."""
+        if self.rows is not None:
+            return self.rows
+        return "normalised" if self.classifier.kind == "texts" else "plain"
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         return mixing_class_maps(images, request, self._maps_of_classes)
@@ -147,6 +165,7 @@ class TransformerAttribution(Explainer):
             _rolled_out(
                 [_positive_product(*pair) for pair in zip(of_target, relevance, strict=True)],
                 layout,
+                normalised=self._rows == "normalised",
             )
             for of_target, relevance in zip(gradients, propagated.by_target, strict=True)
         ]
@@ -201,22 +220,27 @@ def _positive_product(gradient: Tensor, relevance: Tensor) -> Tensor:
     return product.clamp_(min=0).mean(dim=1)
 
 
-def _rolled_out(products: Sequence[Tensor], layout: TransformerLayout) -> Tensor:
-    """The rows that the head reads of ``(I + M^L) ⋯ (I + M^s) − I``, on average, as a map.
+def _rolled_out(
+    products: Sequence[Tensor], layout: TransformerLayout, *, normalised: bool
+) -> Tensor:
+    """The rows that the head reads of ``(I + M^L) ⋯ (I + M^s)``, on average, as a map.
 
-    The identity alone gives every patch the same. Adding it would round away relevances, which are
-    often a millionth of it.
+    Without what the identities alone give, which is the same for every patch, or all for the class
+    token. Adding it would round away relevances, which are often a millionth of it.
 
     Args:
         products: ``M^b``, (B, T, T), from the first block to the last.
         layout: at the images' size.
+        normalised: whether the rows of each ``I + M^b`` are divided by their sums.
 
     Returns:
         (B, h, w).
     """
-    identity = torch.eye(layout.number_of_tokens).to(products[0])
-    start = identity[list(layout.read_rows)].mean(dim=0)
+    start = layout.start(products[0])
     gained = torch.zeros_like(products[0][:, :1])
     for product in reversed(products):
+        if normalised:
+            sums = 1 + product.sum(dim=-1)[:, None]
+            start, gained = start / sums, gained / sums
         gained = gained + (start + gained) @ product
     return layout.patch_map(gained[:, 0])
