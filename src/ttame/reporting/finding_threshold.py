@@ -18,6 +18,11 @@ def checked_threshold(threshold: float | None, classifier: AnyClassifier[Any, An
 
     Raises:
         ClassSelectionError: it is not between 0 and 1, or there is nothing to find.
+
+    Example:
+        >>> from ttame.testing import tiny_classifier
+        >>> print(checked_threshold(None, tiny_classifier()))
+        None
     """
     if classifier.outputs.exclusive:
         if threshold is not None:

@@ -21,7 +21,13 @@ def shared_facts(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def own_facts(provenance: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
-    """What is set for one method, on one line."""
+    """What is set for one method, on one line.
+
+    Example:
+        >>> facts = {"classifier": "mine", "start_block": 2}
+        >>> own_facts(facts, shared_facts([facts, {"classifier": "mine", "start_block": 0}]))
+        'start block 2'
+    """
     own = {name: value for name, value in provenance.items() if name not in shared}
     return ", ".join(f"{name} {value}" for name, value in facts_in_words(own))
 
