@@ -116,9 +116,9 @@ def evaluate(
 
     Raises:
         UnknownNameError: no such protocol or metric.
-        EvaluationError: ``out`` holds other results; a metric needs annotations and there are
-            none; the judge has other classes; probabilities that are not numbers. What was
-            measured before is kept.
+        EvaluationError: a classifier of texts; ``out`` holds other results; a metric needs
+            annotations and there are none; the judge has other classes; probabilities that are not
+            numbers. What was measured before is kept.
         OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: no photos.
         LostProcessError: another of several processes has ended.
@@ -137,6 +137,11 @@ def evaluate(
         [('grad_cam', 8), ('random', 8)]
     """
     refuse_other_than_classifier(classifier)
+    if classifier.kind != "images":
+        raise EvaluationError(
+            f"photos for {classifier.name}, a classifier of {classifier.kind}",
+            remedy=either("evaluate_texts(classifier, REVIEWS, ...)", "--text-data REVIEWS"),
+        )
     methods = labelled_explainers(methods)
     if not methods:
         raise EvaluationError(
