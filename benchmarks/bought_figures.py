@@ -85,6 +85,11 @@ class Moved:
     p_value: float
 
     @property
+    def clear(self) -> bool:
+        """Whether the interval of the change is on one side of zero."""
+        return self.low > 0 or self.high < 0
+
+    @property
     def verdict(self) -> str:
         """``"better"``, ``"worse"``, ``"moved"`` where neither is, or ``"not significant"``."""
         if self.p_value >= SIGNIFICANCE or self.after == self.before:
@@ -216,7 +221,9 @@ def page(found: Mapping[str, Sequence[Moved]], facts: Mapping[str, object]) -> s
         "## What moved",
         f"- **Significantly better**: {_titles(moved, 'better')}.\n"
         f"- **Significantly worse**: {_titles(moved, 'worse')}.\n"
-        f"- **Not significantly different**: {_titles(moved, 'not significant')}.",
+        "- **Not significant after the correction, but with an interval without zero**: "
+        f"{_titles(moved, 'not significant', clear=True)}.\n"
+        f"- **Not moved that can be seen with so few photos**: {_titles(moved, 'not significant')}.",
         FOLLOWS,
     ]
     return "\n\n".join(paragraphs) + "\n"
@@ -238,8 +245,12 @@ def _table_of(columns: Sequence[Moved]) -> str:
     return table(["column", "before", "after", "change", "p", ""], rows)
 
 
-def _titles(moved: Sequence[Moved], verdict: str) -> str:
-    return ", ".join(column.title for column in moved if column.verdict == verdict) or "nothing"
+def _titles(moved: Sequence[Moved], verdict: str, *, clear: bool = False) -> str:
+    """The columns of a verdict; of those that are not significant, the clear ones or the others."""
+    columns = [column for column in moved if column.verdict == verdict]
+    if verdict == "not significant":
+        columns = [column for column in columns if column.clear == clear]
+    return ", ".join(column.title for column in columns) or "none"
 
 
 if __name__ == "__main__":
