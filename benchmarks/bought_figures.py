@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,7 +130,13 @@ def measure(photos: Path, count: int, steps: int, judge: str | None) -> None:
             limit=count, judge=second if name == "held-ground" else None, resume=True,
         )  # fmt: skip
         keep(name, FOLDER / name)
-    facts = {"photos": count, "steps": steps, "judge": judge or "", "machine": machine_in_words()}
+    facts = {
+        "photos": count,
+        "steps": steps,
+        "judge": judge or "",
+        "date": datetime.date.today().isoformat(),
+        "machine": machine_in_words(),
+    }
     (VALUES / "facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
@@ -211,7 +218,8 @@ def page(found: Mapping[str, Sequence[Moved]], facts: Mapping[str, object]) -> s
         f"on a grid of {GRID[0]}x{GRID[1]}, each photo by itself, towards a mask on black that "
         "keeps the class and whose complement loses it "
         '(`explainer.refined(steps=..., grounds=("black",))`). Nothing else is changed.',
-        f"{facts['photos']} photos that no training has seen, top-1 class; {facts['machine']}. "
+        f"{facts['photos']} photos that no training has seen, top-1 class; {facts['date']}, "
+        f"{facts['machine']}. "
         "**Change** is the mean change with its 95 % bootstrap interval, **p** of a paired "
         "permutation test, with Holm's correction over all columns of this page.",
         *(
@@ -223,7 +231,7 @@ def page(found: Mapping[str, Sequence[Moved]], facts: Mapping[str, object]) -> s
         f"- **Significantly worse**: {_titles(moved, 'worse')}.\n"
         "- **Not significant after the correction, but with an interval without zero**: "
         f"{_titles(moved, 'not significant', clear=True)}.\n"
-        f"- **Not moved that can be seen with so few photos**: {_titles(moved, 'not significant')}.",
+        f"- **Not clearly moved, with so few photos**: {_titles(moved, 'not significant')}.",
         FOLLOWS,
     ]
     return "\n\n".join(paragraphs) + "\n"

@@ -13,7 +13,7 @@ from tests.evaluation.evaluated import explainers, photo_folder, run
 from tests.tiny_networks import tiny_cnn
 
 PHOTOS = 30
-FACTS = {"photos": PHOTOS, "steps": 10, "machine": "a machine"}
+FACTS = {"photos": PHOTOS, "steps": 10, "date": "today", "machine": "a machine"}
 
 
 def column(mean: float, seed: int) -> list[float]:
