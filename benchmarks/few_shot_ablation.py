@@ -27,7 +27,9 @@ from benchmarks.few_shot_ablation_page import write_page
 from benchmarks.few_shot_ablation_rows import (
     BATCH,
     BUNDLED,
+    BY_HELD_GROUND,
     COLUMNS,
+    FAMILIES,
     MEASURED,
     MODELS,
     PRECISIONS,
@@ -54,6 +56,7 @@ from ttame.explainers.trained.shared_head import SharedHead
 from ttame.metrics.known_protocols import known_protocol
 from ttame.metrics.protocol import Protocol
 from ttame.networks.weights_files import weight_fingerprint
+from ttame.training.kept_share_objective import KeptShareObjective
 from ttame.training.training_settings import TrainingSettings, training_settings
 
 HERE = Path(__file__).parent
@@ -62,6 +65,8 @@ DATA = ROOT.parent / "shared" / "data"
 FOLDER = ROOT / "runs" / "few_shot_ablation"
 TRAIN_PHOTOS = HERE / "photo_splits" / "train-800.txt"
 REPORT_PHOTOS = HERE / "photo_splits" / "report-200.txt"
+LATER_SETTINGS = ("hard", "edge", "straight_through", "removing")
+"""Of the few-shot objective, younger than the first rows."""
 TINY_IMAGENET = DATA / "tiny-imagenet" / "train-0000.tar"
 HELD_OUT = 20
 WANTED_MEAN = training_settings("few-shot").flat()["mean_map"]
@@ -70,8 +75,11 @@ T_TAME = known_protocol("t-tame")
 PROTOCOLS = {
     "measured": T_TAME,
     "trimmed": dataclasses.replace(T_TAME, name="t-tame-trimmed", ties="trimmed"),
+    "held-ground": dataclasses.replace(known_protocol("held-ground"), gate_images=0),
 }
 """Measurement to protocol."""
+ONLY = {"trimmed": WITH_TIES, "held-ground": BY_HELD_GROUND}
+"""Measurements of some rows only."""
 
 
 def main() -> None:
@@ -97,7 +105,7 @@ def main() -> None:
 def train_and_measure(model: str, name: str, seed: int) -> None:
     """One row and seed, unless it is finished."""
     row, label = ROWS[name], f"{name}-{seed}"
-    asked = [m for m in PROTOCOLS if m == "measured" or name in WITH_TIES]
+    asked = [m for m in PROTOCOLS if name in ONLY.get(m, ROWS)]
     made_from = {m: hash_of(model, row, seed, PROTOCOLS[m]) for m in asked}
     missing = [m for m in asked if not is_kept(model, m, label, made_from[m])]
     if not missing or (seed and not row.trained):
@@ -129,11 +137,12 @@ def train_and_measure(model: str, name: str, seed: int) -> None:
             {label: explainer},
             folder / measurement,
             protocol=PROTOCOLS[measurement],
-            metrics=METRICS,
+            metrics=("held_ground",) if measurement == "held-ground" else METRICS,
             limit=MEASURED,
             resume=True,
         )
-        kept = kept_of(explainer, folder / measurement, label, COLUMNS, made_from[measurement])
+        columns = FAMILIES if measurement == "held-ground" else COLUMNS
+        kept = kept_of(explainer, folder / measurement, label, columns, made_from[measurement])
         keep(model, measurement, label, kept)
 
 
@@ -164,8 +173,13 @@ def measure_bundled(model: str) -> None:
 
 def hash_of(model: str, row: Row, seed: int, protocol: Protocol) -> str:
     """Of all that decides what is measured, but for the code."""
-    # In the form of when the first rows were measured: flat, with what nothing reads.
+    # In the form of when the first rows were measured: flat, with what nothing reads, and without
+    # the settings that came later where nobody has changed them.
     settings = {**FLAT_DEFAULTS, **settings_of(model, row, seed).flat()}
+    later = KeptShareObjective().flat()
+    for name in LATER_SETTINGS:
+        if settings.get(name) == later[name]:
+            del settings[name]
     facts = dataclasses.asdict(row) | {"words": "", "settings": settings}
     return hash_of_texts(json.dumps([facts, protocol.hash, MEASURED], sort_keys=True))
 

@@ -14,6 +14,7 @@ from benchmarks.few_shot_ablation_rows import (
     BATCH,
     BUNDLED,
     COLUMNS,
+    FAMILIES,
     MEASURED,
     MODELS,
     PRECISIONS,
@@ -26,6 +27,7 @@ from benchmarks.few_shot_ablation_rows import (
     WITH_TIES,
 )
 from benchmarks.few_shot_ablation_values import Kept, all_kept
+from ttame.evaluation.family_standings import better_of
 from ttame.evaluation.paired_statistics import (
     bootstrap_interval,
     corrected,
@@ -92,6 +94,14 @@ def section_of(model: str) -> str:
             "every place that is tied with the last one of the share. With exactly the share kept:",
             row_table(trimmed, [column for column in COLUMNS if "@" in column]),
         ]
+    held = finished_rows(model, "held-ground")
+    if WHOLE in held and len(held) > 1:
+        parts += [
+            "The families of `held-ground`, in percent, higher is better. A training is better "
+            "than the preset where it is significantly ahead in at least one and behind in none "
+            "(paired permutation tests, Holm's correction over the families):",
+            family_table(held),
+        ]
     bundled = all_kept(model, "bundled")
     if BUNDLED in bundled and PRIOR in bundled:
         parts += [
@@ -154,6 +164,26 @@ def row_table(finished: Mapping[str, list[Kept]], columns: Sequence[str]) -> str
         cells.append("" if name == WHOLE else smallest_p(name, drops, p_values, means))
         rows.append(cells)
     return table(["training", "steps", "seeds", *(COLUMNS[name] for name in columns), "p"], rows)
+
+
+def family_table(finished: Mapping[str, list[Kept]]) -> str:
+    """Rows down, families across, and whether each row is better than the preset."""
+    means = {
+        name: np.stack([np.mean([run.values[f] for run in runs], axis=0) for f in FAMILIES], axis=1)
+        for name, runs in finished.items()
+    }
+    words = {1: "better", 0: "neither", -1: "worse"}
+    rows = [
+        [
+            ROWS[name].words,
+            str(len(finished[name])),
+            *(interval_in_words(values) for values in means[name].T),
+            "" if name == WHOLE else words[better_of(means[name] - means[WHOLE])],
+        ]
+        for name in ROWS
+        if name in means
+    ]
+    return table(["training", "seeds", *FAMILIES.values(), "than the preset"], rows)
 
 
 def smallest_p(

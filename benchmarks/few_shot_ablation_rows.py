@@ -30,6 +30,17 @@ ROAD = ("road_most_relevant_first", "road_least_relevant_first")
 WITH_TIES = (WHOLE, "loss-sigmoid")
 """Rows that are also measured without ties: a sigmoid gives many places the value 1."""
 
+FAMILIES = {
+    "held_ground.insertion": "insertion",
+    "held_ground.deletion": "deletion",
+    "held_ground.road": "ROAD",
+    "held_ground.hard_masks": "hard masks",
+    "held_ground.saco": "SaCo",
+}
+"""Of held-ground, in percent, higher is better."""
+BY_HELD_GROUND = (WHOLE, "removing", "grounds", "removing-grounds", "zeros-and-ones")
+"""Rows that are also measured by a protocol that none of the objectives asks for."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -78,6 +89,15 @@ ROWS = {
     "last-tap": Row("last tap alone", taps=(2,)),
     "first-tap": Row("first tap alone", taps=(0,)),
     "crops": Row("crops instead of zooms", {"augmentation": "random crop and flip"}),
+    "removing": Row("40 % of the images lose their most relevant places", {"removing": 0.4}),
+    "grounds": Row("several grounds instead of black", {"masked": "grounds"}),
+    "removing-grounds": Row(
+        "both, and narrower edges", {"removing": 0.4, "masked": "grounds", "edge": 0.15}
+    ),
+    "zeros-and-ones": Row(
+        "all masks of zeros and ones, several grounds, 40 % removed",
+        {"removing": 0.4, "masked": "grounds", "hard": 1.0, "straight_through": True},
+    ),
     "images-100": Row("100 images", images=100),
     "images-300": Row("300 images", images=300),
     "images-10000": Row("10,000 images, 9,200 of Tiny-ImageNet", images=10_000),

@@ -4,7 +4,8 @@
 
 Each folder is the ``--out`` of a ``ttame evaluate`` that has ended, and becomes one section; titles
 and photos in words belong to the folders in order. The reports have no gallery, because the photos
-may not be passed on.
+may not be passed on. The rows of every photo go to benchmarks/leaderboard_rows, from where
+benchmarks/leaderboard_archive.py brings them back, so that a new method can be added alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.benchmark_page import table, write_section
+from benchmarks.leaderboard_archive import keep
 from ttame.cli.methods import short_reasons
 from ttame.explainers.known_explainers import EXPLAINERS, method_options
 from ttame.metrics.known_protocols import PROTOCOLS
@@ -58,6 +60,7 @@ def main() -> None:
     (options.docs / "leaderboard.md").write_text(page, encoding="utf-8")
     if options.docs == DOCS:
         write_durations(titles, evaluations, options.folders)
+        print(*map(keep, options.folders))
     print(options.docs / "leaderboard.md", *(options.docs / report for report in reports))
 
 
@@ -175,7 +178,8 @@ def facts(evaluation: Evaluation, photos: str, report: str) -> list[str]:
         f"{changed_options(evaluation)}.",
         f"- **Run:** {evaluation.date}, {evaluation.machine}.",
         f"- **Report:** [sortable table, curves, cost against faithfulness]({report}); without "
-        "pictures, because the photos may not be passed on.",
+        "pictures, because the photos may not be passed on. The page has the look of that day; the "
+        "numbers are those below.",
         *(f"- {note}" for note in evaluation.notes),
     ]
 

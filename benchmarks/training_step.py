@@ -128,7 +128,7 @@ def make_step(classifier: object, images: torch.Tensor) -> Callable[[dict[str, f
             maps = head.maps(classifier, reading, classes).sigmoid()
             lap("head")
             own = own_maps(maps, selection)
-            logits = masked_logits(classifier, images, own, loss.masked)
+            logits = masked_logits(classifier, images, own, loss.masked, torch.Generator())
             lap("masked forward")
             objective(maps, logits, labels, loss).total.backward()
             lap("loss and backward")

@@ -22,7 +22,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {
         "cli": {"everything below"},
         "testing": {"classifiers", "text_classifiers", "networks", "images", "errors"},
-        "text": {"text_classifiers", "results", "words"},
+        "text": {"training.texts", "text_classifiers", "results", "words"},
     },
     {
         "serving": {"reporting", "exporting", "explainers", "explainers.contract", "classifiers"}
@@ -37,6 +37,13 @@ FLOORS: list[dict[str, set[str]]] = [
         "exporting": {"explainers", "explainers.trained", "explainers.methods"}
         | {"explainers.contract", "metrics", "classifiers", "networks", "results", "images"}
         | {"files", "outputs", "version", "errors"},
+    },
+    {
+        "training.texts": {"training", "explainers.trained", "text_classifiers", "classifiers"}
+        | {"datasets", "datasets.texts", "outputs", "errors"},
+        "evaluation.texts": {"evaluation", "explainers.contract", "metrics", "metrics.texts"}
+        | {"text_classifiers", "datasets.texts", "networks", "results", "words", "files"}
+        | {"outputs", "memory_limit", "processes", "errors"},
     },
     {
         "training": {"explainers.trained", "explainers.contract", "metrics", "classifiers"}
@@ -71,7 +78,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "explainers.contract": {"classifiers", "networks", "images", "outputs"}
         | {"progress", "notebook", "memory_limit", "errors"},
     },
-    {"metrics": {"images", "errors"}},
+    {"metrics": {"images", "errors"}, "metrics.texts": {"errors"}},
     {
         "text_classifiers": {"classifiers", "features", "networks", "results", "words"}
         | {"outputs", "memory_limit", "signal_handlers", "errors"}
@@ -85,6 +92,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {"results": {"drawing", "notebook", "images", "words", "files", "outputs", "errors"}},
     {
         "datasets": {"images", "files", "memory_limit", "signal_handlers", "errors"},
+        "datasets.texts": {"files", "errors"},
         "drawing": {"images", "words", "errors"},
         "progress": {"notebook", "processes", "errors"},
     },

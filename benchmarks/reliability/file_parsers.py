@@ -548,6 +548,16 @@ PARSERS: Mapping[str, FileParser] = {
         text_files.read_explanation,
         mutate_safetensors,
     ),
+    "explanations of texts": FileParser(
+        "why/explanations.json",
+        text_files.contents,
+        text_files.read_contents,
+        report_files.mutate_records,
+    ),
+    "texts": FileParser("pairs.tsv", text_files.lines, text_files.read_lines, mutate_lines),
+    "objects of texts": FileParser(
+        "texts.jsonl", text_files.objects, text_files.read_lines, report_files.mutate_records
+    ),
     "explainer config": FileParser(
         "explainer/config.json",
         explainer_folders.configurations,

@@ -15,7 +15,7 @@ from benchmarks.reliability.mutations import mutate_bytes, mutate_json, mutate_l
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.name_list import NameList
 from ttame.explainers.known_explainers import make_explainer
-from ttame.explaining.explain_photos import Silence
+from ttame.explaining.explained_batch import Silence
 from ttame.files.growing_folder import RESULT, unfinished_folders
 from ttame.reporting.explain import explain
 from ttame.reporting.growing_report import GrowingReport, finished_batches

@@ -15,7 +15,7 @@ import torch
 
 from ttame.datasets.name_list import NameList
 from ttame.explainers.known_explainers import make_explainer
-from ttame.explaining.explain_photos import Silence
+from ttame.explaining.explained_batch import Silence
 from ttame.files.growing_folder import unfinished_folders
 from ttame.files.writing_behind import WritingBehind
 from ttame.reporting.explain_to_shards import explain_to_shards

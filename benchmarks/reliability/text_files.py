@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import tempfile
 from pathlib import Path
 
 import torch
 
+from ttame.datasets.texts.text_lines import read_text_lines
+from ttame.reporting.method_label import MethodLabel
+from ttame.reporting.text_report import TextReportFacts, text_report
+from ttame.results.explained_texts import ExplainedTexts
 from ttame.results.text_explanation import TextExplanation
 from ttame.words.tokenised_text import TokenisedText
 
@@ -48,3 +54,50 @@ def read_explanation(path: Path) -> None:
         assert [found.label for found in one.each_class()]
         assert one.word_scores().shape[1] == len(one.words())
         assert one.top(3) is not None and one.token_scores() is not None
+
+
+@functools.cache
+def contents() -> tuple[bytes, ...]:
+    """``explanations.json`` of two texts, one of which was skipped."""
+    explanation = TextExplanation(
+        maps=torch.tensor([[[0.5, 0.25]]]),
+        classes=torch.tensor([[1]]),
+        logits=torch.tensor([[0.0, 1.0]]),
+        texts=(
+            TokenisedText.of(
+                "so good", ("so", "good"), spans=((0, 2), (3, 7)), special=(False, False)
+            ),
+        ),
+        method="attn_lrp",
+    )
+    facts = TextReportFacts({"attn_lrp": {"classifier": "tiny"}}, {"attn_lrp": MethodLabel("A")})
+    with tempfile.TemporaryDirectory() as folder:
+        with text_report(Path(folder) / "why", facts) as report:
+            report.add("line 1", [explanation])
+            report.skip("line 2", "too long")
+        return ((Path(folder) / "why" / "explanations.json").read_bytes(),)
+
+
+def read_contents(path: Path) -> None:
+    """Read the folder of such a file as the command does, which prints it."""
+    found = ExplainedTexts.read(path.parent)
+    assert isinstance(found.explained, int) and len(found.skipped) >= 0
+    for row in found.rows():
+        assert f"{row.name} {row.prediction} {row.probability:.1%} {row.text}"
+        for shown in row.classes:
+            assert [score > 0 for words in shown.strongest.values() for _, score in words] != [2]
+
+
+def lines() -> tuple[bytes, ...]:
+    """A text and its pair per line."""
+    return ("not bad\n\nschön\tzwei\n".encode(),)
+
+
+def objects() -> tuple[bytes, ...]:
+    """A text per line of JSON."""
+    return (b'{"text": "not bad", "id": "a"}\n{"tokens": "so good", "pair": "c"}\n',)
+
+
+def read_lines(path: Path) -> None:
+    """Read the texts of a file."""
+    assert all(text.name and text.given for text in read_text_lines(path))

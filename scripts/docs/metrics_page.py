@@ -7,10 +7,15 @@ from pathlib import Path
 
 from ttame.evaluation.protocol_words import protocol_in_words
 from ttame.evaluation.reproductions import REPRODUCTIONS, Reproduction
+from ttame.evaluation.texts.text_protocol_words import text_protocol_in_words
 from ttame.metrics.known_metrics import METRICS, columns_of, known_metrics
 from ttame.metrics.known_protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol
+from ttame.metrics.texts.known_text_metrics import TEXT_METRICS, known_text_metrics
+from ttame.metrics.texts.known_text_protocols import DEFAULT_TEXT_PROTOCOL, TEXT_PROTOCOLS
+from ttame.metrics.texts.text_metric import TextMetric
+from ttame.metrics.texts.text_protocol import TextProtocol
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": "–"}
@@ -35,8 +40,8 @@ def metrics_page() -> str:
                 "",
                 "<!-- Written by python -m scripts.docs metrics; do not edit. -->",
                 "",
-                f"{len(METRICS)} metrics and {len(PROTOCOLS)} protocols. A metric gives every "
-                "image a value; a protocol fixes",
+                f"{len(METRICS)} metrics and {len(PROTOCOLS)} protocols of images, and those "
+                "[of texts](#texts). A metric gives every image a value; a protocol fixes",
                 "everything that the value depends on besides network, photo and map. [Find out "
                 "which explainer to",
                 "trust](how-to/evaluate.md) shows how they are used; `ttame evaluate --metrics "
@@ -70,6 +75,7 @@ def metrics_page() -> str:
                 "they are given next to ours.",
                 "",
                 *(line for setup in REPRODUCTIONS.values() for line in _reproduction(setup)),
+                *_texts(),
             ]
         ).rstrip()
         + "\n"
@@ -199,6 +205,48 @@ def _published(setup: Reproduction) -> list[str]:
         _line(["method", *header]),
         "|---" + "|---:" * len(keys) + "|",
         *map(_line, rows),
+        "",
+    ]
+
+
+def _texts() -> list[str]:
+    """Metrics and protocols of texts."""
+    return [
+        "## Texts",
+        "",
+        "`ttame evaluate --text-data REVIEWS` measures these, each text a value; [Which method "
+        "finds the words?](how-to/evaluate-texts.md)",
+        "shows how. Costs are those of measuring one text, on top of the map itself; all values "
+        "are in %.",
+        "",
+        "| metric | better | cost | needs | paper |",
+        "|---|:-:|---|---|---|",
+        *map(_text_row, TEXT_METRICS.values()),
+        "",
+        *(f"- **{metric.title}:** {metric.measures}." for metric in TEXT_METRICS.values()),
+        "",
+        f"`--protocol NAME`; `{DEFAULT_TEXT_PROTOCOL}` if not given:",
+        "",
+        *(line for protocol in TEXT_PROTOCOLS.values() for line in _text_protocol(protocol)),
+    ]
+
+
+def _text_row(metric: TextMetric) -> str:
+    needs = "rationales" if metric.needs_rationales else ""
+    return _line([f"`{metric.name}`", _ARROWS[metric.better], metric.cost, needs, metric.paper])
+
+
+def _text_protocol(protocol: TextProtocol) -> list[str]:
+    metrics = known_text_metrics((*protocol.rationale_metrics, *protocol.metrics))
+    words = text_protocol_in_words(protocol, metrics)
+    names = ", ".join(f"`{metric.name}`" for metric in metrics)
+    return [
+        f"### {protocol.title} {{#protocol-{protocol.name}}}",
+        "",
+        f"`{protocol.name}`, `{protocol.hash}`; {protocol.source}.",
+        "",
+        f"- **Measures.** {_sentence(names)}",
+        *(f"- **{what}.** {_sentence(how)}" for what, how in words),
         "",
     ]
 

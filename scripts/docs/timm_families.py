@@ -47,8 +47,8 @@ GIBIBYTES = 8
 CLASSES = {"num_classes": 10}
 """Asked for where a family's networks come without class scores."""
 
-SIDE = 128
-"""Pixels of an image, where the network takes any size."""
+SIDES = (128, 126)
+"""Pixels of an image, where the network takes any size; the second is whole patches of 14."""
 TRIED = ("inspect", "grad_cam", "class_evidence", "untrained head")
 WORKS = "works"
 UNDEFINED = "refused: "
@@ -176,7 +176,8 @@ def _small(name: str) -> tuple[Classifier, int | None, dict[str, int]]:
     from timm.models import get_pretrained_cfg_value
 
     end = {} if get_pretrained_cfg_value(name.partition("/")[2], "num_classes") else CLASSES
-    for size, depth in ((SIDE, {"depth": 4}), (SIDE, {}), (None, {"depth": 4})):
+    of_sides = [(side, depth) for side in SIDES for depth in ({"depth": 4}, {})]
+    for size, depth in [*of_sides, (None, {"depth": 4})]:
         with contextlib.suppress(TtameError):
             options = {**end, **depth}
             return _load(name, size, options), size, options
@@ -316,7 +317,7 @@ def store(modules: list[str], version: str) -> None:
 def how_tried() -> str:
     """A hash of the code that tries a network; rows of another one have to be made anew."""
     parts = (smallest, _millions, try_out, _inspect, _small, _load, _outcome, _in_words)
-    said = "".join(inspect.getsource(part) for part in parts) + f"{SIDE} {SECONDS} {CLASSES}"
+    said = "".join(inspect.getsource(part) for part in parts) + f"{SIDES} {SECONDS} {CLASSES}"
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
@@ -349,15 +350,18 @@ def as_markdown() -> str:
             "`ttame inspect`, Grad-CAM, class evidence, and an untrained T-TAME head. Weights are "
             "random, and a last layer that",
             "starts at zero is drawn too; maps must be finite and not the same everywhere. Images "
-            f"have {SIDE} pixels and depth is 4",
-            "where timm builds the network so.",
+            f"have {SIDES[0]} pixels",
+            f"({SIDES[1]} where {SIDES[0]} are not whole patches) and depth is 4 where timm builds "
+            "the network so.",
             "",
             f"All four work for {works} of {len(rows)} ({works / len(rows):.1%}). Class evidence "
             "is exact where the logits are one linear",
             "layer on averaged features or on a class token, and to first order where a grid in "
-            "the second half of the network decides",
-            f'them alone; elsewhere (*not defined*) it is refused with "{UNDEFINED_WORDS}',
-            f'…". Counting those as right, as everything else works there, it is {right} of '
+            "the second half of the network, or what",
+            "blocks give to a class token, decides them alone; elsewhere (*not defined*) it is "
+            "refused with",
+            f'"{UNDEFINED_WORDS}…".',
+            f"Counting those as right, as everything else works there, it is {right} of "
             f"{len(rows)} ({right / len(rows):.1%}).",
             "",
             *([f"Not tried yet: {', '.join(left)}.", ""] if left else []),

@@ -12,7 +12,7 @@ from typing import Any
 
 from scripts.notebooks.sources_of_notebooks import EXAMPLES, cells_of, sources
 
-SECONDS_PER_CELL = 600
+SECONDS_PER_CELL = 1800  # On a busy machine; a quiet one needs a minute or two.
 
 
 def main(words: list[str] | None = None) -> None:

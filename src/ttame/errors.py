@@ -88,6 +88,19 @@ def either(python: str, typed: str) -> str:
     return f"\ue000{python}\ue001{typed}\ue002"
 
 
+def kind_of(value: object) -> str:
+    """What kind of thing a value is, for a message.
+
+    Example:
+        >>> kind_of(3), kind_of("3"), kind_of(None)
+        ('an int', 'a str', 'None')
+    """
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
+
+
 def setting(name: str, value: Any = None) -> str:
     """A place of a message that names an argument, and its option on the command line.
 

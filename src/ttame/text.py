@@ -19,15 +19,26 @@ if TYPE_CHECKING:
     from ttame.results.text_explanation import TextExplanation
     from ttame.text_classifiers.sequence_classifiers import load
     from ttame.text_classifiers.text_classifier import TextClassifier
+    from ttame.training.texts.text_explainer_folder import load_explainer
+    from ttame.training.texts.train_text_explainer import train
     from ttame.words.tokenised_text import TokenisedText
 
-__all__ = ["TextClassifier", "TextExplanation", "TokenisedText", "load"]
+__all__ = [
+    "TextClassifier",
+    "TextExplanation",
+    "TokenisedText",
+    "load",
+    "load_explainer",
+    "train",
+]
 
 _HOMES = {
     "TextClassifier": "ttame.text_classifiers.text_classifier",
     "TextExplanation": "ttame.results.text_explanation",
     "TokenisedText": "ttame.words.tokenised_text",
     "load": "ttame.text_classifiers.sequence_classifiers",
+    "load_explainer": "ttame.training.texts.text_explainer_folder",
+    "train": "ttame.training.texts.train_text_explainer",
 }
 
 

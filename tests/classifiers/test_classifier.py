@@ -241,9 +241,7 @@ def test_with_taps_shares_the_network() -> None:
 
 def test_a_classifier_without_preprocessing_is_refused() -> None:
     network = small_cnn()
-    with pytest.raises(
-        ClassifierError, match=r"NoneType as preprocessing.*Preprocessing\.imagenet"
-    ):
+    with pytest.raises(ClassifierError, match=r"None as preprocessing.*Preprocessing\.imagenet"):
         Classifier(network, preprocessing=None)  # type: ignore[arg-type]
 
 
@@ -265,5 +263,5 @@ def test_class_names_may_come_in_any_sequence(names: Any) -> None:
 
 
 def test_class_names_that_are_no_texts_are_refused() -> None:
-    with pytest.raises(ClassifierError, match=r"class name 0, a int; allowed: texts.*str\(name\)"):
+    with pytest.raises(ClassifierError, match=r"class name 0, an int; allowed: texts.*str\(name\)"):
         Classifier(small_cnn(), preprocessing=SMALL, class_names=range(5))  # type: ignore[arg-type]

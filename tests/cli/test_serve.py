@@ -54,6 +54,10 @@ def test_it_says_what_it_serves_to_whom_and_within_which_limits(
     offered = [*served[1].state.engine.network.methods]
     assert offered[0] == "grad_cam" and offered[-2:] == ["layer_cam", "rise"]
     assert "generic_attention" not in offered  # This network has no attention.
+    # Options of what is offered without being named.
+    assert run([*arguments, "--option", "rise.masks=50"], monkeypatch) == 0
+    assert served[2].state.engine.network.methods["rise"].options["masks"] == 50
+    assert run([*arguments, "--option", "generic_attention.layer=x"], monkeypatch) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -176,3 +177,35 @@ def test_pairs_stay_together_in_groups() -> None:
     assert permutation_p_value([values[0]], [shifted], permutations=200) < 0.02
     even = values[0] + 0.01 * values[1]
     assert permutation_p_value([values[0]], [even], permutations=200) > 0.02
+
+
+def test_what_is_drawn_piece_by_piece_is_what_is_drawn_at_once() -> None:
+    values = np.random.default_rng(1).random(2500)
+    count, rows = len(values), 4_000_000 // len(values)
+    drawn = [
+        np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=size)
+        for seed, size in enumerate((rows, 2000 - rows))
+    ]
+    numbers = np.concatenate(drawn) @ values / count
+    expected = np.quantile(numbers, [0.025, 0.975])
+    assert np.allclose(bootstrap_interval([values]), expected, rtol=1e-12, atol=0)
+
+    other = values + np.random.default_rng(2).normal(0.001, 0.05, count)
+    exchanged = np.random.default_rng(0).integers(0, 2, size=(600, count)).astype(bool)
+    differences = np.where(exchanged, values - other, other - values).mean(1)
+    as_large = (abs(differences) >= abs((other - values).mean()) * (1 - 1e-9)).sum()
+    found = permutation_p_value([values], [other], permutations=600)
+    assert found == (as_large + 1) / 601
+    assert 0.01 < found < 0.99
+
+
+def test_the_memory_of_resampling_does_not_grow_with_the_number_of_columns() -> None:
+    values = np.random.default_rng(1).random(4000)
+    tracemalloc.start()
+    for column in range(3):
+        bootstrap_interval([values + column])
+    permutation_p_value([values], [values * 1.01])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A byte for each image and resample, and some slices of 4 MB.
+    assert peak < 4000 * 2000 + 20e6

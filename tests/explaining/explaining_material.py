@@ -8,7 +8,7 @@ from pathlib import Path
 from ttame.classifiers.classifier import Classifier
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer
-from ttame.explaining.explain_photos import Silence
+from ttame.explaining.explained_batch import Silence
 
 
 class StoppedError(Exception):

@@ -18,7 +18,8 @@ from ttame.datasets.wrapped_dataset import WrappedDataset
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explaining import explain_photos
-from ttame.explaining.explain_photos import Explaining, classes_for_all, explain_batches
+from ttame.explaining.explain_photos import Explaining, explain_batches
+from ttame.explaining.explained_batch import classes_for_all
 from ttame.images.preprocessing import Preprocessing
 from ttame.processes import Share
 from ttame.results.explanation import Explanation

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tests.features.reused_layers import ReusedPool, ReusedRelu
 from ttame.errors import TapError
-from ttame.features.layer_runs import STORED, UPRIGHT, SoundRun, sound_run, views_of_runs
+from ttame.features.layer_runs import STORED, UNCLEAR, UPRIGHT, SoundRun, sound_run, views_of_runs
 from ttame.features.tap_influence import PASSED, influential_choice
 from ttame.networks.network_trace import trace_network
 
@@ -159,3 +159,18 @@ def test_members_that_see_something_else_are_passed_over(other: View) -> None:
 def test_where_no_member_sees_the_photo_upright_it_is_refused() -> None:
     with pytest.raises(TapError, match=r"would be chosen and sees the photo.*try: taps="):
         choice_of(Views((mirrored, upside_down), shared=False))
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "view"), [(1e-25, 0.0, UPRIGHT), (1e-7, 1.0, UNCLEAR), (0.0, 1.0, STORED)]
+)
+def test_next_to_nothing_of_the_photo_is_not_nothing(weight: float, bias: float, view: str) -> None:
+    """Random weights may leave as little, layer after layer; numbers so small have no squares."""
+    network = body()
+    with torch.no_grad():
+        network[0].weight.mul_(weight)
+        network[0].bias.fill_(bias)
+        network[2].bias.zero_()
+    network.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)])
+    trace = trace_network(network.eval(), (SIZE, SIZE))
+    assert views_of_runs(network, trace, ["0"])["0"] == {0: view}

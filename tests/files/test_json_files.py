@@ -59,7 +59,7 @@ def test_files_are_bounded_and_objects(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError, match="8 bytes, where at most 7"):
         read_json(tmp_path / "a.json", largest=7)
     (tmp_path / "a.json").write_text("null")
-    with pytest.raises(UnreadableFileError, match="a NoneType, not an object"):
+    with pytest.raises(UnreadableFileError, match="None, not an object"):
         read_json_object(tmp_path / "a.json")
 
 

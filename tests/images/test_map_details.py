@@ -11,9 +11,9 @@ from tests.explainers.slow_masks import SHAPES, close, random_maps
 from ttame.images.map_details import with_details
 
 
-def gaussian_weight(distance: float, side: int) -> float:
-    """Of a place, before the weights are made to add up to 1; a seventh of the side is one σ."""
-    return math.exp(-((7 * distance / side) ** 2) / 2)
+def gaussian_weight(distance: float, shorter: int) -> float:
+    """Of a place, before weights add up to 1; a seventh of the shorter side is one σ."""
+    return math.exp(-((7 * distance / shorter) ** 2) / 2)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9, 1.0])
@@ -27,14 +27,29 @@ def test_details_are_what_a_slow_blur_takes_away(shape: tuple[int, int], share: 
         for y in range(rows):
             for x in range(columns):
                 weights = {
-                    (row, column): gaussian_weight(row - y, rows)
-                    * gaussian_weight(column - x, columns)
+                    (row, column): gaussian_weight(row - y, min(shape))
+                    * gaussian_weight(column - x, min(shape))
                     for row in range(rows)
                     for column in range(columns)
                 }
                 broad = sum(weight * float(one[place]) for place, weight in weights.items())
                 broad /= sum(weights.values())
                 close(result[y, x], broad + share * (float(one[y, x]) - broad), 1e-9)
+
+
+def test_a_wide_picture_is_blurred_by_as_many_pixels_down_as_across() -> None:
+    """One cell a pixel: a seventh of the shorter side, where what is in the middle is far away."""
+    maps = torch.zeros(1, 1, 28, 84, dtype=torch.float64)
+    maps[0, 0, 14, 42] = 1
+    found = with_details(maps, 0, (28, 84))[0, 0]
+    for step in (1, 3, 6):
+        expected = math.exp(-((step / 4) ** 2) / 2)
+        assert float(found[14, 42 + step] / found[14, 42]) == pytest.approx(expected, rel=1e-9)
+    # Cells of another shape, the same picture: the blur follows pixels.
+    coarse = with_details(maps[..., ::3], 0, (28, 84))[0, 0]
+    assert float(coarse[14, 15] / coarse[14, 14]) == pytest.approx(math.exp(-((3 / 4) ** 2) / 2))
+    down, up = with_details(maps.mT, 0, (84, 28))[0, 0], found.T
+    close(down, up, 1e-12)
 
 
 def test_all_details_are_the_map_itself() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import http.client
+import json
 import socket
 import threading
 import time
@@ -136,6 +137,26 @@ def test_the_end_answers_or_refuses_whatever_was_accepted() -> None:
             each.result(30)
     assert set(outcomes) <= {200, 503, 0}
     assert outcomes.count(200) >= 8
+
+
+def test_a_connection_too_many_is_told_so() -> None:
+    settings = ServingSettings(port=0, queue_length=1)
+    where, stop = run_in_thread(make_app(TorchNetwork(explainers()), settings), settings)
+    port = int(where.rpartition(":")[2])
+    held = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(8 + 64)]
+    try:
+        with socket.create_connection(("127.0.0.1", port), 10) as late:
+            late.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = b"".join(iter(lambda: late.recv(4096), b""))  # It is closed afterwards.
+        held[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert held[0].recv(4096).startswith(b"HTTP/1.1 200")
+    finally:
+        for each in held:
+            each.close()
+        stop()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503") and b"retry-after: 2" in head
+    assert json.loads(body)["detail"] == "too many connections; try: again in a moment"
 
 
 def test_a_port_that_is_taken_is_named() -> None:

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scripts.page_pictures import axe_source, barriers
 from tests.serving.tiny_server import content, explainers, photo
 from tests.tiny_networks import tiny_cnn
+from ttame.classifiers.classifier import Classifier
 from ttame.explainers.known_explainers import make_explainer
 from ttame.images.saliency_maps import to_unit_range
 from ttame.serving.app import make_app
 from ttame.serving.served_network import TorchNetwork
 from ttame.serving.server import run_in_thread
 from ttame.serving.settings import ServingSettings
+from ttame.version import __version__
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -126,7 +129,44 @@ def test_methods_stand_side_by_side_and_compare_classes(open_page: Any) -> None:
     page.wait_for_selector("figure[data-method=grad_cam][data-ready=true]")
     page.fill("#other", "kind 99")
     page.locator("#other").press("Tab")
-    assert "There is no class" in page.locator("#notice").inner_text()
+    assert page.locator("#notice").inner_text() == "There is no class called “kind 99”."
+
+
+def test_a_part_of_a_name_is_a_class_or_a_question(open_page: Any) -> None:
+    page = explained(open_page())
+    names = [f"kind {index}" for index in range(7)]
+    page.fill("#other", "D 2")
+    page.locator("#other").press("Tab")
+    page.wait_for_selector(f".classes [aria-pressed=true] >> text={names[2]}")
+    page.fill("#rather", "IND")
+    page.locator("#rather").press("Tab")
+    assert f"Did you mean “{names[0]}”, “{names[1]}”" in page.locator("#notice").inner_text()
+
+
+def test_what_was_cut_off_cannot_be_hidden_and_is_uncovered_again(open_page: Any) -> None:
+    page = open_page()
+    wide = {**PHOTO, "buffer": content(photo(size=(400, 40)))}
+    page.set_input_files("#files", files=[wide])
+    page.wait_for_selector("[data-ready=true]")
+    page.locator("#cover").scroll_into_view_if_needed()
+    box = page.locator("#cover").bounding_box()
+    page.mouse.move(box["x"] + 0.02 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.8 * box["height"])
+    page.mouse.up()
+    page.wait_for_selector("text=that part was cut off before the network looked")
+    page.locator("#clear").click()
+    page.wait_for_selector("text=Nothing is hidden yet.")
+    # The share is hidden by the map that is shown, of the class that is shown.
+    choose(page, "grad_cam")
+    page.select_option("#by", "grad_cam")
+    page.locator("#share").fill("50")
+    page.wait_for_selector(".verdict b")
+    page.locator(".classes button").nth(1).click()
+    page.wait_for_selector("figure[data-method=grad_cam][data-ready=true]")
+    label = page.locator(".classes .name").nth(1).inner_text()
+    page.wait_for_selector(f".verdict >> text={label}")
+    assert page.locator("#by").input_value() == "grad_cam"
 
 
 def test_pasted_dropped_and_sample_photos_are_taken_and_bad_ones_refused(open_page: Any) -> None:
@@ -196,6 +236,8 @@ def test_what_is_seen_can_be_taken_away(open_page: Any, tmp_path: Path) -> None:
     assert saved["picture"].read_bytes()[:4] == b"\x89PNG"
     text = saved["page"].read_text(encoding="utf-8")
     assert "&#60;img src=x&#62;.png" in text
+    assert "Colour scale" in text and f"Made with ttame {__version__}" in text
+    assert data["made"].startswith(f"ttame {__version__}") and data["maps"][1]["options"]
     assert "<img src=x" not in text and "<script" not in text and "http://" not in text
 
 
@@ -203,6 +245,7 @@ def test_a_slow_method_says_how_far_it_is_and_can_be_cancelled(browser: Any) -> 
     classifier = tiny_cnn()
     slow = {
         "cam": make_explainer("cam", classifier),
+        "grad_cam": make_explainer("grad_cam", classifier),
         "rise": make_explainer("rise", classifier, masks=200_000),
     }
     settings = ServingSettings(port=0)
@@ -210,8 +253,17 @@ def test_a_slow_method_says_how_far_it_is_and_can_be_cancelled(browser: Any) -> 
     page = browser.new_page()
     page.goto(where)
     page.wait_for_selector("#work:not([hidden])")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
     explained(page).locator(".methods input[value=rise]").check()
     page.wait_for_selector("text=/RISE: [0-9]+ of 200000 passes/")
+    # It holds up nobody, and goes on when another class is looked at: it explains all of them.
+    page.locator(".methods input[value=grad_cam]").check()
+    page.wait_for_selector("[data-method=grad_cam][data-ready=true]")
+    page.locator(".classes button").nth(1).click()
+    page.wait_for_selector("[data-method=grad_cam][data-ready=true]")
+    assert page.locator("[data-method=rise][aria-busy=true] >> text=on its way").count() == 1
+    assert asked.count("POST") == 4  # The photo, RISE, and Grad-CAM of two classes.
     page.locator("#cancel").click()
     page.wait_for_selector(".working", state="hidden")
     assert not page.locator(".methods input[value=rise]").is_checked()
@@ -221,8 +273,11 @@ def test_a_slow_method_says_how_far_it_is_and_can_be_cancelled(browser: Any) -> 
 
 @pytest.mark.parametrize("width", [390, 800, 1400])
 def test_it_fits_the_screen_dark_and_without_motion(open_page: Any, width: int) -> None:
-    page = explained(open_page(width, color_scheme="dark", reduced_motion="reduce"))
+    look = {"color_scheme": "dark", "reduced_motion": "reduce", "bypass_csp": True}
+    page = explained(open_page(width, **look))
     choose(page, "grad_cam")
+    if axe := axe_source():
+        assert [each for each in barriers(page, axe) if each[0] in ("serious", "critical")] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     durations = page.locator(".classes .bar span").first.evaluate(
         "element => getComputedStyle(element).transitionDuration"
@@ -245,3 +300,29 @@ def test_everything_is_reached_by_keyboard(open_page: Any) -> None:
         )
     wanted = {"choose", "opacity", "scale", "other", "rather", "cam", "rise", "cover", "share"}
     assert wanted | {"by", "picture", "data", "page", "0", "skip"} <= reached
+
+
+def test_a_token_is_asked_for_and_findings_are_independent(browser: Any) -> None:
+    network = tiny_cnn()
+    classifier = Classifier(network.network, preprocessing=network.preprocessing, outputs="sigmoid")
+    settings = ServingSettings(port=0, token="sesame")
+    served = TorchNetwork({"cam": make_explainer("cam", classifier)})
+    where, stop = run_in_thread(make_app(served, settings), settings)
+    page = browser.new_page()
+    page.goto(where)
+    for token in ("simsim", "sesame"):
+        page.wait_for_selector("#sign-in:not([hidden])")
+        page.fill("#token", token)
+        page.keyboard.press("Enter")
+        if token == "simsim":
+            page.wait_for_selector("text=That is not this server's token.")
+    page.wait_for_selector("#work:not([hidden])")
+    explained(page)
+    found = classifier.probabilities(classifier.prepare(photo()))[0]
+    count = int((found >= 0.5).sum())
+    assert page.locator("#findings").inner_text().startswith(f"{count or 'None'} of these findings")
+    page.fill("#other", str(int(found.argmin())))
+    page.locator("#other").press("Tab")
+    page.wait_for_selector(f".classes [aria-pressed=true] >> text=class {int(found.argmin())}")
+    page.close()
+    stop()

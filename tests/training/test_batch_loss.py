@@ -18,7 +18,7 @@ from ttame.explainers.trained.known_heads import plan_head
 from ttame.explainers.trained.shared_head import SharedHead
 from ttame.training.attention_objective import MapSelection, objective
 from ttame.training.batch_loss import BatchPlace, batch_loss
-from ttame.training.kept_share_objective import random_masks
+from ttame.training.kept_share_objective import KeptShareObjective, random_masks
 from ttame.training.training_settings import TrainingSettings
 
 IMAGES = 6
@@ -157,7 +157,8 @@ def test_the_kept_share_loss_by_hand(preset: str, kind: str, space: str) -> None
         label = int(logits.argmax())
         own.append(map_of(classifier, head, image, label)[1][None])
         before.append(float(logits.double().softmax(dim=0)[label]))
-    masks = random_masks(torch.stack(own), torch.Generator().manual_seed(4))
+    generator = torch.Generator().manual_seed(4)
+    masks, _ = random_masks(torch.stack(own), KeptShareObjective(), generator)
     drops = []
     for image, map_, mask, label, whole in zip(
         images, own, masks, found.labels.tolist(), before, strict=True

@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 
 from tests.explainers.slow_masks import slow_hard_mask, slow_soft_mask
-from ttame.training.kept_share_objective import kept_share_loss, random_masks
+from ttame.training.kept_share_objective import (
+    KeptShareObjective,
+    kept_share_loss,
+)
+from ttame.training.kept_share_objective import random_masks as masks_and_removals
 
 MANY = 6000
 
@@ -18,6 +22,13 @@ def seeded(seed: int) -> torch.Generator:
 
 def random_maps(count: int, rows: int = 3, columns: int = 5, seed: int = 0) -> Tensor:
     return 4 * torch.randn(count, 1, rows, columns, generator=seeded(seed)) - 2
+
+
+def random_masks(maps: Tensor, generator: torch.Generator, first_image: int = 0) -> Tensor:
+    """Of the preset, which removes nothing."""
+    masks, removed = masks_and_removals(maps, KeptShareObjective(), generator, first_image)
+    assert not removed.any()
+    return masks
 
 
 def drawn(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -150,3 +161,85 @@ def test_masks_of_both_kinds_move_their_own_map_and_keep_their_mean() -> None:
     assert (of_squares.abs().amax(dim=(1, 2, 3)) > 1e-4).all()
     (of_means,) = torch.autograd.grad(masks.sum(), maps)
     assert float(of_means.abs().max()) < 1e-9 * float(of_squares.abs().max())
+
+
+# What is not the preset
+
+
+REMOVING = KeptShareObjective(removing=0.4)
+
+
+def test_four_of_ten_images_lose_their_most_relevant_places() -> None:
+    maps = random_maps(MANY)
+    masks, removed = masks_and_removals(maps, REMOVING, seeded(0))
+    assert float(removed.float().mean()) == pytest.approx(0.4, abs=0.02)
+    hidden = 1 - masks[removed].mean(dim=(1, 2, 3))
+    assert 0.05 - 1e-4 <= float(hidden.min()) < 0.06
+    assert 0.49 < float(hidden.max()) <= 0.5 + 1e-4
+    least = maps[removed].flatten(1).argmin(dim=1)[:, None]
+    most = maps[removed].flatten(1).argmax(dim=1)[:, None]
+    flat = masks[removed].flatten(1)
+    assert bool((flat.gather(1, least) > flat.gather(1, most)).all())
+
+
+def test_removed_masks_equal_slow_ones() -> None:
+    maps = random_maps(12).double()
+    masks, removed = masks_and_removals(maps, KeptShareObjective(removing=1.0), seeded(0))
+    assert removed.all()
+    for map_, mask in zip(maps, masks, strict=True):
+        slow = slow_hard_mask(map_.flatten().tolist(), 1 - float(mask.mean()), 0.3)
+        assert mask.flatten().tolist() == pytest.approx([1 - value for value in slow], abs=1e-6)
+
+
+@pytest.mark.parametrize("shares", [(5, 1, 6), (12,)], ids=str)
+def test_removals_do_not_depend_on_who_makes_them(shares: tuple[int, ...]) -> None:
+    maps = random_maps(12)
+    expected, of_all = masks_and_removals(maps, REMOVING, seeded(3))
+    first = 0
+    for share in shares:
+        part = slice(first, first + share)
+        masks, removed = masks_and_removals(maps[part], REMOVING, seeded(3), first)
+        torch.testing.assert_close(masks, expected[part], rtol=0, atol=1e-6)
+        assert torch.equal(removed, of_all[part])
+        first += share
+
+
+@pytest.mark.parametrize(("share", "all_hard"), [(0.0, False), (1.0, True)])
+def test_the_share_of_hard_masks_is_a_setting(share: float, all_hard: bool) -> None:
+    masks, _ = masks_and_removals(random_maps(50), KeptShareObjective(hard=share), seeded(0))
+    assert bool(((masks.amax(dim=(1, 2, 3)) < 1) == all_hard).all())
+
+
+def test_a_narrow_edge_makes_masks_of_zeros_and_ones_almost() -> None:
+    maps = random_maps(200)
+    between = [
+        float(((masks > 0.1) & (masks < 0.9)).float().mean())
+        for edge in (0.3, 0.02)
+        for masks, _ in [
+            masks_and_removals(maps, KeptShareObjective(hard=1.0, edge=edge), seeded(0))
+        ]
+    ]
+    assert between[1] < 0.2 * between[0]
+
+
+def test_straight_through_masks_are_zeros_and_ones_with_the_gradient_of_their_edge() -> None:
+    maps = random_maps(24).double().requires_grad_()
+    weights = torch.randn(24, 1, 3, 5, generator=seeded(9), dtype=torch.float64)
+    gradients, made = [], []
+    for straight_through in (False, True):
+        objective = KeptShareObjective(hard=1.0, removing=0.3, straight_through=straight_through)
+        masks, _ = masks_and_removals(maps, objective, seeded(0))
+        made.append(masks)
+        gradients += torch.autograd.grad((masks * weights).sum(), maps)
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert set(made[1].flatten().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(made[1], made[0].round())
+
+
+def test_what_is_left_without_the_most_relevant_places_is_a_loss() -> None:
+    before = torch.tensor([0.8, 0.5, 0.4, 0.1])
+    after = torch.tensor([0.2, 0.1, 0.5, 0.9])
+    removed = torch.tensor([False, True, False, True])
+    parts = kept_share_loss(before, after, removed).as_floats()
+    drop, left = (0.75 - 0.25) / 4, (0.2 + 1.5) / 4
+    assert parts == pytest.approx({"loss": drop + left, "drop": drop, "left": left})

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from tests.conftest import assert_close
 from tests.training.training_material import noise_photos, quick, tiny_cnn, tiny_vit
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, TrainingError
+from ttame.images.hidden_pixels import HidingGround, hiding_ground
 from ttame.images.preprocessing import Preprocessing
-from ttame.training.masked_pass import masked_logits
+from ttame.training.masked_pass import drawn_grounds, masked_logits
+from ttame.training.objective import MaskedOnGrounds
 
 
 @pytest.mark.parametrize("space", ["raw", "normalised"])
@@ -20,7 +22,9 @@ def test_masked_images_go_through_the_classifier(space: str) -> None:
     classifier = tiny_cnn()
     images = classifier.prepare(noise_photos(3))
     masks = torch.rand(3, 1, 4, 4)
-    found = masked_logits(classifier, images, masks, quick(masking_space=space).objective.masked)
+    found = masked_logits(
+        classifier, images, masks, quick(masking_space=space).objective.masked, torch.Generator()
+    )
     up = F.interpolate(masks, size=(16, 16), mode="bilinear", align_corners=False)
     mean = torch.tensor(classifier.preprocessing.mean).reshape(3, 1, 1)
     std = torch.tensor(classifier.preprocessing.std).reshape(3, 1, 1)
@@ -35,7 +39,9 @@ def test_masked_features_go_through_the_rest_of_the_classifier() -> None:
     layer = int(classifier.taps[-1].layer)
     images = classifier.prepare(noise_photos(3))
     masks = torch.rand(3, 1, 2, 2, requires_grad=True)
-    found = masked_logits(classifier, images, masks, quick("l-cam-fm").objective.masked)
+    found = masked_logits(
+        classifier, images, masks, quick("l-cam-fm").objective.masked, torch.Generator()
+    )
     features = network[: layer + 1](images)
     up = F.interpolate(masks, size=features.shape[2:], mode="bilinear", align_corners=False)
     assert_close(found, network[layer + 1 :](features * up), 1e-5)
@@ -63,7 +69,9 @@ def test_features_with_channels_last_are_masked_by_place() -> None:
     assert classifier.taps[0].layout == "channels last"
     images = classifier.prepare(noise_photos(2))
     masks = torch.rand(2, 1, 4, 4)
-    found = masked_logits(classifier, images, masks, quick("l-cam-fm").objective.masked)
+    found = masked_logits(
+        classifier, images, masks, quick("l-cam-fm").objective.masked, torch.Generator()
+    )
     expected = network[3:](network[:3](images) * masks.permute(0, 2, 3, 1))
     assert_close(found, expected, 1e-5)
 
@@ -82,7 +90,13 @@ def test_features_that_cannot_be_masked_are_refused() -> None:
     masks = torch.rand(2, 1, 4, 4)
     vit = tiny_vit()
     with pytest.raises(ExplainerError, match="tokens"):
-        masked_logits(vit, vit.prepare(noise_photos(2)), masks, quick("l-cam-fm").objective.masked)
+        masked_logits(
+            vit,
+            vit.prepare(noise_photos(2)),
+            masks,
+            quick("l-cam-fm").objective.masked,
+            torch.Generator(),
+        )
     network = nn.Sequential(nn.Conv2d(3, 6, 3, 4, 1), InATuple(), OutOfTheTuple(), nn.Linear(6, 5))
     classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16), taps=["1"])
     with pytest.raises(ExplainerError, match="l-cam-img"):
@@ -91,4 +105,57 @@ def test_features_that_cannot_be_masked_are_refused() -> None:
             classifier.prepare(noise_photos(2)),
             masks,
             quick("l-cam-fm").objective.masked,
+            torch.Generator(),
         )
+
+
+# Several grounds
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_hidden_pixels_become_the_ground_that_was_drawn() -> None:
+    classifier = tiny_cnn()
+    images = classifier.prepare(noise_photos(3))
+    masks = torch.rand(3, 1, 4, 4, generator=seeded(0))
+    masked = quick("few-shot", masked="grounds", grounds="blur").objective.masked
+    assert masked == MaskedOnGrounds(grounds=("blur",))
+    found = masked_logits(classifier, images, masks, masked, seeded(1))
+    up = F.interpolate(masks, size=(16, 16), mode="bilinear", align_corners=False)
+    blur = hiding_ground(images, "blur", classifier.preprocessing)
+    assert_close(found, classifier.logits(up * images + (1 - up) * blur), 1e-5)
+
+
+def test_every_image_draws_its_ground_whoever_asks() -> None:
+    classifier = tiny_cnn()
+    images = classifier.prepare(noise_photos(12))
+    masked = MaskedOnGrounds()
+    found = drawn_grounds(images, masked, classifier.preprocessing, seeded(2))
+    kinds = [
+        kind_of(image, ground, classifier) for image, ground in zip(images, found, strict=True)
+    ]
+    assert set(kinds) == {"black", "mean", "blur", "noise"}
+    for first, last in ((0, 5), (5, 12)):
+        part = drawn_grounds(images[first:last], masked, classifier.preprocessing, seeded(2), first)
+        torch.testing.assert_close(part, found[first:last])
+    assert not torch.equal(
+        found, drawn_grounds(images, masked, classifier.preprocessing, seeded(3))
+    )
+
+
+def kind_of(image: Tensor, ground: Tensor, classifier: Classifier) -> str:
+    """Which of the grounds without chance it is, or noise."""
+    alone: tuple[HidingGround, ...] = ("black", "mean", "blur")
+    for name in alone:
+        if torch.allclose(
+            ground, hiding_ground(image[None], name, classifier.preprocessing)[0], atol=1e-5
+        ):
+            return name
+    return "noise"
+
+
+def test_no_grounds_at_all_are_refused() -> None:
+    with pytest.raises(TrainingError, match="no grounds"):
+        MaskedOnGrounds(grounds=())

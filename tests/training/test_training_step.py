@@ -63,7 +63,9 @@ def test_one_training_step_equals_the_published_one() -> None:
     classes = selected_classes(reading.logits, labels, "random")
     maps = head(features, classes).sigmoid()
     assert_close(maps, golden["output.body_eval.masks"], 2e-5)
-    logits = masked_logits(classifier, images, own_maps(maps, "random"), settings.objective.masked)
+    logits = masked_logits(
+        classifier, images, own_maps(maps, "random"), settings.objective.masked, torch.Generator()
+    )
     assert_close(logits, golden["output.body_eval.masked_logits"], 2e-5)
     parts = objective(maps, logits.log_softmax(dim=1), labels, settings.objective)
     assert_close(parts.total, golden["output.body_eval.loss"], 2e-5)
@@ -103,7 +105,9 @@ def test_the_classifier_is_not_touched_by_a_training_step() -> None:
         reading = classifier.read_features(images)
     maps = explainer_head.maps(classifier, reading, reading.logits.argmax(1))
     own = own_maps(maps.sigmoid(), "random")
-    masked_logits(classifier, images, own, settings.objective.masked).sum().backward()
+    masked_logits(
+        classifier, images, own, settings.objective.masked, torch.Generator()
+    ).sum().backward()
     assert [module.training for module in network.modules()] == modes
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert all(parameter.grad is None for parameter in network.parameters())

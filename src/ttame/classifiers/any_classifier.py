@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier_checks import refuse_quantised, refuse_without_values
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.features.feature_taps import LayerOutput
@@ -97,6 +98,7 @@ class AnyClassifier(ABC, Generic[Given, Result]):
         notices: what the user should know.
         examined: layers that are known to be on the way to the scores.
         memory_format: of the images in which the network runs fastest.
+        recipe: how it was loaded by name, if it was.
     """
 
     kind: ClassVar[Kind]
@@ -111,6 +113,7 @@ class AnyClassifier(ABC, Generic[Given, Result]):
     notices: tuple[str, ...]
     examined: tuple[str, ...]
     memory_format: torch.memory_format
+    recipe: ClassifierRecipe | None = None
 
     @abstractmethod
     def taken(self, given: Given) -> Batch:
@@ -154,6 +157,19 @@ class AnyClassifier(ABC, Generic[Given, Result]):
         """
         del images
         return None
+
+    def places(self, images: Tensor) -> Tensor | None:
+        """(B, 1, 1, T) bool, which tokens a mask may hide: those of words; ``None`` for all places.
+
+        Args:
+            images: (B, C, 1, T).
+        """
+        words = self.groups(images)
+        return None if words is None else (words > 0)[:, None, None]
+
+    def inputs_as_json(self) -> dict[str, Any]:
+        """How what users give becomes a batch, as plain values; a trained head depends on it."""
+        return {}
 
     @abstractmethod
     def refuse_others(self, images: object) -> None:

@@ -176,6 +176,10 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
 
     _repr_html_ = classifier_card
 
+    def inputs_as_json(self) -> dict[str, Any]:
+        """The preprocessing of photos."""
+        return self.preprocessing.as_json()
+
     @gives_everything_back
     def for_many_passes(self) -> Classifier:
         """The same classifier on a faster copy of its network, for logits of many images.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ttame.errors import ClassifierError, ImageError
+from ttame.errors import ClassifierError, ImageError, kind_of
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.given_module import refuse_other_than_module
 from ttame.networks.module_walk import all_modules
@@ -30,7 +30,7 @@ def refuse_other_parts(network: object, preprocessing: object) -> None:
         )
     if not isinstance(preprocessing, Preprocessing):
         raise ClassifierError(
-            f"a {type(preprocessing).__name__} as preprocessing",
+            f"{kind_of(preprocessing)} as preprocessing",
             allowed="a ttame.Preprocessing, which says what the network's weights expect",
             remedy="ttame.Preprocessing.from_torchvision(transform)"
             if hasattr(preprocessing, "transforms")
@@ -57,7 +57,7 @@ def checked_names(
     strange = next((name for name in names or () if not isinstance(name, str)), None)
     if strange is not None:
         raise ClassifierError(
-            f"class name {strange!r}, a {type(strange).__name__}",
+            f"class name {strange!r}, {kind_of(strange)}",
             allowed="texts",
             remedy="class_names=[str(name) for name in names]",
         )
@@ -121,7 +121,7 @@ def refuse_other_images(images: object, channels: int) -> None:
     remedy = "classifier.prepare(photos), which gives normalised images"
     allowed = f"(B, {channels}, H, W)"
     if not isinstance(images, torch.Tensor):
-        raise ImageError(f"a {type(images).__name__}", allowed=allowed, remedy=remedy)
+        raise ImageError(f"{kind_of(images)}", allowed=allowed, remedy=remedy)
     if images.ndim != 4 or images.shape[1] != channels or not images.shape[0]:
         raise ImageError(f"images of shape {tuple(images.shape)}", allowed=allowed, remedy=remedy)
     if not images.is_floating_point():

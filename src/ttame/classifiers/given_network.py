@@ -7,7 +7,7 @@ from torch import nn
 from ttame.classifiers.any_classifier import AnyClassifier
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.sources.timm_models import configured_network
-from ttame.errors import ClassifierError
+from ttame.errors import ClassifierError, kind_of
 
 PREPARED_AS_CONFIGURED = (
     "photos are prepared as the network's pretrained_cfg says; if you trained it with other "
@@ -58,7 +58,7 @@ def refuse_other_than_classifier(value: object) -> None:
     if isinstance(value, AnyClassifier):
         return
     raise ClassifierError(
-        f"a {type(value).__name__} as classifier",
+        f"{kind_of(value)} as classifier",
         allowed="a ttame.Classifier",
         remedy=_making(value),
     )

@@ -32,6 +32,7 @@ from ttame.classifiers.weights_of_files import load_with_file
 from ttame.errors import (
     ClassifierError,
     UnknownNameError,
+    kind_of,
     near_matches,
     setting,
 )
@@ -64,7 +65,7 @@ def _refuse_other_names(name: object, guessed: Mapping[str, Any]) -> None:
     """Refuse a network where its name is asked for, and arguments of other libraries."""
     if not isinstance(name, str):
         raise ClassifierError(
-            f"a {type(name).__name__} as the name of a network",
+            f"{kind_of(name)} as the name of a network",
             allowed="such as 'timm/resnet18'",
             remedy="ttame.Classifier(network, preprocessing=...), with the preprocessing of its "
             "weights"

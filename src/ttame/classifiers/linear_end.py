@@ -79,18 +79,21 @@ def find_linear_end(classifier: Explainable) -> LinearEnd | None:
     if not _is_linear_in_outputs(classifier):
         return None
     network, trace = uncompiled(classifier.network), classifier.trace
+    name = find_class_layer(classifier)
+    width = None if name is None else width_read(classifier, name)
     # The last such layer before the pooling comes first: it is the one that is pooled.
-    taps = [describe_layer(network, trace, layer) for layer in reversed(trace.layers)]
+    records = [*reversed(trace.layers)]
     # Where a layer runs several times, an earlier run may be the one that is pooled.
-    taps += [
-        describe_layer(network, trace, layer.at(run))
+    records += [
+        layer.at(run)
         for layer in reversed(trace.layers)
         for run in reversed(range(len(layer.runs) - 1))
     ]
-    name = find_class_layer(classifier)
+    # Others are not described, which takes long for networks of many layers.
+    widths = {width, trace.number_of_outputs}
+    taps = [describe_layer(network, trace, one) for one in records if widths & {*one.shape}]
     if name is None:
         return _class_maps(classifier, taps)
-    width = width_read(classifier, name)
     candidates = [tap for tap in taps if tap is not None and tap.channels == width]
     end = _pooled(classifier, candidates, name)
     if end is not None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttame.errors import ClassifierError
+from ttame.errors import ClassifierError, kind_of
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.frozen_network import frozen
 from ttame.networks.given_module import refuse_other_than_module
@@ -54,7 +54,7 @@ def zero_shot_parts(
     configured = getattr(image_tower, "config", None)
     if hasattr(configured, "projection_dim") and not hasattr(image_tower, "visual_projection"):
         raise ClassifierError(
-            f"a {type(image_tower).__name__}, which lacks the projection to the space of the texts",
+            f"{kind_of(image_tower)}, which lacks the projection to the space of the texts",
             allowed=f"the whole model, or {_WITH_PROJECTION}",
         )
     embeddings = _checked_embeddings(text_embeddings)
@@ -91,7 +91,7 @@ def image_tower_of(model: nn.Module) -> nn.Module:
     projection = getattr(model, "visual_projection", None)
     if not isinstance(inside, nn.Module):
         raise ClassifierError(
-            f"a {type(model).__name__}, in which no image tower is found",
+            f"{kind_of(model)}, in which no image tower is found",
             allowed="models like CLIP and SigLIP",
             remedy="its image tower: a module that maps images to (B, D) embeddings",
         )
@@ -177,7 +177,7 @@ def _embedded(model: Any, tokenizer: Any, texts: list[str]) -> Tensor:
         )
     else:
         raise ClassifierError(
-            f"a {type(model).__name__}, which embeds no texts",
+            f"{kind_of(model)}, which embeds no texts",
             allowed="a model with get_text_features (transformers) or encode_text (open_clip)",
         )
     # Newer versions of transformers return an output object.
@@ -190,7 +190,7 @@ def _checked_embeddings(text_embeddings: Any) -> Tensor:
     allowed = "(C, D): one embedding per class"
     if not isinstance(text_embeddings, Tensor):
         raise ClassifierError(
-            f"a {type(text_embeddings).__name__} as text embeddings", allowed=allowed, remedy=remedy
+            f"{kind_of(text_embeddings)} as text embeddings", allowed=allowed, remedy=remedy
         )
     values = text_embeddings.detach()
     if values.ndim != 2 or not len(values) or not values.is_floating_point():
@@ -253,7 +253,7 @@ def _preprocessing_of(given: Any) -> Preprocessing:
     if hasattr(given, "image_mean"):
         return Preprocessing.from_processor(given)
     raise ClassifierError(
-        f"a {type(given).__name__} as preprocessing",
+        f"{kind_of(given)} as preprocessing",
         allowed="a ttame.Preprocessing, an image processor of transformers, or the evaluation "
         "transform of open_clip",
         remedy="preprocessing=processor, of AutoProcessor.from_pretrained(...)",

@@ -80,6 +80,21 @@ def choose_explainers(said: MethodOptions, named: NamedClassifier) -> ChosenExpl
     return ChosenExplainers(classifier, refine_each(made, said.refine), left_out)
 
 
+def typed_classes(text: str | None, names: tuple[str, ...]) -> str | list[str] | None:
+    """Read ``--classes``: a name, or several separated by commas.
+
+    Args:
+        text: as it was typed, if it was.
+        names: of the classifier's classes.
+    """
+    from ttame.classifiers.class_selection import classes_in_text
+
+    if not text:
+        return None
+    wanted = classes_in_text(text, names)
+    return wanted[0] if len(wanted) == 1 else wanted
+
+
 def choose_methods(
     names: Sequence[str],
     classifier: Classifier,

@@ -57,6 +57,15 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    text_data: Annotated[
+        Path | None,
+        typer.Option(
+            "--text-data",
+            help="Texts instead of photos: a .jsonl or .jsonl.gz file, a line per text with id, "
+            "label, tokens and rationales (ranges of words that people marked).",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for rows, table and page.")] = (
         Path("evaluation")
     ),
@@ -72,7 +81,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="t-tame, chefer, chefer-target, adcc, rise, road or held-ground; t-tame if not "
-            "given.",
+            "given. Of texts chefer-text, eraser or masked-tokens; chefer-text if not given.",
             rich_help_panel=_MEASURING,
             show_default=False,
         ),
@@ -81,6 +90,15 @@ def evaluate(
         str | None,
         typer.Option(
             help="Metrics separated by commas; list shows them. If not given, the protocol's.",
+            rich_help_panel=_MEASURING,
+            show_default=False,
+        ),
+    ] = None,
+    label_class: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="LABEL=CLASS, where names do not say which class a label of --text-data means, "
+            "such as pos=1; may be given several times.",
             rich_help_panel=_MEASURING,
             show_default=False,
         ),
@@ -125,11 +143,12 @@ def evaluate(
     model: OptionalModelName = None,
     **typed: Any,
 ) -> None:
-    """Find out which method is most faithful on your network and photos.
+    """Find out which method is most faithful on your network and photos, or texts.
 
     Example: ttame evaluate --data photos --methods grad_cam,rise,t_tame --limit 100
     """
     from ttame.cli.chosen_explainers import choose_methods
+    from ttame.cli.evaluate_texts import TextsAsked, evaluate_text_data
     from ttame.cli.evaluation_display import print_evaluation, print_metrics, print_reproductions
     from ttame.processes import is_first_process
 
@@ -140,11 +159,19 @@ def evaluate(
         print_reproductions()
         return
     said = MethodOptions.of(typed)
+    wanted = NamedClassifier.of(model, typed)
+    if text_data is not None:
+        texts = TextsAsked(
+            text_data, out, protocol, metrics, limit, resume, batch_size, label_class or ()
+        )
+        photos_only = {"data": data, "annotations": annotations, "judge": judge}
+        others = {"sanity": sanity, "reproduce": reproduce}
+        evaluate_text_data(texts, said, wanted, {**photos_only, **others})
+        return
     named = said.method_names()
     asked = _asked(reproduce, data, named, metrics, protocol, model)
     budget = said.memory_budget_in_bytes()
     photos = _photos(asked.data, asked.setup)
-    wanted = NamedClassifier.of(model, typed)
     classifier = _classifier(asked, named, wanted)
     lenient = asked.setup is not None and not named
     explainers, left_out = choose_methods(asked.methods, classifier, said.option or (), lenient)
@@ -208,7 +235,9 @@ def _asked(
 
     setup = known_reproduction(reproduce) if reproduce else None
     if not data:
-        raise EvaluationError("no --data", remedy="--data with a folder of photos")
+        raise EvaluationError(
+            "no --data", remedy="--data with a folder of photos, or --text-data with a file"
+        )
     measured = _names(metrics) or list(setup.metrics if setup else ())
     known_metrics(measured)
     return _Asked(

@@ -26,15 +26,15 @@ _COSTS_TAKE = 3
 
 def print_evaluation(evaluation: Evaluation, out: Path) -> None:
     """Print the answer, the table, what both rest on, and where everything lies."""
-    from ttame.reporting.evaluation_verdict import PHOTOS_ARE_COMPUTED, evaluation_verdict
+    from ttame.reporting.evaluation_verdict import evaluation_verdict, photos_are_computed
 
     console = wide_console()
     verdict = evaluation_verdict(evaluation, {each.name: each.name for each in evaluation.methods})
     console.print(" ".join(verdict.sentences), style="bold", highlight=False)
     console.print()
     console.print(
-        f"{evaluation.classifier} on {evaluation.images} images of {evaluation.data}, "
-        f"protocol {evaluation.protocol} ({evaluation.protocol_hash})"
+        f"{evaluation.classifier} on {evaluation.images} {evaluation.called.images} of "
+        f"{evaluation.data}, protocol {evaluation.protocol} ({evaluation.protocol_hash})"
     )
     columns = evaluation.columns
     longest = max(len(method.name) for method in evaluation.methods)
@@ -53,7 +53,7 @@ def print_evaluation(evaluation: Evaluation, out: Path) -> None:
             f"{len(evaluation.methods)} methods, p ≥ {_TIED:g})"
         )
     if verdict.counts_photos:
-        console.print(PHOTOS_ARE_COMPUTED)
+        console.print(photos_are_computed(evaluation))
     for note in evaluation.notes:
         console.print(f"note: {note}")
     blank = [f"{m.name} ({m.no_evidence})" for m in evaluation.methods if m.no_evidence]
@@ -63,7 +63,9 @@ def print_evaluation(evaluation: Evaluation, out: Path) -> None:
     if failed:
         console.print(f"maps that do not depend on the network's weights: {', '.join(failed)}")
     if evaluation.skipped:
-        console.print(f"{len(evaluation.skipped)} photos were skipped as unreadable")
+        console.print(
+            f"{len(evaluation.skipped)} {evaluation.called.photos} were skipped as unreadable"
+        )
     print_reasons(console, short_reasons(dict(evaluation.left_out), evaluation.classifier))
     console.print(f"page: {out / 'report.html'}, numbers: {out / 'results.json'}")
 
@@ -139,6 +141,23 @@ def print_metrics() -> None:
         better = {"higher": "higher", "lower": "lower", "neither": "–"}[metric.better]
         table.add_row(metric.name, better, metric.measures + needs, metric.cost, metric.paper)
     wide_console().print(table)
+    _print_text_metrics()
+
+
+def _print_text_metrics() -> None:
+    from ttame.metrics.texts.known_text_metrics import TEXT_METRICS
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("metric of --text-data", no_wrap=True, style="bold")
+    for heading in ("better", "what the number says", "cost", "paper"):
+        table.add_column(heading, overflow="fold")
+    for metric in TEXT_METRICS.values():
+        needs = " (needs rationales)" if metric.needs_rationales else ""
+        better = {"higher": "higher", "lower": "lower", "neither": "–"}[metric.better]
+        table.add_row(metric.name, better, metric.measures + needs, metric.cost, metric.paper)
+    console = wide_console()
+    console.print()
+    console.print(table)
 
 
 def print_reproductions() -> None:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ttame.cli.added_options import with_options
+from ttame.cli.explain_texts import TypedTexts, explain_typed_texts, refuse_lone_text_options
 from ttame.cli.method_options import MethodOptions, method_parameters
 from ttame.cli.network_options import NamedClassifier, OptionalModelName, network_parameters
 
 if TYPE_CHECKING:
-    from ttame.classifiers.classifier import Classifier
     from ttame.datasets.photo_source import PhotoSource
 
 _DRAWING = "Pictures"
 _MANY = "Very many photos"
+_TEXTS = "Texts instead of photos"
 
 
 _METHODS = method_parameters(
@@ -47,6 +48,45 @@ def explain(
             "-d",
             help="Folder of photos, list file or tar shards ('photos-*.tar'); may be given several "
             "times.",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text",
+            help="A text to explain instead of photos, by a classifier of texts; may be "
+            "given several times.",
+            rich_help_panel=_TEXTS,
+            show_default=False,
+        ),
+    ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pair",
+            help="The second text of a pair, such as an answer to the question behind --text; as "
+            "often as --text.",
+            rich_help_panel=_TEXTS,
+            show_default=False,
+        ),
+    ] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            "--texts",
+            help="File with a text per line; .tsv: a text, a tab and its pair; .jsonl: objects "
+            "with text, perhaps pair and id; - for standard input.",
+            rich_help_panel=_TEXTS,
+            show_default=False,
+        ),
+    ] = None,
+    too_long: Annotated[
+        str | None,
+        typer.Option(
+            help="What becomes of a text that is longer than the classifier takes: refuse (in a "
+            "file: it is skipped) or truncate. If not given, refuse.",
+            rich_help_panel=_TEXTS,
             show_default=False,
         ),
     ] = None,
@@ -144,7 +184,8 @@ def explain(
         typer.Option(
             help="How strongly maps are drawn: own (each on its own scale), probability "
             "(improbable classes fade), or contrast (where a map is above that of the most "
-            "probable class). The page offers all three.",
+            "probable class). Of texts: own, shared (one scale for all classes of a text), "
+            "probability, or stretched (from lowest to highest). The page offers all of them.",
             rich_help_panel=_DRAWING,
         ),
     ] = "own",
@@ -155,11 +196,16 @@ def explain(
     model: OptionalModelName = None,
     **typed: Any,
 ) -> None:
-    """Explain photos: pictures, the maps, and a page to look at.
+    """Explain photos, or texts: pictures or marked words, the maps, and a page to look at.
 
     Example: ttame explain photo.jpg --methods grad_cam,t_tame --classes "tabby,Egyptian cat"
     """
-    from ttame.cli.chosen_explainers import choose_explainers
+    typed_texts = TypedTexts(text or (), pair or (), texts, too_long)
+    if typed_texts.any:
+        explain_typed_texts(typed_texts, out, {**locals(), **typed})
+        return
+    refuse_lone_text_options(too_long)
+    from ttame.cli.chosen_explainers import choose_explainers, typed_classes
     from ttame.cli.explanation_display import said_of_shards, summarise
     from ttame.cli.methods import short_reasons
     from ttame.files.atomic_writing import refuse_existing
@@ -178,7 +224,7 @@ def explain(
     shown = is_first_process()
     with ExplanationProgress(list(chosen.explainers), len(photos), shown=shown) as progress:
         asked: dict[str, Any] = {
-            "classes": _classes(classes, chosen.classifier) if classes else None,
+            "classes": typed_classes(classes, chosen.classifier.class_names),
             "rather_than": rather_than,
             "batch_size": batch_size,
             "memory_budget": budget,
@@ -228,14 +274,6 @@ def _settings_of_shards(
             remedy="Explanation.found(threshold) of what load_explanations reads",
         )
     return settings if format_ == "shards" else None
-
-
-def _classes(text: str, classifier: Classifier) -> str | list[str]:
-    """Read ``--classes``: a name, or several separated by commas."""
-    from ttame.classifiers.class_selection import classes_in_text
-
-    wanted = classes_in_text(text, classifier.class_names)
-    return wanted[0] if len(wanted) == 1 else wanted
 
 
 def _photos(images: Sequence[Path], data: Sequence[str]) -> PhotoSource:

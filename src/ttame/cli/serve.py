@@ -18,6 +18,7 @@ from ttame.cli.method_options import (
     is_exported_file,
     method_parameters,
     methods_help,
+    parse_method_options,
 )
 from ttame.cli.network_options import NamedClassifier, OptionalModelName, network_parameters
 
@@ -90,19 +91,25 @@ def serve(
         ),
     ] = 1,
     largest_upload: Annotated[
-        float, typer.Option(help="Megabytes of a request.", rich_help_panel=_LIMITS)
+        float, typer.Option(help="Largest request, in megabytes.", rich_help_panel=_LIMITS)
     ] = 20,
     most_pixels: Annotated[
-        float, typer.Option(help="Of a photo, in millions.", rich_help_panel=_LIMITS)
+        float, typer.Option(help="Largest photo, in megapixels.", rich_help_panel=_LIMITS)
     ] = 50,
     upload_seconds: Annotated[
-        float, typer.Option(help="For a request to arrive.", rich_help_panel=_LIMITS)
+        float,
+        typer.Option(
+            help="Seconds within which a request must have arrived.", rich_help_panel=_LIMITS
+        ),
     ] = 30,
     time_limit: Annotated[
-        float, typer.Option(help="Seconds for an answer.", rich_help_panel=_LIMITS)
-    ] = 120,
+        float,
+        typer.Option(
+            help="Seconds within which a request must be answered.", rich_help_panel=_LIMITS
+        ),
+    ] = 300,
     queue_length: Annotated[
-        int, typer.Option(help="Requests at a time; more get 503.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Requests at a time; further ones get 503.", rich_help_panel=_LIMITS)
     ] = 64,
     batch_size: Annotated[
         int,
@@ -115,7 +122,10 @@ def serve(
         ),
     ] = 10,
     shutdown_seconds: Annotated[
-        int, typer.Option(help="To finish what was accepted.", rich_help_panel=_LIMITS)
+        int,
+        typer.Option(
+            help="Seconds to finish, after SIGTERM, what was accepted.", rich_help_panel=_LIMITS
+        ),
     ] = 30,
     model: OptionalModelName = None,
     **network: Any,
@@ -213,12 +223,22 @@ def _explainers(typed: dict[str, Any]) -> dict[str, Explainer]:
     from ttame.explainers.known_explainers import make_explainer
 
     said = MethodOptions.of(typed)
-    chosen = choose_explainers(said, NamedClassifier.of(typed["model"], typed))
+    offered = () if said.method_names() else _ALSO_OFFERED
+    theirs = [pair for pair in said.option or () if pair.partition(".")[0].strip() in offered]
+    others = [pair for pair in said.option or () if pair not in theirs]
+    options = parse_method_options(theirs, offered)
+    chosen = choose_explainers(
+        dataclasses.replace(said, option=others), NamedClassifier.of(typed["model"], typed)
+    )
     explainers = dict(chosen.explainers)
-    for name in () if said.method_names() else _ALSO_OFFERED:
+    for name in offered:
+        if name in explainers and name not in options:
+            continue
         try:
-            explainers.setdefault(name, make_explainer(name, chosen.classifier))
+            explainers[name] = make_explainer(name, chosen.classifier, **options.get(name, {}))
         except ExplainerError:
+            if name in options:
+                raise
             continue  # Not defined for this network.
     return explainers
 

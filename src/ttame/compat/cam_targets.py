@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ttame.classifiers.targets import Target
-from ttame.errors import ClassSelectionError
+from ttame.errors import ClassSelectionError, kind_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _category_of(target: Any) -> int:
     category = None if _is_function(target) else getattr(target, "category", target)
     if isinstance(category, bool) or not isinstance(category, int | np.integer | Tensor):
         raise ClassSelectionError(
-            f"a {type(target).__name__} as target",
+            f"{kind_of(target)} as target",
             allowed="for each image an int or ClassifierOutputTarget(281); or for each image a "
             "function of its output",
         )

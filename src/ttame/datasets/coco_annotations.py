@@ -20,7 +20,7 @@ from ttame.datasets.annotated_photo import (
     finite_numbers,
     photo_size,
 )
-from ttame.errors import DatasetError
+from ttame.errors import DatasetError, kind_of
 from ttame.files.bounded_reading import UnopenedFileError, UnreadableFileError
 from ttame.files.json_files import read_json
 
@@ -226,7 +226,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except UnreadableFileError as problem:
         raise _no_coco(path, str(problem)) from problem
     if not isinstance(content, dict):
-        raise _no_coco(path, f"it holds a {type(content).__name__}")
+        raise _no_coco(path, f"it holds {kind_of(content)}")
     missing = [name for name in _SECTIONS if name not in content]
     if missing:
         raise _no_coco(path, f"it has no {', '.join(missing)}")

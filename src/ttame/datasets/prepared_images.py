@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import struct
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, NoReturn, get_args
+from typing import ClassVar, Literal, NamedTuple, NoReturn, get_args
 
 import numpy as np
 import torch
@@ -138,6 +138,9 @@ class PreparedImages(Dataset[PreparedImage]):
         torch.Size([2, 3, 16, 16]) [3, 1]
     """
 
+    in_workers: ClassVar[bool] = True
+    """Whether other processes can prepare it."""
+
     def __init__(
         self,
         source: PhotoSource,
@@ -174,6 +177,10 @@ class PreparedImages(Dataset[PreparedImage]):
     def epoch(self) -> int:
         """The epoch whose crops and flips are drawn."""
         return int(self._epoch)
+
+    def collate(self, items: Sequence[PreparedImage] | DatasetError) -> PreparedBatch | FailedBatch:
+        """Join items into a batch, for a ``DataLoader``; see :func:`collate`."""
+        return collate(items)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the crops and flips of ``epoch`` from now on.

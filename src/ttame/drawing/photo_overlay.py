@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ttame.drawing.colour_scales import DEFAULT_SCALE
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, overlay_heatmap
-from ttame.errors import ImageError
+from ttame.errors import ImageError, kind_of
 from ttame.images.band_photo import BandPhoto
 from ttame.images.network_channels import drawn
 from ttame.images.photo_crop import PhotoCrop, PhotoRegion
@@ -91,4 +91,4 @@ def _opened(photo: Photo) -> Image.Image | BandPhoto:
         return photo
     if isinstance(photo, str | Path):
         return read_picture(Path(photo))
-    raise ImageError(f"a {type(photo).__name__} as photo", allowed="a PIL image or a path")
+    raise ImageError(f"{kind_of(photo)} as photo", allowed="a PIL image or a path")

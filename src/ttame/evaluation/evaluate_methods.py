@@ -20,6 +20,7 @@ from ttame.errors import (
     either,
 )
 from ttame.evaluation.evaluation_run import measure_methods
+from ttame.evaluation.family_standings import family_standings, standings_in_words
 from ttame.evaluation.judge import refuse_other_classes
 from ttame.evaluation.listening import told
 from ttame.evaluation.measuring import Listener, Measuring, Targets, spread
@@ -32,21 +33,14 @@ from ttame.evaluation.reader_notes import (
     unfinished_in_words,
 )
 from ttame.evaluation.row_store import RowStore
-from ttame.evaluation.run_identity import (
-    MethodFacts,
-    check_identity,
-    known_methods,
-    make_folder,
-    note_methods,
-)
+from ttame.evaluation.run_folder import begin_run, write_results
+from ttame.evaluation.run_identity import MethodFacts, known_methods
 from ttame.evaluation.sanity import check_sanity, sanity_scores
-from ttame.evaluation.summary import MeasuredMethod, column_facts, scores_of
+from ttame.evaluation.summary import MeasuredMethod, column_facts, method_rows, scores_of
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explainers.trained.head_provenance import full_provenance
-from ttame.files.atomic_writing import whole_file
-from ttame.files.leftovers import remove_leftovers_below
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
@@ -58,7 +52,7 @@ from ttame.metrics.protocol import Protocol
 from ttame.networks.giving_back import gives_everything_back
 from ttame.outputs import SOFTMAX
 from ttame.processes import ProcessGroup, noticing_lost_processes
-from ttame.results.evaluation import Evaluation, MethodScores, RandomisationScore, Score
+from ttame.results.evaluation import Evaluation, RandomisationScore, Score
 
 
 @noticing_lost_processes()
@@ -122,9 +116,9 @@ def evaluate(
 
     Raises:
         UnknownNameError: no such protocol or metric.
-        EvaluationError: ``out`` holds other results; a metric needs annotations and there are
-            none; the judge has other classes; probabilities that are not numbers. What was
-            measured before is kept.
+        EvaluationError: a classifier of texts; ``out`` holds other results; a metric needs
+            annotations and there are none; the judge has other classes; probabilities that are not
+            numbers. What was measured before is kept.
         OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: no photos.
         LostProcessError: another of several processes has ended.
@@ -143,6 +137,11 @@ def evaluate(
         [('grad_cam', 8), ('random', 8)]
     """
     refuse_other_than_classifier(classifier)
+    if classifier.kind != "images":
+        raise EvaluationError(
+            f"photos for {classifier.name}, a classifier of {classifier.kind}",
+            remedy=either("evaluate_texts(classifier, REVIEWS, ...)", "--text-data REVIEWS"),
+        )
     methods = labelled_explainers(methods)
     if not methods:
         raise EvaluationError(
@@ -181,7 +180,7 @@ def evaluate(
         FolderUse(out) as use,
         told(listener, methods, progress) as listener,
     ):
-        process.first(lambda: _begin(out, use, identity, facts, resume=resume))
+        process.first(lambda: begin_run(out, use, identity, facts, resume=resume))
         process.all(
             lambda: measure_methods(measuring, methods, listener=listener, share=process.share)
         )
@@ -194,24 +193,8 @@ def evaluate(
             published=published or {},
             notes=notes,
         )
-        process.first(lambda: _write(out, evaluation))
+        process.first(lambda: write_results(out, evaluation))
     return evaluation
-
-
-def _begin(
-    out: Path,
-    use: FolderUse,
-    identity: Mapping[str, Any],
-    facts: Mapping[str, MethodFacts],
-    *,
-    resume: bool,
-) -> None:
-    """Take the folder before anything in it is looked at, and clear up what a killed run left."""
-    make_folder(out)
-    use.take()
-    check_identity(out, identity, resume=resume)
-    remove_leftovers_below(out)
-    note_methods(out, facts)
 
 
 def _identity(measuring: Measuring) -> dict[str, Any]:
@@ -283,21 +266,7 @@ def summarise(
     columns = columns_of(measuring.metrics, measuring.protocol)
     sanity = sanity_scores(measuring.folder)
     scores = _scores(measured, columns, sanity)
-    rows = tuple(
-        MethodScores(
-            name=method.label,
-            title=known[method.label].title,
-            family=known[method.label].family,
-            scores={key: of[method.label] for key, of in scores.items() if method.label in of},
-            curves=method.curves(),
-            cost=method.cost(),
-            options=_plain(known[method.label].provenance),
-            published=(published or {}).get(method.label, {}),
-            no_evidence=method.no_evidence,
-            sanity=sanity.get(method.label),
-        )
-        for method in measured
-    )
+    rows = method_rows(measured, known, scores, published or {}, sanity)
     skipped = dict(pair for method in measured for fact in method.facts for pair in fact.skipped)
     return Evaluation(
         classifier=measuring.classifier.name,
@@ -318,6 +287,7 @@ def summarise(
             *notes,
             *judge_in_words(measuring.judge),
             *gate_in_words(measuring.metrics, complete, sanity),
+            *standings_in_words(family_standings(_passed(measured, sanity))),
             *unfinished_in_words(missing),
             *fewer_images(images, columns, scores),
         ),
@@ -332,24 +302,17 @@ def _scores(
     sanity: Mapping[str, RandomisationScore],
 ) -> dict[str, dict[str, Score]]:
     """Column to label to score; gated columns are of methods that did not fail the check."""
-    passed = [m for m in measured if m.label not in sanity or sanity[m.label].passed]
+    passed = _passed(measured, sanity)
     return {
         key: scores_of(passed if metric.gated else measured, metric, column)
         for key, (metric, column) in columns.items()
     }
 
 
-def _write(out: Path, evaluation: Evaluation) -> None:
-    RowStore(out).join([method.name for method in evaluation.methods])
-    with whole_file(out / "results.json") as temporary:
-        temporary.write_text(evaluation.to_json() + "\n", encoding="utf-8")
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value if isinstance(value, int | float | str | bool) or value is None else str(value)
-        for name, value in options.items()
-    }
+def _passed(
+    measured: Sequence[MeasuredMethod], sanity: Mapping[str, RandomisationScore]
+) -> list[MeasuredMethod]:
+    return [m for m in measured if m.label not in sanity or sanity[m.label].passed]
 
 
 def _words_of(data: Any) -> str:

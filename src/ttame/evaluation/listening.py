@@ -28,10 +28,12 @@ class Silence:
 
 
 @contextlib.contextmanager
-def told(listener: Listener | None, methods: Iterable[str], progress: bool) -> Iterator[Listener]:
+def told(
+    listener: Listener | None, methods: Iterable[str], progress: bool, what: str = "photos"
+) -> Iterator[Listener]:
     """The given listener; or a line of progress, or nobody."""
     if listener is None and progress:
-        with EvaluationProgress(list(methods), shown=is_first_process()) as line:
+        with EvaluationProgress(list(methods), what=what, shown=is_first_process()) as line:
             yield line
     else:
         with nothing_shown():

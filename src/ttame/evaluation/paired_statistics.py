@@ -33,8 +33,11 @@ MOST_UNITS = 10_000
 neighbours in a random order, which changes the width of an interval by less than 1 %: what is drawn
 for a million images would take hours."""
 
-_AT_ONCE = 4_000_000
-"""Numbers of a random matrix held at a time."""
+_OF_ONE_SEED = 4_000_000
+"""Numbers of a random matrix that one seed draws. Another size would draw other intervals."""
+
+_AT_ONCE = 500_000
+"""Numbers of a random matrix that are held as floats at a time: 4 MB."""
 
 
 def the_mean(means: Sequence[np.ndarray]) -> np.ndarray:
@@ -70,9 +73,9 @@ def bootstrap_interval(
     parts = grouped(parts)
     count = len(parts[0])
     numbers: list[np.ndarray] = []
-    for chunk, size in enumerate(_chunks(resamples, count)):
-        weights = _resampling(count, size, seed + chunk)
-        numbers.append(combine([weights @ part for part in parts]))
+    for counts in _resampling(count, resamples, seed):
+        times = counts.astype(float)
+        numbers.append(combine([times @ part / count for part in parts]))
     low, high = np.quantile(np.concatenate(numbers), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -137,7 +140,7 @@ def permutation_p_value(
     threshold = observed - 1e-9 * scale
     generator = np.random.default_rng(seed)
     as_large = 0
-    for chosen in _chunks(permutations, count):
+    for chosen in _chunks(permutations, count, _AT_ONCE):
         exchanged = generator.integers(0, 2, size=(chosen, count)).astype(float)
         numbers = []
         for ours, theirs in ((first, second), (second, first)):
@@ -151,6 +154,36 @@ def permutation_p_value(
             )
         as_large += int((abs(numbers[0] - numbers[1]) >= threshold).sum())
     return (as_large + 1) / (permutations + 1)
+
+
+def sign_flip_p_values(
+    differences: np.ndarray, *, permutations: int = PERMUTATIONS, seed: int = 0
+) -> list[float]:
+    """:func:`permutation_p_value` of several plain means at once, from one set of exchanges.
+
+    Exchanging the values of two methods flips the sign of their difference.
+
+    Args:
+        differences: (n, F), one method's values minus the other's, by image and column.
+        permutations: how many.
+        seed: of the exchanges.
+
+    Example:
+        >>> sign_flip_p_values(np.stack([np.zeros(20), np.ones(20)], axis=1))[0]
+        1.0
+    """
+    columns = grouped(list(differences.T))
+    values = np.stack(columns, axis=1)
+    count = len(values)
+    observed = np.abs(values.mean(axis=0))
+    threshold = observed - 1e-9 * np.maximum(np.abs(values).max(axis=0), 1e-300)
+    generator = np.random.default_rng(seed)
+    as_large = np.zeros(values.shape[1], dtype=int)
+    for chosen in _chunks(permutations, count):
+        exchanged = generator.integers(0, 2, size=(chosen, count)).astype(float)
+        numbers = values.mean(axis=0) - 2 * exchanged @ values / count
+        as_large += (np.abs(numbers) >= threshold).sum(axis=0)
+    return [float(p) for p in (as_large + 1) / (permutations + 1)]
 
 
 def images_to_separate(
@@ -227,16 +260,22 @@ def ranks(numbers: Sequence[float], better: str) -> list[int]:
 
 
 @functools.lru_cache(maxsize=1)
-def _resampling(count: int, resamples: int, seed: int) -> np.ndarray:
-    """(R, n) how often each image is drawn, over n: a resample's mean is then a product.
+def _resampling(count: int, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
+    """(R, n) how often each image is drawn, some resamples at a time.
 
-    All methods are resampled alike, so drawing it once serves a whole table.
+    All methods are resampled alike, so drawing it once serves a whole table. Most images are drawn
+    a few times, which a byte holds: 20 MB for 10,000 images.
     """
-    generator = np.random.default_rng(seed)
-    return generator.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+    found: list[np.ndarray] = []
+    for chunk, size in enumerate(_chunks(resamples, count, _OF_ONE_SEED)):
+        generator = np.random.default_rng(seed + chunk)
+        for rows in _chunks(size, count, _AT_ONCE):
+            counts = generator.multinomial(count, np.full(count, 1 / count), size=rows)
+            found.append(counts.astype(np.min_scalar_type(int(counts.max()))))
+    return tuple(found)
 
 
-def _chunks(total: int, width: int) -> list[int]:
+def _chunks(total: int, width: int, at_once: int) -> list[int]:
     """How many rows of a matrix of that width to draw at a time."""
-    size = max(1, _AT_ONCE // max(1, width))
+    size = max(1, at_once // max(1, width))
     return [min(size, total - start) for start in range(0, total, size)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from typing import Protocol as TypingProtocol
 
 import numpy as np
 
@@ -18,8 +20,35 @@ from ttame.evaluation.paired_statistics import (
     the_mean,
 )
 from ttame.evaluation.row_store import BatchFacts, RowStore
-from ttame.metrics.metric import Column, Metric
-from ttame.results.evaluation import ColumnFacts, CurvePoint, MethodCost, Score
+from ttame.evaluation.run_identity import MethodFacts
+from ttame.metrics.metric import Column
+from ttame.results.evaluation import (
+    ColumnFacts,
+    CurvePoint,
+    MethodCost,
+    MethodScores,
+    RandomisationScore,
+    Score,
+)
+
+
+class _Metric(TypingProtocol):
+    """What the table must know of a metric, of images or of texts."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def better(self) -> Literal["higher", "lower", "neither"]: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def paper(self) -> str: ...
+    @property
+    def measures(self) -> str: ...
+    @property
+    def curve_over(self) -> str: ...
+    @property
+    def per_class(self) -> bool: ...
 
 
 class MeasuredMethod:
@@ -61,6 +90,46 @@ class MeasuredMethod:
         }
 
 
+def method_rows(
+    measured: Sequence[MeasuredMethod],
+    known: Mapping[str, MethodFacts],
+    scores: Mapping[str, Mapping[str, Score]],
+    published: Mapping[str, Mapping[str, float]],
+    sanity: Mapping[str, RandomisationScore],
+) -> tuple[MethodScores, ...]:
+    """The rows of the table, in the order of the methods.
+
+    Args:
+        measured: the methods.
+        known: label to what the results say of a method besides its numbers.
+        scores: column to label to score.
+        published: label to column to a published number.
+        sanity: label to the result of the randomisation check.
+    """
+    return tuple(
+        MethodScores(
+            name=method.label,
+            title=known[method.label].title,
+            family=known[method.label].family,
+            scores={key: of[method.label] for key, of in scores.items() if method.label in of},
+            curves=method.curves(),
+            cost=method.cost(),
+            options=_plain(known[method.label].provenance),
+            published=published.get(method.label, {}),
+            no_evidence=method.no_evidence,
+            sanity=sanity.get(method.label),
+        )
+        for method in measured
+    )
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, int | float | str | bool) or value is None else str(value)
+        for name, value in options.items()
+    }
+
+
 def cost_of(facts: Sequence[BatchFacts]) -> MethodCost:
     """What a method's maps cost an image, over its batches."""
     measured = [fact for fact in facts if fact.images]
@@ -77,7 +146,7 @@ def cost_of(facts: Sequence[BatchFacts]) -> MethodCost:
     )
 
 
-def column_facts(columns: Mapping[str, tuple[Metric, Column]]) -> tuple[ColumnFacts, ...]:
+def column_facts(columns: Mapping[str, tuple[_Metric, Column]]) -> tuple[ColumnFacts, ...]:
     """What readers must know of the columns."""
     return tuple(
         ColumnFacts(
@@ -88,13 +157,14 @@ def column_facts(columns: Mapping[str, tuple[Metric, Column]]) -> tuple[ColumnFa
             unit=metric.unit,
             paper=metric.paper,
             measures=metric.measures,
+            curve_over=metric.curve_over,
         )
         for key, (metric, column) in columns.items()
     )
 
 
 def scores_of(
-    methods: Sequence[MeasuredMethod], metric: Metric, column: Column
+    methods: Sequence[MeasuredMethod], metric: _Metric, column: Column
 ) -> dict[str, Score]:
     """One column of the table: label to score, for the methods that have it.
 
@@ -133,7 +203,7 @@ def scores_of(
 
 
 def _interval(
-    values: Sequence[np.ndarray], combine: CombineMeans, metric: Metric
+    values: Sequence[np.ndarray], combine: CombineMeans, metric: _Metric
 ) -> tuple[float, float]:
     """Over resampled images, or over resampled classes where classes count alike.
 
@@ -161,7 +231,7 @@ def _number(values: Sequence[np.ndarray], combine: CombineMeans) -> float:
 
 
 def _values(
-    method: MeasuredMethod, metric: Metric, parts: Sequence[str]
+    method: MeasuredMethod, metric: _Metric, parts: Sequence[str]
 ) -> tuple[np.ndarray, list[np.ndarray]] | None:
     """Numbers of the images that have a value, and the values of each part."""
     if any(part not in method.values for part in parts):

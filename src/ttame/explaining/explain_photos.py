@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
@@ -12,63 +11,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ttame.classifiers.class_selection import ClassSelection, select_classes
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.targets import Target
 from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import ExplainerError, ImageError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET
+from ttame.explaining.explained_batch import Listener, Silence, explained
 from ttame.images.rgb_conversion import scaling_of
 from ttame.processes import Share
 from ttame.results.explanation import Explanation
 
 MOST_OPEN_PIXELS = 200_000_000
 """Of the photos that are open at a time: 800 MB."""
-
-
-class Listener(Protocol):
-    """Told how far the explaining is."""
-
-    def start(self, photos: int, finished: int) -> None:
-        """This process explains so many photos, of which some were finished in an earlier run."""
-
-    def begin(self, method: str, first: int, count: int) -> None:
-        """A method starts on ``count`` photos; ``first`` is the number of the first, from 1."""
-
-    def step(self, finished: int, total: int) -> None:
-        """A method with many passes has finished some of them."""
-
-    def finish(self) -> None:
-        """The method that began has explained its photos."""
-
-    def skip(self, name: str, reason: str) -> None:
-        """A photo could not be read, so that no method will explain it."""
-
-    def note(self, text: str) -> None:
-        """Something that the user should know of a photo."""
-
-
-class Silence:
-    """A listener that says nothing."""
-
-    def start(self, photos: int, finished: int) -> None:
-        """Nothing."""
-
-    def begin(self, method: str, first: int, count: int) -> None:
-        """Nothing."""
-
-    def step(self, finished: int, total: int) -> None:
-        """Nothing."""
-
-    def finish(self) -> None:
-        """Nothing."""
-
-    def skip(self, name: str, reason: str) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
 
 
 class BatchWriter(Protocol):
@@ -146,35 +100,6 @@ class Explaining:
                 )
 
 
-def classes_for_all(
-    selection: ClassSelection, classifier: Classifier, methods: int
-) -> str | Tensor:
-    """Read what is to be explained of every photo, and check it before any work.
-
-    Args:
-        selection: an int, a list of ints, ``"all"``, ``"top3"``, a class name or a list of names;
-            ``None`` for the three most probable classes by one method (fewer if there are no
-            three), and for the most probable one by several.
-        classifier: the explained network.
-        methods: how many there are.
-
-    Returns:
-        ``"top3"`` and the like, or (1, K) int64.
-
-    Raises:
-        ClassSelectionError: a class that the classifier does not have.
-    """
-    count = classifier.number_of_classes
-    if selection is None:
-        return f"top{min(3, count)}" if methods == 1 else "top1"
-    if isinstance(selection, list | tuple) and all(isinstance(entry, int) for entry in selection):
-        selection = [list(selection)] if selection else selection
-    chosen = select_classes(selection, torch.zeros(1, count), classifier.class_names)
-    # What is most probable differs from photo to photo.
-    of_each = isinstance(selection, str) and re.fullmatch(r"top-?\d+", selection)
-    return str(selection) if of_each else chosen
-
-
 def explain_batches(
     explaining: Explaining,
     writer: ResultWriter,
@@ -206,7 +131,9 @@ def explain_batches(
         with writer.batch(batch) as results:
             for opened in _opened(explaining, batch, results, listener):
                 images = torch.stack([photo.image for photo in opened])
-                explanations = explained(explaining, images, opened[0].number, listener)
+                explanations: list[Explanation] = explained(
+                    explaining, images, opened[0].number, listener
+                )
                 for index, photo in enumerate(opened):
                     results.add(photo.number, photo.drawn, explanations, index)
 
@@ -248,39 +175,3 @@ def _opened(
         del photo, ready
     if opened:
         yield opened
-
-
-def explained(
-    explaining: Explaining, images: Tensor, first: int, listener: Listener
-) -> list[Explanation]:
-    """Explain the same classes of the same photos by every method.
-
-    Args:
-        explaining: what is to be explained, and how.
-        images: (B, C, H, W), prepared.
-        first: number of the first of them.
-        listener: told how far it is.
-
-    Returns:
-        An explanation of the B photos per method, on the CPU.
-    """
-    wanted: ClassSelection = explaining.classes
-    if isinstance(wanted, Tensor):
-        wanted = wanted.expand(len(images), -1)
-    rather_than = explaining.rather_than
-    explanations: list[Explanation] = []
-    for label, explainer in explaining.explainers.items():
-        listener.begin(label, first + 1, len(images))
-        target = Target.of(wanted) if rather_than is None else Target.contrast(wanted, rather_than)
-        found = explainer(
-            images,
-            target=target,
-            memory_budget=explaining.memory_budget,
-            progress=listener.step,
-        )
-        # The maps wait on the CPU, so that many methods need no more of a GPU than one.
-        explanations.append(dataclasses.replace(found.to("cpu"), method=label))
-        listener.finish()
-        # The first method chooses: "top3" must mean the same three classes for all of them.
-        wanted = explanations[0].classes
-    return explanations

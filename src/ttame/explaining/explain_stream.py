@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator, Sequence, Set
 from typing import Protocol
 
-from ttame.explaining.explain_photos import Explaining, Listener, Silence, explained
+from ttame.explaining.explain_photos import Explaining
+from ttame.explaining.explained_batch import Listener, Silence, explained
 from ttame.explaining.read_ahead import BatchesOfPhotos, ReadBatch, read_ahead
 from ttame.processes import Share
 from ttame.results.explanation import Explanation

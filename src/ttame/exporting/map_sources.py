@@ -93,6 +93,7 @@ class EvidenceMaps(MapSource):
         super().__init__(classifier)
         self.end = end
         self.details = details
+        self.size = classifier.preprocessing.input_size
 
     def read(self, classifier: Classifier, images: Tensor) -> Read:
         """Read the features, and the rows of the layer."""
@@ -104,7 +105,8 @@ class EvidenceMaps(MapSource):
         """Weigh the channels."""
         features, rows = tensors
         maps = mix_channels(features, rows if classes is None else rows[classes])
-        return with_details(with_details(maps, self.details), self.details)
+        once = with_details(maps, self.details, self.size)
+        return with_details(once, self.details, self.size)
 
 
 class SharedMaps(MapSource):

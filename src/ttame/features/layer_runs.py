@@ -152,7 +152,7 @@ def views_of_runs(
     def note(key: _Run, features: Tensor) -> None:
         before = plain.get(key)
         if before is not None and before.shape == features.shape:
-            changes[key].append((features - before).square().sum(dim=(0, 1)))
+            changes[key].append((features - before).div(_largest(before)).square().sum(dim=(0, 1)))
 
     # The plain picture once more: what changes between two runs on it says nothing. And another.
     images = [noise[:1], noise[1:], *with_changed_corners(noise)]
@@ -161,9 +161,15 @@ def views_of_runs(
     views: dict[str, dict[int, str]] = {name: {} for name in layers}
     for (name, run), seen in changes.items():
         whole = len(seen) == len(images)
-        size = float(plain[name, run].square().sum()) if whole else 0.0
+        features = plain.get((name, run))
+        size = float((features / _largest(features)).square().sum()) if features is not None else 0
         views[name][run] = _view(torch.stack(seen), size) if whole else UNCLEAR
     return views
+
+
+def _largest(features: Tensor) -> Tensor:
+    """What features are divided by before they are squared: the squares of some would be zero."""
+    return features.abs().amax().clamp_min(torch.finfo(features.dtype).tiny)
 
 
 def with_changed_corners(noise: Tensor) -> list[Tensor]:
@@ -224,9 +230,12 @@ def _view(change: Tensor, size: float) -> str:
     """
     if not bool(change.isfinite().all()):
         return UNCLEAR
-    least = _ROUNDING * size + 100 * float(change[0].sum())
-    if not float(change[1].sum()) > least:
-        return STORED
+    by_chance = 100 * float(change[0].sum())
+    least = _ROUNDING * size + by_chance
+    of_another = float(change[1].sum())
+    if not of_another > least:
+        # Random weights may leave next to nothing of a photo; what is stored has nothing of it.
+        return UNCLEAR if of_another > by_chance or not size else STORED
     corners = change[2:6] + change[6:]
     total = corners.sum(dim=(1, 2))
     seen = total > least

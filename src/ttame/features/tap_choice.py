@@ -17,6 +17,7 @@ from ttame.errors import (
     TapError,
     either,
 )
+from ttame.features.block_norms import block_norms
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import (
     TokenBlocks,
@@ -97,7 +98,7 @@ def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     if pools:
         reason = "the last three max-pool outputs, because every stage of this CNN ends with one"
         return TapChoice(tuple(tap for _, tap in pools), family, reason)
-    return _tap_stages(candidates, trace, family)
+    return _tap_stages(network, candidates, trace, family)
 
 
 def in_order_of_reading(network: nn.Module, trace: NetworkTrace) -> NetworkTrace:
@@ -179,7 +180,7 @@ def _spatial_layers(
 
 
 def _end_early(candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace) -> bool:
-    return all(_place_in_network(tap, trace) < 0.5 for _, tap in candidates)
+    return all(_is_early(tap, trace) for _, tap in candidates)
 
 
 def _oblong_layers(trace: NetworkTrace) -> list[tuple[LayerRecord, LayerOutput]]:
@@ -224,7 +225,10 @@ def _closing_pools(
 
 
 def _tap_stages(
-    candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace, family: Family
+    network: nn.Module,
+    candidates: list[tuple[LayerRecord, LayerOutput]],
+    trace: NetworkTrace,
+    family: Family,
 ) -> TapChoice:
     if not candidates:
         problem = "no layer of this network has spatial output that is seen in its shape"
@@ -242,7 +246,7 @@ def _tap_stages(
         if len(found) >= wanted
     }
     if wanted == 1:
-        return _tap_isotropic(candidates, trace)
+        return _tap_isotropic(network, candidates, trace)
     missed = {depth: _work_after(chosen, candidates, trace) for depth, chosen in levels.items()}
     least = min(missed, key=lambda depth: missed[depth])
     # The outermost level whose layers stand at the end of their stages.
@@ -300,12 +304,16 @@ def _sibling(
 
 def _refuse_early(last: LayerOutput, trace: NetworkTrace) -> None:
     """A network whose spatial layers all come early does its work where no rule can see it."""
-    if _place_in_network(last, trace) < 0.5:
+    if _is_early(last, trace):
         raise _nothing_seen(
             f"the last layer with a recognisable grid, {last.layer}, comes before half of this "
             "network's layers",
             trace,
         )
+
+
+def _is_early(tap: LayerOutput, trace: NetworkTrace) -> bool:
+    return _place_in_network(tap, trace) < 0.5
 
 
 def _nothing_seen(problem: str, trace: NetworkTrace) -> TapError:
@@ -336,9 +344,12 @@ def _place_in_network(tap: LayerOutput, trace: NetworkTrace) -> float:
 
 
 def _tap_isotropic(
-    candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace
+    network: nn.Module, candidates: list[tuple[LayerRecord, LayerOutput]], trace: NetworkTrace
 ) -> TapChoice:
-    """Networks of a single resolution: the last of their repeated blocks."""
+    """Networks of a single resolution: the last of their repeated blocks.
+
+    Where blocks themselves do not show tokens, their first normalisations.
+    """
     siblings: dict[tuple[str, str, tuple[int, ...]], list[LayerOutput]] = {}
     for layer, tap in sorted(candidates, key=lambda pair: pair[0].order):
         run = siblings.pop((layer.name.rpartition(".")[0], layer.kind, layer.shape), [])
@@ -347,8 +358,13 @@ def _tap_isotropic(
     # Of runs of the same length, the outermost one; of those, the one that ends last.
     longest = max(reversed(siblings.values()), key=lambda run: (len(run), -run[0].layer.count(".")))
     chosen = tuple(longest[-NUMBER_OF_TAPS:])
-    _refuse_early(chosen[-1], trace)
     family: Family = "Vision Transformer" if _attends(trace) else "CNN"
+    norms = block_norms(network, trace)
+    if len(norms) > len(longest) and not _is_early(norms[-1], trace):
+        last = norms[-NUMBER_OF_TAPS:]
+        reason = f"the first normalisation of the last {len(last)} of {len(norms)} blocks"
+        return TapChoice(last, family, reason)
+    _refuse_early(chosen[-1], trace)
     return TapChoice(chosen, family, f"the last {len(chosen)} layers of its only resolution")
 
 

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from ttame.errors import kind_of
 from ttame.files.bounded_reading import UnreadableFileError, read_text
 
 LARGEST = 64 * 2**20
@@ -66,7 +67,7 @@ def read_json_object(path: Path | str) -> dict[str, Any]:
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UnreadableFileError(f"it holds a {type(content).__name__}, not an object")
+        raise UnreadableFileError(f"it holds {kind_of(content)}, not an object")
     return content
 
 

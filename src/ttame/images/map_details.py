@@ -6,18 +6,21 @@ import torch
 from torch import Tensor
 
 _BROAD = 1 / 7
-"""Standard deviation of the blur, in sides of the picture."""
+"""Standard deviation of the blur, in shorter sides of the picture."""
 
 
-def with_details(maps: Tensor, share: float) -> Tensor:
+def with_details(maps: Tensor, share: float, image_size: tuple[int, int] | None = None) -> Tensor:
     """Keep only a share of what a map has besides its broad shape.
 
     ``blur(m) + share · (m − blur(m))``, with a Gaussian whose standard deviation is a seventh of
-    the side: a cell of the 7×7 grid that most CNNs end with.
+    the image's shorter side: a cell of the 7×7 grid that most CNNs end with. It is as many pixels
+    down as across.
 
     Args:
         maps: (B, K, h, w), any range.
         share: from 0, the blurred map, to 1, the map as it is.
+        image_size: (H, W) of the image that the map is of; if not given, the map's places are
+            taken to be square.
 
     Returns:
         The same shape; constant maps stay as they are.
@@ -29,12 +32,15 @@ def with_details(maps: Tensor, share: float) -> Tensor:
     """
     if share == 1:
         return maps
-    broad = _gaussian(maps.shape[2], maps) @ maps @ _gaussian(maps.shape[3], maps).T
+    height, width = image_size or (int(maps.shape[2]), int(maps.shape[3]))
+    shorter = min(height, width)
+    down = _gaussian(maps.shape[2], _BROAD * shorter / height, maps)
+    broad = down @ maps @ _gaussian(maps.shape[3], _BROAD * shorter / width, maps).T
     return broad + share * (maps - broad)
 
 
-def _gaussian(side: int, like: Tensor) -> Tensor:
+def _gaussian(side: int, broad: float, like: Tensor) -> Tensor:
     """(side, side) weights of all places for each place, which add up to 1 at the borders too."""
     places = torch.arange(side, dtype=like.dtype, device=like.device)
-    distances = (places[:, None] - places) / (side * _BROAD)
+    distances = (places[:, None] - places) / (side * broad)
     return torch.softmax(-distances.square() / 2, dim=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ttame.errors import ImageError
+from ttame.errors import ImageError, kind_of
 from ttame.images.band_files import read_array, read_band_tiff
 from ttame.images.band_photo import BandPhoto, Picture
 from ttame.images.grey_values import has_wide_greys
@@ -81,7 +81,7 @@ def open_picture(photo: Photo) -> Picture:
     if isinstance(photo, str | Path):
         return _told(read_picture(Path(photo)), str(photo))
     raise ImageError(
-        f"a {type(photo).__name__} as photo",
+        f"{kind_of(photo)} as photo",
         allowed="a PIL image or a path",
         remedy="PIL.Image.fromarray(array) for an array of pixels, or "
         "ttame.BandPhoto(array) for one of any number of bands",

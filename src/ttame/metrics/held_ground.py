@@ -57,9 +57,11 @@ def held_ground(
     None of them sees a value of the map as brightness: only which pixels come first and, in SaCo,
     by how much. Nothing is compared with other methods, so that the number of one stays when
     another is added. The families have their own spreads and nothing makes them alike: SaCo, for
-    one, differs more between images than ROAD does. Agreement under shifts and noise is no part
-    of it, because a fixed picture has the best; nor is what annotations say. The definition is
-    ours; each family is its paper's.
+    one, differs more between images than ROAD does, and weighs more in a comparison of means.
+    Evaluations therefore compare methods family by family, see
+    :mod:`ttame.evaluation.family_standings`; this number is for a first look. Agreement under
+    shifts and noise is no part of it, because a fixed picture has the best; nor is what
+    annotations say. The definition is ours; each family is its paper's.
 
     Args:
         probabilities: (B, 3, H, W) normalised images to (B, C) probabilities in [0, 1].

@@ -99,6 +99,7 @@ class Metric:
         gated: whether tables leave out the methods that fail the randomisation check.
         judged: the metric whose numbers a second classifier's probabilities give here; see
             :func:`ttame.metrics.judged_metrics.judged_metric`.
+        curve_over: what the points of the curve stand at.
 
     Raises:
         TtameError: a function asks for what neither batch nor protocol have, or the metric names
@@ -134,6 +135,7 @@ class Metric:
     per_class: bool = False
     gated: bool = False
     judged: Metric | None = None
+    curve_over: str = "% of the pixels"
 
     def __post_init__(self) -> None:
         _check(self)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ttame.errors import ClassifierError
+from ttame.errors import ClassifierError, kind_of
 from ttame.networks.given_module import refuse_other_than_module
 
 
@@ -108,4 +108,4 @@ def _in_words(found: Any) -> str:
         return f"a tensor of shape {tuple(found.shape)}"
     if isinstance(found, Mapping):
         return f"a dictionary of {', '.join(map(str, found))}"[:100]
-    return f"a {type(found).__name__}"
+    return f"{kind_of(found)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ttame.errors import ClassifierError
+from ttame.errors import ClassifierError, kind_of
 
 
 def refuse_other_than_module(value: object, role: str = "network") -> None:
@@ -24,7 +24,7 @@ def refuse_other_than_module(value: object, role: str = "network") -> None:
         return
     inside = isinstance(getattr(value, "network", None), nn.Module)
     raise ClassifierError(
-        f"a {type(value).__name__} as {role}",
+        f"{kind_of(value)} as {role}",
         allowed="a torch.nn.Module",
         remedy="classifier.network, which it explains" if inside else "",
     )

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ttame.errors import TapError
+from ttame.errors import TapError, kind_of
 from ttame.networks.loans import Joining, Lent, Loan, lock
 from ttame.networks.module_walk import all_modules
 
@@ -256,4 +256,4 @@ def put_first_tensor(output: Any, tensor: Tensor) -> Any:
         return tensor
     if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
         return type(output)([tensor, *output[1:]])  # type: ignore[call-arg]
-    raise TapError(f"a layer that returns a {type(output).__name__}", allowed="tokens, or a tuple")
+    raise TapError(f"a layer that returns {kind_of(output)}", allowed="tokens, or a tuple")

@@ -14,6 +14,7 @@ from ttame.errors import (
     ClassifierError,
     TtameError,
     either,
+    kind_of,
 )
 from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.attention_search import AttentionSearch
@@ -304,7 +305,7 @@ def logits_of(output: Any, batch_size: int, network_name: str) -> Tensor:
         if isinstance(logits, Tensor):
             came = f"a {logits.dtype} tensor of shape {tuple(logits.shape)}"
         else:
-            came = f"a {type(logits).__name__}"
+            came = f"{kind_of(logits)}"
         raise ClassifierError(
             f"{network_name} returned {came} for {batch_size} images",
             allowed="(B, C) logits, or an output with .logits or ['logits']",

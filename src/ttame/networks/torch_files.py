@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ttame.errors import WeightsError
+from ttame.errors import WeightsError, kind_of
 from ttame.memory_limit import ran_out_of_memory
 
 LARGEST_FILE = 64 * 2**30
@@ -175,7 +175,7 @@ def _without_weights(path: Path, content: Any) -> WeightsError:
         names = [str(name)[:60] for name in list(content)[:5]]
         holds = f"a table of {', '.join(names)}" if names else "an empty table"
     else:
-        holds = f"a {type(content).__name__}"
+        holds = f"{kind_of(content)}"
     return WeightsError(
         f"{path} holds {holds}, and no state dict",
         allowed="a state dict, alone or under " + ", ".join([*PLAIN_ENTRIES, *AVERAGED_ENTRIES]),

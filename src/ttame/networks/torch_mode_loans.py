@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 # torch has no public question for how deep its stacks of modes are.
 from torch._C import (
@@ -15,6 +16,11 @@ from torch._C import (
     _len_torch_function_stack,
     _pop_torch_dispatch_stack,
     _pop_torch_function_stack,
+)
+from torch._C._autograd import (
+    _pop_saved_tensors_default_hooks,
+    _push_saved_tensors_default_hooks,
+    _top_saved_tensors_default_hooks,
 )
 from torch._C._dynamo.guards import set_is_in_mode_without_ignore_compile_internals
 from torch.overrides import TorchFunctionMode
@@ -80,6 +86,30 @@ class InFunctionMode(Loan[None]):
 
     def _stack(self) -> Iterable[object]:
         return [_get_function_stack_at(place) for place in range(_len_torch_function_stack())]
+
+
+class InSavingHooks(Loan[None]):
+    """Lets functions of this thread save what gradients need by hooks while a block runs.
+
+    Args:
+        pack: given a tensor, returns what is kept instead.
+        unpack: given that, returns the tensor.
+    """
+
+    def __init__(self, pack: Callable[[Tensor], T], unpack: Callable[[T], Tensor]) -> None:
+        super().__init__()
+        self.pack = pack
+        self.unpack = unpack
+
+    def begin(self) -> None:
+        """Put the hooks on the stack."""
+        _push_saved_tensors_default_hooks(self.pack, self.unpack)
+
+    def undo(self) -> None:
+        """Take them off the stack, if they are its last ones; others are not ours."""
+        last = _top_saved_tensors_default_hooks(False) if self.in_its_thread() else None
+        if last is not None and last[0] is self.pack:
+            _pop_saved_tensors_default_hooks()
 
 
 _dispatching: set[InDispatchMode[Any]] = set()

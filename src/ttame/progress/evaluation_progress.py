@@ -15,6 +15,7 @@ class EvaluationProgress:
 
     Args:
         methods: labels, in order.
+        what: is measured.
         shown: false in all but the first of several processes.
 
     Example:
@@ -23,8 +24,9 @@ class EvaluationProgress:
         ...     progress.measured(4)
     """
 
-    def __init__(self, methods: Sequence[str], *, shown: bool = True) -> None:
+    def __init__(self, methods: Sequence[str], *, what: str = "photos", shown: bool = True) -> None:
         self._methods = list(methods)
+        self._what = what
         self._began = time.monotonic()
         self._finished = 0
         self._line = ProgressLine(shown=shown)
@@ -65,4 +67,6 @@ class EvaluationProgress:
 
     def _remark(self, text: str) -> None:
         state = self._line.state
-        self._line.update(remark=f"{state.done:.0f}/{state.total or 0:.0f} photos {text}".rstrip())
+        self._line.update(
+            remark=f"{state.done:.0f}/{state.total or 0:.0f} {self._what} {text}".rstrip()
+        )

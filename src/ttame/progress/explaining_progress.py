@@ -11,12 +11,13 @@ from ttame.progress.progress_line import ProgressLine
 
 
 class ExplanationProgress:
-    """A line with the method, the photos, the method's own steps, and the time left.
+    """A line with the method, the photos or texts, the method's own steps, and the time left.
 
     Args:
         methods: in the order in which each batch of photos is explained.
         n_photos: of all batches.
         shown: false in all but the first of several processes.
+        what: is explained, a photo or a text.
 
     Attributes:
         said: why photos could not be read, as far as it was printed.
@@ -27,10 +28,13 @@ class ExplanationProgress:
         ...     progress.finish()
     """
 
-    def __init__(self, methods: Sequence[str], n_photos: int, *, shown: bool = True) -> None:
+    def __init__(
+        self, methods: Sequence[str], n_photos: int, *, shown: bool = True, what: str = "photo"
+    ) -> None:
         self.said: set[str] = set()
         self._noted: set[str] = set()
         self._n_photos = n_photos
+        self._what = what
         self._seconds_a_photo: dict[str, float] = {}
         self._left = dict.fromkeys(methods, n_photos)
         self._now = ("", 0, 0.0)
@@ -47,7 +51,7 @@ class ExplanationProgress:
     def start(self, photos: int, finished: int) -> None:
         """This process explains so many photos; some were finished in an earlier run."""
         said = [joined_in_words("the batches")]
-        said += [f"{finished} of {photos} photos were finished before"] if finished else []
+        said += [f"{finished} of {photos} {self._what}s were finished before"] if finished else []
         for line in filter(None, said):
             self._line.say(f"note: {line}")
         self._left = dict.fromkeys(self._left, photos - finished)
@@ -56,7 +60,8 @@ class ExplanationProgress:
     def begin(self, method: str, first: int, count: int) -> None:
         """A method starts on ``count`` photos; ``first`` counts from 1."""
         self._now = (method, count, time.monotonic())
-        photos = f"photo {first}" if count == 1 else f"photos {first} to {first + count - 1}"
+        one = self._what
+        photos = f"{one} {first}" if count == 1 else f"{one}s {first} to {first + count - 1}"
         what = f"{method}: {photos} of {self._n_photos}"
         self._line.update(what=what, remark=self._time_left())
 

@@ -162,7 +162,9 @@ def _failed_sanity(evaluation: Evaluation, titles: Mapping[str, str]) -> Iterato
 
 
 def _scope(evaluation: Evaluation) -> str:
-    images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
+    called = evaluation.called
+    one = evaluation.images == 1
+    images = f"1 {called.image}" if one else f"{evaluation.images} {called.images}"
     return f"All of this holds for {images}, this classifier and this protocol."
 
 

@@ -35,7 +35,7 @@ from ttame.reporting.evaluation_standing import (
     standing,
 )
 from ttame.reporting.evaluation_table import column_meanings, table_columns, table_rows
-from ttame.reporting.evaluation_verdict import PHOTOS_ARE_COMPUTED, evaluation_verdict
+from ttame.reporting.evaluation_verdict import evaluation_verdict, photos_are_computed
 from ttame.reporting.page_template import page_template
 from ttame.reporting.written_values import in_words
 from ttame.results.evaluation import Evaluation, MethodScores
@@ -92,7 +92,7 @@ def repeating_command(evaluation: Evaluation) -> str:
     words = [
         "ttame", "evaluate",
         "--model", evaluation.classifier,
-        "--data", evaluation.data,
+        "--data" if evaluation.kind == "images" else "--text-data", evaluation.data,
         "--methods", ",".join(method.name for method in evaluation.methods),
         "--protocol", evaluation.protocol,
         "--limit", str(evaluation.images + len(evaluation.skipped)),
@@ -109,7 +109,8 @@ def _content(
         "evaluation": evaluation,
         "verdict": verdict,
         "ranking": ranking(evaluation, verdict),
-        "photos_are_computed": PHOTOS_ARE_COMPUTED,
+        "photos_are_computed": photos_are_computed(evaluation),
+        "called": evaluation.called,
         "answer": evaluation_answer(evaluation),
         "methods": _methods(evaluation),
         "families": list(dict.fromkeys(method.family for method in evaluation.methods)),

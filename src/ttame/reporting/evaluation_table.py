@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from ttame.reporting.evaluation_standing import (
@@ -14,24 +14,24 @@ from ttame.reporting.evaluation_standing import (
     standing,
 )
 from ttame.reporting.written_values import MISSING, WriteNumber, number_writer
-from ttame.results.evaluation import ColumnFacts, Evaluation, MethodScores, Score
+from ttame.results.evaluation import Called, ColumnFacts, Evaluation, MethodScores, Score
 
 COSTS = (
-    ("forward", "forward", "passes of the whole network per image"),
-    ("backward", "backward", "backward passes per image"),
-    ("tail", "tail", "runs of only the end of the network, per image"),
+    ("forward", "forward", "passes of the whole network per {image}"),
+    ("backward", "backward", "backward passes per {image}"),
+    ("tail", "tail", "runs of only the end of the network, per {image}"),
     (
         "milliseconds",
         "time",
-        "milliseconds per image for the maps alone, the median of the batches",
+        "milliseconds per {image} for the maps alone, the median of the batches",
     ),
     (
         "peak_megabytes",
         "memory",
-        "megabytes of tensors alive at once beyond weights and images, for one batch",
+        "megabytes of tensors alive at once beyond weights and {images}, for one batch",
     ),
 )
-"""Attribute, heading and meaning of what maps cost."""
+"""Attribute, heading and meaning of what maps cost, but for what is measured."""
 
 _COST_UNITS = {"milliseconds": "ms", "peak_megabytes": "MB"}
 _DIRECTIONS = {
@@ -43,7 +43,8 @@ _DIRECTIONS = {
 
 def table_columns(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One record a column: scores first, then costs."""
-    columns = [*map(_score_column, evaluation.columns), *map(_cost_column, COSTS)]
+    costs = [_cost_column(cost, evaluation.called) for cost in COSTS]
+    columns = [*map(_score_column, evaluation.columns), *costs]
     for column in comparing_columns(evaluation)[:1]:
         # How table_rows has sorted the rows.
         place = evaluation.columns.index(column)
@@ -57,7 +58,7 @@ def table_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     comparing = comparing_columns(evaluation)
     keys = {column.key for column in comparing}
     columns = [_cells(evaluation, column, column.key in keys) for column in evaluation.columns]
-    costs = [_cost_cells(evaluation.methods, attribute) for attribute, *_ in COSTS]
+    costs = [_cost_cells(evaluation, attribute) for attribute, *_ in COSTS]
     rows = [
         {
             "number": number,
@@ -107,8 +108,8 @@ def _score_column(column: ColumnFacts) -> dict[str, Any]:
     }
 
 
-def _cost_column(cost: tuple[str, str, str]) -> dict[str, Any]:
-    attribute, title, meaning = cost
+def _cost_column(cost: tuple[str, str, str], called: Called) -> dict[str, Any]:
+    attribute, title, meaning = cost[0], cost[1], _of(called, cost[2])
     return {
         "title": title,
         "arrow": "",
@@ -126,7 +127,7 @@ def _cells(evaluation: Evaluation, column: ColumnFacts, compares: bool) -> list[
     published = [method.published.get(column.key) for method in evaluation.methods]
     write = number_writer([score.value if score else None for score in scores], column.unit)
     return [
-        _cell(score, number, write, compares, evaluation.images, f"{title}, {column.title}")
+        _cell(score, number, write, compares, evaluation, f"{title}, {column.title}")
         for score, number, title in zip(scores, published, titles.values(), strict=True)
     ]
 
@@ -136,7 +137,7 @@ def _cell(
     published: float | None,
     write: WriteNumber,
     compares: bool,
-    images: int,
+    evaluation: Evaluation,
     called: str,
 ) -> dict[str, Any]:
     cell: dict[str, Any] = {
@@ -149,6 +150,7 @@ def _cell(
         "images": "",
         "hint": f"{called}: not measured.",
     }
+    images = evaluation.called.images
     if score is not None:
         cell |= {
             "sort": repr(score.value),
@@ -156,25 +158,25 @@ def _cell(
             "interval": _interval(score, write),
             "rank": score.rank,
             "standing": standing(score) if compares else "",
-            "images": f"{score.images} images" if score.images != images else "",
-            "hint": _hint(score, write, compares, called),
+            "images": f"{score.images} {images}" if score.images != evaluation.images else "",
+            "hint": _hint(score, write, compares, called, images),
         }
     return cell
 
 
-def _hint(score: Score, write: WriteNumber, compares: bool, called: str) -> str:
+def _hint(score: Score, write: WriteNumber, compares: bool, called: str, images: str) -> str:
     """What a cell says, in words."""
     interval = _interval(score, write)
-    parts = [f"{called}: {write(score.value)}, over {score.images} images"]
+    parts = [f"{called}: {write(score.value)}, over {score.images} {images}"]
     if interval:
-        parts.append(f"95 % of resampled sets of images give {interval}")
+        parts.append(f"95 % of resampled sets of {images} give {interval}")
     if compares and score.rank:
         parts.append(f"rank {score.rank}")
     if compares and standing(score) == "level":
         parts.append(f"not significantly different from the best (p = {score.p_value:.2g})")
         if score.images_needed > score.images:
             more = score.images_needed - score.images
-            parts.append(f"about {more} more images would separate it from the best")
+            parts.append(f"about {more} more {images} would separate it from the best")
     elif compares and standing(score) == "" and score.rank:
         parts.append(f"significantly worse than the best (p = {score.p_value:.2g})")
     return f"{'; '.join(parts)}."
@@ -186,10 +188,15 @@ def _interval(score: Score, write: WriteNumber) -> str:
     return f"{write(score.low)} to {write(score.high)}"
 
 
-def _cost_cells(methods: Sequence[MethodScores], attribute: str) -> list[dict[str, str]]:
+def _of(called: Called, meaning: str) -> str:
+    return meaning.format(image=called.image, images=called.images)
+
+
+def _cost_cells(evaluation: Evaluation, attribute: str) -> list[dict[str, str]]:
+    methods = evaluation.methods
     # Counts may be whole numbers, or the same as floats where they were read from JSON.
     values = [float(getattr(method.cost, attribute)) for method in methods]
-    meaning = next(text for name, _, text in COSTS if name == attribute)
+    meaning = _of(evaluation.called, next(text for name, _, text in COSTS if name == attribute))
     return [
         {
             "sort": "" if math.isnan(value) else repr(value),

@@ -22,12 +22,17 @@ MOST_NAMED = 4
 MOST_PHOTOS = 10_000
 """Nobody who asks how many more photos are needed means more than this."""
 
-PHOTOS_ARE_COMPUTED = (
-    "The number of photos is computed from the mean m and the standard deviation s of the paired "
+_ARE_COMPUTED = (
+    "The number of {photos} is computed from the mean m and the standard deviation s of the paired "
     "differences between two methods: n = ((z(1 − 0.05 / (2k)) + z(0.8)) s / m)², for a two-sided "
     "test at 5\u00a0% that is corrected for k comparisons, with a power of 80\u00a0%. It supposes "
-    "that the differences stay as they are on these photos."
+    "that the differences stay as they are on these {photos}."
 )
+
+
+def photos_are_computed(evaluation: Evaluation) -> str:
+    """How the number of photos, or of texts, is computed that a verdict names."""
+    return _ARE_COMPUTED.format(photos=evaluation.called.photos)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +88,7 @@ def evaluation_verdict(evaluation: Evaluation, titles: Mapping[str, str] | None 
         ),
         key=lambda method: (-counts[method.name], method is not chosen),
     )
-    photos = _more_photos(top, columns)
+    photos = _more_photos(evaluation, top, columns)
     sentences = [
         f"On {_these_photos(evaluation)}, {_group(evaluation, top, columns, called)}"
         f"{_clearly_worse(evaluation, columns, called)}.",
@@ -122,7 +127,10 @@ def _behind(method: MethodScores, columns: Sequence[ColumnFacts]) -> int:
 
 
 def _these_photos(evaluation: Evaluation) -> str:
-    return "this one photo" if evaluation.images == 1 else f"these {evaluation.images} photos"
+    called = evaluation.called
+    if evaluation.images == 1:
+        return f"this one {called.photo}"
+    return f"these {evaluation.images} {called.photos}"
 
 
 def _group(
@@ -217,7 +225,9 @@ def _recommendation(
         )
 
 
-def _more_photos(top: Sequence[MethodScores], columns: Sequence[ColumnFacts]) -> str:
+def _more_photos(
+    evaluation: Evaluation, top: Sequence[MethodScores], columns: Sequence[ColumnFacts]
+) -> str:
     """How many more photos would separate the methods of the group; empty if nobody can say."""
     if len(top) < 2:
         return ""
@@ -227,15 +237,15 @@ def _more_photos(top: Sequence[MethodScores], columns: Sequence[ColumnFacts]) ->
     if not found:
         return ""
     more, title = min(found)
+    photos = evaluation.called.photos
     if more > MOST_PHOTOS:
         return (
-            f"Their differences are so small that {MOST_PHOTOS:,} more photos would hardly "
+            f"Their differences are so small that {MOST_PHOTOS:,} more {photos} would hardly "
             "separate them.".replace(",", " ")
         )
     fewest = ", the measure that needs fewest" if len(found) > 1 else ""
-    return f"About {_rounded(more):,} more photos would separate them in {title}{fewest}.".replace(
-        ",", " ", 1 if more >= 1000 else 0
-    )
+    number = f"{_rounded(more):,}".replace(",", " ")
+    return f"About {number} more {photos} would separate them in {title}{fewest}."
 
 
 def _photos_for(top: Sequence[MethodScores], column: ColumnFacts) -> int | None:

@@ -13,19 +13,15 @@ from typing import Any
 from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection
-from ttame.classifiers.classifier import Classifier
 from ttame.datasets.name_list import NameList
 from ttame.drawing.colour_scales import DEFAULT_SCALE
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY
 from ttame.drawing.map_strength import Strength
-from ttame.errors import ClassSelectionError, OutputError, setting
+from ttame.errors import OutputError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
-from ttame.explaining.explain_photos import (
-    Explaining,
-    Listener,
-    explain_batches,
-)
+from ttame.explaining.explain_photos import Explaining, explain_batches
+from ttame.explaining.explained_batch import Listener
 from ttame.files.leftovers import remove_leftovers
 from ttame.files.record_files import read_about, read_records
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
@@ -38,11 +34,11 @@ from ttame.reporting.explaining_preparation import (
     telling_of,
     what_to_explain,
 )
+from ttame.reporting.finding_threshold import checked_threshold
 from ttame.reporting.growing_report import GrowingReport
 from ttame.reporting.report_contents import Pictures, ReportFacts
 from ttame.reporting.unfinished_report import unfinished_report
 from ttame.results.explained_photos import ExplainedPhotos
-from ttame.results.prediction import FOUND_FROM
 
 
 @noticing_lost_processes()
@@ -142,7 +138,7 @@ def explain(
     )
     facts = dataclasses.replace(
         facts_of(explaining, title, left_out or {}),
-        threshold=_checked_threshold(threshold, explaining.classifier),
+        threshold=checked_threshold(threshold, explaining.classifier),
         pictures=pictures,
         scale=scale,
         opacity=opacity,
@@ -180,20 +176,6 @@ def explain(
                 processes.first(report.complete)
             processes.first(stack.close)
     return processes.from_first(lambda: ExplainedPhotos.read(out))
-
-
-def _checked_threshold(threshold: float | None, classifier: Classifier) -> float | None:
-    if classifier.outputs.exclusive:
-        if threshold is not None:
-            raise ClassSelectionError(
-                f"a threshold of {threshold} for {classifier.name}, of whose classes exactly one "
-                "is true",
-                remedy=f"{setting('outputs', 'sigmoid')}, if they are independent findings",
-            )
-        return None
-    if threshold is not None and not 0 < threshold < 1:
-        raise ClassSelectionError(f"threshold {threshold}", allowed="a number between 0 and 1")
-    return FOUND_FROM if threshold is None else float(threshold)
 
 
 def _identity(explaining: Explaining, facts: ReportFacts) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from ttame.errors import ExplainerError, ImageError, OutputError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explainers.trained.head_provenance import full_provenance
-from ttame.explaining.explain_photos import Explaining, Listener
+from ttame.explaining.explain_photos import Explaining
 from ttame.explaining.explain_stream import explain_stream
+from ttame.explaining.explained_batch import Listener
 from ttame.files.atomic_writing import write_json
 from ttame.files.growing_folder import RESULT
 from ttame.files.leftovers import remove_leftovers

@@ -16,7 +16,8 @@ from ttame.errors import ClassSelectionError, ExplainerError, setting
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.trained.head_provenance import full_provenance
-from ttame.explaining.explain_photos import Explaining, Listener, classes_for_all
+from ttame.explaining.explain_photos import Explaining
+from ttame.explaining.explained_batch import Listener, classes_for_all
 from ttame.outputs import SOFTMAX
 from ttame.processes import is_first_process
 from ttame.progress.explaining_progress import ExplanationProgress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from ttame.drawing.heatmap_overlay import UNSEEN_BRIGHTNESS
 from ttame.files.record_files import opened_for_text
 from ttame.images.preprocessing import Preprocessing
 from ttame.reporting.embedded_pictures import legend_gradient
+from ttame.reporting.page_facts import classifier_name, facts_in_words, own_facts, shared_facts
 from ttame.reporting.page_template import page_template
 from ttame.reporting.record_spool import Records
-from ttame.reporting.written_values import in_words
 
 PHOTOS_PER_PAGE = 60
 """More photos than this are spread over several pages, and a page of thumbnails leads to them."""
@@ -111,15 +111,15 @@ def _shared_content(
 ) -> dict[str, Any]:
     """What all pages of a report show alike."""
     methods = about["methods"]
-    shared = _shared_facts([method["provenance"] for method in methods])
+    shared = shared_facts([method["provenance"] for method in methods])
     return {
         "title": about["title"],
-        "classifier": _classifier_name(shared),
+        "classifier": classifier_name(shared),
         "methods": [
             {
                 "name": method["name"] or "not named",
                 "title": method["title"] or "not named",
-                "facts": _own_facts(method["provenance"], shared),
+                "facts": own_facts(method["provenance"], shared),
             }
             for method in methods
         ],
@@ -127,7 +127,7 @@ def _shared_content(
         "threshold": percent(about["threshold"]) if "threshold" in about else "",
         "of_pixels": [method["title"] for method in methods if method["drawn_as"] == "pixels"],
         "left_out": [*about["methods_left_out"].items()],
-        "provenance": _facts(shared),
+        "provenance": facts_in_words(shared),
         "preprocessing": preprocessing.in_words(),
         "gradient": legend_gradient(about["colour_scale"]),
         "opacity": round(100 * about["opacity"]),
@@ -137,33 +137,3 @@ def _shared_content(
         "n_pages": n_pages,
         "per_page": PHOTOS_PER_PAGE,
     }
-
-
-def _shared_facts(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is the same for all methods, in the order of the first one."""
-    if not provenances:
-        return {}
-    first, *others = provenances
-    return {
-        name: value
-        for name, value in first.items()
-        if all(name in other and other[name] == value for other in others)
-    }
-
-
-def _own_facts(provenance: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
-    """What is set for one method, on one line."""
-    own = {name: value for name, value in provenance.items() if name not in shared}
-    return ", ".join(f"{name} {value}" for name, value in _facts(own))
-
-
-def _classifier_name(provenance: Mapping[str, Any]) -> str:
-    classifier = provenance.get("classifier", "")
-    if isinstance(classifier, Mapping):
-        classifier = classifier.get("name", "")
-    return str(classifier) or "not named"
-
-
-def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name and value of each entry, as people read them."""
-    return [(name.replace("_", " "), in_words(value)) for name, value in provenance.items()]

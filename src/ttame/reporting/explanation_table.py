@@ -42,14 +42,14 @@ def _rows(image: Mapping[str, Any]) -> Iterator[list[Any]]:
     for described in image["classes"]:
         for method, figures in described["maps"].items():
             yield [
-                _as_text(image["name"]),
-                _as_text(prediction["name"]),
+                as_text(image["name"]),
+                as_text(prediction["name"]),
                 f"{prediction['probability']:.6g}",
-                _as_text(described["name"]),
+                as_text(described["name"]),
                 f"{described['probability']:.6g}",
                 described["rank"],
                 _found(described["index"], prediction.get("found")),
-                _as_text(method),
+                as_text(method),
                 "yes" if figures["has_evidence"] else "no",
                 *(f"{figures[name]:.6g}" for name in ("minimum", "maximum", "mean")),
                 image["files"]["maps"][method],
@@ -63,11 +63,11 @@ def _found(index: int, found: list[Mapping[str, Any]] | None) -> str:
     return "yes" if any(one["index"] == index for one in found) else "no"
 
 
-def _as_text(text: str) -> str:
+def as_text(text: str) -> str:
     """Text that a spreadsheet takes for text.
 
     Example:
-        >>> _as_text("=1+1"), _as_text("cat.jpg")
+        >>> as_text("=1+1"), as_text("cat.jpg")
         ("'=1+1", 'cat.jpg')
     """
     return f"'{text}" if text.startswith(_STARTS_OF_FORMULAS) else text

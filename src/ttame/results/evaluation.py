@@ -17,6 +17,28 @@ SCHEMA_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
+class Called:
+    """What sentences call what was measured.
+
+    Example:
+        >>> Called("photo", "photos", "image", "images").photos
+        'photos'
+    """
+
+    photo: str
+    photos: str
+    image: str
+    images: str
+
+
+CALLED = {
+    "images": Called("photo", "photos", "image", "images"),
+    "texts": Called("text", "texts", "text", "texts"),
+}
+"""Kind of what is classified to its words: photos are what people have, images what is measured."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Score:
     """One cell of the table.
 
@@ -49,7 +71,8 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class ColumnFacts:
-    """A column of the table: key, heading, direction, unit, paper and what it means.
+    """A column of the table: key, heading, direction, unit, paper, what it means, and what the
+    points of its metric's curve stand at, if it has one.
 
     Example:
         >>> ColumnFacts("average_drop@50", "Average Drop at 50 % kept", "average_drop", "lower",
@@ -64,6 +87,7 @@ class ColumnFacts:
     unit: str
     paper: str
     measures: str
+    curve_over: str = "% of the pixels"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +116,8 @@ class MethodCost:
 
 @dataclasses.dataclass(frozen=True)
 class CurvePoint:
-    """One point of a curve: x in percent of pixels, mean, and 95 % bootstrap interval."""
+    """One point of a curve: x (percent of pixels, or as the column says), mean, and 95 %
+    bootstrap interval."""
 
     x: float
     value: float
@@ -178,6 +203,8 @@ class Evaluation:
         notes: sentences a reader must know, such as what a reproduction differs in.
         machine: processor and versions.
         date: ISO 8601.
+        kind: whether ``"images"`` or ``"texts"`` were classified; fields that are named after
+            images count texts then.
 
     Example:
         >>> evaluation = Evaluation(
@@ -205,20 +232,27 @@ class Evaluation:
     notes: tuple[str, ...]
     machine: str
     date: str
+    kind: Literal["images", "texts"] = "images"
+
+    @property
+    def called(self) -> Called:
+        """What sentences call what was measured."""
+        return CALLED[self.kind]
 
     def __repr__(self) -> str:
         methods = ", ".join(method.name for method in self.methods)
-        return f"<Evaluation of {self.classifier} on {self.images} images: {methods}>"
+        return f"<Evaluation of {self.classifier} on {self.images} {self.called.images}: {methods}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the table."""
-        return evaluation_card(self.columns, self.methods, self._words())
+        return evaluation_card(self.columns, self.methods, self._words(), per=self.called.image)
 
     def _words(self) -> tuple[str, ...]:
         """The title, what the table rests on, and the notes."""
-        title = f"{self.classifier} on {self.images} images of {self.data}"
+        title = f"{self.classifier} on {self.images} {self.called.images} of {self.data}"
         protocol = f"protocol {self.protocol} ({self.protocol_hash})"
-        were = "photo was" if len(self.skipped) == 1 else "photos were"
+        one = len(self.skipped) == 1
+        were = f"{self.called.photo} was" if one else f"{self.called.photos} were"
         skipped = f"{len(self.skipped)} {were} not readable" if self.skipped else ""
         return (title, protocol, *self.notes, *filter(None, [skipped]))
 

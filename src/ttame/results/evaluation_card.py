@@ -8,7 +8,7 @@ from typing import Protocol
 from ttame.notebook.cards import MOST_CHARACTERS, card, escaped, line, table
 
 _TIED = 0.05
-"""Corrected p-value from which a method is not told apart from the best."""
+"""Corrected p-value from which a method is not significantly different from the best."""
 
 _LEGEND = (
     "Mean over 95 % bootstrap interval. Bold: the best. ~: not significantly different from it "
@@ -57,7 +57,7 @@ class _Method(Protocol):
 
 
 def evaluation_card(
-    columns: Sequence[_Column], methods: Sequence[_Method], words: Sequence[str]
+    columns: Sequence[_Column], methods: Sequence[_Method], words: Sequence[str], per: str = "image"
 ) -> str:
     """The table of an evaluation as a card of HTML; rows that do not fit are counted.
 
@@ -65,8 +65,9 @@ def evaluation_card(
         columns: of the table.
         methods: its rows.
         words: the title, then lines for below the table.
+        per: what times are of.
     """
-    headings = ["method", *(column.title + _arrow(column) for column in columns), "ms per image"]
+    headings = ["method", *(column.title + _arrow(column) for column in columns), f"ms per {per}"]
     rows: list[list[str]] = []
     characters = 0
     for method in _ordered(columns, methods):

@@ -24,7 +24,7 @@ STRONGEST = 6
 """Words that are named below a text, with their scores."""
 
 
-class ExplainedTexts(Protocol):
+class ScoredTexts(Protocol):
     """What of an explanation is written; see :class:`ttame.text.TextExplanation`."""
 
     @property
@@ -49,14 +49,12 @@ class ExplainedTexts(Protocol):
     def target_label(self, image: int, place: int) -> str: ...
 
 
-def title_of(explained: ExplainedTexts) -> str:
+def title_of(explained: ScoredTexts) -> str:
     """What heads a card."""
     return f"Explanation by {explained.method or 'an unnamed method'}"
 
 
-def card_of(
-    explained: ExplainedTexts, strength: WordStrength = "own", most: int | None = None
-) -> str:
+def card_of(explained: ScoredTexts, strength: WordStrength = "own", most: int | None = None) -> str:
     """The texts one below the other, each class with its marked words.
 
     Args:
@@ -81,7 +79,7 @@ def card_of(
     return cards.card(title_of(explained), cards.line(legend), shown, cards.line(remark))
 
 
-def page_of(explained: ExplainedTexts, strength: WordStrength) -> str:
+def page_of(explained: ScoredTexts, strength: WordStrength) -> str:
     """The card of all texts as a page that needs nothing else."""
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
@@ -106,14 +104,14 @@ def legend_in_words(*, signed: bool) -> str:
     )
 
 
-def scales_of(explained: ExplainedTexts, text: int) -> tuple[ClassScale, ...]:
+def scales_of(explained: ScoredTexts, text: int) -> tuple[ClassScale, ...]:
     """The scale of each explained class of a text."""
     scores = explained.word_scores(text).tolist()
     probabilities = explained.class_probabilities[text].tolist()
     return class_scales(scores, probabilities, signed=explained.signed)
 
 
-def drawn_places(explained: ExplainedTexts, text: int) -> list[int]:
+def drawn_places(explained: ScoredTexts, text: int) -> list[int]:
     """The explained classes of a text that are drawn, in their order."""
     probabilities = explained.class_probabilities[text]
     if len(probabilities) <= MOST_DRAWN_CLASSES:
@@ -122,7 +120,7 @@ def drawn_places(explained: ExplainedTexts, text: int) -> list[int]:
     return places
 
 
-def figures_of(explained: ExplainedTexts, text: int, place: int) -> str:
+def figures_of(explained: ScoredTexts, text: int, place: int) -> str:
     """What stands next to a label: the probability, and whether the scores say anything."""
     label = explained.target_label(text, place)
     name = explained.class_label(int(explained.classes[text, place]))
@@ -182,7 +180,7 @@ def _bare(word: str) -> str:
     return word[kept[0] : kept[-1] + 1] if kept else word
 
 
-def _section(explained: ExplainedTexts, text: int) -> str:
+def _section(explained: ScoredTexts, text: int) -> str:
     """One text: a heading per class, the marked words, and the strongest of them in words."""
     scales, said = scales_of(explained, text), explained.texts[text]
     heading = f"Text {text + 1} of {len(explained)}" if len(explained) > 1 else ""

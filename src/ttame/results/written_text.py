@@ -12,7 +12,7 @@ from ttame.files.atomic_writing import whole_file
 from ttame.notebook.cards import MOST_CHARACTERS
 from ttame.notebook.cells import in_notebook, show_html
 from ttame.results.text_card import (
-    ExplainedTexts,
+    ScoredTexts,
     card_of,
     drawn_places,
     figures_of,
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 class WrittenText:
     """The part of :class:`ttame.text.TextExplanation` that writes texts with marked words."""
 
-    def _repr_html_(self: ExplainedTexts) -> str:
+    def _repr_html_(self: ScoredTexts) -> str:
         """What a notebook shows: the texts, with what the scores say marked in them."""
         return card_of(self, most=int(0.9 * MOST_CHARACTERS))
 
     def to_html(
-        self: ExplainedTexts, path: Path | str | None = None, *, strength: WordStrength = "own"
+        self: ScoredTexts, path: Path | str | None = None, *, strength: WordStrength = "own"
     ) -> str:
         """A page of all texts that needs nothing else: no scripts, no fonts, no connection.
 
@@ -65,7 +65,7 @@ class WrittenText:
                 temporary.write_text(page, encoding="utf-8")
         return page
 
-    def show(self: ExplainedTexts, *, strength: WordStrength = "own") -> None:
+    def show(self: ScoredTexts, *, strength: WordStrength = "own") -> None:
         """Show the texts: in a notebook below the cell, else in the terminal.
 
         Where the output is not a terminal but a file, the texts are plain, and the line below
@@ -102,7 +102,7 @@ class WrittenText:
                 console.print(line, soft_wrap=not console.is_terminal)
 
 
-def lines_of(explained: ExplainedTexts, text: int, strength: WordStrength = "own") -> list[Text]:
+def lines_of(explained: ScoredTexts, text: int, strength: WordStrength = "own") -> list[Text]:
     """One text, class by class, for a terminal.
 
     Args:

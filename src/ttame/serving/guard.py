@@ -100,13 +100,13 @@ class _Answering:
             ]
         await self._send(message)
 
-    async def refuse(self, problem: Problem) -> None:
-        """Answer with a problem, unless an answer has begun."""
+    async def refuse(self, problem: Problem, more: Mapping[str, str] | None = None) -> None:
+        """Answer with a problem, and more headers, unless an answer has begun."""
         if self.status:
             return
         body = json.dumps(problem.content()).encode()
         headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body))}
-        headers |= {"Cache-Control": "no-store", **problem.headers()}
+        headers |= {"Cache-Control": "no-store", **problem.headers(), **(more or {})}
         await self.send(
             {
                 "type": "http.response.start",
@@ -117,6 +117,13 @@ class _Answering:
             }
         )
         await self.send({"type": "http.response.body", "body": body})
+
+
+async def refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request of a connection too many, and close the connection."""
+    LOG.warning("too many connections")
+    problem = Problem(503, "too many connections; try: again in a moment", retry_after=2)
+    await _Answering(send).refuse(problem, {"Connection": "close"})
 
 
 def refuse_strangers(scope: Mapping[str, Any], settings: ServingSettings) -> None:

@@ -21,6 +21,7 @@ from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY, UNSEEN_BRIGHTNESS, op
 from ttame.images.photos import read_photo
 from ttame.serving.engine import Engine
 from ttame.serving.problems import Problem
+from ttame.version import __version__
 
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _SHARED = ("page.css", "pictures.css")
@@ -93,7 +94,7 @@ def page_of(engine: Engine, samples: Sequence[str]) -> str:
         scales=known_scales(),
         opacity=round(100 * DEFAULT_OPACITY),
         most_methods=settings.most_methods,
-        limits="; ".join(settings.in_words()[:3]),
+        limits="; ".join(settings.in_words()[:2]),
     )
 
 
@@ -108,6 +109,7 @@ def look_of(engine: Engine) -> Mapping[str, Any]:
         "mean": _colour(preprocessing.mean),
         "largest_upload": settings.largest_upload,
         "most_methods": settings.most_methods,
+        "version": __version__,
     }
 
 

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from ttame.errors import TtameError, setting
+from ttame.serving.guard import refuse_connection
 from ttame.serving.request_log import log_to
 from ttame.serving.settings import ServingSettings
 
@@ -23,11 +24,20 @@ _CONNECTIONS_PER_REQUEST = 8
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP that does not wait forever for the first words of a connection."""
+    """HTTP that does not wait forever for the first words of a connection.
+
+    A connection too many is told so as everything else is, not in uvicorn's plain text.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._most, self.limit_concurrency = self.limit_concurrency, None
 
     def connection_made(self, transport: Any) -> None:
         """Begin, and look after a while whether anything came."""
         super().connection_made(transport)
+        if self._most is not None and len(self.connections) > self._most:
+            self.app = refuse_connection
         self.loop.call_later(_SECONDS_FOR_HEADERS, self._look)
 
     def _look(self) -> None:
@@ -121,7 +131,7 @@ def _configured(app: Any, settings: ServingSettings, **more: Any) -> uvicorn.Con
 
 
 def run_in_thread(app: Any, settings: ServingSettings) -> tuple[str, Callable[[], None]]:
-    """Run an application beside other work, for tests and measurements.
+    """Run an application alongside other work, for tests and measurements.
 
     Args:
         app: of :func:`ttame.serving.app.make_app`.

@@ -48,7 +48,7 @@ class ServingSettings:
     largest_upload: int = 20 * _MEGA
     most_pixels: int = 50 * _MEGA
     upload_seconds: float = 30.0
-    time_limit: float = 120.0
+    time_limit: float = 300.0
     queue_length: int = 64
     batch_size: int = 8
     batch_wait: float = 0.01
@@ -97,8 +97,8 @@ class ServingSettings:
             f"{self.most_pixels / _MEGA:.3g} megapixels, within {self.upload_seconds:g} s",
             f"answers: within {self.time_limit:g} s; at most {self.most_methods} methods and "
             f"{self.most_classes} classes",
-            f"queue: {self.queue_length} requests, then 503; up to {self.batch_size} photos a "
-            f"batch, which wait at most {1000 * self.batch_wait:g} ms for each other",
+            f"queue: {self.queue_length} requests, then 503; up to {self.batch_size} photos "
+            f"per batch, which wait at most {1000 * self.batch_wait:g} ms for each other",
             f"access: {'with a token' if self.token else 'without a token'}; "
             + (f"pages of {', '.join(self.origins)}" if self.origins else "no pages of others"),
         ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.connection import hub_without_retries
 from ttame.classifiers.sources.foreign_configuration import refuse_code
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
@@ -17,6 +18,8 @@ from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.network_trace import first_line
 from ttame.outputs import Outputs
 from ttame.signal_handlers import raised_by_signal_handler
+from ttame.text_classifiers.minilm_reviews import NAME as BUNDLED
+from ttame.text_classifiers.minilm_reviews import minilm_reviews
 from ttame.text_classifiers.model_facts import refuse_other_tasks
 from ttame.text_classifiers.text_classifier import TextClassifier
 from ttame.text_classifiers.tokenising import TooLong
@@ -36,7 +39,9 @@ def load(
     Weights come from safetensors only, and Python code that a repository brings never runs.
 
     Args:
-        name: ``hf/FOLDER`` for one on disk, ``hf/REPO`` for one on the hub.
+        name: ``hf/FOLDER`` for one on disk, ``hf/REPO`` for one on the hub; or
+            ``"minilm_reviews"``, a classifier of reviews that works offline with the packages of
+            the extra ``text-demo``.
         class_names: see :class:`TextClassifier`.
         outputs: likewise.
         too_long: likewise.
@@ -56,6 +61,11 @@ def load(
         >>> load(f"hf/{folder}").number_of_classes
         2
     """
+    if name == BUNDLED:
+        model, tokenizer = minilm_reviews()
+        return _made(
+            name, model, tokenizer, class_names=class_names, outputs=outputs, too_long=too_long
+        )
     place = _place(name)
     try:
         import transformers  # noqa: F401
@@ -67,20 +77,29 @@ def load(
         with hub_without_retries() as reachable:
             connection = "" if reachable else "no connection to the hub; "
             model, tokenizer = _loaded(place, name, connection)
-    return TextClassifier(
-        model,
-        tokenizer,
-        class_names=class_names,
-        outputs=outputs,
-        too_long=too_long,
-        name=os.path.basename(place.rstrip("/")),
+    return _made(
+        name, model, tokenizer, class_names=class_names, outputs=outputs, too_long=too_long
     )
+
+
+def _made(name: str, model: nn.Module, tokenizer: Any, **options: Any) -> TextClassifier:
+    short = os.path.basename(name.rstrip("/"))
+    classifier = TextClassifier(model, tokenizer, name=short, **options)
+    names = options["class_names"]
+    classifier.recipe = ClassifierRecipe(
+        name,
+        class_names=None if names is None else tuple(names),
+        outputs=classifier.outputs.kind,
+    )
+    return classifier
 
 
 def _place(name: str) -> str:
     """The folder, with ``~`` resolved, or the repository; a missing path is not a repository."""
     if not isinstance(name, str) or not name.startswith("hf/"):
-        raise WeightsError(f"no text classifier {name!r}", allowed="hf/FOLDER or hf/REPO")
+        raise WeightsError(
+            f"no text classifier {name!r}", allowed=f"{BUNDLED}, hf/FOLDER or hf/REPO"
+        )
     place = name.removeprefix("hf/")
     folder = Path(place).expanduser()
     if folder.is_dir():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -138,6 +139,14 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
     def most_tokens(self) -> int:
         """The longest text, in tokens, special ones included."""
         return self.tokenising.most
+
+    def inputs_as_json(self) -> dict[str, Any]:
+        """The longest text; the word embeddings belong to the weights."""
+        return {"most_tokens": self.most_tokens}
+
+    def truncating(self) -> Self:
+        """The same classifier, which cuts the end of texts that are too long."""
+        return self._with(tokenising=dataclasses.replace(self.tokenising, too_long="truncate"))
 
     @property
     def tokenizer(self) -> Any:

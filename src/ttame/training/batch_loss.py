@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.explainers.trained.head import Head
 from ttame.training.loss_parts import LossParts
@@ -51,7 +51,7 @@ class BatchPlace:
 
 
 def batch_loss(
-    classifier: Classifier,
+    classifier: Explainable,
     head: Head,
     images: Tensor,
     objective: Objective,
@@ -62,7 +62,7 @@ def batch_loss(
     Args:
         classifier: frozen.
         head: in whichever mode it is to be judged.
-        images: (B, 3, H, W), normalised, on the classifier's device.
+        images: (B, 3, H, W), normalised, on the classifier's device; of texts (B, C, 1, T).
         objective: which loss.
         place: of the batch.
     """
@@ -70,11 +70,17 @@ def batch_loss(
         reading = classifier.read_features(images)
     labels = reading.logits.argmax(dim=1)
 
+    # Their own: how far the other one is depends on how many images this process has.
+    of_grounds = torch.Generator().manual_seed(place.generator.initial_seed() + 1)
+
     def maps(classes: Tensor) -> Tensor:
         return head.maps(classifier, reading, classes, wrapped=place.wrapped_head).float()
 
     def masked_scores(masks: Tensor) -> Tensor:
-        return masked_logits(classifier, images, masks, objective.masked).float()
+        scores = masked_logits(
+            classifier, images, masks, objective.masked, of_grounds, place.first_image
+        )
+        return scores.float()
 
     batch = ObjectiveBatch(
         classifier=classifier,
@@ -85,6 +91,7 @@ def batch_loss(
         labels_of_all=lambda: place.gather_labels(labels),
         first_image=place.first_image,
         generator=place.generator,
+        places=classifier.places(images),
     )
     parts, own = objective.loss(batch)
     return BatchLoss(parts, reading, labels, own)

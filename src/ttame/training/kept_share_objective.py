@@ -14,6 +14,12 @@ class's probability on the whole image and ``q`` on the masked one::
 
 Soft masks are what Average Drop measures at 100 %, hard ones what it measures at 50 % and 15 %.
 How bright a map is does not matter to this loss.
+
+Some of the images may have their most relevant places removed instead, by the complement of a hard
+mask, and then what is left of the class is the loss::
+
+    mask  =  1 − σ((z/σ_z − t)/0.3)   mean 1 − s,  s ~ U(0.05, 0.5)
+    loss  =  min(q/p, 1.5)
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ttame.explainers.trained.settings_part import ABOVE_ZERO, UP_TO_ONE, number
 from ttame.training.loss_parts import LossParts
 from ttame.training.objective import Objective, ObjectiveBatch
 
@@ -30,78 +37,144 @@ if TYPE_CHECKING:
 
 _SOFT_MEANS = (0.35, 0.75)
 _HARD_MEANS = (0.1, 0.7)
-_HARD_SHARE = 0.6
-"""Of the images that are masked by a threshold; the others are masked by a power."""
-_SOFTNESS = 0.3
-"""Width of the threshold, in standard deviations of the map."""
+_REMOVED_MEANS = (0.05, 0.5)
+"""Without more than half of the picture hardly any class is left, wherever the rest is."""
 _MOST_REWARD = 0.5
 """For a masked image that is recognised better than the whole one; without a bound, a few images
-with tiny probabilities would decide the step."""
+with tiny probabilities would decide the step. The same bounds what an image may cost whose class
+becomes more probable when the most relevant places are removed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class KeptShareObjective(Objective):
-    """The objective of few-shot heads: the prediction is kept at every share of the picture."""
+    """The objective of few-shot heads: the prediction is kept at every share of the picture.
+
+    Attributes:
+        hard: The share of images that are masked by a threshold; the others are masked by a power.
+        edge: The width of a threshold, in standard deviations of the map.
+        straight_through: Thresholds make masks of zeros and ones, with the gradient of their edge.
+        removing: The share of images whose most relevant places are removed instead of kept; the
+            loss is then what is left of the class.
+    """
 
     kind: Literal["kept-share"] = "kept-share"
+    hard: float = number(0.6, UP_TO_ONE)
+    edge: float = number(0.3, ABOVE_ZERO)
+    straight_through: bool = False
+    removing: float = number(0.0, UP_TO_ONE)
 
     bounded: ClassVar[bool] = True
+    explains: ClassVar[tuple[str, ...]] = ("images", "texts")
 
     def loss(self, batch: ObjectiveBatch) -> tuple[LossParts, Tensor]:
         """See the module."""
         rows = batch.labels[:, None]
         maps = batch.maps(rows)
-        scores = batch.masked_scores(random_masks(maps, batch.generator, batch.first_image))
+        masks, removed = random_masks(maps, self, batch.generator, batch.first_image, batch.places)
+        scores = batch.masked_scores(masks)
         before, after = (
             batch.classifier.outputs.probabilities(of).gather(1, rows)[:, 0]
             for of in (batch.scores, scores)
         )
-        return kept_share_loss(before, after), maps
+        return kept_share_loss(before, after, removed if self.removing else None), maps
 
 
-def kept_share_loss(before: Tensor, after: Tensor) -> LossParts:
+def kept_share_loss(before: Tensor, after: Tensor, removed: Tensor | None = None) -> LossParts:
     """Compute the loss of masked images.
 
     Args:
         before: (B,) probabilities of the explained classes on the whole images, in (0, 1].
         after: (B,) the same on the masked images.
+        removed: (B,) bool, whether the most relevant places are removed; they are kept on the
+            other images, and on all if not given.
+
+    Returns:
+        ``drop``, and with ``removed`` also ``left``: each the sum over its images divided by B.
 
     Example:
         >>> import torch
-        >>> kept_share_loss(torch.tensor([0.8, 0.1]), torch.tensor([0.6, 0.9])).as_floats()
+        >>> before, after = torch.tensor([0.8, 0.1]), torch.tensor([0.6, 0.9])
+        >>> kept_share_loss(before, after).as_floats()
         {'loss': -0.125, 'drop': -0.125}
+        >>> kept_share_loss(before, after, torch.tensor([True, False])).as_floats()
+        {'loss': 0.125, 'drop': -0.25, 'left': 0.375}
     """
-    return LossParts({"drop": (1 - after / before).clamp_min(-_MOST_REWARD).mean()})
+    kept = after / before
+    drop = (1 - kept).clamp_min(-_MOST_REWARD)
+    if removed is None:
+        return LossParts({"drop": drop.mean()})
+    left = kept.clamp_max(1 + _MOST_REWARD)
+    return LossParts({"drop": (drop * ~removed).mean(), "left": (left * removed).mean()})
 
 
-def random_masks(maps: Tensor, generator: torch.Generator, first_image: int = 0) -> Tensor:
-    """Masks of random shares, soft or hard, one for every image.
+def random_masks(
+    maps: Tensor,
+    objective: KeptShareObjective,
+    generator: torch.Generator,
+    first_image: int = 0,
+    places: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Masks of random shares, one for every image.
 
     Args:
         maps: (B, 1, h, w), before any activation.
+        objective: says which kinds of masks there are, and how many of each.
         generator: on the CPU; decides shares and kinds.
         first_image: where the maps begin in a batch that several processes share. Each image gets
             the mask that it would get in one process, if the generators are alike.
+        places: (B, 1, h, w) bool, at least two of each image: shares are theirs, and the mask is 1
+            at all others; ``None`` for all places.
 
     Returns:
-        (B, 1, h, w) in [0, 1], differentiable.
+        Masks (B, 1, h, w) in [0, 1], differentiable, and (B,) bool, whether they remove the most
+        relevant places.
     """
+    import torch
+
+    # A row for each image, the earlier ones of the batch too, so that rows do not depend on them.
+    count = first_image + len(maps)
+    columns = 4 if objective.removing else 3
+    drawn = torch.rand(count, columns, generator=generator, dtype=torch.float32)[first_image:].T
+    # Without the fourth draw, trainings that remove nothing are what they were before it existed.
+    removed = drawn[-1] < objective.removing
+    if places is None:
+        masks = _masks(maps, objective, drawn, removed)
+    else:
+        rows = zip(maps, places, drawn.T, removed, strict=True)
+        masks = torch.stack([_row_mask(*row, objective) for row in rows])
+    return masks, removed.to(maps.device)
+
+
+def _row_mask(
+    row: Tensor, places: Tensor, drawn: Tensor, removed: Tensor, objective: KeptShareObjective
+) -> Tensor:
+    """The mask of one map (1, h, w), as if its places were all there is."""
+    inside = row[places][None, None, None]
+    mask = _masks(inside, objective, drawn[:, None], removed[None])
+    return row.new_ones(row.shape).masked_scatter(places, mask)
+
+
+def _masks(maps: Tensor, objective: KeptShareObjective, drawn: Tensor, removed: Tensor) -> Tensor:
+    """Masks by numbers in [0, 1) that were drawn for each image: (3, B) or more."""
     import torch
 
     from ttame.images.saliency_maps import to_unit_range
     from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
 
-    # A row for each image, the earlier ones of the batch too, so that rows do not depend on them.
-    drawn = torch.rand(first_image + len(maps), 3, generator=generator, dtype=torch.float32)[
-        first_image:
-    ].T
-    soft_means, hard_means = (
+    soft_means, hard_means, removed_means = (
         (low + (high - low) * shares).to(maps)
-        for (low, high), shares in zip((_SOFT_MEANS, _HARD_MEANS), drawn[:2], strict=True)
+        for (low, high), shares in (
+            (_SOFT_MEANS, drawn[0]),
+            (_HARD_MEANS, drawn[1]),
+            (_REMOVED_MEANS, drawn[1]),
+        )
     )
-    hard = (drawn[2] < _HARD_SHARE).to(maps.device)
-    return torch.where(
-        hard[:, None, None, None],
-        thresholded_to_means(maps, hard_means, _SOFTNESS),
-        raised_to_means(to_unit_range(maps), soft_means),
+    removed, hard = removed.to(maps.device), (drawn[2] < objective.hard).to(maps.device)
+    tops = thresholded_to_means(
+        maps, torch.where(removed, removed_means, hard_means), objective.edge
     )
+    if objective.straight_through:
+        tops = tops + (tops.detach().round() - tops.detach())
+    removed, hard = removed[:, None, None, None], hard[:, None, None, None]
+    soft = raised_to_means(to_unit_range(maps), soft_means)
+    return torch.where(removed, 1 - tops, torch.where(hard, tops, soft))

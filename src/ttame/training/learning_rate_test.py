@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError, TrainingError
 from ttame.files.atomic_writing import whole_file, write_json
@@ -68,7 +68,7 @@ class LearningRateTest:
 
 @gives_everything_back
 def find_learning_rate(
-    classifier: Classifier,
+    classifier: Explainable,
     data: TrainingData,
     settings: TrainingSettings = training_settings(),  # noqa: B008 - frozen
     *,

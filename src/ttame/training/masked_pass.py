@@ -4,32 +4,49 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import (
     ExplainerError,
     either,
+    kind_of,
     setting,
 )
 from ttame.features.feature_taps import LayerOutput
-from ttame.images.pixel_masking import MaskingSpace, mask_images
+from ttame.images.hidden_pixels import hiding_ground
+from ttame.images.pixel_masking import MaskingSpace, mask_images, show_on_ground
+from ttame.images.preprocessing import Preprocessing
 from ttame.images.saliency_maps import resize_maps
 from ttame.networks.layer_outputs import uncompiled
-from ttame.training.objective import MaskedFeatures, MaskedImage
+from ttame.training.objective import (
+    MaskedFeatures,
+    MaskedImage,
+    MaskedOnGrounds,
+    MaskedTokens,
+)
 
 
 def masked_logits(
-    classifier: Classifier, images: Tensor, masks: Tensor, masked: MaskedImage | MaskedFeatures
+    classifier: Explainable,
+    images: Tensor,
+    masks: Tensor,
+    masked: MaskedImage | MaskedOnGrounds | MaskedFeatures | MaskedTokens,
+    generator: torch.Generator,
+    first_image: int = 0,
 ) -> Tensor:
-    """Run the classifier on masked images, or with a masked feature map (L-CAM-Fm).
+    """Run the classifier on masked images or texts, or with a masked feature map (L-CAM-Fm).
 
     Args:
         classifier: frozen; gradients flow through it to the masks.
-        images: (B, 3, H, W), normalised.
+        images: (B, 3, H, W), normalised; of texts (B, C, 1, T).
         masks: (B, 1, h, w) in [0, 1], at the head's resolution.
-        masked: what is masked, and in which space.
+        masked: what is masked, and in which space or on which grounds.
+        generator: on the CPU; draws the grounds.
+        first_image: where the images begin in a batch that several processes share.
 
     Returns:
         (B, C) logits.
@@ -40,9 +57,8 @@ def masked_logits(
     """
     if isinstance(masked, MaskedFeatures):
         return _with_masked_features(classifier, images, masks)
-    size = (int(images.shape[2]), int(images.shape[3]))
-    space = masking_space(classifier, masked)
-    visible = mask_images(images, resize_maps(masks, size), classifier.preprocessing, space)
+    masks = resize_maps(masks, (int(images.shape[2]), int(images.shape[3])))
+    visible = _visible(classifier, images, masks, masked, generator, first_image)
     logits = classifier.logits(visible)
     if masks.requires_grad and not logits.requires_grad:
         raise ExplainerError(
@@ -53,14 +69,84 @@ def masked_logits(
     return logits
 
 
-def masking_space(classifier: Classifier, masked: MaskedImage) -> MaskingSpace:
+def mixed_with_ground(
+    classifier: Explainable, images: Tensor, masks: Tensor, ground: str
+) -> Tensor:
+    """``m x + (1 - m) ground``; where the ground is the input itself, nothing changes.
+
+    Args:
+        classifier: knows the ground.
+        images: (B, C, H, W).
+        masks: (B, 1, H, W) in [0, 1].
+        ground: its name.
+    """
+    return torch.lerp(classifier.ground(images, ground), images, masks.to(images.dtype))
+
+
+def _visible(
+    classifier: Explainable,
+    images: Tensor,
+    masks: Tensor,
+    masked: MaskedImage | MaskedOnGrounds | MaskedTokens,
+    generator: torch.Generator,
+    first_image: int,
+) -> Tensor:
+    if isinstance(masked, MaskedTokens):
+        return mixed_with_ground(classifier, images, masks, masked.ground)
+    assert isinstance(classifier, Classifier)
+    preprocessing = classifier.preprocessing
+    if isinstance(masked, MaskedOnGrounds):
+        grounds = drawn_grounds(images, masked, preprocessing, generator, first_image)
+        return show_on_ground(images, masks, grounds)
+    return mask_images(images, masks, preprocessing, masking_space(classifier, masked))
+
+
+def drawn_grounds(
+    images: Tensor,
+    masked: MaskedOnGrounds,
+    preprocessing: Preprocessing,
+    generator: torch.Generator,
+    first_image: int = 0,
+) -> Tensor:
+    """A ground for each image, each as likely as the others.
+
+    Args:
+        images: (B, C, H, W), normalised.
+        masked: knows which grounds there are.
+        preprocessing: knows what black is.
+        generator: on the CPU; draws ground and noise.
+        first_image: where the images begin in a batch that several processes share. Each image
+            gets the ground that it would get in one process, if the generators are alike.
+
+    Returns:
+        (B, C, H, W).
+
+    Example:
+        >>> images = torch.ones(2, 3, 8, 8)
+        >>> only_mean = MaskedOnGrounds(grounds=("mean",))
+        >>> plain = Preprocessing.imagenet(8)
+        >>> float(drawn_grounds(images, only_mean, plain, torch.Generator()).abs().sum())
+        0.0
+    """
+    seed = int(torch.randint(2**31, (), generator=generator))
+    # A row for each image, the earlier ones of the batch too, so that rows do not depend on them.
+    drawn = torch.randint(len(masked.grounds), (first_image + len(images),), generator=generator)
+    drawn = drawn[first_image:].to(images.device)
+    chosen = torch.zeros_like(images)
+    for number, ground in enumerate(masked.grounds):
+        theirs = drawn == number
+        chosen[theirs] = hiding_ground(images[theirs], ground, preprocessing, seed)
+    return chosen
+
+
+def masking_space(classifier: Explainable, masked: MaskedImage) -> MaskingSpace:
     """Resolve ``"by family"``: normalised for Vision Transformers, raw for all others."""
     if masked.masking_space != "by family":
         return masked.masking_space
     return "normalised" if classifier.family == "Vision Transformer" else "raw"
 
 
-def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor) -> Tensor:
+def _with_masked_features(classifier: Explainable, images: Tensor, masks: Tensor) -> Tensor:
     tap = classifier.taps[-1]
     if not isinstance(tap, LayerOutput):
         raise ExplainerError(
@@ -78,7 +164,7 @@ def _with_masked_features(classifier: Classifier, images: Tensor, masks: Tensor)
     def multiply(output: Any) -> Tensor:
         if not isinstance(output, Tensor):
             raise ExplainerError(
-                f"masking the features of {tap}, whose output is a {type(output).__name__}",
+                f"masking the features of {tap}, whose output is {kind_of(output)}",
                 allowed="a layer that returns a tensor",
                 remedy=either("training_settings('l-cam-img')", "--preset l-cam-img"),
             )

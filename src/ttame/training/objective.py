@@ -11,13 +11,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ttame.errors import TrainingError
 from ttame.explainers.trained.settings_part import SettingsPart
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from ttame.classifiers.classifier import Classifier
+    from ttame.classifiers.any_classifier import Explainable
     from ttame.training.loss_parts import LossParts
 
 
@@ -34,12 +35,61 @@ class MaskedImage(SettingsPart):
     kind: Literal["image"] = "image"
     masking_space: Literal["raw", "normalised", "by family"] = "by family"
 
+    explains: ClassVar[str] = "images"
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedOnGrounds(SettingsPart):
+    """What a mask hides becomes a ground, drawn for each image of each step.
+
+    A map that fits one ground, as black spots can make a class more probable, gains nothing from
+    it on the others.
+
+    Attributes:
+        grounds: What hidden pixels become, drawn for each image: black, the mean colour, the
+            blurred image, or noise.
+    """
+
+    kind: Literal["grounds"] = "grounds"
+    # The names of ttame.images.hidden_pixels, which imports torch.
+    grounds: tuple[Literal["black", "mean", "blur", "noise"], ...] = (
+        "black",
+        "mean",
+        "blur",
+        "noise",
+    )
+
+    explains: ClassVar[str] = "images"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.grounds:
+            raise TrainingError("no grounds to hide pixels with", allowed="at least one")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedTokens(SettingsPart):
+    """Masks mix the word embedding of each token of a text with that of a token without meaning.
+
+    ``e' = m e + (1 - m) e_ground``; special tokens and padding stay as they are.
+
+    Attributes:
+        ground: What hidden words become: the mask token, padding, or zero.
+    """
+
+    kind: Literal["tokens"] = "tokens"
+    ground: Literal["mask", "padding", "zero"] = "mask"
+
+    explains: ClassVar[str] = "texts"
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskedFeatures(SettingsPart):
     """Masks multiply the features of the last tap (L-CAM-Fm)."""
 
     kind: Literal["features"] = "features"
+
+    explains: ClassVar[str] = "images"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +105,7 @@ class ObjectiveBatch:
         masked_scores: gives the scores (B, C), float32, behind masks (B, 1, h, w) in [0, 1].
         labels_of_all: gives the labels of the whole batch, over all processes.
         first_image: where this process's images begin in the whole batch.
+        places: (B, 1, h, w) bool, which places a mask may hide; ``None`` for all.
         generator: on the CPU; what is drawn at random comes from it, alike in all processes.
 
     Example:
@@ -70,7 +121,7 @@ class ObjectiveBatch:
         torch.Size([2, 1, 4, 4])
     """
 
-    classifier: Classifier
+    classifier: Explainable
     scores: Tensor
     labels: Tensor
     maps: Callable[[Tensor], Tensor]
@@ -78,6 +129,7 @@ class ObjectiveBatch:
     labels_of_all: Callable[[], Tensor]
     first_image: int
     generator: torch.Generator
+    places: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +137,8 @@ class Objective(SettingsPart, abc.ABC):
     """What training makes small: frozen settings and one function of a batch.
 
     Attributes:
-        masked: What the mask multiplies: the image, or the features of the last tap (L-CAM-Fm).
+        masked: What the mask multiplies: the image, the image with several grounds behind it
+            (grounds), the features of the last tap (L-CAM-Fm), or the tokens of a text.
 
     Example:
         >>> import ttame
@@ -94,10 +147,13 @@ class Objective(SettingsPart, abc.ABC):
     """
 
     kind: str = ""
-    masked: MaskedImage | MaskedFeatures = MaskedImage()
+    masked: MaskedImage | MaskedOnGrounds | MaskedFeatures | MaskedTokens = MaskedImage()
 
     bounded: ClassVar[bool] = False
     """Whether the loss cannot grow without end; a range test then does not stop where it does."""
+
+    explains: ClassVar[tuple[str, ...]] = ("images",)
+    """The kinds of classifiers that it can train for."""
 
     @abc.abstractmethod
     def loss(self, batch: ObjectiveBatch) -> tuple[LossParts, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch.utils.data import Dataset
 
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.held_out_split import split_held_out
 from ttame.datasets.open_photos import open_photos
@@ -42,18 +43,19 @@ from ttame.training.objective import MaskedFeatures
 from ttame.training.optimisation import make_optimiser, make_schedule
 from ttame.training.train_command import command_of_run, data_names
 from ttame.training.training_folder import TrainingFolder
+from ttame.training.training_material import OwnMaterial, TrainingMaterial
 from ttame.training.training_run import TrainingRun
 from ttame.training.training_settings import DataSettings, TrainingSettings
 
-TrainingData = str | Path | Sequence[Any] | PhotoSource | Dataset[Any]
-"""Whatever ``open_photos`` opens."""
+TrainingData = str | Path | Sequence[Any] | PhotoSource | Dataset[Any] | OwnMaterial
+"""Whatever ``open_photos`` opens, or data that prepare themselves, such as texts."""
 
 _FEWEST_STEPS = 2
 """The one-cycle schedule of a single step is only its end, where the rate is next to nothing."""
 
 
 def prepare_run(
-    classifier: Classifier,
+    classifier: Explainable,
     data: TrainingData,
     folder: Path,
     settings: TrainingSettings,
@@ -102,7 +104,7 @@ def prepare_run(
 
 
 def new_run(
-    classifier: Classifier,
+    classifier: Explainable,
     data: TrainingData,
     folder: TrainingFolder,
     settings: TrainingSettings,
@@ -157,19 +159,18 @@ def augmentation(classifier: Classifier, settings: DataSettings) -> Augmentation
 
 
 def _new_run(
-    classifier: Classifier,
+    classifier: Explainable,
     data: TrainingData,
     folder: TrainingFolder,
     settings: TrainingSettings,
     accelerator: Accelerator,
 ) -> TrainingRun:
     """A run whose head and optimiser the accelerator has not wrapped yet."""
-    command = command_of_run(classifier, data, settings, folder.path)
+    _check_kind(classifier, data, settings)
     _check_method(classifier, settings)
-    photos = open_photos(data)
-    training_images, held_out, skipped = _split(photos, classifier, settings)
+    material = _material(classifier, data, settings, folder)
     order = BatchOrder(
-        images=len(training_images),
+        images=len(material.training),
         batch_size=settings.run.batch_size,
         parts=settings.run.gradient_accumulation,
         processes=accelerator.num_processes,
@@ -193,10 +194,10 @@ def _new_run(
         folder=folder,
         identity=RunIdentity(
             settings=settings.as_json(),
-            data=photos.fingerprint(),
+            data=material.fingerprint,
             classifier=classifier.fingerprint(),
             taps=tuple(tap.to_config() for tap in classifier.taps),
-            preprocessing=_as_read_from_json(classifier.preprocessing.as_json()),
+            preprocessing=_as_read_from_json(classifier.inputs_as_json()),
         ),
         accelerator=accelerator,
         head=head,
@@ -205,16 +206,49 @@ def _new_run(
         schedule=make_schedule(
             optimiser, settings.optimiser, order.steps_per_epoch * settings.run.epochs
         ),
-        training_images=training_images,
-        held_out=held_out,
+        training_images=material.training,
+        held_out=material.held_out,
         order=order,
-        data_names=data_names(data),
-        command=command,
-        skipped=skipped,
+        data_names=material.names,
+        command=material.command,
+        skipped=dict(material.skipped),
     )
 
 
-def _check_method(classifier: Classifier, settings: TrainingSettings) -> None:
+def _material(
+    classifier: Explainable, data: TrainingData, settings: TrainingSettings, folder: TrainingFolder
+) -> TrainingMaterial:
+    if isinstance(data, OwnMaterial):
+        return data.material(classifier, settings, str(folder.path))
+    assert isinstance(classifier, Classifier)
+    command = command_of_run(classifier, data, settings, folder.path)
+    photos = open_photos(data)
+    training, held_out, skipped = _split(photos, classifier, settings)
+    fingerprint = photos.fingerprint()
+    return TrainingMaterial(training, held_out, fingerprint, skipped, data_names(data), command)
+
+
+def _check_kind(classifier: Explainable, data: object, settings: TrainingSettings) -> None:
+    """Refuse data or an objective for photos with a classifier of texts, and the reverse."""
+    kind = classifier.kind
+    of_data = data.kind if isinstance(data, OwnMaterial) else "images"
+    if of_data != kind:
+        raise TrainingError(
+            f"{of_data} to train for {classifier.name}, a classifier of {kind}",
+            allowed=kind,
+            remedy="ttame.text.train(classifier, texts, folder)" if kind == "texts" else "",
+        )
+    objective = settings.objective
+    if kind not in objective.explains or objective.masked.explains != kind:
+        preset = "few-shot-text" if kind == "texts" else "few-shot"
+        raise TrainingError(
+            f"an objective of kind {objective.kind} that masks {objective.masked.kind}, for "
+            f"{classifier.name}, a classifier of {kind}",
+            remedy=setting("preset", preset),
+        )
+
+
+def _check_method(classifier: Explainable, settings: TrainingSettings) -> None:
     """Refuse what would fail in the first step."""
     masks_features = isinstance(settings.objective.masked, MaskedFeatures)
     last = classifier.taps[-1]

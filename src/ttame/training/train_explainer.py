@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import AnyClassifier, Explainable
 from ttame.classifiers.given_network import classifier_of
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import (
     NonFiniteLossError,
     TrainingError,
     UnknownNameError,
+    kind_of,
     setting,
 )
 from ttame.explainers.contract.differentiation import differentiating
@@ -39,7 +40,7 @@ BATCH_REMEDY = f"{SMALLER_BATCH}, a larger gradient_accumulation, or fewer worke
 
 @gives_everything_back
 def train_explainer(
-    classifier: Classifier,
+    classifier: Explainable,
     data: TrainingData,
     folder: str | Path,
     settings: TrainingSettings = training_settings(),  # noqa: B008 - frozen
@@ -100,7 +101,8 @@ def train_explainer(
         torch.Size([2, 5, 16, 16])
     """
     _refuse_other_arguments(settings, typed)
-    classifier = classifier_of(classifier)
+    if not isinstance(classifier, AnyClassifier):
+        classifier = classifier_of(classifier)
     # Notebooks switch gradients off for good.
     with (
         differentiating(),
@@ -131,7 +133,7 @@ def _refuse_other_arguments(settings: object, typed: Mapping[str, Any]) -> None:
         )
     if not isinstance(settings, TrainingSettings):
         raise TrainingError(
-            f"a {type(settings).__name__} as settings",
+            f"{kind_of(settings)} as settings",
             allowed="ttame.training_settings(...)",
             remedy=f"ttame.training_settings({settings!r:.60})"
             if isinstance(settings, str)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
-from ttame.classifiers.classifier import Classifier
-from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
+from ttame.classifiers.any_classifier import Explainable
+from ttame.datasets.prepared_images import PreparedBatch
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.head import Head
 from ttame.processes import on_main_process
@@ -27,6 +27,7 @@ from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import Checkpoint, RunIdentity, Workforce, save_checkpoint
 from ttame.training.loss_parts import LossParts
 from ttame.training.training_folder import TrainingFolder
+from ttame.training.training_material import PreparedInputs
 from ttame.training.training_settings import TrainingSettings
 from ttame.training.validation import mean_figures, measure_batches
 
@@ -59,7 +60,7 @@ class TrainingRun:
     """
 
     settings: TrainingSettings
-    classifier: Classifier
+    classifier: Explainable
     folder: TrainingFolder
     identity: RunIdentity
     accelerator: Accelerator
@@ -67,8 +68,8 @@ class TrainingRun:
     bare_head: Head
     optimiser: AcceleratedOptimizer
     schedule: OneCycleLR
-    training_images: PreparedImages
-    held_out: PreparedImages | None
+    training_images: PreparedInputs
+    held_out: PreparedInputs | None
     order: BatchOrder
     data_names: tuple[str, ...]
     command: str
@@ -114,8 +115,8 @@ class TrainingRun:
         loader = DataLoader(
             self.training_images,
             batch_sampler=order,
-            collate_fn=collate,
-            num_workers=self.settings.run.workers,
+            collate_fn=self.training_images.collate,
+            num_workers=self.settings.run.workers if self.training_images.in_workers else 0,
             # Its own: the default would draw a number from the user's generator.
             generator=torch.Generator(),
         )

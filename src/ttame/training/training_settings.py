@@ -18,6 +18,7 @@ from ttame.explainers.trained.head_settings import (
     LCamHeadSettings,
     MinMaxMaps,
     SharedHeadSettings,
+    SigmoidMaps,
 )
 from ttame.explainers.trained.known_head_settings import HEAD_SETTINGS
 from ttame.explainers.trained.settings_part import (
@@ -35,7 +36,7 @@ from ttame.explainers.trained.settings_part import (
 )
 from ttame.training.attention_objective import TTameObjective
 from ttame.training.kept_share_objective import KeptShareObjective
-from ttame.training.objective import MaskedFeatures, MaskedImage, Objective
+from ttame.training.objective import MaskedFeatures, MaskedImage, MaskedTokens, Objective
 from ttame.training.optimiser_settings import AdamW, Sgd
 
 _OBJECTIVE_FILES = (
@@ -186,10 +187,20 @@ PRESETS: dict[str, TrainingSettings] = {
         optimiser=AdamW(learning_rate=5e-3),
         run=RunSettings(epochs=10),
     ),
+    "few-shot-text": TrainingSettings(
+        preset="few-shot-text",
+        method="few_shot",
+        head=SharedHeadSettings(maps=SigmoidMaps()),
+        objective=KeptShareObjective(masked=MaskedTokens(), hard=1.0, removing=0.5),
+        data=DataSettings("none"),
+        optimiser=AdamW(learning_rate=3e-3),
+        run=RunSettings(epochs=4, batch_size=16),
+    ),
 }
 """Name to settings. ``t-tame``: arXiv 2403.04523 and its scripts. ``tame``: arXiv 2301.07407, with
 the learning rate of its VGG-16 script (ResNet-50: 1e-4, 4 epochs). ``l-cam-img``, ``l-cam-fm``:
-arXiv 2209.11189. ``few-shot``: ours, for a few hundred to a few thousand images."""
+arXiv 2209.11189. ``few-shot``: ours, for a few hundred to a few thousand images, and
+``few-shot-text`` for as many texts."""
 
 
 DEFAULT_PRESET = "few-shot"

@@ -8,12 +8,17 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.utils.data import DataLoader
 
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.classifier import Classifier
-from ttame.datasets.prepared_images import PreparedBatch, PreparedImages, collate
+from ttame.datasets.prepared_images import PreparedBatch
 from ttame.explainers.trained.head import Head
 from ttame.images.pixel_masking import mask_images
+from ttame.images.saliency_maps import to_unit_range
 from ttame.metrics.average_drop import drop_of, increase_of, published_masks
 from ttame.training.batch_loss import BatchPlace, batch_loss
+from ttame.training.masked_pass import mixed_with_ground
+from ttame.training.objective import MaskedTokens
+from ttame.training.training_material import PreparedInputs
 from ttame.training.training_settings import TrainingSettings
 
 
@@ -36,9 +41,9 @@ class BatchFigures:
 
 @torch.no_grad()
 def measure_batches(
-    classifier: Classifier,
+    classifier: Explainable,
     head: Head,
-    held_out: PreparedImages,
+    held_out: PreparedInputs,
     settings: TrainingSettings,
     *,
     process: int = 0,
@@ -49,6 +54,7 @@ def measure_batches(
     The published code validates the *unmasked* images, so its figures do not depend on the head.
     Here everything is computed on masked ones: the loss as in training, AD and IC by the T-TAME
     test protocol (min–max of the map that explanations hold, removed pixels black, 100 % kept).
+    Of texts, removed words are what training makes of them.
 
     Returns:
         Means over the images of a batch, of this process's share of the batches (every
@@ -66,8 +72,8 @@ def measure_batches(
     loader = DataLoader(
         held_out,
         batch_sampler=[positions[number] for number in numbers],
-        collate_fn=collate,
-        num_workers=settings.run.workers,
+        collate_fn=held_out.collate,
+        num_workers=settings.run.workers if held_out.in_workers else 0,
         generator=torch.Generator(),
     )
     was_training = head.training
@@ -97,7 +103,7 @@ def mean_figures(measured: Sequence[BatchFigures]) -> dict[str, float]:
 
 
 def _figures(
-    classifier: Classifier,
+    classifier: Explainable,
     head: Head,
     batch: PreparedBatch,
     settings: TrainingSettings,
@@ -110,9 +116,7 @@ def _figures(
     images = batch.images.to(classifier.device)
     place = BatchPlace(torch.Generator().manual_seed(number))
     loss = batch_loss(classifier, head, images, settings.objective, place)
-    size = (int(images.shape[2]), int(images.shape[3]))
-    masks = published_masks(head.explained(loss.maps), size)
-    masked = mask_images(images, masks, classifier.preprocessing, "raw")
+    masks, masked = _masked(classifier, images, head.explained(loss.maps), settings)
     rows = loss.labels[:, None]
     before = classifier.outputs.probabilities(loss.reading.logits).gather(1, rows)
     after = classifier.probabilities(masked).gather(1, rows)
@@ -122,3 +126,19 @@ def _figures(
         "increase_in_confidence": float(increase_of(before, after).mean()),
         "mean_map_value": float(masks.mean()),
     }
+
+
+def _masked(
+    classifier: Explainable, images: Tensor, maps: Tensor, settings: TrainingSettings
+) -> tuple[Tensor, Tensor]:
+    """The values of all masks, and what they leave of the images, or of the words of texts."""
+    places, masked = classifier.places(images), settings.objective.masked
+    if places is None:
+        assert isinstance(classifier, Classifier)
+        masks = published_masks(maps, (int(images.shape[2]), int(images.shape[3])))
+        return masks, mask_images(images, masks, classifier.preprocessing, "raw")
+    assert isinstance(masked, MaskedTokens)
+    masks = torch.ones_like(maps)
+    for mask, values, inside in zip(masks, maps, places, strict=True):
+        mask[inside] = to_unit_range(values[inside][None, None, None]).flatten()
+    return masks[places], mixed_with_ground(classifier, images, masks, masked.ground)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.classifiers.sources.photos import wide_photo
+from ttame.classifiers import any_classifier
 from ttame.classifiers import classifier as classifier_module
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.known_classifiers import load_classifier
@@ -63,7 +64,7 @@ def test_other_weights_and_layers_are_examined(monkeypatch: pytest.MonkeyPatch) 
         seen.extend(str(tap) for tap in choice.taps)
         return choice
 
-    monkeypatch.setattr(classifier_module, "refuse_idle_taps", refuse)
+    monkeypatch.setattr(any_classifier, "refuse_idle_taps", refuse)
     monkeypatch.setattr(classifier_module, "view_notice", lambda *_: seen.append("view") or ())
     load_classifier("efficientnet_lite0", taps=["bn2"])
     assert seen == []

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.tiny_networks import tiny_cnn
-from ttame.classifiers.classifier import FeatureReading
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.class_token import (
     gate_with_class_token,

@@ -28,6 +28,7 @@ from ttame.errors import (
     TtameError,
     UnknownNameError,
     either,
+    kind_of,
 )
 from ttame.networks.network_trace import first_line
 
@@ -82,7 +83,7 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
         )
     if not isinstance(found, nn.Module):
         raise ClassifierError(
-            f"{recipe.name} gave a {type(found).__name__}",
+            f"{recipe.name} gave {kind_of(found)}",
             allowed="a torch.nn.Module or a ttame.Classifier",
         )
     said = configured_preprocessing(found)
@@ -158,7 +159,7 @@ def _called(found: Any, recipe: ClassifierRecipe) -> Any:
     options: Mapping[str, Any] = recipe.network_options
     if not callable(found):
         raise ClassifierError(
-            f"{recipe.name} is a {type(found).__name__}",
+            f"{recipe.name} is {kind_of(found)}",
             allowed="a function or class that gives a torch.nn.Module or a ttame.Classifier",
         )
     try:

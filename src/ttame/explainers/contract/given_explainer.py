@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ttame.classifiers.classifier import Classifier
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, kind_of
 
 
 def not_an_explainer(value: object, allowed: str) -> ExplainerError:
@@ -15,9 +15,7 @@ def not_an_explainer(value: object, allowed: str) -> ExplainerError:
         value: that somebody passed.
         allowed: what may be passed.
     """
-    return ExplainerError(
-        f"a {type(value).__name__} as explainer", allowed=allowed, remedy=_making(value)
-    )
+    return ExplainerError(f"{kind_of(value)} as explainer", allowed=allowed, remedy=_making(value))
 
 
 def _making(given: object) -> str:

@@ -10,9 +10,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import AnyClassifier, Explainable
 from ttame.classifiers.given_network import classifier_of
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, kind_of
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
@@ -27,7 +27,7 @@ from ttame.networks.giving_back import gives_everything_back
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AttentionExplainer(Explainer):
+class AttentionExplainer(Explainer[Explainable]):
     """Explains with one forward pass of the classifier and its trained head.
 
     The maps of the published heads are the head's output *before* the sigmoid, as in their test
@@ -71,7 +71,7 @@ class AttentionExplainer(Explainer):
         """What is known about the training; empty for a fresh head."""
         return dict(self.training or {})
 
-    def for_classifier(self, classifier: Classifier) -> Self:
+    def for_classifier(self, classifier: Explainable) -> Self:
         """The same head next to another classifier, read at the same layers.
 
         Raises:
@@ -117,7 +117,7 @@ class AttentionExplainer(Explainer):
 
 @gives_everything_back
 def new_attention_explainer(
-    classifier: Classifier | nn.Module,
+    classifier: Explainable | nn.Module,
     settings: HeadSettings = AttentionHeadSettings(),  # noqa: B008 - frozen
     *,
     method: str = "t_tame",
@@ -137,9 +137,10 @@ def new_attention_explainer(
     """
     if not isinstance(settings, HeadSettings):
         raise ExplainerError(
-            f"a {type(settings).__name__} as settings of a head",
+            f"{kind_of(settings)} as settings of a head",
             allowed="ttame.head_settings(...)",
             remedy=f"ttame.head_settings({settings!r:.60})" if isinstance(settings, str) else "",
         )
-    plan = plan_head(classifier_of(classifier), settings)
+    known = isinstance(classifier, AnyClassifier)
+    plan = plan_head(classifier if known else classifier_of(classifier), settings)
     return AttentionExplainer(plan.classifier, plan.make(seed), method=method)

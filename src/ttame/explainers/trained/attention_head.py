@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.global_batch_norm import GlobalBatchNorm2d
 from ttame.explainers.trained.head import HeadPlan
@@ -80,7 +80,7 @@ class AttentionHead(TokenGatedHead):
         self.float()  # whatever the session's default is
 
     @classmethod
-    def plan(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:
+    def plan(cls, classifier: Explainable, settings: HeadSettings) -> HeadPlan:
         """A head on the classifier's taps."""
         assert isinstance(settings, AttentionHeadSettings)
         if settings.last_tap_only:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.errors import ExplainerError
 
 
-def refuse_without_class_token(classifier: Classifier) -> None:
+def refuse_without_class_token(classifier: Explainable) -> None:
     """Refuse to multiply by a class token that does not exist.
 
     Raises:

@@ -23,20 +23,23 @@ def explainer_card(config: Mapping[str, Any], facts: Mapping[str, str]) -> str:
         config: the content of ``config.json``.
         facts: what the head says of itself, name to words.
     """
-    sections = [_front_matter(), _head(config, facts), _use(config)]
+    of_texts = "most_tokens" in config["classifier"]["preprocessing"]
+    use = _USE_OF_TEXTS if of_texts else _use(config)
+    sections = [_front_matter("text" if of_texts else "image"), _head(config, facts), use]
     training = config["training"]
     if training.get("settings"):
-        sections += [_training(training), _validation(training)]
+        measured = _MEASURED_ON_TEXTS if of_texts else _MEASURED_ON_IMAGES
+        sections += [_training(training), _validation(training, measured)]
     sections.append(_limits())
     return "\n".join(section for section in sections if section)
 
 
-def _front_matter() -> str:
+def _front_matter(what: str) -> str:
     lines = [
         "---",
         "license: apache-2.0",
         "library_name: ttame",
-        "pipeline_tag: image-classification",
+        f"pipeline_tag: {what}-classification",
         "tags: [explainability, saliency, t-tame]",
         "---",
     ]
@@ -113,7 +116,7 @@ finished {training["finished"]}.{notes}
 """
 
 
-def _validation(training: Mapping[str, Any]) -> str:
+def _validation(training: Mapping[str, Any], measured_as: str) -> str:
     if not training["validation"]:
         return ""
     measured = ("average_drop", "increase_in_confidence", "mean_map_value")
@@ -127,14 +130,32 @@ def _validation(training: Mapping[str, Any]) -> str:
         for figures in training["validation"]
     )
     return f"""
-## Validation on held-out images
+## Validation on held-out data
 
-Everything is measured on masked images. Average Drop (lower is better) and Increase in Confidence
-(higher is better) follow the T-TAME test protocol at 100 %: min-maxed map, removed pixels black.
+{measured_as}
 
 | epoch | {names} | AD % | IC % | mean map value |
 |---|{"---|" * len(losses)}---|---|---|
 {rows}
+"""
+
+
+_MEASURED_ON_IMAGES = """Everything is measured on masked images. Average Drop (lower is better) and \
+Increase in Confidence
+(higher is better) follow the T-TAME test protocol at 100 %: min-maxed map, removed pixels black."""
+
+_MEASURED_ON_TEXTS = """Everything is measured on masked texts. Average Drop (lower is better) and \
+Increase in Confidence
+(higher is better) are those of the min-maxed map, which mixes word embeddings with that of training's
+ground."""
+
+_USE_OF_TEXTS = """
+```python
+import ttame.text
+
+explainer = ttame.text.load_explainer("FOLDER")  # or classifier=your_classifier
+explainer("Not a good film, but never dull.", classes="all")
+```
 """
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pydantic
 from torch import Tensor
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable, Kind
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.errors import TRAINING, ExplainerFolderError, TtameError, either
 from ttame.explainers.trained.head import Head, HeadConfig
@@ -34,6 +34,8 @@ _LARGEST_FILE = 16 * 2**20
 
 _LONGEST_SIDE = 10**6
 """Pixels; far from what anybody has."""
+
+_MOST_TOKENS = "most_tokens"
 
 SCHEMA_VERSION = 2
 CONFIG_FILE = "config.json"
@@ -67,7 +69,12 @@ def _kind_of_outputs(kind: str) -> str:
 
 
 def _plausible(content: dict[str, Any]) -> dict[str, Any]:
-    """Preprocessing that can be read, of numbers that can be."""
+    """Preprocessing that can be read, of numbers that can be; of texts, the longest one."""
+    if set(content) == {_MOST_TOKENS}:
+        most = content[_MOST_TOKENS]
+        if isinstance(most, bool) or not isinstance(most, int) or not 0 < most <= 2**31:
+            raise ValueError(f"{_MOST_TOKENS} should be a number of tokens")
+        return content
     try:
         read = Preprocessing.from_json(content)
     except (TtameError, TypeError, ValueError, OverflowError) as problem:
@@ -109,6 +116,11 @@ class _SavedClassifier(StrictModel):
     # The names of its classes, where it is a zero-shot classifier.
     texts: Annotated[tuple[str, ...] | None, pydantic.BeforeValidator(_all_text)] = None
 
+    @property
+    def kind(self) -> Kind:
+        """Which kind of classifier it is."""
+        return "texts" if _MOST_TOKENS in self.preprocessing else "images"
+
 
 class ExplainerConfig(StrictModel):
     """What ``config.json`` holds; checked when it is read."""
@@ -121,14 +133,14 @@ class ExplainerConfig(StrictModel):
     training: dict[str, Any]
 
 
-def texts_of(classifier: Classifier) -> dict[str, Tensor] | None:
+def texts_of(classifier: Explainable) -> dict[str, Tensor] | None:
     """The rows that the texts of a zero-shot classifier give; ``None`` for others."""
     network = uncompiled(classifier.network)
     return network.rows() if isinstance(network, ZeroShotScores) else None
 
 
 def config_of(
-    classifier: Classifier, head: Head, *, method: str, training: Mapping[str, Any]
+    classifier: Explainable, head: Head, *, method: str, training: Mapping[str, Any]
 ) -> ExplainerConfig:
     """What there is to know of an explainer besides its weights.
 
@@ -156,7 +168,7 @@ def config_of(
             fingerprint=classifier.fingerprint(),
             recipe=_saved_recipe(classifier.recipe),
             taps=tuple(tap.to_config() for tap in classifier.taps),
-            preprocessing=classifier.preprocessing.as_json(),
+            preprocessing=classifier.inputs_as_json(),
             outputs=classifier.outputs.kind,
             texts=None if texts_of(classifier) is None else classifier.class_names,
         ),

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ttame.classifiers.any_classifier import AnyClassifier, Explainable
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.given_network import classifier_of
@@ -72,7 +73,7 @@ def save_explainer(
 @naming_the_setting(SMALLER_NETWORK)
 def load_explainer(
     place: Path | str,
-    classifier: Classifier | nn.Module | None = None,
+    classifier: Explainable | nn.Module | None = None,
     *,
     image_tower: nn.Module | None = None,
     weights: Path | str | None = None,
@@ -123,7 +124,8 @@ def load_explainer(
         classifier = zero_shot_of_folder(config, folder, image_tower)
     elif classifier is not None:
         _refuse_both(weights)
-        classifier = _passed(config, folder, classifier_of(classifier))
+        known = isinstance(classifier, AnyClassifier)
+        classifier = _passed(config, folder, classifier if known else classifier_of(classifier))
     else:
         classifier = _described(config, folder, weights, device)
     if not allow_other_weights:
@@ -196,12 +198,15 @@ def _refuse_both(weights: Path | str | None) -> None:
         )
 
 
-def _passed(config: ExplainerConfig, folder: Path, classifier: Classifier) -> Classifier:
+def _passed(config: ExplainerConfig, folder: Path, classifier: Explainable) -> Explainable:
     """A classifier that the user passed, read where the head was trained to read."""
     saved = config.classifier
+    _check_kind(saved.kind, folder, classifier)
     try:
         return classifier.with_taps(saved.taps)
     except TapError as problem:
+        if not isinstance(classifier, Classifier):
+            raise _other_layers(folder, saved.name, classifier, problem) from problem
         trained_at = tuple(saved.preprocessing["input_size"])
         ran = classifier.trace.by_name()
         same_layers = all(ran.keys() >= set(parse_tap(text).layers) for text in saved.taps)
@@ -212,11 +217,26 @@ def _passed(config: ExplainerConfig, folder: Path, classifier: Classifier) -> Cl
                 allowed=f"{_in_pixels(trained_at)}, at which it was trained, and sizes near it",
                 remedy=setting("image_size", trained_at[0]),
             ) from problem
+        raise _other_layers(folder, saved.name, classifier, problem) from problem
+
+
+def _other_layers(
+    folder: Path, trained: str, classifier: Explainable, problem: TapError
+) -> OtherClassifierError:
+    return OtherClassifierError(
+        f"{folder} reads layers of {trained} that {classifier.name} does not have "
+        f"({problem.problem})",
+        remedy=f"the network it was trained for, or {ANOTHER_TRAINING}",
+    )
+
+
+def _check_kind(trained: str, folder: Path, classifier: Explainable) -> None:
+    if trained != classifier.kind:
         raise OtherClassifierError(
-            f"{folder} reads layers of {saved.name} that {classifier.name} does not have "
-            f"({problem.problem})",
-            remedy=f"the network it was trained for, or {ANOTHER_TRAINING}",
-        ) from problem
+            f"{folder} was trained for a classifier of {trained}, but {classifier.name} is one of "
+            f"{classifier.kind}",
+            remedy="the network it was trained for",
+        )
 
 
 def _described(
@@ -227,6 +247,11 @@ def _described(
 ) -> Classifier:
     """The classifier that the folder describes."""
     saved = config.classifier
+    if saved.kind == "texts":
+        raise ExplainerError(
+            f"{folder} explains {saved.name}, a classifier of texts",
+            remedy="ttame.text.load_explainer(...), or load_explainer(..., classifier=...)",
+        )
     if saved.recipe is None or saved.outputs == OwnOutputs.kind:
         raise ExplainerError(
             f"{folder} explains {saved.name}, which ttame cannot load by name",
@@ -286,8 +311,10 @@ def _forbidden(
     )
 
 
-def _check_normalisation(config: ExplainerConfig, classifier: Classifier, folder: Path) -> None:
+def _check_normalisation(config: ExplainerConfig, classifier: Explainable, folder: Path) -> None:
     """The same weights see other images where pixels are normalised in another way."""
+    if not isinstance(classifier, Classifier):
+        return  # Its word embeddings are among the weights.
     trained = Preprocessing.from_json(config.classifier.preprocessing)
     now = classifier.preprocessing
     if (now.mean, now.std) != (trained.mean, trained.std):
@@ -299,7 +326,7 @@ def _check_normalisation(config: ExplainerConfig, classifier: Classifier, folder
         )
 
 
-def _check_outputs(config: ExplainerConfig, classifier: Classifier, folder: Path) -> None:
+def _check_outputs(config: ExplainerConfig, classifier: Explainable, folder: Path) -> None:
     """The same numbers mean other probabilities where they are read in another way."""
     trained, now = config.classifier.outputs, classifier.outputs.kind
     if trained != now:
@@ -310,7 +337,7 @@ def _check_outputs(config: ExplainerConfig, classifier: Classifier, folder: Path
         )
 
 
-def _check_fingerprint(config: ExplainerConfig, classifier: Classifier, folder: Path) -> None:
+def _check_fingerprint(config: ExplainerConfig, classifier: Explainable, folder: Path) -> None:
     found = classifier.fingerprint()
     if found != config.classifier.fingerprint:
         recipe = classifier.recipe

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.head_settings import HeadSettings
@@ -67,7 +67,7 @@ class Head(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def plan(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:
+    def plan(cls, classifier: Explainable, settings: HeadSettings) -> HeadPlan:
         """See what a head of these settings reads of a classifier, before its weights exist.
 
         Raises:
@@ -91,7 +91,7 @@ class Head(nn.Module, ABC):
         """What :meth:`from_config` makes an untrained one of."""
         return HeadConfig(self.settings, self.channels, self.number_of_classes)
 
-    def check(self, classifier: Classifier) -> None:
+    def check(self, classifier: Explainable) -> None:
         """Refuse a classifier that does not have what this head reads.
 
         Raises:
@@ -105,7 +105,7 @@ class Head(nn.Module, ABC):
                 f"{classifier.name} has them",
             )
 
-    def inputs_of(self, classifier: Classifier, reading: FeatureReading) -> HeadInputs:
+    def inputs_of(self, classifier: Explainable, reading: FeatureReading) -> HeadInputs:
         """What this head reads of a batch, and of the classifier itself."""
         return HeadInputs([features.float() for features in reading.feature_maps], {})
 
@@ -116,7 +116,7 @@ class Head(nn.Module, ABC):
 
     def maps(
         self,
-        classifier: Classifier,
+        classifier: Explainable,
         reading: FeatureReading,
         classes: Tensor | None,
         *,
@@ -183,7 +183,7 @@ class HeadPlan:
         config: what it is made of.
     """
 
-    classifier: Classifier
+    classifier: Explainable
     kind: type[Head]
     config: HeadConfig
 
@@ -192,7 +192,7 @@ class HeadPlan:
         return self.kind.from_config(self.config, seed=seed)
 
 
-def tapped_config(classifier: Classifier, settings: HeadSettings) -> HeadConfig:
+def tapped_config(classifier: Explainable, settings: HeadSettings) -> HeadConfig:
     """The configuration of a head that reads nothing but the classifier's taps."""
     channels = tuple(tap.channels for tap in classifier.taps)
     return HeadConfig(settings, channels, classifier.number_of_classes)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules import module
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadSettings
 from ttame.explainers.trained.known_heads import plan_head
 from ttame.features.token_contributions import TokenContributions
@@ -46,7 +46,7 @@ class HeadCost:
 
 @gives_everything_back
 def head_cost(
-    classifier: Classifier,
+    classifier: Explainable,
     settings: HeadSettings = AttentionHeadSettings(),  # noqa: B008 - frozen
 ) -> HeadCost:
     """Count parameters and multiplications of a head for this classifier.

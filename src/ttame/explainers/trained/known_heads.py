@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.explainers.trained.head import Head, HeadConfig, HeadPlan
 from ttame.explainers.trained.head_settings import HeadSettings
 from ttame.explainers.trained.known_head_settings import HEAD_SETTINGS
@@ -24,7 +24,7 @@ HEADS: dict[str, type[Head]] = {
 """Kind, as settings name it, to class."""
 
 
-def plan_head(classifier: Classifier, settings: HeadSettings) -> HeadPlan:
+def plan_head(classifier: Explainable, settings: HeadSettings) -> HeadPlan:
     """See what a head of these settings reads of a classifier.
 
     Raises:

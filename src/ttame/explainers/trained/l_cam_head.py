@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import (
     ExplainerError,
     either,
@@ -70,7 +70,7 @@ class LCamHead(TokenGatedHead):
             self.fusion = nn.Conv2d(channels[0], number_of_classes, kernel_size=1)
 
     @classmethod
-    def plan(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:
+    def plan(cls, classifier: Explainable, settings: HeadSettings) -> HeadPlan:
         """A head on the classifier's last tap."""
         return cls._planned(classifier.with_taps(classifier.taps[-1:]), settings)
 

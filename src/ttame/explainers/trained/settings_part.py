@@ -18,6 +18,7 @@ from ttame.errors import (
     TrainingError,
     UnknownNameError,
     either,
+    kind_of,
 )
 
 Part = TypeVar("Part", bound="SettingsPart")
@@ -82,7 +83,7 @@ class SettingsPart:
         """
         known = fields_of(cls)
         if not isinstance(content, Mapping):
-            raise TrainingError(f"settings that are a {type(content).__name__}")
+            raise TrainingError(f"settings that are {kind_of(content)}")
         for name in content:
             if name not in known:
                 raise UnknownNameError.of("setting", str(name), known)
@@ -175,7 +176,7 @@ def parts_in_files(package: str, files: Iterable[str], base: type[Part]) -> dict
 def leaves_of(part: type[SettingsPart]) -> Iterator[tuple[str, type[SettingsPart], str]]:
     """Flat name, class and field of all that can be set in a part, of whichever kind.
 
-    What several kinds share comes once for each of them.
+    What several kinds share comes once per kind.
     """
     for name in fields_of(part):
         if name == "kind":

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.linear_end import class_weights as class_weights_of
 from ttame.errors import ExplainerError
@@ -142,7 +142,7 @@ class SharedHead(Head):
         self.float()  # whatever the session's default is
 
     @classmethod
-    def plan(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:
+    def plan(cls, classifier: Explainable, settings: HeadSettings) -> HeadPlan:
         """A head whose branches read the classifier's taps; without a prior where there is none."""
         assert isinstance(settings, SharedHeadSettings)
         if settings.last_tap_only:
@@ -166,7 +166,7 @@ class SharedHead(Head):
         """What :meth:`from_config` makes an untrained one of."""
         return dataclasses.replace(super().to_config(), inputs=self.inputs.as_json())
 
-    def check(self, classifier: Classifier) -> None:
+    def check(self, classifier: Explainable) -> None:
         """Refuse other taps, other classes, or another last linear layer."""
         super().check(classifier)
         name, width = self.inputs.class_layer, self.inputs.class_width
@@ -183,7 +183,7 @@ class SharedHead(Head):
                 allowed=f"a classifier that has it, unlike {classifier.name}",
             )
 
-    def inputs_of(self, classifier: Classifier, reading: FeatureReading) -> HeadInputs:
+    def inputs_of(self, classifier: Explainable, reading: FeatureReading) -> HeadInputs:
         """The features, and the rows of the last linear layer as they are now."""
         inputs = super().inputs_of(classifier, reading)
         if not self.inputs.class_layer:
@@ -352,7 +352,7 @@ def _check(inputs: SharedHeadInputs, number_of_classes: int, settings: SharedHea
 
 
 def _with_what_is_there(sought: Tensor, evidence: Tensor) -> Tensor:
-    """What (K, D) or (B, K, D) classes look for, beside what of it each image has: (B, K, 2·D)."""
+    """What (K, D) or (B, K, D) classes look for, next to what of it each image has: (B, K, 2·D)."""
     pooled = evidence.mean(dim=(2, 3))
     present = pooled / pooled.std(dim=1, keepdim=True, correction=0).clamp_min(_SMALLEST_SPREAD)
     found = sought * present[:, None]

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.linear_end import (
     evidence_tap,
     find_class_layer,
@@ -104,7 +104,7 @@ class SharedHeadInputs:
             raise ExplainerError(f"inputs of a few-shot head {problem}") from problem
 
 
-def find_inputs(classifier: Classifier, *, prior: bool) -> tuple[Classifier, SharedHeadInputs]:
+def find_inputs(classifier: Explainable, *, prior: bool) -> tuple[Explainable, SharedHeadInputs]:
     """See what a few-shot head can read of a classifier.
 
     It has a prior where the classifier's logits are linear in pooled features, in their normalised
@@ -143,7 +143,7 @@ def find_inputs(classifier: Classifier, *, prior: bool) -> tuple[Classifier, Sha
     )
 
 
-def _also_reading(classifier: Classifier, evidence: Tap) -> Classifier:
+def _also_reading(classifier: Explainable, evidence: Tap) -> Explainable:
     """The classifier with this tap among its own."""
     taps = classifier.taps
     if str(evidence) in map(str, taps):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.explainers.trained.class_token import gated_features, refuse_without_class_token
 from ttame.explainers.trained.head import Head, HeadConfig, HeadInputs, HeadPlan, tapped_config
@@ -21,7 +21,7 @@ class TokenGatedHead(Head):
     settings: AttentionHeadSettings | LCamHeadSettings
 
     @classmethod
-    def _planned(cls, classifier: Classifier, settings: HeadSettings) -> HeadPlan:
+    def _planned(cls, classifier: Explainable, settings: HeadSettings) -> HeadPlan:
         """A head on all taps of this classifier."""
         assert isinstance(settings, AttentionHeadSettings | LCamHeadSettings)
         if settings.class_token == "multiply":
@@ -34,7 +34,7 @@ class TokenGatedHead(Head):
         assert isinstance(config.settings, cls.Settings)
         return cls(config.channels, config.number_of_classes, config.settings, seed=seed)
 
-    def inputs_of(self, classifier: Classifier, reading: FeatureReading) -> HeadInputs:
+    def inputs_of(self, classifier: Explainable, reading: FeatureReading) -> HeadInputs:
         """The features, with or without the class token."""
         if self.settings.class_token == "multiply":
             return HeadInputs(gated_features(reading), {})

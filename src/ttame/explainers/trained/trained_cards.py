@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ttame.errors import UnknownNameError
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
+
+if TYPE_CHECKING:
+    from ttame.classifiers.any_classifier import Kind
 
 _PUBLISHED = (
     "our own implementation of the paper's formulas, Apache-2.0; the published code is for "
@@ -12,7 +17,13 @@ _PUBLISHED = (
 _OURS = "our own method after the paper's idea, Apache-2.0; head and loss are not the paper's"
 
 
-def _card(name: str, title: str, paper: str, licence_note: str = _PUBLISHED) -> MethodCard:
+def _card(
+    name: str,
+    title: str,
+    paper: str,
+    licence_note: str = _PUBLISHED,
+    explains: tuple[Kind, ...] = ("images",),
+) -> MethodCard:
     return MethodCard(
         name=name,
         title=title,
@@ -22,6 +33,7 @@ def _card(name: str, title: str, paper: str, licence_note: str = _PUBLISHED) -> 
         paper=paper,
         targets=LINEAR_TARGETS,
         licence_note=licence_note,
+        explains=explains,
     )
 
 
@@ -33,7 +45,11 @@ TRAINED_CARDS: dict[str, MethodCard] = {
         _card("l_cam_img", "L-CAM-Img", "Gkartzonika et al., arXiv 2209.11189"),
         _card("l_cam_fm", "L-CAM-Fm", "Gkartzonika et al., arXiv 2209.11189"),
         _card(
-            "few_shot", "Few-shot T-TAME", "ours, after Ntrougkas et al., arXiv 2403.04523", _OURS
+            "few_shot",
+            "Few-shot T-TAME",
+            "ours, after Ntrougkas et al., arXiv 2403.04523",
+            _OURS,
+            ("images", "texts"),
         ),
     )
 }

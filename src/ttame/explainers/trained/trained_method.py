@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.any_classifier import Explainable
 from ttame.errors import (
     ExplainerError,
     either,
@@ -33,7 +33,7 @@ class TrainedMethod:
     card: MethodCard
 
     def __call__(
-        self, classifier: Classifier, *, folder: Path | str | None = None
+        self, classifier: Explainable, *, folder: Path | str | None = None
     ) -> AttentionExplainer:
         """Load the explainer that was trained for this classifier.
 
@@ -57,7 +57,16 @@ class TrainedMethod:
             )
         return loaded
 
-    def _missing(self, classifier: Classifier) -> ExplainerError:
+    def _missing(self, classifier: Explainable) -> ExplainerError:
+        if classifier.kind == "texts":
+            return ExplainerError(
+                f"{self.card.name} is not defined for {classifier.name} before it is trained",
+                remedy=either(
+                    "ttame.text.train(classifier, texts, folder), then load_explainer(folder, "
+                    "classifier=classifier)",
+                    f"ttame train --model {classifier.name} --text-data TEXTS --out FOLDER",
+                ),
+            )
         preset = self.card.name.replace("_", "-")
         return ExplainerError(
             f"{self.card.name} is not defined for {classifier.name} before it is trained",

@@ -8,7 +8,13 @@ from torch import nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.zero_shot import image_tower_of
-from ttame.errors import ClassifierError, ExplainerError, ExplainerFolderError, WeightsError
+from ttame.errors import (
+    ClassifierError,
+    ExplainerError,
+    ExplainerFolderError,
+    WeightsError,
+    kind_of,
+)
 from ttame.explainers.trained.explainer_config import CONFIG_FILE, TEXTS_FILE, ExplainerConfig
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.weights_files import read_shapes, read_weights
@@ -37,9 +43,7 @@ def zero_shot_of_folder(
             remedy="load_explainer(..., classifier=...)",
         )
     if not isinstance(image_tower, nn.Module):
-        raise ClassifierError(
-            f"a {type(image_tower).__name__} as image tower", allowed="a torch.nn.Module"
-        )
+        raise ClassifierError(f"{kind_of(image_tower)} as image tower", allowed="a torch.nn.Module")
     path = folder / TEXTS_FILE
     classes = config.head.number_of_classes
     try:

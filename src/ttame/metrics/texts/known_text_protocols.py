@@ -28,7 +28,7 @@ TEXT_PROTOCOLS: dict[str, TextProtocol] = {
         TextProtocol(
             name="masked-tokens",
             title="Deletion and insertion of single tokens, by the mask token",
-            source="Petsiuk et al., arXiv 1806.07421, with tokens for pixels",
+            source="Petsiuk et al., arXiv 1806.07421, applied to tokens",
             metrics=("deletion", "insertion"),
             explained_class="top-1",
             merging="largest magnitude",

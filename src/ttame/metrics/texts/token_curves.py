@@ -25,7 +25,7 @@ def deletion_curve(
 ) -> np.ndarray:
     """The class's probability while words vanish, those of highest score first.
 
-    Petsiuk et al., arXiv 1806.07421, with words or tokens for pixels. The area under it,
+    Petsiuk et al., arXiv 1806.07421, applied to words or tokens. The area under it,
     :func:`area_under`, is low for a good map: what the network uses vanishes soon.
 
     Args:
@@ -59,7 +59,7 @@ def insertion_curve(
 ) -> np.ndarray:
     """The class's probability while words come in, those of highest score first.
 
-    Petsiuk et al., arXiv 1806.07421, with words or tokens for pixels. The area under it,
+    Petsiuk et al., arXiv 1806.07421, applied to words or tokens. The area under it,
     :func:`area_under`, is high for a good map: what the network uses is there soon.
 
     Args:

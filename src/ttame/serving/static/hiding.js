@@ -5,6 +5,7 @@ import { send } from "./server.js";
 
 const one = (selector) => document.querySelector(selector);
 const PAUSE = 60; // Milliseconds without a change before the network is asked.
+const NOTHING = "Nothing is hidden yet.";
 const STEP = 0.02; // Of the photo, for arrow keys.
 
 export const makeHiding = ({ mapOf, nameOf, fails }) => {
@@ -17,12 +18,15 @@ export const makeHiding = ({ mapOf, nameOf, fails }) => {
   let asking = null;
   let waiting = 0;
   let result = null;
+  let used = null; // The map that the share is hidden by.
+  let nothing = NOTHING;
 
   // Where the network sees what: which pixels of its input are kept.
   const keptPixels = () => {
     const [height, width] = photo.inputSize;
     const kept = new Uint8Array(height * width).fill(1);
     const map = mapOf(one("#by").value);
+    used = map;
     if (Number(share.value) > 0 && map) {
       const values = resized(map, height, width);
       const order = Uint32Array.from(values, (_, place) => place).sort((a, b) => values[a] - values[b]);
@@ -82,6 +86,9 @@ export const makeHiding = ({ mapOf, nameOf, fails }) => {
     asking?.abort();
     if (kept.every((stays) => stays)) {
       result = null;
+      if (Number(share.value) > 0 && !used) nothing = "There is no map to hide by yet.";
+      else if (rectangles.length) nothing = "Nothing is hidden: that part was cut off before the network looked.";
+      else nothing = NOTHING;
       tell();
       return;
     }
@@ -102,10 +109,10 @@ export const makeHiding = ({ mapOf, nameOf, fails }) => {
 
   const tell = () => {
     const verdict = one(".verdict");
-    one("#clear").hidden = !result;
+    one("#clear").hidden = !result && !rectangles.length && Number(share.value) === 0;
     one(".changes").hidden = !result;
     if (!result) {
-      verdict.textContent = "Nothing is hidden yet.";
+      verdict.textContent = nothing;
       return;
     }
     const [was, is] = [before(shown), result.probabilities[shown]];
@@ -200,21 +207,22 @@ export const makeHiding = ({ mapOf, nameOf, fails }) => {
       rectangles = [];
       share.value = 0;
       result = null;
+      nothing = NOTHING;
       one("#share-value").textContent = "0%";
       draw(keptPixels());
     },
     classIs: (index) => {
       shown = index;
       tell();
-      if (Number(share.value) > 0) changed();
     },
     methodsAre: (found) => {
       const select = one("#by");
       const was = select.value;
-      if (found.map(([name]) => name).join() === [...select.options].map((each) => each.value).join()) return;
-      select.replaceChildren(...found.map(([name, title]) => new Option(title, name)));
-      if (found.some(([name]) => name === was)) select.value = was;
-      else if (Number(share.value) > 0) changed();
+      if (found.map(([name]) => name).join() !== [...select.options].map((each) => each.value).join()) {
+        select.replaceChildren(...found.map(([name, title]) => new Option(title, name)));
+        if (found.some(([name]) => name === was)) select.value = was;
+      }
+      if (Number(share.value) > 0 && mapOf(select.value) !== used) changed();
     },
     trial: () => (result ? { canvas, shown, before: before(shown), ...result } : null),
   };

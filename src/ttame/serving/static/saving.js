@@ -1,6 +1,6 @@
 // What is taken away: a picture, the numbers, and a page in one file.
 
-import { percent } from "./maps.js";
+import { gradient, look, percent } from "./maps.js";
 
 const MARGIN = 32;
 
@@ -43,15 +43,19 @@ export const savePicture = (state) => {
   canvas.toBlob((blob) => hand(blob, `${stem(state)}-why.png`), "image/png");
 };
 
+const madeWith = () => `ttame ${look.version}, ${new Date().toISOString().slice(0, 10)}`;
+
 export const saveData = (state) => {
   const { photo, classifier, trial } = state;
   const content = {
+    made: madeWith(),
     photo: { name: photo.name, width: photo.size.width, height: photo.size.height, seen: photo.seen },
     classifier: classifier.name,
+    preprocessing: classifier.preprocessing,
     prediction: photo.prediction,
     explained: state.title,
     maps: state.maps.map(([method, map]) => ({
-      method, label: map.label, index: map.index, probability: map.probability,
+      method, options: state.optionsOf(method), label: map.label, index: map.index, probability: map.probability,
       height: map.height, width: map.width, lowest: map.lowest, highest: map.highest,
       has_evidence: map.has_evidence, values: [...map.values].map((value) => Number(value.toFixed(5))),
     })),
@@ -81,7 +85,14 @@ const element = (name, attributes, ...children) => {
 const text = (name, content, attributes = {}) => element(name, attributes, escaped(content));
 
 const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
-const OWN_STYLE = ".tiles img { width: 100%; border-radius: 3px; } .changes { margin-block: 2rem; }";
+const OWN_STYLE = ".tiles img { width: 100%; border-radius: 3px; } .changes { margin-block: 2rem; }"
+  + " .legend { margin-bottom: 1.25rem; color: var(--faint); font-size: .875rem; }";
+
+const legend = ({ scale, opacity }) => element("div", { class: "legend" }, text("span", "low"),
+  element("span", {
+    class: "scale", role: "img", "aria-label": "Colour scale from low to high relevance",
+    style: `--scale: ${gradient(scale)}; --heat: ${opacity}`,
+  }), text("span", "high"));
 
 const pictured = (canvas, caption) => element("figure", {},
   element("img", { src: canvas.toDataURL("image/jpeg", 0.9), alt: caption }),
@@ -108,10 +119,11 @@ export const savePage = async (state) => {
     `<style>\n${await styles()}\n${OWN_STYLE}\n</style>\n</head>\n<body>`,
     element("header", { class: "top" }, text("h1", heading(state)), element("dl", { class: "facts" },
       fact("Photo", photo.name), fact("Classifier", classifier.name))),
-    element("main", {}, element("div", { class: "tiles" }, ...figures), element("table", { class: "changes" },
+    element("main", {}, legend(state), element("div", { class: "tiles" }, ...figures), element("table", { class: "changes" },
       element("thead", {}, element("tr", {}, text("th", "Class", { scope: "col" }), text("th", "Probability", { scope: "col" }))),
       element("tbody", {}, ...rows))),
-    element("footer", { class: "bottom" }, text("p", "Colour marks what speaks for the class: the brighter, the more. Each map has its own scale, so colours compare places within one picture, not two pictures. The grey outside the frame was cut off before the network looked.")),
+    element("footer", { class: "bottom" }, text("p", "Colour marks what speaks for the class: the brighter, the more. Each map has its own scale, so colours compare places within one picture, not two pictures. The grey outside the frame was cut off before the network looked."),
+      text("p", `Made with ${madeWith()}.`)),
     "</body>\n</html>\n",
   ].join("\n");
   hand(new Blob([page], { type: "text/html" }), `${stem(state)}-why.html`);

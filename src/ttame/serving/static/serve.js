@@ -1,7 +1,10 @@
 // The page: photos come in, maps come out.
 
 import { drawMap, gradient, look, numbersIn, percent } from "./maps.js";
+import { blobOf, pictureOf, thumbnail } from "./pictures.js";
 import { ask, Refused, send, sendAndListen, setToken } from "./server.js";
+import { classCalled, findingsOf, noClass } from "./class_names.js";
+import { makeFetching } from "./fetching.js";
 import { makeHiding } from "./hiding.js";
 import { saveData, savePage, savePicture } from "./saving.js";
 
@@ -13,7 +16,6 @@ const made = (name, content = {}, ...children) => {
   return element;
 };
 
-const LARGEST_SIDE = 1400; // Pixels of a photo on the page.
 const AT_ONCE = 8; // Classes whose maps come with the first answer.
 
 let classifier = { class_names: [] };
@@ -43,6 +45,7 @@ const fails = (problem) => {
 };
 
 const works = (name, controller) => {
+  if (working && method(working.name)?.slow) return; // How far that is tells more.
   working = { name, controller, begun: performance.now() };
   one("#progress").removeAttribute("value");
   one("#far").textContent = `${method(name)?.title || "The network"} is at work …`;
@@ -67,25 +70,6 @@ const rests = (controller) => {
 
 // ---------------------------------------------------------------- photos come in
 
-const blobOf = (base64) => new Blob(
-  [Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], { type: "image/png" },
-);
-
-const pictureOf = async (blob) => {
-  const bitmap = await createImageBitmap(blob);
-  const factor = Math.min(1, LARGEST_SIDE / Math.max(bitmap.width, bitmap.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(bitmap.width * factor));
-  canvas.height = Math.max(1, Math.round(bitmap.height * factor));
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  bitmap.close();
-  return canvas;
-};
-
 const take = async (blob, name) => {
   say("");
   if (blob.size > look.largest_upload) {
@@ -101,7 +85,7 @@ const take = async (blob, name) => {
     const prepared = blobOf(answer.input);
     const taken = {
       name, prepared, prediction: answer.prediction, shown: answer.prediction[0].index,
-      rather: null, maps: new Map(), picture, seen: answer.photo.seen, size: answer.photo,
+      rather: null, maps: new Map(), failed: new Set(), picture, seen: answer.photo.seen, size: answer.photo,
       inputSize: look.input_size,
     };
     if (!picture) { // A photo that this browser cannot show: what the network sees instead.
@@ -143,6 +127,7 @@ const keep = (into, said, rather = null) => said.classes.forEach((map) => {
 const mapOf = (name) => photo.maps.get(key(name, photo.shown, photo.rather));
 
 const takeAll = async (files) => {
+  if (!files.length) say("That is not a photo. Save it as a file first, or copy the picture itself.");
   const pictures = [...files].filter((file) => file.type.startsWith("image/") || !file.type);
   if (!pictures.length && files.length) say("That is not a photo. Allowed: JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF.");
   for (const file of pictures) await take(file, file.name || "pasted photo");
@@ -150,37 +135,55 @@ const takeAll = async (files) => {
 
 // ---------------------------------------------------------------- maps
 
-// Fetches what is shown and not there yet.
-const complete = async () => {
-  const [at, shown, rather] = [photo, photo.shown, photo.rather];
-  for (const name of chosen()) {
-    if (at.maps.has(key(name, shown, rather))) continue;
-    if (rather !== null && !method(name).targets.includes("weightings")) continue;
-    const controller = new AbortController();
-    works(name, controller);
-    const fields = {
-      photo: at.prepared, prepared: "true", methods: [name], classes: [shown], maps: "float16",
-      rather_than: rather, top: 1,
-    };
-    try {
-      const answer = await (method(name).slow
-        ? sendAndListen("/v1/explanations", fields, controller.signal, isFar)
-        : send("/v1/explanations", fields, controller.signal));
-      answer.explanations.forEach((said) => keep(at, said, rather));
-    } catch (problem) {
-      if (problem.name === "AbortError") one(`.methods input[value="${CSS.escape(name)}"]`).checked = false;
-      fails(problem);
-    } finally {
-      rests(controller);
-    }
-    if (photo !== at || at.shown !== shown || at.rather !== rather) return;
-    draw();
+const compares = (name) => photo.rather === null || method(name).targets.includes("weightings");
+
+// Of a method that explains all classes at once, those that are listed come together.
+const classesFor = (name) => (photo.rather === null && method(name).all_classes_at_once
+  ? [...new Set([photo.shown, ...photo.prediction.map((each) => each.index)])] : [photo.shown]);
+
+const nextMap = (slow) => {
+  const name = photo && chosen().find((each) => method(each).slow === slow && compares(each)
+    && !mapOf(each) && !photo.failed.has(key(each, photo.shown, photo.rather)));
+  return name && { at: photo, name, classes: classesFor(name), rather: photo.rather };
+};
+
+const isLookedAt = ({ at, name, classes, rather }) => at === photo && rather === photo.rather
+  && classes.includes(photo.shown) && chosen().includes(name);
+
+const getMap = async ({ at, name, classes, rather }, controller) => {
+  works(name, controller);
+  const fields = {
+    photo: at.prepared, prepared: "true", methods: [name], classes, maps: "float16",
+    rather_than: rather, top: 1,
+  };
+  try {
+    const answer = await (method(name).slow
+      ? sendAndListen("/v1/explanations", fields, controller.signal, isFar)
+      : send("/v1/explanations", fields, controller.signal));
+    answer.explanations.forEach((said) => keep(at, said, rather));
+  } finally {
+    rests(controller);
   }
 };
 
+const complete = makeFetching({
+  next: nextMap,
+  isLookedAt,
+  get: getMap,
+  fails: ({ at, name, classes, rather }, problem) => {
+    classes.forEach((index) => at.failed.add(key(name, index, rather)));
+    fails(problem);
+  },
+  cancelled: ({ name }) => {
+    one(`.methods input[value="${CSS.escape(name)}"]`).checked = false;
+    limit();
+  },
+  arrived: () => draw(),
+});
+
 const remarkOn = (name, map) => {
-  if (!map && photo.rather !== null && !method(name).targets.includes("weightings")) return "does not compare classes";
-  if (!map) return "";
+  if (!compares(name)) return "does not compare classes";
+  if (!map) return photo.failed.has(key(name, photo.shown, photo.rather)) ? "no map: it failed" : "on its way …";
   if (!map.has_evidence) return "no evidence: the map is the same everywhere";
   return map.one_map ? "one map for all classes" : "";
 };
@@ -188,8 +191,8 @@ const remarkOn = (name, map) => {
 const draw = () => {
   const names = chosen();
   const views = one(".views");
-  views.classList.toggle("several", names.length > 1);
-  views.style.setProperty("--tile", names.length > 1 ? "15rem" : "24rem");
+  views.dataset.count = names.length;
+  views.dataset.upright = photo.picture.height > 1.2 * photo.picture.width;
   while (views.children.length > names.length) views.lastChild.remove();
   names.forEach((name, place) => {
     let figure = views.children[place];
@@ -209,10 +212,11 @@ const draw = () => {
     one(".figures", figure).classList.toggle("none", Boolean(map && !map.has_evidence));
     figure.dataset.method = name;
     figure.dataset.ready = Boolean(map);
+    figure.setAttribute("aria-busy", !map && remark.startsWith("on its way"));
   });
   one(".why > header h2").textContent = headline();
   one("#what").textContent = photo.rather === null ? "what speaks for it" : "what speaks for the one and not for the other";
-  hiding.methodsAre(names.filter((name) => mapOf(name)).map((name) => [name, method(name).title]));
+  hiding.methodsAre(names.map((name) => [name, method(name).title]));
 };
 
 const headline = () => nameOf(photo.shown)
@@ -241,9 +245,11 @@ const pick = (index) => {
 
 const refresh = () => {
   list();
+  one("#findings").hidden = classifier.exclusive;
+  one("#findings").textContent = findingsOf(photo.prediction);
   draw();
   hiding.classIs(photo.shown);
-  complete().catch(fails);
+  complete();
 };
 
 const show = (wanted) => {
@@ -263,35 +269,13 @@ const show = (wanted) => {
   refresh();
 };
 
-const thumbnail = (each) => {
-  const canvas = document.createElement("canvas");
-  const side = Math.min(each.picture.width, each.picture.height);
-  canvas.width = canvas.height = 136;
-  canvas.getContext("2d").drawImage(each.picture, (each.picture.width - side) / 2,
-    (each.picture.height - side) / 2, side, side, 0, 0, 136, 136);
-  each.thumbnail ??= canvas.toDataURL("image/jpeg", 0.8);
-  return each.thumbnail;
-};
-
 // ---------------------------------------------------------------- what is typed and clicked
-
-// The class that somebody types: its name, a part of it between commas, or its number.
-const classCalled = (text) => {
-  const wanted = text.trim().toLowerCase();
-  const names = classifier.class_names.map((name) => name.toLowerCase());
-  const exact = names.indexOf(wanted);
-  if (exact >= 0) return exact;
-  const part = names.findIndex((name) => name.split(",").some((each) => each.trim() === wanted));
-  if (part >= 0) return part;
-  const number = /^\d+$/.test(wanted) ? Number(wanted) : -1;
-  return number < classifier.number_of_classes ? number : -1;
-};
 
 const onClass = (selector, use) => one(selector).addEventListener("change", (event) => {
   const { target } = event;
-  const index = target.value.trim() ? classCalled(target.value) : null;
+  const index = target.value.trim() ? classCalled(classifier, target.value) : null;
   target.setAttribute("aria-invalid", index === -1);
-  if (index === -1) { say(`There is no class called “${target.value}”.`); return; }
+  if (index === -1) { say(noClass(classifier, target.value)); return; }
   say("");
   use(index, target);
 });
@@ -340,6 +324,7 @@ const listen = () => {
       return;
     }
     photo.rather = index;
+    input.value = index === null ? "" : nameOf(index);
     refresh();
   });
   one(".methods").addEventListener("change", (event) => {
@@ -348,6 +333,7 @@ const listen = () => {
       return;
     }
     limit();
+    photo?.failed.clear(); // To choose again is to try again.
     if (photo) refresh();
   });
   one("#cancel").addEventListener("click", () => working?.controller.abort());
@@ -363,6 +349,7 @@ const listen = () => {
   all("[data-save]").forEach((button) => button.addEventListener("click", () => {
     const state = {
       photo, classifier, title: headline(), figures: all(".views figure"), scale: scale(),
+      opacity: opacity(), optionsOf: (name) => method(name).options,
       maps: chosen().map((name) => [name, mapOf(name)]).filter(([, map]) => map),
       trial: hiding.trial(),
     };
@@ -378,9 +365,10 @@ const limit = () => {
 // ---------------------------------------------------------------- the start
 
 const signIn = () => {
+  one("#refused").textContent = one("#token").value ? "That is not this server's token." : "";
   one("#sign-in").hidden = false;
   one("#work").hidden = true;
-  one("#token").focus();
+  one("#token").select();
 };
 
 const begin = async () => {
@@ -390,6 +378,7 @@ const begin = async () => {
   one(".methods").append(...methods.map((each, place) => made("label", { title: `${each.family}; ${each.cost}` },
     made("input", { type: "checkbox", value: each.name, checked: place === 0 }),
     made("span", {}, each.title, each.slow ? made("small", { textContent: " slow" }) : ""))));
+  if (!classifier.class_names.length) one("#other").placeholder = "Type a number";
   one("#class-names").append(...classifier.class_names.map((value) => made("option", { value })));
   limit();
   one("#sign-in").hidden = true;

@@ -16,6 +16,11 @@ from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.methods.activation.cam import evidence_maps
 from ttame.explainers.methods.activation.last_grid import LastGrid, find_last_grid
+from ttame.explainers.methods.activation.token_reads import (
+    TokenReads,
+    find_token_reads,
+    token_evidence,
+)
 from ttame.explainers.passes.block_attention import gradients_by_target
 from ttame.explainers.passes.residual_stream import read_stream
 from ttame.features.tap_names import Tap
@@ -33,14 +38,17 @@ class ClassEvidence(Explainer[Explained]):
     features that it reads: the features themselves where they are averaged, so that ``w_c · A`` is
     CAM; where a class token is read, what each token adds to it in all blocks, see
     :mod:`ttame.features.token_contributions`. ``B`` is a Gaussian blur whose standard deviation
-    is a seventh of the side.
+    is a seventh of the image's shorter side.
 
     Where other layers than one linear one follow (an activation behind the average, a flattened
     map, class attention), ``w_c`` is the gradient of the logit with respect to the features, for
     each image and place anew, times the number of places: what a place gives **to first order**,
     at the last layer that everything goes through. ``options`` then say so. Their average is not
     the logit, unless that is linear in the features up to what these are divided by, as cosines
-    are. See :mod:`ttame.explainers.methods.activation.last_grid`.
+    are. See :mod:`ttame.explainers.methods.activation.last_grid`. Where a class token is read but
+    what tokens add to it is not found (stages of blocks, two transformers in one, a second token
+    for distillation), it is what patches give to it in the blocks of the coarsest grid, to first
+    order as well; see :mod:`ttame.explainers.methods.activation.token_reads`.
 
     Of a text it is what each token adds, through the attention of all blocks, to what the head
     reads, the class token or the mean of the tokens, times the gradient of the logit; along the
@@ -48,19 +56,19 @@ class ClassEvidence(Explainer[Explained]):
     :mod:`ttame.explainers.passes.residual_stream`. Nothing is smoothed.
 
     No paper has it: where the logits are linear, it is what ttame's few-shot explainer knows before
-    it is trained, without the min–max and the power that decide how bright its maps are. Maps are
-    (B, K, h, w) on the grid of the features, signed, in units of the logit.
+    it is trained, without the min–max and the power that decide how bright its maps are (where an
+    image is not square, that one's blur is a seventh of each side). Maps are (B, K, h, w) on the
+    grid of the features, signed, in units of the logit.
 
     Args:
         classifier: its logits must be linear in a class token, or everything must go through a
-            grid of features in its second half.
+            grid of features in its second half, or through tokens in front of the patches.
         details: d in ``(B + d (1 − B))²``, how much of short-range differences is kept, applied
             twice: 1 is the plain evidence, the only choice for texts, 0 its blur, blurred again.
             A half for images if not given.
 
     Raises:
-        ExplainerError: they are not, or what tokens add to the class token is not found, or
-            ``details`` is outside 0 to 1.
+        ExplainerError: they are not, or ``details`` is outside 0 to 1.
 
     Example:
         >>> from ttame.testing import tiny_classifier
@@ -74,7 +82,7 @@ class ClassEvidence(Explainer[Explained]):
         title="Class evidence",
         family="class activation",
         networks="logits linear in averaged features, or in the class token of residual attention; "
-        "to first order, others whose features all go through a grid",
+        "to first order, others whose features all go through a grid or a class token",
         cost="1 forward, all classes; to first order 1 backward of the last layers per class",
         paper="none: the few-shot explainer of ttame before training",
         targets=LINEAR_TARGETS,
@@ -82,7 +90,7 @@ class ClassEvidence(Explainer[Explained]):
     )
 
     details: float | None = None
-    end: LinearEnd | LastGrid | None = dataclasses.field(init=False, repr=False)
+    end: LinearEnd | LastGrid | TokenReads | None = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self._details <= 1:
@@ -95,7 +103,8 @@ class ClassEvidence(Explainer[Explained]):
             raise ExplainerError(
                 f"{self.method} is not defined for {self.classifier.name}: its logits are not one "
                 "linear layer on averaged features or on a class token to which tokens are added, "
-                "and no grid of features in its second half decides them alone",
+                "and neither a grid of features in its second half nor what blocks give to a class "
+                "token decides them alone",
                 remedy="grad_cam",
             )
         end, tap = found
@@ -125,16 +134,21 @@ class ClassEvidence(Explainer[Explained]):
 
     def _decided(self) -> dict[str, Any]:
         decided: dict[str, Any] = {"details": self._details}
-        if self.end is None or (isinstance(self.end, LastGrid) and not self.end.exact):
-            decided["evidence"] = "to first order"
-        return decided
+        exact = isinstance(self.end, LinearEnd) or (
+            isinstance(self.end, LastGrid) and self.end.exact
+        )
+        return decided if exact else {**decided, "evidence": "to first order"}
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         if self.end is None:
             return self._of_tokens(images, request)
+        size = (int(images.shape[-2]), int(images.shape[-1]))
         with torch.no_grad():
-            raw = evidence_maps(self.classifier, self.end, images, request)
-            maps = with_details(with_details(raw.maps, self._details), self._details)
+            if isinstance(self.end, TokenReads):
+                raw = token_evidence(self.classifier, self.end, images, request)
+            else:
+                raw = evidence_maps(self.classifier, self.end, images, request)
+            maps = with_details(with_details(raw.maps, self._details, size), self._details, size)
         return raw._replace(maps=maps)
 
     def _of_tokens(self, images: Tensor, request: Request) -> RawMaps:
@@ -152,7 +166,7 @@ class ClassEvidence(Explainer[Explained]):
         return RawMaps(scores.detach(), targets, torch.stack(maps, dim=1))
 
 
-def _end(classifier: Explainable) -> tuple[LinearEnd | LastGrid, Tap] | None:
+def _end(classifier: Explainable) -> tuple[LinearEnd | LastGrid | TokenReads, Tap] | None:
     """The end of the network, and where a place's own part is read."""
     linear = find_linear_end(classifier)
     if linear is not None:
@@ -160,7 +174,10 @@ def _end(classifier: Explainable) -> tuple[LinearEnd | LastGrid, Tap] | None:
         if linear.pooling == "average" or isinstance(tap, TokenContributions):
             return linear, tap
     grid = find_last_grid(classifier)
-    return None if grid is None else (grid, grid.features)
+    if grid is not None:
+        return grid, grid.features
+    reads = find_token_reads(classifier)
+    return None if reads is None else (reads, reads.layers[-1])
 
 
 def _noise(classifier: Explainable) -> Tensor:

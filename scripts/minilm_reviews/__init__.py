@@ -1,0 +1,1 @@
+"""How ``minilm_reviews``, the classifier of reviews that works offline, was fine-tuned."""

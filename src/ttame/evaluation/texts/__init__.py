@@ -1,0 +1,1 @@
+"""Which method is faithful on texts, and finds the words that people marked."""

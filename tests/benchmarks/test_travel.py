@@ -1,0 +1,27 @@
+"""One command trains, measures and writes pages, for any network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.travel import in_words, measured, trained
+from tests.evaluation.evaluated import photo_folder
+from tests.tiny_networks import tiny_cnn
+
+
+def test_a_network_is_trained_for_measured_and_not_again(tmp_path: Path) -> None:
+    photos, classifier = photo_folder(tmp_path / "photos", 6), tiny_cnn()
+    out = tmp_path / "out"
+    explainer = trained(classifier, str(photos), out, 0, epochs=1, batch_size=2, workers=0)
+    finished = (out / "explainer" / "config.json").stat().st_mtime_ns
+    trained(classifier, str(photos), out, 0, epochs=1, batch_size=2, workers=0)
+    assert (out / "explainer" / "config.json").stat().st_mtime_ns == finished
+
+    (found,) = measured(classifier, explainer, str(photos), out, 4, protocols=["t-tame"])
+    assert {"few_shot", "grad_cam", "random"} <= {method.name for method in found.methods}
+    assert (out / "t-tame" / "report.html").read_text(encoding="utf-8").startswith("<!doctype")
+    lines = in_words(found).splitlines()
+    score = found.methods[0].scores["average_drop@50"]
+    row = next(line for line in lines if line.startswith("| `few_shot`"))
+    assert f"{score.value:.2f}" in row
+    assert sum(line.startswith("| `") for line in lines) == len(found.methods)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from ttame.datasets.texts.text_lines import NamedText
+from ttame.errors import TextError
+from ttame.explainers.known_explainers import make_explainer
+from ttame.explaining.explain_texts import ExplainingTexts, explain_text_batches
+from ttame.results.text_explanation import TextExplanation
+from ttame.testing import tiny_text_classifier
+
+TEXTS = [
+    NamedText("one", "not a bad film"),
+    NamedText("long", "bad " * 60),
+    NamedText("two", "good", "a dull plot"),
+    NamedText("three", "very moving music , really"),
+]
+
+
+class Notes:
+    """A writer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[TextExplanation, ...]] = {}
+        self.skipped: dict[str, str] = {}
+
+    def add(self, name: str, explanations: Sequence[TextExplanation], index: int) -> None:
+        self.found[name] = tuple(each[index] for each in explanations)
+
+    def skip(self, name: str, reason: str) -> None:
+        self.skipped[name] = reason
+
+
+@pytest.fixture(scope="module")
+def explaining() -> ExplainingTexts:
+    explainer: Any = make_explainer("input_x_gradient", tiny_text_classifier())
+    return ExplainingTexts(
+        TEXTS, {"first": explainer, "second": explainer}, "top1", 3, strict=False
+    )
+
+
+@pytest.fixture(scope="module")
+def notes(explaining: ExplainingTexts) -> Notes:
+    made = Notes()
+    explain_text_batches(explaining, made)
+    return made
+
+
+def test_what_fits_is_explained_by_every_method_and_what_does_not_is_named(notes: Notes) -> None:
+    assert list(notes.found) == ["one", "two", "three"]
+    assert [each.method for each in notes.found["one"]] == ["first", "second"]
+    assert notes.skipped == {
+        "long": "long has 62 tokens; allowed: at most 32, special ones included"
+    }
+
+
+def test_texts_are_explained_as_they_are_alone(notes: Notes, explaining: ExplainingTexts) -> None:
+    explainer = explaining.explainers["first"]
+    for text in (TEXTS[0], TEXTS[2], TEXTS[3]):
+        alone = explainer([text.given])
+        together = notes.found[text.name][0]
+        assert torch.allclose(together.word_scores(), alone.word_scores(), atol=1e-6)
+        assert together.classes.equal(alone.classes)
+        assert together.texts[0].texts == alone.texts[0].texts
+
+
+def test_a_text_that_was_asked_for_must_fit(explaining: ExplainingTexts) -> None:
+    strict = dataclasses.replace(explaining, strict=True)
+    with pytest.raises(TextError, match="^long has 62 tokens; .*; try: too_long='truncate'"):
+        explain_text_batches(strict, Notes())
