@@ -29,24 +29,24 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_texts_are_trained_on_and_the_card_has_the_command(
-    model: str, texts: Path, tmp_path: Path
+    model: str,
+    texts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "explainer"
     said = ["--model", model, "--text-data", str(texts), "--words", "2", "--out", str(out)]
     quick = ["--epochs", "2", "--batch-size", "4", "--device", "cpu"]
-    result = run("train", *said, *quick)
-    assert result.exit_code == 0, result.output
-    assert "saved the explainer" in result.output
+    assert run(["train", *said, *quick], monkeypatch) == 0
+    assert "saved the explainer" in capsys.readouterr().out
     card = (out / "README.md").read_text()
     assert f"--text-data {texts} --words 2" in card and "--preset few-shot-text" in card
-    again = run("train", *said, *quick, "--resume")
-    assert "is complete" in again.output
+    assert run(["train", *said, *quick, "--resume"], monkeypatch) == 0
+    assert "is complete" in capsys.readouterr().out
     explained = tmp_path / "page"
-    shown = run(
-        "explain", "--text", "a fine film", "--model", model, "--explainer", str(out),
-        "--out", str(explained),
-    )  # fmt: skip
-    assert shown.exit_code == 0, shown.output
+    page = ["--out", str(explained), "--model", model, "--explainer", str(out)]
+    assert run(["explain", "--text", "a fine film", *page], monkeypatch) == 0
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,25 @@ def test_texts_are_trained_on_and_the_card_has_the_command(
     ],
 )
 def test_what_texts_have_no_use_for(
-    model: str, texts: Path, tmp_path: Path, more: list[str], said: str
+    model: str,
+    texts: Path,
+    tmp_path: Path,
+    more: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = run(
-        "train", "--model", model, "--text-data", str(texts), "--out", str(tmp_path / "x"), *more
-    )
-    assert result.exit_code == 2
-    assert said in result.output and len(result.output.strip().splitlines()) == 1
+    places = ["--model", model, "--text-data", str(texts), "--out", str(tmp_path / "x")]
+    assert run(["train", *places, *more], monkeypatch) == 2
+    problem = capsys.readouterr().err
+    assert said in problem.strip().splitlines()[-1]
 
 
-def test_words_of_photos(tmp_path: Path) -> None:
-    result = run("train", "--words", "9", "--data", "photos", "--out", str(tmp_path / "x"))
-    assert result.exit_code == 2 and "--text-data FILE" in result.output
+def test_words_of_photos(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    typed = ["train", "--words", "9", "--data", "photos", "--out", str(tmp_path / "x")]
+    assert run(typed, monkeypatch) == 2
+    assert "--text-data FILE" in capsys.readouterr().err

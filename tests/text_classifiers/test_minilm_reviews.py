@@ -43,7 +43,7 @@ def test_reviews_are_understood(classifier: TextClassifier) -> None:
     found = classifier.logits(classifier.prepare([*reviews])).argmax(1).tolist()
     assert [classifier.class_label(index) for index in found] == [*reviews.values()]
     assert classifier.most_tokens == 512 and not classifier.notices
-    assert not classifier.network.training
+    assert not classifier.network.model.training  # type: ignore[union-attr]
 
 
 @needs_package
