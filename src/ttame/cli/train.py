@@ -90,9 +90,8 @@ def train(
     if text_data is not None:
         refuse_photo_options(data, find_learning_rate=find_learning_rate)
         asked = TextTrainingAsked(text_data, words, model, _place(out), resume, overwrite)
-        return train_on_texts(
-            asked, training_settings(preset_of_texts(preset), **changes), typed
-        )
+        train_on_texts(asked, training_settings(preset_of_texts(preset), **changes), typed)
+        return
     settings = training_settings(preset, **changes)
     if words:
         raise TrainingError("--words without --text-data", remedy="--text-data FILE")

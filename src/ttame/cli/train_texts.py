@@ -78,9 +78,7 @@ def train_on_texts(
 
     if asked.resume and TrainingFolder(asked.out).is_finished:
         if is_first_process():
-            typer.echo(
-                f"the training in {asked.out} is complete; --overwrite trains from scratch"
-            )
+            typer.echo(f"the training in {asked.out} is complete; --overwrite trains from scratch")
         return
     model = DEFAULT_TEXT_MODEL if asked.model == DEFAULT_MODEL else asked.model
     classifier = load_text_classifier(model, typed, too_long=None)

@@ -5,7 +5,7 @@ import torch
 from ttame.testing import tiny_text_classifier
 from ttame.training.texts.prepared_texts import PreparedTexts
 
-WORDS = "a fine film and a good plot but never a dull scene".split()
+WORDS = ["a", "fine", "film", "and", "a", "good", "plot", "but", "never", "a", "dull", "scene"]
 
 
 def test_a_part_is_drawn_for_each_epoch_and_text() -> None:

@@ -17,7 +17,7 @@ def test_some_texts_are_held_out_and_too_short_ones_left_out() -> None:
     found = TrainingTexts(texts).material(tiny_text_classifier(), SETTINGS, "out")
     assert found.held_out is not None
     assert (len(found.training), len(found.held_out)) == (6, 2)
-    seen = {part[i].index for part in (found.training, found.held_out) for i in range(len(part))}
+    seen = {part[i].number for part in (found.training, found.held_out) for i in range(len(part))}
     assert seen == set(range(8))
 
 

@@ -17,7 +17,7 @@ from ttame.training.texts.train_text_explainer import train
 from ttame.training.training_settings import training_settings
 
 GOOD, BAD = ("good", "fine", "lovely", "brilliant"), ("dull", "awful", "boring", "poor")
-OTHERS = "the film it was this story and music actors an ending".split()
+OTHERS = ["the", "film", "it", "was", "this", "story", "and", "music", "actors", "an", "ending"]
 
 
 def sentences(count: int, seed: int) -> tuple[list[str], torch.Tensor]:
