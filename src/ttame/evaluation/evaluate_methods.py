@@ -286,8 +286,7 @@ def summarise(
             *meaning_in_words(measuring.classifier),
             *notes,
             *judge_in_words(measuring.judge),
-            *gate_in_words(measuring.metrics, complete, sanity),
-            *standings_in_words(family_standings(_passed(measured, sanity))),
+            *_comparing(measuring, measured, sanity),
             *unfinished_in_words(missing),
             *fewer_images(images, columns, scores),
         ),
@@ -307,6 +306,19 @@ def _scores(
         key: scores_of(passed if metric.gated else measured, metric, column)
         for key, (metric, column) in columns.items()
     }
+
+
+def _comparing(
+    measuring: Measuring,
+    measured: Sequence[MeasuredMethod],
+    sanity: Mapping[str, RandomisationScore],
+) -> list[str]:
+    """Who passed the gate, and who is better than whom."""
+    labels = [method.label for method in measured]
+    return [
+        *gate_in_words(measuring.metrics, labels, sanity),
+        *standings_in_words(family_standings(_passed(measured, sanity))),
+    ]
 
 
 def _passed(
