@@ -99,6 +99,20 @@ def evaluate_texts(
         OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: the data cannot be read.
         LostProcessError: another of several processes has ended.
+
+    Example:
+        >>> import tempfile
+        >>> from ttame.explainers.known_explainers import make_explainer
+        >>> from ttame.testing import tiny_text_classifier
+        >>> classifier = tiny_text_classifier()
+        >>> methods = {name: make_explainer(name, classifier) for name in ("occlusion", "random")}
+        >>> line = '{"label": "pos", "tokens": "a fine film", "rationales": [[1, 2]]}'
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "reviews.jsonl").write_text(line)
+        ...     reviews = AnnotatedTexts(folder + "/reviews.jsonl")
+        ...     found = evaluate_texts(classifier, reviews, methods, folder + "/evaluation")
+        >>> [(method.name, method.scores["token_f1"].images) for method in found.methods]
+        [('occlusion', 1), ('random', 1)]
     """
     if getattr(classifier, "kind", None) != "texts":
         raise EvaluationError(
