@@ -81,7 +81,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="t-tame, chefer, chefer-target, adcc, rise, road or held-ground; t-tame if not "
-            "given. Of texts chefer-text, eraser or masked-tokens; chefer-text if not given.",
+            "given. Of texts chefer-text, eraser, masked-tokens or removed-tokens; chefer-text if "
+            "not given.",
             rich_help_panel=_MEASURING,
             show_default=False,
         ),
