@@ -27,6 +27,7 @@ from ttame.evaluation.texts.text_run import IS_CUT, IS_RIGHT, measure_texts
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
+from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
@@ -145,7 +146,7 @@ def evaluate_texts(
     )
     identity = _identity(measuring)
     facts = {
-        label: MethodFacts(method.card.title, method.card.family, method.provenance())
+        label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
         for label, method in methods.items()
     }
     process = ProcessGroup()
