@@ -43,16 +43,8 @@ FLOORS: list[dict[str, set[str]]] = [
         "training.texts": {"training", "explainers.trained", "text_classifiers", "classifiers"}
         | {"datasets", "datasets.texts", "outputs", "errors"},
         "evaluation.texts": {"evaluation", "explainers.trained", "explainers.contract"}
-        | {
-            "metrics",
-            "metrics.texts",
-            "text_classifiers",
-            "datasets.texts",
-            "networks",
-            "results",
-            "words",
-            "files",
-        }
+        | {"metrics", "metrics.texts", "text_classifiers", "datasets.texts", "networks"}
+        | {"results", "words", "files"}
         | {"outputs", "memory_limit", "processes", "errors"},
     },
     {
