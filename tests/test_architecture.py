@@ -22,7 +22,8 @@ FLOORS: list[dict[str, set[str]]] = [
     {
         "cli": {"everything below"},
         "testing": {"classifiers", "text_classifiers", "networks", "images", "errors"},
-        "text": {"training.texts", "text_classifiers", "results", "words"},
+        "text": {"training.texts", "evaluation.texts", "datasets.texts", "text_classifiers"}
+        | {"results", "words"},
     },
     {
         "serving": {"reporting", "exporting", "explainers", "explainers.contract", "classifiers"}
@@ -41,8 +42,9 @@ FLOORS: list[dict[str, set[str]]] = [
     {
         "training.texts": {"training", "explainers.trained", "text_classifiers", "classifiers"}
         | {"datasets", "datasets.texts", "outputs", "errors"},
-        "evaluation.texts": {"evaluation", "explainers.contract", "metrics", "metrics.texts"}
-        | {"text_classifiers", "datasets.texts", "networks", "results", "words", "files"}
+        "evaluation.texts": {"evaluation", "explainers.trained", "explainers.contract"}
+        | {"metrics", "metrics.texts", "text_classifiers", "datasets.texts", "networks"}
+        | {"results", "words", "files"}
         | {"outputs", "memory_limit", "processes", "errors"},
     },
     {

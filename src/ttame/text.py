@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttame.datasets.texts.annotated_texts import AnnotatedTexts
+    from ttame.evaluation.texts.evaluate_texts import evaluate_texts
     from ttame.results.text_explanation import TextExplanation
     from ttame.text_classifiers.sequence_classifiers import load
     from ttame.text_classifiers.text_classifier import TextClassifier
@@ -24,18 +26,22 @@ if TYPE_CHECKING:
     from ttame.words.tokenised_text import TokenisedText
 
 __all__ = [
+    "AnnotatedTexts",
     "TextClassifier",
     "TextExplanation",
     "TokenisedText",
+    "evaluate_texts",
     "load",
     "load_explainer",
     "train",
 ]
 
 _HOMES = {
+    "AnnotatedTexts": "ttame.datasets.texts.annotated_texts",
     "TextClassifier": "ttame.text_classifiers.text_classifier",
     "TextExplanation": "ttame.results.text_explanation",
     "TokenisedText": "ttame.words.tokenised_text",
+    "evaluate_texts": "ttame.evaluation.texts.evaluate_texts",
     "load": "ttame.text_classifiers.sequence_classifiers",
     "load_explainer": "ttame.training.texts.text_explainer_folder",
     "train": "ttame.training.texts.train_text_explainer",

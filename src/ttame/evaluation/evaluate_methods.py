@@ -136,12 +136,7 @@ def evaluate(
         >>> [(method.name, method.scores["average_drop@50"].images) for method in found.methods]
         [('grad_cam', 8), ('random', 8)]
     """
-    refuse_other_than_classifier(classifier)
-    if classifier.kind != "images":
-        raise EvaluationError(
-            f"photos for {classifier.name}, a classifier of {classifier.kind}",
-            remedy=either("evaluate_texts(classifier, REVIEWS, ...)", "--text-data REVIEWS"),
-        )
+    _refuse_other_than_of_photos(classifier)
     methods = labelled_explainers(methods)
     if not methods:
         raise EvaluationError(
@@ -195,6 +190,15 @@ def evaluate(
         )
         process.first(lambda: write_results(out, evaluation))
     return evaluation
+
+
+def _refuse_other_than_of_photos(classifier: Classifier) -> None:
+    refuse_other_than_classifier(classifier)
+    if classifier.kind != "images":
+        raise EvaluationError(
+            f"photos for {classifier.name}, a classifier of {classifier.kind}",
+            remedy=either("ttame.text.evaluate_texts(...)", "--text-data REVIEWS"),
+        )
 
 
 def _identity(measuring: Measuring) -> dict[str, Any]:
