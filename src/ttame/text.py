@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttame.reporting.explain_texts import explain_texts as explain
     from ttame.results.text_explanation import TextExplanation
     from ttame.text_classifiers.sequence_classifiers import load
     from ttame.text_classifiers.text_classifier import TextClassifier
@@ -27,6 +28,7 @@ __all__ = [
     "TextClassifier",
     "TextExplanation",
     "TokenisedText",
+    "explain",
     "load",
     "load_explainer",
     "train",
@@ -36,15 +38,19 @@ _HOMES = {
     "TextClassifier": "ttame.text_classifiers.text_classifier",
     "TextExplanation": "ttame.results.text_explanation",
     "TokenisedText": "ttame.words.tokenised_text",
+    "explain": "ttame.reporting.explain_texts",
     "load": "ttame.text_classifiers.sequence_classifiers",
     "load_explainer": "ttame.training.texts.text_explainer_folder",
     "train": "ttame.training.texts.train_text_explainer",
 }
 
+_NAMES_AT_HOME = {"explain": "explain_texts"}
+"""Where ``ttame.text`` says already what is meant."""
+
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return getattr(importlib.import_module(_HOMES[name]), _NAMES_AT_HOME.get(name, name))
     raise AttributeError(f"module 'ttame.text' has no attribute {name!r}")
 
 

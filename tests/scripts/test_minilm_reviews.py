@@ -185,9 +185,7 @@ def test_reasons_stand_in_a_little_context(package: Path, reviews: Path) -> None
     assert words == 11, "the file of the package asks for 128 tokens"
 
 
-def test_stages_follow_each_other(
-    package: Path, reviews: Path, run: Path, tmp_path: Path
-) -> None:
+def test_stages_follow_each_other(package: Path, reviews: Path, run: Path, tmp_path: Path) -> None:
     options = ["--start-from", str(run), "--epochs-of-reasons", "0", "--epochs-of-windows", "1"]
     second = trained(package, reviews, tmp_path / "second", *options)
     ship([run, second], tmp_path)

@@ -106,7 +106,7 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
     from ttame.cli.method_options import MethodOptions
     from ttame.cli.methods import short_reasons
     from ttame.cli.text_display import summarise_texts
-    from ttame.cli.text_networks import choose_text_methods, load_text_classifier
+    from ttame.cli.text_networks import choose_text_explainers
     from ttame.drawing.word_strength import check_word_strength
     from ttame.files.atomic_writing import refuse_existing
     from ttame.progress.explaining_progress import ExplanationProgress
@@ -118,8 +118,9 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
     said = MethodOptions.of(typed)
     budget = said.memory_budget_in_bytes()
     texts, strict = named_texts(typed_texts.source())
-    classifier = load_text_classifier(typed["model"], typed, too_long=typed_texts.too_long)
-    explainers, left_out = choose_text_methods(said, classifier)
+    classifier, explainers, left_out = choose_text_explainers(
+        said, typed["model"], typed, too_long=typed_texts.too_long
+    )
     with ExplanationProgress(list(explainers), len(texts), what="text") as progress:
         found = explain_texts(
             texts,

@@ -95,6 +95,19 @@ def explain_texts(
         ClassSelectionError: a class that the classifier does not have, or a threshold where
             exactly one class is true.
         UnknownNameError: no such strength.
+
+    Example:
+        >>> import tempfile
+        >>> from ttame.explainers.known_explainers import make_explainer
+        >>> from ttame.testing import tiny_text_classifier
+        >>> explainer = make_explainer("input_x_gradient", tiny_text_classifier())
+        >>> texts = ["not a bad film", ("good music", "a dull plot")]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = explain_texts(texts, explainer, folder + "/why")
+        ...     for row in found.rows():
+        ...         print(row.name, "|", row.text, "|", row.pair, "|", len(row.classes))
+        text 1 | not a bad film | None | 2
+        text 2 | good music | a dull plot | 2
     """
     refuse_existing(out, overwrite=overwrite)
     named, asked_for = named_texts(texts)
