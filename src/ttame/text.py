@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ttame.reporting.explain_texts import explain_texts as explain
+    from ttame.reporting.texts.explain_texts import explain_texts as explain
     from ttame.results.text_explanation import TextExplanation
     from ttame.text_classifiers.sequence_classifiers import load
     from ttame.text_classifiers.text_classifier import TextClassifier
@@ -38,7 +38,7 @@ _HOMES = {
     "TextClassifier": "ttame.text_classifiers.text_classifier",
     "TextExplanation": "ttame.results.text_explanation",
     "TokenisedText": "ttame.words.tokenised_text",
-    "explain": "ttame.reporting.explain_texts",
+    "explain": "ttame.reporting.texts.explain_texts",
     "load": "ttame.text_classifiers.sequence_classifiers",
     "load_explainer": "ttame.training.texts.text_explainer_folder",
     "train": "ttame.training.texts.train_text_explainer",

@@ -65,7 +65,7 @@ class TypedTexts:
                 raise TextError(f"{words} along with texts", allowed="photos or texts")
 
     def source(self) -> Any:
-        """The texts, as :func:`ttame.reporting.explain_texts.explain_texts` takes them.
+        """The texts, as :func:`ttame.reporting.texts.explain_texts.explain_texts` takes them.
 
         Raises:
             TextError: pairs without texts, or another number of them.
@@ -110,7 +110,7 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
     from ttame.drawing.word_strength import check_word_strength
     from ttame.files.atomic_writing import refuse_existing
     from ttame.progress.explaining_progress import ExplanationProgress
-    from ttame.reporting.explain_texts import explain_texts, named_texts
+    from ttame.reporting.texts.explain_texts import explain_texts, named_texts
 
     typed_texts.refuse_options_of_photos(typed)
     check_word_strength(typed["strength"])
