@@ -34,6 +34,7 @@ from ttame.serving.app import make_app
 from ttame.serving.served_network import TorchNetwork
 from ttame.serving.server import run_in_thread
 from ttame.serving.settings import ServingSettings
+from ttame.testing import tiny_text_classifier
 from ttame.training.train_command import train_command
 from ttame.training.training_settings import OBJECTIVES
 
@@ -140,6 +141,18 @@ def test_looking_at_a_map(desk: Path) -> None:
     names: dict[str, Any] = {}
     assert run_page("docs/how-to/look-at-a-map.md", names) == 4
     assert names["picture"].size == (256, 240)
+
+
+def test_explaining_texts(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"tiny_text_classifier": tiny_text_classifier}
+    changes = {'ttame.text.load("minilm_reviews")': "tiny_text_classifier()"}
+    assert run_page("docs/how-to/explain-texts.md", names, changes) == 2
+    assert (desk / "why.html").is_file() and (desk / "why.safetensors").is_file()
+    assert capsys.readouterr().out.startswith("Explanation by attn_lrp\n")
+    explanation = names["explanation"]
+    page = (ROOT / "docs/how-to/explain-texts.md").read_text(encoding="utf-8")
+    for call in re.findall(r"`(explanation\.(?:top|scored|word|token|numpy|select)[^`]*)`", page):
+        assert eval(call.replace("[0, 2]", "[0]"), {"explanation": explanation}) is not None
 
 
 def test_refining_a_map(desk: Path) -> None:
