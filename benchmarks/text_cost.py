@@ -76,7 +76,7 @@ def _classifier() -> ttame.text.TextClassifier:
 
 
 def _texts() -> list[str]:
-    words = ["the", "film", "was", "not", "bad", "and", "the", "story", "is", "quite", "good", "but"]
+    words = ["the", "film", "was", "not", "bad", "and", "the", "story", "is", "good", "but"]
     return [" ".join((words * 50)[first : first + 510]) for first in range(BATCH)]
 
 

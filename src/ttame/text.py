@@ -16,12 +16,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
     from ttame.datasets.texts.annotated_texts import AnnotatedTexts
     from ttame.evaluation.texts.evaluate_texts import evaluate_texts
-=======
     from ttame.reporting.texts.explain_texts import explain_texts as explain
->>>>>>> textview
     from ttame.results.text_explanation import TextExplanation
     from ttame.text_classifiers.sequence_classifiers import load
     from ttame.text_classifiers.text_classifier import TextClassifier
@@ -34,11 +31,8 @@ __all__ = [
     "TextClassifier",
     "TextExplanation",
     "TokenisedText",
-<<<<<<< HEAD
     "evaluate_texts",
-=======
     "explain",
->>>>>>> textview
     "load",
     "load_explainer",
     "train",
@@ -49,11 +43,8 @@ _HOMES = {
     "TextClassifier": "ttame.text_classifiers.text_classifier",
     "TextExplanation": "ttame.results.text_explanation",
     "TokenisedText": "ttame.words.tokenised_text",
-<<<<<<< HEAD
     "evaluate_texts": "ttame.evaluation.texts.evaluate_texts",
-=======
     "explain": "ttame.reporting.texts.explain_texts",
->>>>>>> textview
     "load": "ttame.text_classifiers.sequence_classifiers",
     "load_explainer": "ttame.training.texts.text_explainer_folder",
     "train": "ttame.training.texts.train_text_explainer",

@@ -63,7 +63,7 @@ def evaluate_text_data(
         TtameError: whatever was typed does not exist or does not fit together.
     """
     from ttame.cli.evaluation_display import print_evaluation
-    from ttame.cli.text_networks import choose_text_methods, load_text_classifier
+    from ttame.cli.text_networks import choose_text_explainers
     from ttame.datasets.texts.annotated_texts import AnnotatedTexts
     from ttame.processes import is_first_process
 
@@ -73,8 +73,9 @@ def evaluate_text_data(
     if not said.method_names():
         said = dataclasses.replace(said, methods=QUICK_TEXT_METHODS)
     texts = AnnotatedTexts(asked.data)
-    classifier = load_text_classifier(model, typed, too_long="truncate")
-    explainers, left_out = choose_text_methods(said, classifier)
+    # A trained explainer's classifier treats long texts as it did in training.
+    too_long = None if said.explainer and model is None else "truncate"
+    classifier, explainers, left_out = choose_text_explainers(said, model, typed, too_long=too_long)
     evaluation = _evaluate(
         asked,
         classifier,
