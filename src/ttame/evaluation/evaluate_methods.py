@@ -83,7 +83,7 @@ def evaluate(
     """Find out which method is most faithful on your network and your images.
 
     Every method explains the same class of the same images of the same network. Rows appear batch
-    by batch in ``out/rows``; a killed call goes on with ``resume=True``. In the end ``out`` holds
+    by batch in ``out/rows``; a killed call continues with ``resume=True``. At the end ``out`` holds
     ``results.json`` and ``rows.parquet``. Memory does not grow with the number of images, up to
     the numbers of one method, read back for the table.
 

@@ -67,7 +67,7 @@ def evaluate_texts(
     """Find out which method is most faithful on your texts, and finds the words people marked.
 
     Every method explains the same class of the same texts of the same network. Rows appear batch
-    by batch in ``out/rows``; a killed call goes on with ``resume=True``. In the end ``out`` holds
+    by batch in ``out/rows``; a killed call continues with ``resume=True``. At the end ``out`` holds
     ``results.json`` and ``rows.parquet``, as after :func:`ttame.evaluate`.
 
     Args:
