@@ -22,11 +22,15 @@ FLOORS: list[dict[str, set[str]]] = [
     {
         "cli": {"everything below"},
         "testing": {"classifiers", "text_classifiers", "networks", "images", "errors"},
-        "text": {"training.texts", "text_classifiers", "results", "words"},
+        "text": {"reporting.texts", "training.texts", "evaluation.texts", "datasets.texts"}
+        | {"text_classifiers", "results", "words"},
     },
     {
         "serving": {"reporting", "exporting", "explainers", "explainers.contract", "classifiers"}
         | {"drawing", "results", "images", "version", "errors"},
+        "reporting.texts": {"reporting", "explaining", "explaining.texts", "explainers.contract"}
+        | {"classifiers", "networks", "datasets.texts", "drawing", "results", "files"}
+        | {"progress", "memory_limit", "errors"},
     },
     {
         "reporting": {"explaining", "explainers.trained", "explainers.contract", "classifiers"}
@@ -39,10 +43,13 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"files", "outputs", "version", "errors"},
     },
     {
+        "explaining.texts": {"explaining", "explainers.contract", "classifiers"}
+        | {"text_classifiers", "datasets.texts", "results", "words", "errors"},
         "training.texts": {"training", "explainers.trained", "text_classifiers", "classifiers"}
         | {"datasets", "datasets.texts", "outputs", "errors"},
-        "evaluation.texts": {"evaluation", "explainers.contract", "metrics", "metrics.texts"}
-        | {"text_classifiers", "datasets.texts", "networks", "results", "words", "files"}
+        "evaluation.texts": {"evaluation", "explainers.trained", "explainers.contract"}
+        | {"metrics", "metrics.texts", "text_classifiers", "datasets.texts", "networks"}
+        | {"results", "words", "files"}
         | {"outputs", "memory_limit", "processes", "errors"},
     },
     {

@@ -20,6 +20,7 @@ from torch import nn
 import ttame
 from benchmarks.reliability.exported_files import exported_files
 from tests.cli.test_commands import run
+from tests.evaluation.texts.measured_texts import review_file, tiny
 from tests.loaded_once import load_once
 from tests.serving.tiny_server import explainers
 from tests.tiny_networks import tiny_cnn
@@ -33,6 +34,7 @@ from ttame.serving.app import make_app
 from ttame.serving.served_network import TorchNetwork
 from ttame.serving.server import run_in_thread
 from ttame.serving.settings import ServingSettings
+from ttame.testing import tiny_text_classifier
 from ttame.training.train_command import train_command
 from ttame.training.training_settings import OBJECTIVES
 
@@ -141,6 +143,18 @@ def test_looking_at_a_map(desk: Path) -> None:
     assert names["picture"].size == (256, 240)
 
 
+def test_explaining_texts(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"tiny_text_classifier": tiny_text_classifier}
+    changes = {'ttame.text.load("minilm_reviews")': "tiny_text_classifier()"}
+    assert run_page("docs/how-to/explain-texts.md", names, changes) == 2
+    assert (desk / "why.html").is_file() and (desk / "why.safetensors").is_file()
+    assert capsys.readouterr().out.startswith("Explanation by attn_lrp\n")
+    explanation = names["explanation"]
+    page = (ROOT / "docs/how-to/explain-texts.md").read_text(encoding="utf-8")
+    for call in re.findall(r"`(explanation\.(?:top|scored|word|token|numpy|select)[^`]*)`", page):
+        assert eval(call.replace("[0, 2]", "[0]"), {"explanation": explanation}) is not None
+
+
 def test_refining_a_map(desk: Path) -> None:
     names: dict[str, Any] = {}
     assert run_page("docs/how-to/refine-a-map.md", names) == 1
@@ -204,6 +218,13 @@ def test_evaluating(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             exec(block.replace("limit=4", "limit=2"), names)
     assert names["rows"].num_rows == 8
     assert names["evaluation"].protocol == "mine"
+
+
+def test_evaluating_on_texts(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ttame.text, "load", lambda name, too_long: tiny(), raising=False)
+    names = {"reviews.jsonl.gz": str(review_file(desk))}
+    assert run_page("docs/how-to/evaluate-texts.md", {}, names) == 1
+    assert (desk / "evaluation" / "results.json").is_file()
 
 
 def test_training(desk: Path) -> None:

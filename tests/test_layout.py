@@ -57,7 +57,7 @@ TESTED_THROUGH = {
     "cli/explanation_display": "cli/test_explain.py: what the terminal shows",
     "cli/inspect": "cli/test_commands.py: what it prints of a classifier",
     "cli/text_display": "cli/test_explain_texts.py: what the terminal shows",
-    "reporting/explained_text": "reporting/test_text_report.py: what is written of a text",
+    "reporting/texts/explained_text": "reporting/texts/test_text_report.py: what is written",
     "results/picturing": "results/test_pictured.py: the methods that it stands behind",
     "classifiers/feature_reading": "classifiers/test_classifier.py: what one pass gives",
     "compat/captum_inputs": "compat/test_captum.py: what the calls take",

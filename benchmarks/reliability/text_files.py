@@ -11,7 +11,7 @@ import torch
 
 from ttame.datasets.texts.text_lines import read_text_lines
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.text_report import TextReportFacts, text_report
 from ttame.results.explained_texts import ExplainedTexts
 from ttame.results.text_explanation import TextExplanation
 from ttame.words.tokenised_text import TokenisedText

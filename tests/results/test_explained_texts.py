@@ -8,7 +8,7 @@ import pytest
 from tests.results.text_material import explained
 from ttame.errors import OutputError
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.text_report import TextReportFacts, text_report
 from ttame.results.explained_texts import ExplainedTexts
 
 

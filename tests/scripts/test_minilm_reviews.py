@@ -32,10 +32,24 @@ from ttame.text_classifiers.minilm_reviews import (
 
 pytest.importorskip("transformers")
 
-OPTIONS = (
-    "--rank 2 --first-layer 1 --epochs-of-reasons 20 --epochs-of-windows 10 --context 2 --tokens 64 "
-    "--learning-rate 0.01 --checkpoint-every 3"
-).split()
+OPTIONS = [
+    "--rank",
+    "2",
+    "--first-layer",
+    "1",
+    "--epochs-of-reasons",
+    "20",
+    "--epochs-of-windows",
+    "10",
+    "--context",
+    "2",
+    "--tokens",
+    "64",
+    "--learning-rate",
+    "0.01",
+    "--checkpoint-every",
+    "3",
+]
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +199,7 @@ def test_reasons_stand_in_a_little_context(package: Path, reviews: Path) -> None
     assert words == 11, "the file of the package asks for 128 tokens"
 
 
-def test_stages_follow_each_other(
-    package: Path, reviews: Path, run: Path, tmp_path: Path
-) -> None:
+def test_stages_follow_each_other(package: Path, reviews: Path, run: Path, tmp_path: Path) -> None:
     options = ["--start-from", str(run), "--epochs-of-reasons", "0", "--epochs-of-windows", "1"]
     second = trained(package, reviews, tmp_path / "second", *options)
     ship([run, second], tmp_path)

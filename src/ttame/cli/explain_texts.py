@@ -65,7 +65,7 @@ class TypedTexts:
                 raise TextError(f"{words} along with texts", allowed="photos or texts")
 
     def source(self) -> Any:
-        """The texts, as :func:`ttame.reporting.explain_texts.explain_texts` takes them.
+        """The texts, as :func:`ttame.reporting.texts.explain_texts.explain_texts` takes them.
 
         Raises:
             TextError: pairs without texts, or another number of them.
@@ -106,11 +106,11 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
     from ttame.cli.method_options import MethodOptions
     from ttame.cli.methods import short_reasons
     from ttame.cli.text_display import summarise_texts
-    from ttame.cli.text_networks import choose_text_methods, load_text_classifier
+    from ttame.cli.text_networks import choose_text_explainers
     from ttame.drawing.word_strength import check_word_strength
     from ttame.files.atomic_writing import refuse_existing
     from ttame.progress.explaining_progress import ExplanationProgress
-    from ttame.reporting.explain_texts import explain_texts, named_texts
+    from ttame.reporting.texts.explain_texts import explain_texts, named_texts
 
     typed_texts.refuse_options_of_photos(typed)
     check_word_strength(typed["strength"])
@@ -118,8 +118,9 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
     said = MethodOptions.of(typed)
     budget = said.memory_budget_in_bytes()
     texts, strict = named_texts(typed_texts.source())
-    classifier = load_text_classifier(typed["model"], typed, too_long=typed_texts.too_long)
-    explainers, left_out = choose_text_methods(said, classifier)
+    classifier, explainers, left_out = choose_text_explainers(
+        said, typed["model"], typed, too_long=typed_texts.too_long
+    )
     with ExplanationProgress(list(explainers), len(texts), what="text") as progress:
         found = explain_texts(
             texts,

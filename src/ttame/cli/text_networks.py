@@ -61,39 +61,81 @@ def load_text_classifier(
     return classifier
 
 
-def choose_text_methods(
-    said: MethodOptions, classifier: TextClassifier
-) -> tuple[dict[str, Explainer[Any]], dict[str, str]]:
-    """Make the explainers that ``--methods`` and ``--explainer`` name.
+def choose_text_explainers(
+    said: MethodOptions, model: str | None, typed: Mapping[str, Any], *, too_long: str | None
+) -> tuple[TextClassifier, dict[str, Explainer[Any]], dict[str, str]]:
+    """Load the classifier, and make the explainers that ``--methods`` and ``--explainer`` name.
 
     Args:
         said: what was typed of methods.
-        classifier: the explained network.
+        model: name of the classifier; that of ``--explainer`` if only this was typed, else the one
+            that ships with ttame.
+        typed: name of each option to its value.
+        too_long: what becomes of long texts, if it was typed.
 
     Returns:
-        Label to explainer; and of ``all``, method to the reason why it is left out.
+        The classifier; label to explainer; and of ``all``, method to why it is left out.
 
     Raises:
-        ExplainerError: a method is not defined for the classifier, or nothing is left.
-        UnknownNameError: neither a method nor a folder.
+        TtameError: whatever was typed does not exist or does not fit together.
     """
-    from ttame.cli.chosen_explainers import choose_methods
-
     if said.refine is not None:
         raise ExplainerError("--refine for texts", allowed="--refine for photos")
-    named = said.method_names() + ([said.explainer] if said.explainer else [])
-    names = list(
-        dict.fromkeys(
-            name
-            for entry in named or [DEFAULT_TEXT_METHOD]
-            for name in (methods_of_texts() if entry == "all" else [entry])
-        )
-    )
-    of_texts: Any = classifier  # Methods say themselves which kinds of classifiers they explain.
-    made, left_out = choose_methods(names, of_texts, said.option or (), any_will_do="all" in named)
+    names = said.method_names()
+    trained = _trained(said, model, typed, too_long)
+    if trained is None:
+        classifier = load_text_classifier(model, typed, too_long=too_long)
+        if said.explainer is not None:
+            names.append(said.explainer)
+    else:
+        classifier = trained.classifier
+    made, left_out = _made(names, said, classifier, with_default=trained is None)
+    if trained is not None:
+        made = {trained.method: trained, **made}
     if not made:
         raise ExplainerError(f"no method is defined for {classifier.name}")
-    return made, left_out
+    return classifier, made, left_out
+
+
+def _trained(
+    said: MethodOptions, model: str | None, typed: Mapping[str, Any], too_long: str | None
+) -> Explainer[Any] | None:
+    """The explainer of ``--explainer`` with the classifier that it was trained for."""
+    if said.explainer is None or model is not None:
+        return None
+    from ttame.training.texts.text_explainer_folder import load_explainer
+
+    others = {**{name: typed[name] for name in _OF_TEXTS if name != "device"}, "too_long": too_long}
+    if any(others.values()):
+        name = next(name for name, value in others.items() if value)
+        raise ClassifierError(
+            f"--{name.replace('_', '-')} without --model, while the explainer {said.explainer} "
+            "brings its own classifier",
+            remedy="--model NAME",
+        )
+    explainer: Explainer[Any] = load_explainer(
+        said.explainer, allow_other_weights=said.allow_other_weights
+    )
+    explainer.classifier.network.to(choose_device(typed["device"]))
+    return explainer
+
+
+def _made(
+    names: list[str], said: MethodOptions, classifier: TextClassifier, *, with_default: bool
+) -> tuple[dict[str, Explainer[Any]], dict[str, str]]:
+    """The methods that are named; ``all`` stands for those that explain texts."""
+    from ttame.cli.chosen_explainers import choose_methods
+
+    wanted = names or ([DEFAULT_TEXT_METHOD] if with_default else [])
+    if not wanted:
+        return {}, {}
+    expanded = [
+        name for entry in wanted for name in (methods_of_texts() if entry == "all" else [entry])
+    ]
+    of_texts: Any = classifier  # Methods say themselves which kinds of classifiers they explain.
+    return choose_methods(
+        list(dict.fromkeys(expanded)), of_texts, said.option or (), any_will_do="all" in wanted
+    )
 
 
 def methods_of_texts() -> list[str]:

@@ -124,6 +124,7 @@ def lines_of(explained: ScoredTexts, text: int, strength: WordStrength = "own") 
                 explained.texts[text], words, scales[place], signed=signed, strength=strength
             )
         )
-        lines.append(Text(strongest_in_words(words, signed=signed), style="dim"))
+        strongest = strongest_in_words(words, signed=signed)
+        lines += [Text(strongest, style="dim")] if strongest else []
     remark = unread_in_words(words)
     return [*lines, *([Text(remark, style="dim")] if remark else [])]

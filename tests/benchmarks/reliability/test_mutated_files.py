@@ -170,7 +170,7 @@ NO_FILES_OF_STRANGERS = {
     "cli/method_options.py",  # what the user types
     "cli/serve.py",  # what the user typed, for worker processes
     "reporting/explanation_table.py",  # which it writes
-    "reporting/text_report.py",  # which it writes
+    "reporting/texts/text_report.py",  # which it writes
     "reporting/explain_to_shards.py",  # there and back, in memory
     "reporting/record_spool.py",  # a file without a name, written by the same process
     "training/run_preparation.py",  # there and back, in memory

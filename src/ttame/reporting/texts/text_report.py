@@ -12,11 +12,11 @@ from typing import Any, TextIO
 from ttame.drawing.word_strength import WordStrength, check_word_strength
 from ttame.files.atomic_writing import whole_folder
 from ttame.files.record_files import opened_for_text, write_records
-from ttame.reporting.explained_text import ExplainedText
 from ttame.reporting.file_names import UniqueStems, safe_label
 from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.record_spool import RecordSpool
-from ttame.reporting.text_page import write_text_pages
+from ttame.reporting.texts.explained_text import ExplainedText
+from ttame.reporting.texts.text_page import write_text_pages
 from ttame.results.explained_texts import CONTENTS
 from ttame.results.prediction import FOUND_FROM
 from ttame.results.text_explanation import TextExplanation
@@ -161,7 +161,7 @@ def text_report(
         maps/NAME.safetensors     the scores of all tokens, for TextExplanation.load
 
     By several methods, the last is ``maps/NAME/METHOD.safetensors``. Memory does not grow with the
-    number of texts, but for their names.
+    number of texts, apart from their names.
 
     Args:
         folder: where the report goes.

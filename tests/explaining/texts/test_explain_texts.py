@@ -10,7 +10,7 @@ import torch
 from ttame.datasets.texts.text_lines import NamedText
 from ttame.errors import TextError
 from ttame.explainers.known_explainers import make_explainer
-from ttame.explaining.explain_texts import ExplainingTexts, explain_text_batches
+from ttame.explaining.texts.explain_texts import ExplainingTexts, explain_text_batches
 from ttame.results.text_explanation import TextExplanation
 from ttame.testing import tiny_text_classifier
 

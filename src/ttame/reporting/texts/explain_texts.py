@@ -13,12 +13,12 @@ from ttame.drawing.word_strength import WordStrength
 from ttame.errors import ExplainerError, TextError
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
-from ttame.explaining.explain_texts import (
+from ttame.explaining.explained_batch import Listener, classes_for_all
+from ttame.explaining.texts.explain_texts import (
     ExplainingTexts,
     TextExplainer,
     explain_text_batches,
 )
-from ttame.explaining.explained_batch import Listener, classes_for_all
 from ttame.files.atomic_writing import refuse_existing
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
@@ -26,7 +26,7 @@ from ttame.progress.explaining_progress import ExplanationProgress
 from ttame.progress.progress_line import nothing_shown
 from ttame.reporting.finding_threshold import checked_threshold
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.text_report import TextReportFacts, text_report
 from ttame.results.explained_texts import ExplainedTexts
 
 Texts = Path | str | tuple[str, str] | Sequence[str | tuple[str, str] | NamedText]
@@ -55,8 +55,8 @@ def explain_texts(
     """Explain texts, and write their scores and a page with their words marked.
 
     ``out`` appears whole, in the end, with the files that
-    :func:`ttame.reporting.text_report.text_report` lists. A text that the classifier cannot take
-    ends the call, unless it comes from a file: then it is skipped, and the page says why.
+    :func:`ttame.reporting.texts.text_report.text_report` lists. A text that the classifier cannot
+    take ends the call, unless it comes from a file: then it is skipped, and the page says why.
 
     Args:
         texts: a text, a pair of texts as a tuple, a list of them; or as a ``Path`` a file that
@@ -95,6 +95,19 @@ def explain_texts(
         ClassSelectionError: a class that the classifier does not have, or a threshold where
             exactly one class is true.
         UnknownNameError: no such strength.
+
+    Example:
+        >>> import tempfile
+        >>> from ttame.explainers.known_explainers import make_explainer
+        >>> from ttame.testing import tiny_text_classifier
+        >>> explainer = make_explainer("input_x_gradient", tiny_text_classifier())
+        >>> texts = ["not a bad film", ("good music", "a dull plot")]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = explain_texts(texts, explainer, folder + "/why")
+        ...     for row in found.rows():
+        ...         print(row.name, "|", row.text, "|", row.pair, "|", len(row.classes))
+        text 1 | not a bad film | None | 2
+        text 2 | good music | a dull plot | 2
     """
     refuse_existing(out, overwrite=overwrite)
     named, asked_for = named_texts(texts)

@@ -12,7 +12,7 @@ from scripts.page_pictures import AXE_IS_MISSING, COLOUR_RULES, axe_source, barr
 from tests.reporting.test_page_template import Outline
 from tests.results.text_material import HOSTILE, explained
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.text_report import TextReportFacts, text_report
 
 TEXTS = ("a great film", HOSTILE, "هذا great جدا", "bad " * 120, "better not")
 

@@ -15,7 +15,7 @@ from ttame.errors import (
     UnknownNameError,
 )
 from ttame.explainers.known_explainers import make_explainer
-from ttame.reporting.explain_texts import explain_texts
+from ttame.reporting.texts.explain_texts import explain_texts
 from ttame.testing import tiny_classifier, tiny_text_classifier
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.results.text_material import HOSTILE, explained
 from ttame.errors import ExplainerError, OutputError, UnknownNameError
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.text_report import TextReportFacts, text_report
 from ttame.results.text_explanation import TextExplanation
 
 

@@ -1,0 +1,1 @@
+"""Explaining batch after batch of texts."""
