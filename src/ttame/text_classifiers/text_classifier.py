@@ -22,6 +22,7 @@ from ttame.networks.given_module import refuse_other_than_module
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.network_trace import logits_of, trace_network
+from ttame.notebook import cards
 from ttame.outputs import Outputs
 from ttame.results.text_explanation import TextExplanation
 from ttame.text_classifiers.given_texts import Texts, given_texts
@@ -134,6 +135,22 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
     def __repr__(self) -> str:
         count = self.number_of_classes
         return f"<TextClassifier {self.name}: {count} classes, up to {self.most_tokens} tokens>"
+
+    def _repr_html_(self) -> str:
+        """Its classes, tokenizer and taps as a card of HTML."""
+        taps = "; ".join(str(tap) for tap in self.taps)
+        tokenizer = f"{type(self.tokenizer).__name__}, {len(self.tokenizer)} tokens"
+        longest = f"{self.most_tokens} tokens; longer ones: {self.tokenising.too_long}"
+        facts = [
+            ("classes", ", ".join(self.class_names[:8])),
+            ("outputs", self.outputs.in_words),
+            ("tokenizer", tokenizer),
+            ("longest text", longest),
+            ("read at", taps),
+            ("note", "; ".join(self.notices)),
+        ]
+        about = f"{self.family}, {self.number_of_classes} classes, on {self.device}"
+        return cards.card(f"TextClassifier {self.name}", cards.line(about), cards.facts(facts))
 
     @property
     def most_tokens(self) -> int:
