@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttame.explaining.texts.windowed_texts import explain_long_text
     from ttame.reporting.texts.explain_texts import explain_texts as explain
     from ttame.results.text_explanation import TextExplanation
     from ttame.text_classifiers.sequence_classifiers import load
@@ -29,6 +30,7 @@ __all__ = [
     "TextExplanation",
     "TokenisedText",
     "explain",
+    "explain_long_text",
     "load",
     "load_explainer",
     "train",
@@ -39,6 +41,7 @@ _HOMES = {
     "TextExplanation": "ttame.results.text_explanation",
     "TokenisedText": "ttame.words.tokenised_text",
     "explain": "ttame.reporting.texts.explain_texts",
+    "explain_long_text": "ttame.explaining.texts.windowed_texts",
     "load": "ttame.text_classifiers.sequence_classifiers",
     "load_explainer": "ttame.training.texts.text_explainer_folder",
     "train": "ttame.training.texts.train_text_explainer",
