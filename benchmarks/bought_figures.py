@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,11 @@ class Moved:
     p_value: float
 
     @property
+    def clear(self) -> bool:
+        """Whether the interval of the change is on one side of zero."""
+        return self.low > 0 or self.high < 0
+
+    @property
     def verdict(self) -> str:
         """``"better"``, ``"worse"``, ``"moved"`` where neither is, or ``"not significant"``."""
         if self.p_value >= SIGNIFICANCE or self.after == self.before:
@@ -124,7 +130,13 @@ def measure(photos: Path, count: int, steps: int, judge: str | None) -> None:
             limit=count, judge=second if name == "held-ground" else None, resume=True,
         )  # fmt: skip
         keep(name, FOLDER / name)
-    facts = {"photos": count, "steps": steps, "judge": judge or "", "machine": machine_in_words()}
+    facts = {
+        "photos": count,
+        "steps": steps,
+        "judge": judge or "",
+        "date": datetime.date.today().isoformat(),
+        "machine": machine_in_words(),
+    }
     (VALUES / "facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
@@ -206,7 +218,8 @@ def page(found: Mapping[str, Sequence[Moved]], facts: Mapping[str, object]) -> s
         f"on a grid of {GRID[0]}x{GRID[1]}, each photo by itself, towards a mask on black that "
         "keeps the class and whose complement loses it "
         '(`explainer.refined(steps=..., grounds=("black",))`). Nothing else is changed.',
-        f"{facts['photos']} photos that no training has seen, top-1 class; {facts['machine']}. "
+        f"{facts['photos']} photos that no training has seen, top-1 class; {facts['date']}, "
+        f"{facts['machine']}. "
         "**Change** is the mean change with its 95 % bootstrap interval, **p** of a paired "
         "permutation test, with Holm's correction over all columns of this page.",
         *(
@@ -216,7 +229,9 @@ def page(found: Mapping[str, Sequence[Moved]], facts: Mapping[str, object]) -> s
         "## What moved",
         f"- **Significantly better**: {_titles(moved, 'better')}.\n"
         f"- **Significantly worse**: {_titles(moved, 'worse')}.\n"
-        f"- **Not significantly different**: {_titles(moved, 'not significant')}.",
+        "- **Not significant after the correction, but with an interval without zero**: "
+        f"{_titles(moved, 'not significant', clear=True)}.\n"
+        f"- **Not clearly moved, with so few photos**: {_titles(moved, 'not significant')}.",
         FOLLOWS,
     ]
     return "\n\n".join(paragraphs) + "\n"
@@ -238,8 +253,12 @@ def _table_of(columns: Sequence[Moved]) -> str:
     return table(["column", "before", "after", "change", "p", ""], rows)
 
 
-def _titles(moved: Sequence[Moved], verdict: str) -> str:
-    return ", ".join(column.title for column in moved if column.verdict == verdict) or "nothing"
+def _titles(moved: Sequence[Moved], verdict: str, *, clear: bool = False) -> str:
+    """The columns of a verdict; of those that are not significant, the clear ones or the others."""
+    columns = [column for column in moved if column.verdict == verdict]
+    if verdict == "not significant":
+        columns = [column for column in columns if column.clear == clear]
+    return ", ".join(column.title for column in columns) or "none"
 
 
 if __name__ == "__main__":

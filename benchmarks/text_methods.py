@@ -32,6 +32,7 @@ from ttame.evaluation.texts.evaluate_texts import evaluate_texts
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.results.evaluation import Evaluation, MethodScores, Score
+from ttame.text_classifiers.sequence_classifiers import load
 from ttame.text_classifiers.text_classifier import TextClassifier
 
 BATCH = 4
@@ -54,7 +55,7 @@ the published benchmark starts at block 11 of BERT's 12."""
 PUBLISHED = ("raw_attention", "attention_rollout", "cam_attn", "partial_lrp", "full_lrp")
 """The methods of the paper's figure that it says Transformer Attribution is ahead of."""
 
-FIRST = ("random", "raw_attention", "attention_rollout", "cam_attn", CHALLENGER)
+FIRST = ("random", "raw_attention", "attention_rollout", "cam_attn", CHALLENGER, *PUBLISHED[3:])
 """What is measured before everything else."""
 
 
@@ -113,15 +114,6 @@ def _arguments() -> argparse.Namespace:
 
 def classifier_of(model: str) -> TextClassifier:
     """The network that is explained; the end of long reviews is cut off, as published."""
-    if model == "minilm_reviews":
-        from ttame.text_classifiers.minilm_reviews import CLASS_NAMES, minilm_reviews
-
-        network, tokenizer = minilm_reviews()
-        return TextClassifier(
-            network, tokenizer, class_names=CLASS_NAMES, too_long="truncate", name=model
-        )
-    from ttame.text_classifiers.sequence_classifiers import load
-
     return load(model, too_long="truncate")
 
 

@@ -21,9 +21,9 @@ SOURCE = ROOT / "src" / "ttame"
 FLOORS: list[dict[str, set[str]]] = [
     {
         "cli": {"everything below"},
-        "testing": {"classifiers", "text_classifiers", "images", "errors"},
-        "text": {"reporting.texts", "explaining.texts", "training.texts", "text_classifiers"}
-        | {"results", "words"},
+        "testing": {"classifiers", "text_classifiers", "networks", "images", "errors"},
+        "text": {"reporting.texts", "explaining.texts", "training.texts", "evaluation.texts"}
+        | {"datasets.texts", "text_classifiers", "results", "words"},
     },
     {
         "serving": {"reporting", "exporting", "explainers", "explainers.contract", "classifiers"}
@@ -47,8 +47,9 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"text_classifiers", "datasets.texts", "results", "words", "errors"},
         "training.texts": {"training", "explainers.trained", "text_classifiers", "classifiers"}
         | {"datasets", "datasets.texts", "outputs", "errors"},
-        "evaluation.texts": {"evaluation", "explainers.contract", "metrics", "metrics.texts"}
-        | {"text_classifiers", "datasets.texts", "networks", "results", "words", "files"}
+        "evaluation.texts": {"evaluation", "explainers.trained", "explainers.contract"}
+        | {"metrics", "metrics.texts", "text_classifiers", "datasets.texts", "networks"}
+        | {"results", "words", "files"}
         | {"outputs", "memory_limit", "processes", "errors"},
     },
     {

@@ -20,6 +20,7 @@ from torch import nn
 import ttame
 from benchmarks.reliability.exported_files import exported_files
 from tests.cli.test_commands import run
+from tests.evaluation.texts.measured_texts import review_file, tiny
 from tests.loaded_once import load_once
 from tests.serving.tiny_server import explainers
 from tests.tiny_networks import tiny_cnn
@@ -217,6 +218,13 @@ def test_evaluating(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             exec(block.replace("limit=4", "limit=2"), names)
     assert names["rows"].num_rows == 8
     assert names["evaluation"].protocol == "mine"
+
+
+def test_evaluating_on_texts(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ttame.text, "load", lambda name, too_long: tiny(), raising=False)
+    names = {"reviews.jsonl.gz": str(review_file(desk))}
+    assert run_page("docs/how-to/evaluate-texts.md", {}, names) == 1
+    assert (desk / "evaluation" / "results.json").is_file()
 
 
 def test_training(desk: Path) -> None:

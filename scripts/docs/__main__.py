@@ -15,6 +15,7 @@ PAGES = {
     "compatibility": "compatibility_page",
     "planted-digits": "planted_digits_page",
     "settings": "settings_page",
+    "text-architectures": "text_architectures_page",
     "which-method": "which_method_page",
 }
 """What is typed, to the module of this folder that writes it."""

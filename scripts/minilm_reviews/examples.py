@@ -54,7 +54,7 @@ def reasons(
         for start, end in review.rationales or ():
             before, behind = random_numbers.randint(0, context), random_numbers.randint(0, context)
             text = " ".join(words[max(0, start - before) : end + behind])
-            ids = tokenizer(text, add_special_tokens=False).input_ids[: LONGEST_REASON]
+            ids = tokenizer(text, add_special_tokens=False).input_ids[:LONGEST_REASON]
             examples.append(Example(framed(tokenizer, ids), label_of(review)))
     return examples
 

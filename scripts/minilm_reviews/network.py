@@ -31,7 +31,8 @@ class LowRankLinear(nn.Module):
 
     Args:
         frozen: W, (out, in).
-        rank: r; ``down`` is (r, in) and starts with rows of norm 1, ``up`` is (out, r) and starts at zero.
+        rank: r; ``down`` is (r, in) and starts with rows of norm 1, ``up`` is (out, r) and starts
+            at zero.
     """
 
     def __init__(self, frozen: nn.Linear, rank: int) -> None:

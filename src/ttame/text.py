@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttame.datasets.texts.annotated_texts import AnnotatedTexts
+    from ttame.evaluation.texts.evaluate_texts import evaluate_texts
     from ttame.explaining.texts.windowed_texts import explain_long_text
     from ttame.reporting.texts.explain_texts import explain_texts as explain
     from ttame.results.text_explanation import TextExplanation
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
     from ttame.words.tokenised_text import TokenisedText
 
 __all__ = [
+    "AnnotatedTexts",
     "TextClassifier",
     "TextExplanation",
     "TokenisedText",
+    "evaluate_texts",
     "explain",
     "explain_long_text",
     "load",
@@ -37,9 +41,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnnotatedTexts": "ttame.datasets.texts.annotated_texts",
     "TextClassifier": "ttame.text_classifiers.text_classifier",
     "TextExplanation": "ttame.results.text_explanation",
     "TokenisedText": "ttame.words.tokenised_text",
+    "evaluate_texts": "ttame.evaluation.texts.evaluate_texts",
     "explain": "ttame.reporting.texts.explain_texts",
     "explain_long_text": "ttame.explaining.texts.windowed_texts",
     "load": "ttame.text_classifiers.sequence_classifiers",

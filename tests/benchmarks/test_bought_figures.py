@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from benchmarks import bought_figures
-from benchmarks.bought_figures import AFTER, BEFORE, keep, kept_values, moved_columns, page
+from benchmarks.bought_figures import AFTER, BEFORE, Moved, keep, kept_values, moved_columns, page
 from tests.evaluation.evaluated import explainers, photo_folder, run
 from tests.tiny_networks import tiny_cnn
 
 PHOTOS = 30
-FACTS = {"photos": PHOTOS, "steps": 10, "machine": "a machine"}
+FACTS = {"photos": PHOTOS, "steps": 10, "date": "today", "machine": "a machine"}
 
 
 def column(mean: float, seed: int) -> list[float]:
@@ -43,6 +43,14 @@ def test_what_became_better_and_what_worse() -> None:
     text = page(found, FACTS)
     assert "- **Significantly worse**: Insertion.\n" in text
     assert "| Average Drop at 50 % kept ↓ |" in text
+    # A made-up change that the correction hides, but no interval.
+    weak = [
+        Moved("Weak", "higher", 1.0, 2.0, 0.1, 1.9, 0.2),
+        Moved("None", "higher", 1, 2, -1, 3, 1),
+    ]
+    text = page({"t-tame": weak}, FACTS)
+    assert "interval without zero**: Weak.\n" in text and "so few photos**: None.\n" in text
+    assert "- **Significantly better**: none.\n" in text
 
 
 def test_the_correction_is_over_all_columns_of_the_page() -> None:

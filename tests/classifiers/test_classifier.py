@@ -241,9 +241,7 @@ def test_with_taps_shares_the_network() -> None:
 
 def test_a_classifier_without_preprocessing_is_refused() -> None:
     network = small_cnn()
-    with pytest.raises(
-        ClassifierError, match=r"NoneType as preprocessing.*Preprocessing\.imagenet"
-    ):
+    with pytest.raises(ClassifierError, match=r"None as preprocessing.*Preprocessing\.imagenet"):
         Classifier(network, preprocessing=None)  # type: ignore[arg-type]
 
 

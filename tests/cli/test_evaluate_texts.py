@@ -73,7 +73,7 @@ def test_labels_metrics_and_protocols_are_chosen(
         (["--annotations", "boxes.json"], "--annotations with --text-data"),
         (["--judge", "timm/resnet18"], "--judge with --text-data"),
         (["--sanity", "4"], "--sanity with --text-data"),
-        (["--image-size", "64"], "--image-size with --text-data"),
+        (["--image-size", "64"], "--image-size for a classifier of texts"),
         (["--label-class", "pos"], "--label-class 'pos'; allowed: LABEL=CLASS"),
         (["--protocol", "t-tame"], "unknown protocol of texts 't-tame'"),
         (["--metrics", "average_drop"], "unknown metric of texts 'average_drop'"),
@@ -95,17 +95,6 @@ def test_bad_input_gets_one_line(
     lines = capsys.readouterr().err.strip().splitlines()
     assert said in lines[-1] and lines[-1].startswith("ttame: error: ")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_classifier_must_be_named(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    data = ["--text-data", str(folder / "reviews.jsonl"), "--out", str(tmp_path / "out")]
-    assert run(["evaluate", *data], monkeypatch) == 2
-    assert "--text-data without --model; try: --model hf/FOLDER" in capsys.readouterr().err
 
 
 def test_the_list_of_metrics_has_those_of_texts(

@@ -361,7 +361,7 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": [')
     refused(tmp_path / "a.json", "is not a COCO file")
     (tmp_path / "b.json").write_text("5")
-    refused(tmp_path / "b.json", "holds a int")
+    refused(tmp_path / "b.json", "holds an int")
     (tmp_path / "c.json").write_text('{"images": []}')
     refused(tmp_path / "c.json", "no annotations, categories")
     (tmp_path / "d.json").write_bytes(b"\xff\xfe\x00")

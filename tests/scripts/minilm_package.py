@@ -11,7 +11,23 @@ from safetensors.torch import save_file
 
 from ttame.text_classifiers.minilm_reviews import untrained_network
 
-WORDS = "a film of the plot good fine moving bad dull poor . and it is".split()
+WORDS = [
+    "a",
+    "film",
+    "of",
+    "the",
+    "plot",
+    "good",
+    "fine",
+    "moving",
+    "bad",
+    "dull",
+    "poor",
+    ".",
+    "and",
+    "it",
+    "is",
+]
 SIZES = {
     "vocab_size": len(WORDS) + 5,
     "hidden_size": 16,

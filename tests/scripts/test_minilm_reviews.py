@@ -32,10 +32,24 @@ from ttame.text_classifiers.minilm_reviews import (
 
 pytest.importorskip("transformers")
 
-OPTIONS = (
-    "--rank 2 --first-layer 1 --epochs-of-reasons 20 --epochs-of-windows 10 --context 2 --tokens 64 "
-    "--learning-rate 0.01 --checkpoint-every 3"
-).split()
+OPTIONS = [
+    "--rank",
+    "2",
+    "--first-layer",
+    "1",
+    "--epochs-of-reasons",
+    "20",
+    "--epochs-of-windows",
+    "10",
+    "--context",
+    "2",
+    "--tokens",
+    "64",
+    "--learning-rate",
+    "0.01",
+    "--checkpoint-every",
+    "3",
+]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 from scripts.page_pictures import axe_source, barriers
 from tests.serving.tiny_server import content, explainers, photo
 from tests.tiny_networks import tiny_cnn
+from ttame.classifiers.classifier import Classifier
 from ttame.explainers.known_explainers import make_explainer
 from ttame.images.saliency_maps import to_unit_range
 from ttame.serving.app import make_app
@@ -299,3 +300,29 @@ def test_everything_is_reached_by_keyboard(open_page: Any) -> None:
         )
     wanted = {"choose", "opacity", "scale", "other", "rather", "cam", "rise", "cover", "share"}
     assert wanted | {"by", "picture", "data", "page", "0", "skip"} <= reached
+
+
+def test_a_token_is_asked_for_and_findings_are_independent(browser: Any) -> None:
+    network = tiny_cnn()
+    classifier = Classifier(network.network, preprocessing=network.preprocessing, outputs="sigmoid")
+    settings = ServingSettings(port=0, token="sesame")
+    served = TorchNetwork({"cam": make_explainer("cam", classifier)})
+    where, stop = run_in_thread(make_app(served, settings), settings)
+    page = browser.new_page()
+    page.goto(where)
+    for token in ("simsim", "sesame"):
+        page.wait_for_selector("#sign-in:not([hidden])")
+        page.fill("#token", token)
+        page.keyboard.press("Enter")
+        if token == "simsim":
+            page.wait_for_selector("text=That is not this server's token.")
+    page.wait_for_selector("#work:not([hidden])")
+    explained(page)
+    found = classifier.probabilities(classifier.prepare(photo()))[0]
+    count = int((found >= 0.5).sum())
+    assert page.locator("#findings").inner_text().startswith(f"{count or 'None'} of these findings")
+    page.fill("#other", str(int(found.argmin())))
+    page.locator("#other").press("Tab")
+    page.wait_for_selector(f".classes [aria-pressed=true] >> text=class {int(found.argmin())}")
+    page.close()
+    stop()

@@ -243,3 +243,33 @@ def test_what_is_left_without_the_most_relevant_places_is_a_loss() -> None:
     parts = kept_share_loss(before, after, removed).as_floats()
     drop, left = (0.75 - 0.25) / 4, (0.2 + 1.5) / 4
     assert parts == pytest.approx({"loss": drop + left, "drop": drop, "left": left})
+
+
+# Places
+
+
+def test_only_places_are_masked_and_counted() -> None:
+    """Each image as if its places were all there is."""
+    maps = random_maps(6, rows=1, columns=9)
+    places = torch.arange(9) < torch.tensor([9, 8, 7, 6, 5, 4])[:, None]
+    places[:, 0] = False
+    places = places[:, None, None]
+    objective = KeptShareObjective(removing=0.5)
+    masks, removed = masks_and_removals(maps, objective, seeded(3), places=places)
+    assert bool((masks[~places] == 1).all())
+    assert 0 < int(removed.sum()) < 6
+    # The same draws for whole maps of another content: only the means count.
+    whole, same = masks_and_removals(maps, objective, seeded(3))
+    assert torch.equal(removed, same)
+    means = torch.stack([mask[inside].mean() for mask, inside in zip(masks, places, strict=True)])
+    assert torch.allclose(means, whole.mean(dim=(1, 2, 3)), atol=2e-3)
+
+
+def test_masks_on_places_have_a_gradient() -> None:
+    maps = random_maps(2, rows=1, columns=5).requires_grad_()
+    places = torch.ones(2, 1, 1, 5, dtype=torch.bool)
+    places[:, :, :, 4] = False
+    masks, _ = masks_and_removals(maps, KeptShareObjective(), seeded(1), places=places)
+    masks[..., 1].sum().backward()
+    assert maps.grad is not None
+    assert bool((maps.grad[places] != 0).any()) and not maps.grad[~places].any()

@@ -81,7 +81,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="t-tame, chefer, chefer-target, adcc, rise, road or held-ground; t-tame if not "
-            "given. Of texts chefer-text, eraser or masked-tokens; chefer-text if not given.",
+            "given. Of texts chefer-text, eraser, masked-tokens or removed-tokens; chefer-text if "
+            "not given.",
             rich_help_panel=_MEASURING,
             show_default=False,
         ),
@@ -158,20 +159,20 @@ def evaluate(
     if reproduce == "list":
         print_reproductions()
         return
-    said = MethodOptions.of(typed)
-    wanted = NamedClassifier.of(model, typed)
     if text_data is not None:
         texts = TextsAsked(
             text_data, out, protocol, metrics, limit, resume, batch_size, label_class or ()
         )
         photos_only = {"data": data, "annotations": annotations, "judge": judge}
         others = {"sanity": sanity, "reproduce": reproduce}
-        evaluate_text_data(texts, said, wanted, {**photos_only, **others})
+        evaluate_text_data(texts, model, typed, {**photos_only, **others})
         return
+    said = MethodOptions.of(typed)
     named = said.method_names()
     asked = _asked(reproduce, data, named, metrics, protocol, model)
     budget = said.memory_budget_in_bytes()
     photos = _photos(asked.data, asked.setup)
+    wanted = NamedClassifier.of(model, typed)
     classifier = _classifier(asked, named, wanted)
     lenient = asked.setup is not None and not named
     explainers, left_out = choose_methods(asked.methods, classifier, said.option or (), lenient)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttame.cli.method_options import MethodOptions
-from ttame.cli.network_options import NamedClassifier, read_class_names
 from ttame.errors import EvaluationError
 from ttame.files.printable_names import printable
 
@@ -19,16 +18,9 @@ if TYPE_CHECKING:
     from ttame.text_classifiers.text_classifier import TextClassifier
 
 QUICK_TEXT_METHODS = (
-    "transformer_attribution",
-    "generic_attention",
-    "attention_rollout",
-    "input_x_gradient",
-    "random",
+    "transformer_attribution,generic_attention,attention_rollout,input_x_gradient,random"
 )
-"""What is compared on texts if no method is named; those that explain the classifier."""
-
-_FOR_TEXTS = ("class_names", "outputs")
-"""Details of a classifier that mean something where it classifies texts."""
+"""What is compared on texts if no method is named."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,32 +49,33 @@ class TextsAsked:
 
 
 def evaluate_text_data(
-    asked: TextsAsked, said: MethodOptions, named: NamedClassifier, of_photos: Mapping[str, Any]
+    asked: TextsAsked, model: str | None, typed: Mapping[str, Any], of_photos: Mapping[str, Any]
 ) -> None:
     """Evaluate on texts, print the table and write the page.
 
     Args:
         asked: what was typed.
-        said: what was typed of methods.
-        named: the classifier.
+        model: name of the classifier; the one that ships with ttame if nothing was typed.
+        typed: what was typed of methods and of the classifier.
         of_photos: options that only photos have, to what was typed.
 
     Raises:
         TtameError: whatever was typed does not exist or does not fit together.
     """
-    from ttame.cli.chosen_explainers import choose_methods
     from ttame.cli.evaluation_display import print_evaluation
+    from ttame.cli.text_networks import choose_text_explainers
     from ttame.datasets.texts.annotated_texts import AnnotatedTexts
     from ttame.processes import is_first_process
 
-    _refuse_photo_options({**of_photos, **_pixel_details(named)})
+    _refuse_photo_options(of_photos)
     labels = parse_label_classes(asked.label_class)
+    said = MethodOptions.of(typed)
+    if not said.method_names():
+        said = dataclasses.replace(said, methods=QUICK_TEXT_METHODS)
     texts = AnnotatedTexts(asked.data)
-    classifier = load_text_classifier(named)
-    names = said.method_names()
-    explainers, left_out = choose_methods(
-        names or QUICK_TEXT_METHODS, classifier, said.option or (), not names
-    )
+    # A trained explainer's classifier treats long texts as it did in training.
+    too_long = None if said.explainer and model is None else "truncate"
+    classifier, explainers, left_out = choose_text_explainers(said, model, typed, too_long=too_long)
     evaluation = _evaluate(
         asked,
         classifier,
@@ -124,27 +117,6 @@ def _evaluate(
     return evaluation
 
 
-def load_text_classifier(named: NamedClassifier) -> TextClassifier:
-    """Load the classifier of texts that was typed; the end of long texts is cut off.
-
-    Raises:
-        TtameError: as :func:`ttame.text.load`; or none was typed.
-    """
-    from ttame.text_classifiers.sequence_classifiers import load
-
-    if named.model is None:
-        raise EvaluationError("--text-data without --model", remedy="--model hf/FOLDER")
-    names = named.details["class_names"]
-    classifier = load(
-        named.model,
-        class_names=None if names is None else read_class_names(names),
-        outputs=named.details["outputs"],
-        too_long="truncate",
-    )
-    classifier.network.to(named.device)
-    return classifier
-
-
 def parse_label_classes(pairs: Sequence[str]) -> dict[str, int | str]:
     """Read ``LABEL=CLASS`` pairs; a class is a number or a name.
 
@@ -164,12 +136,6 @@ def parse_label_classes(pairs: Sequence[str]) -> dict[str, int | str]:
             )
         found[label] = int(meant) if meant.isascii() and meant.isdigit() else meant
     return found
-
-
-def _pixel_details(named: NamedClassifier) -> dict[str, Any]:
-    weights = None if named.weights == "default" else named.weights
-    others = {name: value for name, value in named.details.items() if name not in _FOR_TEXTS}
-    return {"weights": weights, **others}
 
 
 def _refuse_photo_options(typed: Mapping[str, Any]) -> None:

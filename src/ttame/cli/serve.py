@@ -91,19 +91,25 @@ def serve(
         ),
     ] = 1,
     largest_upload: Annotated[
-        float, typer.Option(help="Megabytes of a request.", rich_help_panel=_LIMITS)
+        float, typer.Option(help="Largest request, in megabytes.", rich_help_panel=_LIMITS)
     ] = 20,
     most_pixels: Annotated[
-        float, typer.Option(help="Of a photo, in millions.", rich_help_panel=_LIMITS)
+        float, typer.Option(help="Largest photo, in megapixels.", rich_help_panel=_LIMITS)
     ] = 50,
     upload_seconds: Annotated[
-        float, typer.Option(help="For a request to arrive.", rich_help_panel=_LIMITS)
+        float,
+        typer.Option(
+            help="Seconds within which a request must have arrived.", rich_help_panel=_LIMITS
+        ),
     ] = 30,
     time_limit: Annotated[
-        float, typer.Option(help="Seconds for an answer.", rich_help_panel=_LIMITS)
+        float,
+        typer.Option(
+            help="Seconds within which a request must be answered.", rich_help_panel=_LIMITS
+        ),
     ] = 300,
     queue_length: Annotated[
-        int, typer.Option(help="Requests at a time; more get 503.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Requests at a time; further ones get 503.", rich_help_panel=_LIMITS)
     ] = 64,
     batch_size: Annotated[
         int,
@@ -116,7 +122,10 @@ def serve(
         ),
     ] = 10,
     shutdown_seconds: Annotated[
-        int, typer.Option(help="To finish what was accepted.", rich_help_panel=_LIMITS)
+        int,
+        typer.Option(
+            help="Seconds to finish, after SIGTERM, what was accepted.", rich_help_panel=_LIMITS
+        ),
     ] = 30,
     model: OptionalModelName = None,
     **network: Any,

@@ -11,6 +11,12 @@ import typer
 from ttame.cli.added_options import with_options
 from ttame.cli.network_options import DEFAULT_MODEL, ModelName, NamedClassifier, network_parameters
 from ttame.cli.setting_options import setting_options, setting_parameters
+from ttame.cli.train_texts import (
+    TextTrainingAsked,
+    preset_of_texts,
+    refuse_photo_options,
+    train_on_texts,
+)
 from ttame.training.training_settings import DEFAULT_PRESET, PRESETS
 
 if TYPE_CHECKING:
@@ -38,6 +44,22 @@ def train(
             "-d",
         ),
     ] = None,
+    text_data: Annotated[
+        Path | None,
+        _option(
+            "Texts instead of photos: a .jsonl or .jsonl.gz file, a line per text with tokens "
+            "(words between single spaces).",
+            "--text-data",
+        ),
+    ] = None,
+    words: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Words of a text of --text-data that are seen at a time, from a random one on; 0 "
+            "for as many as the network takes.",
+        ),
+    ] = 0,
     out: Annotated[Path | None, _option("Folder for the explainer.", "--out", "-o")] = None,
     preset: Annotated[
         str, typer.Option(help=f"Where the settings start: {_one_of(PRESETS)}")
@@ -55,21 +77,30 @@ def train(
     ] = False,
     **typed: Any,
 ) -> None:
-    """Train an explainer for a classifier on your images; no labels are needed.
+    """Train an explainer for a classifier on your images or texts; no labels are needed.
 
     Interrupt it at any moment; the same command with --resume continues.
 
     Example: ttame train --model timm/resnet18 --data photos/ --out my-explainer
     """
-    from ttame.errors import DatasetError, OutputError, TrainingError
+    from ttame.errors import DatasetError, TrainingError
     from ttame.training.training_settings import training_settings
 
     changes = {name: typed[name] for name in setting_options() if typed[name] is not None}
+    if text_data is not None:
+        refuse_photo_options(data, find_learning_rate=find_learning_rate)
+        asked = TextTrainingAsked(text_data, words, model, _place(out), resume, overwrite)
+        train_on_texts(asked, training_settings(preset_of_texts(preset), **changes), typed)
+        return
     settings = training_settings(preset, **changes)
+    if words:
+        raise TrainingError("--words without --text-data", remedy="--text-data FILE")
     if not data:
-        raise DatasetError("no data", remedy="--data FOLDER, a list file, or 'shards-*.tar'")
-    if out is None:
-        raise OutputError("no place to write", remedy="--out FOLDER")
+        raise DatasetError(
+            "no data",
+            remedy="--data FOLDER, a list file, or 'shards-*.tar'; for texts --text-data FILE",
+        )
+    out = _place(out)
     classifier = NamedClassifier.of(model, typed).load()
     if find_learning_rate and resume:
         raise TrainingError(
@@ -80,6 +111,14 @@ def train(
         _find_learning_rate(classifier, data, out, settings, overwrite=overwrite)
     else:
         _train(classifier, data, out, settings, resume=resume, overwrite=overwrite)
+
+
+def _place(out: Path | None) -> Path:
+    from ttame.errors import OutputError
+
+    if out is None:
+        raise OutputError("no place to write", remedy="--out FOLDER")
+    return out
 
 
 def _train(

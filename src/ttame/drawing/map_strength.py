@@ -13,7 +13,7 @@ from ttame.errors import ClassSelectionError, UnknownNameError, setting
 from ttame.images.saliency_maps import has_evidence, to_unit_range
 
 Strength = Literal["own", "probability", "contrast"]
-"""``"own"``: each map is scaled by itself, so that an improbable class looks as convincing as a
+"""``"own"``: each map is scaled on its own, so that an improbable class looks as convincing as a
 probable one. ``"probability"``: as that, but a class that is half as probable as the most probable
 one is half as opaque. ``"contrast"``: only where a map is above that of the most probable class."""
 

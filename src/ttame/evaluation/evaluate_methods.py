@@ -83,7 +83,7 @@ def evaluate(
     """Find out which method is most faithful on your network and your images.
 
     Every method explains the same class of the same images of the same network. Rows appear batch
-    by batch in ``out/rows``; a killed call goes on with ``resume=True``. In the end ``out`` holds
+    by batch in ``out/rows``; a killed call continues with ``resume=True``. At the end ``out`` holds
     ``results.json`` and ``rows.parquet``. Memory does not grow with the number of images, up to
     the numbers of one method, read back for the table.
 
@@ -116,9 +116,9 @@ def evaluate(
 
     Raises:
         UnknownNameError: no such protocol or metric.
-        EvaluationError: ``out`` holds other results; a metric needs annotations and there are
-            none; the judge has other classes; probabilities that are not numbers. What was
-            measured before is kept.
+        EvaluationError: a classifier of texts; ``out`` holds other results; a metric needs
+            annotations and there are none; the judge has other classes; probabilities that are not
+            numbers. What was measured before is kept.
         OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: no photos.
         LostProcessError: another of several processes has ended.
@@ -136,7 +136,7 @@ def evaluate(
         >>> [(method.name, method.scores["average_drop@50"].images) for method in found.methods]
         [('grad_cam', 8), ('random', 8)]
     """
-    refuse_other_than_classifier(classifier)
+    _refuse_other_than_of_photos(classifier)
     methods = labelled_explainers(methods)
     if not methods:
         raise EvaluationError(
@@ -190,6 +190,15 @@ def evaluate(
         )
         process.first(lambda: write_results(out, evaluation))
     return evaluation
+
+
+def _refuse_other_than_of_photos(classifier: Classifier) -> None:
+    refuse_other_than_classifier(classifier)
+    if classifier.kind != "images":
+        raise EvaluationError(
+            f"photos for {classifier.name}, a classifier of {classifier.kind}",
+            remedy=either("ttame.text.evaluate_texts(...)", "--text-data REVIEWS"),
+        )
 
 
 def _identity(measuring: Measuring) -> dict[str, Any]:
@@ -281,8 +290,7 @@ def summarise(
             *meaning_in_words(measuring.classifier),
             *notes,
             *judge_in_words(measuring.judge),
-            *gate_in_words(measuring.metrics, complete, sanity),
-            *standings_in_words(family_standings(_passed(measured, sanity))),
+            *_comparing(measuring, measured, sanity),
             *unfinished_in_words(missing),
             *fewer_images(images, columns, scores),
         ),
@@ -302,6 +310,19 @@ def _scores(
         key: scores_of(passed if metric.gated else measured, metric, column)
         for key, (metric, column) in columns.items()
     }
+
+
+def _comparing(
+    measuring: Measuring,
+    measured: Sequence[MeasuredMethod],
+    sanity: Mapping[str, RandomisationScore],
+) -> list[str]:
+    """Who passed the gate, and who is better than whom."""
+    labels = [method.label for method in measured]
+    return [
+        *gate_in_words(measuring.metrics, labels, sanity),
+        *standings_in_words(family_standings(_passed(measured, sanity))),
+    ]
 
 
 def _passed(

@@ -179,7 +179,7 @@ def sign_flip_p_values(
     threshold = observed - 1e-9 * np.maximum(np.abs(values).max(axis=0), 1e-300)
     generator = np.random.default_rng(seed)
     as_large = np.zeros(values.shape[1], dtype=int)
-    for chosen in _chunks(permutations, count):
+    for chosen in _chunks(permutations, count, _AT_ONCE):
         exchanged = generator.integers(0, 2, size=(chosen, count)).astype(float)
         numbers = values.mean(axis=0) - 2 * exchanged @ values / count
         as_large += (np.abs(numbers) >= threshold).sum(axis=0)

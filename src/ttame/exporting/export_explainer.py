@@ -69,7 +69,7 @@ def export_explainer(
         overwrite: replace an existing file.
 
     Returns:
-        What the file says of itself; ``parity`` is what the comparison gave.
+        What the file says about itself; ``parity`` is what the comparison gave.
 
     Raises:
         OutputError: the file exists, or cannot be written.

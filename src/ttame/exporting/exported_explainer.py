@@ -34,7 +34,7 @@ class ExportedExplainer:
     """An explainer in an ONNX file; :func:`load_exported` makes one.
 
     Attributes:
-        facts: what the file says of itself.
+        facts: what the file says about itself.
         preprocessing: how a photo becomes its input.
 
     Example:

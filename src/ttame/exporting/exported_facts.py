@@ -1,4 +1,4 @@
-"""What an exported file says of itself, as JSON: all that is needed to use it."""
+"""What an exported file says about itself, as JSON: all that is needed to use it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class SharedResults:
 
     A metric asks the network about the unchanged images, ranks pixels and masks images through
     :meth:`once`. Given one object, several metrics of the same images share these; without one,
-    every call computes its own. Tensors are told apart by identity, so that an object that has
+    every call computes its own. Tensors are distinguished by identity, so that an object that has
     seen other images never answers with theirs.
 
     Example:

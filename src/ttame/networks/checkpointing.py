@@ -102,9 +102,8 @@ class _KeepingActivations(TorchFunctionMode):
         with DisableTorchFunction():
             for reference in self.kept.pop(_memory(overwritten), []):
                 saved = reference()
-                if saved is not None and saved.tensor._version == saved.version:
-                    saved.tensor = saved.tensor.detach().clone()
-                    saved.version = saved.tensor._version
+                if saved is not None:
+                    saved.copy()
 
 
 @dataclasses.dataclass(eq=False)
@@ -114,6 +113,12 @@ class _Saved:
     tensor: Tensor
     version: int
     network: str
+
+    def copy(self) -> None:
+        """Leave the memory to those who overwrite it, unless that has happened already."""
+        if self.tensor._version == self.version:
+            self.tensor = self.tensor.detach().clone()
+            self.version = self.tensor._version
 
 
 def _what_was_saved(saved: _Saved) -> Tensor:

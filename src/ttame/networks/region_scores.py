@@ -28,7 +28,7 @@ class ScoresOfRegions(nn.Module):
             (h, w) is not (H, W), the logits are enlarged, bilinearly.
         region: (H, W) bool, the same for all classes, or (K, H, W), one for each; of the images as
             the network gets them. :func:`predicted_regions` makes it. If not given, the region of
-            class k is where k has the largest logit: in each image by itself, also in each masked
+            class k is where k has the largest logit: in each image separately, and in each masked
             one, which is rarely what perturbation methods and metrics should measure.
         average: the average over the region instead of the sum; of one region for all classes, so
             that a softmax of the scores makes probabilities that pages and metrics can speak of.

@@ -25,7 +25,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 548, 16, 340
 """Edges of the lines' plot; direct labels stand to its right."""
 
 POINTS_RIGHT = 736
-"""The right edge of the points' plot, which needs no room beside it."""
+"""The right edge of the points' plot, which needs no room next to it."""
 
 N_COLOURS = 8
 LABEL_GAP = 15
@@ -223,7 +223,7 @@ def _cost_labels(
         box = place_beside((x, y), label_box(name), taken, edges)
         taken.append(box)
         middle = (box.top + box.bottom) / 2
-        # A label that found no place beside its point is tied to it by a line.
+        # A label that found no place next to its point is tied to it by a line.
         near_x = min(max(x, box.left), box.right)
         far = math.dist((x, y), (near_x, min(max(y, box.top), box.bottom))) > 14
         labels.append(
@@ -240,7 +240,7 @@ def _cost_labels(
 
 
 def shortened(title: str, most: int = LONGEST_LABEL) -> str:
-    """Cut a long title, so that it fits beside its line.
+    """Cut a long title, so that it fits next to its line.
 
     Example:
         >>> shortened("Guided Grad-CAM", 8)

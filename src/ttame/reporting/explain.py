@@ -67,10 +67,10 @@ def explain(
     """Explain many photos, and write pictures, maps and a page.
 
     The photos are read and explained batch by batch, and memory does not grow with their number,
-    but for their names. Several processes, as of ``torchrun``, share the batches. ``out`` appears
-    whole, in the end, with the files that ``ExplanationReportWriter`` lists. A call that is killed
-    leaves its finished batches in a hidden folder next to ``out``; the same call with
-    ``resume=True`` goes on with them, and writes the same files as one that was never killed.
+    apart from their names. Several processes, as of ``torchrun``, share the batches. ``out``
+    appears at the end, complete, with the files that ``ExplanationReportWriter`` lists. A call that
+    is killed leaves its finished batches in a hidden folder next to ``out``; the same call with
+    ``resume=True`` continues with them, and writes the same files as one that was never killed.
 
     Args:
         photos: whatever :func:`ttame.datasets.open_photos.open_photos` takes; or the path of a
@@ -89,7 +89,7 @@ def explain(
         memory_budget: activations that a method with many passes may hold at a time: bytes, or
             ``"2GiB"``.
         overwrite: replace ``out`` if it is there, once everything is explained.
-        resume: go on with what an earlier call left, if it left something. If everything was
+        resume: continue what an earlier call left, if it left something. If everything was
             finished, nothing is done.
         listener: told how far it is.
         left_out: methods that are not defined for the classifier, with the reason, for the page.

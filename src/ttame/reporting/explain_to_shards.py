@@ -94,11 +94,11 @@ def explain_to_shards(
 ) -> ExplanationShards:
     """Explain any number of photos, and write the maps and the numbers, in shards.
 
-    For as many photos as nobody looks through: :func:`ttame.explain` draws each of them, and writes
-    a page of them all. Memory does not grow with the number of photos, but for their names. Other
-    processes read the photos, and results are written while the network works on. Several
-    processes, as of ``torchrun``, share the shards, on one machine or on several with a common file
-    system. ``out`` appears whole, in the end::
+    This is for more photos than anybody looks through; :func:`ttame.explain` draws each of them,
+    and writes pages of them all. Memory does not grow with the number of photos, apart from their
+    names. Other processes read the photos, and results are written while the network works. Several
+    processes, as of ``torchrun``, share the shards, on one machine or on several with a shared file
+    system. ``out`` appears at the end, complete::
 
         shards/000000.parquet        a row per photo: classes, probabilities, logits, and maps in
                                      half precision of each map's range
@@ -107,8 +107,8 @@ def explain_to_shards(
         sample/index.html            a page of 24 photos, evenly spread over the data
 
     :func:`ttame.load_explanations` reads them. A call that is killed loses the batch it was working
-    on; the same call with ``resume=True`` goes on, and writes the same files, byte for byte, as one
-    that was never killed.
+    on; the same call with ``resume=True`` continues, and writes the same files, byte for byte, as
+    one that was never killed.
 
     Args:
         photos: as of :func:`ttame.explain`; so are ``explainers``, ``classes``, ``rather_than``,
@@ -122,7 +122,7 @@ def explain_to_shards(
         workers: processes that read photos, for each that explains; 0 reads them in between.
         memory_budget: activations that a method with many passes may hold at a time.
         overwrite: replace ``out`` if it is there, once everything is explained.
-        resume: go on with what an earlier call left, if it left something.
+        resume: continue what an earlier call left, if it left something.
         listener: told how far it is.
         left_out: methods that are not defined for the classifier, with the reason.
         pictures: as of :func:`ttame.explain`, of the sample; so are ``scale``, ``opacity`` and

@@ -49,7 +49,7 @@ class ExplanationReportWriter:
     (:func:`ttame.images.photos.read_photo`), and at most so many pixels. ``width``, ``height`` and
     ``region`` in ``explanations.json`` are those of the photo's file.
 
-    Memory does not grow with the number of images, but for their file names.
+    Memory does not grow with the number of images, apart from their file names.
 
     Args:
         folder: where the report goes.

@@ -55,7 +55,7 @@ def unfinished_report(
         out: the folder to be.
         identity: what must be the same to go on; empty if there is too little to keep anything.
         overwrite: replace an existing folder, once the new one is complete.
-        resume: go on with what an earlier run left, if it left something.
+        resume: continue what an earlier run left, if it left something.
 
     Raises:
         OutputError: ``out`` exists and may not be replaced; there is work of an earlier run, and

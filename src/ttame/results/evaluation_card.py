@@ -8,7 +8,7 @@ from typing import Protocol
 from ttame.notebook.cards import MOST_CHARACTERS, card, escaped, line, table
 
 _TIED = 0.05
-"""Corrected p-value from which a method is not told apart from the best."""
+"""Corrected p-value from which a method is not significantly different from the best."""
 
 _LEGEND = (
     "Mean over 95 % bootstrap interval. Bold: the best. ~: not significantly different from it "

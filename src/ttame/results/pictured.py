@@ -50,7 +50,7 @@ class Pictured:
             image: which image of the batch; may be left out for a batch of one.
             opacity: of the highest value, in [0, 1].
             colour_scale: ``"inferno"``, ``"viridis"``, ``"magma"`` or ``"cividis"``.
-            strength: ``"own"``: each map is scaled by itself, so an improbable class looks as
+            strength: ``"own"``: each map is scaled on its own, so an improbable class looks as
                 convincing as a probable one. ``"probability"``: maps fade with the probability of
                 their class, compared with the most probable explained class. ``"contrast"``: only
                 where the map is above that of the most probable explained class (for this class:

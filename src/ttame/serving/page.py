@@ -69,7 +69,7 @@ def static_files() -> dict[str, tuple[bytes, str]]:
 
     Example:
         >>> sorted(static_files())[:3]
-        ['hiding.js', 'icon.svg', 'maps.js']
+        ['class_names.js', 'fetching.js', 'hiding.js']
     """
     own = resources.files("ttame.serving").joinpath("static")
     shared = resources.files("ttame.reporting").joinpath("templates")

@@ -131,7 +131,7 @@ def _configured(app: Any, settings: ServingSettings, **more: Any) -> uvicorn.Con
 
 
 def run_in_thread(app: Any, settings: ServingSettings) -> tuple[str, Callable[[], None]]:
-    """Run an application beside other work, for tests and measurements.
+    """Run an application alongside other work, for tests and measurements.
 
     Args:
         app: of :func:`ttame.serving.app.make_app`.

@@ -278,7 +278,7 @@ class Checkpoint:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read what :func:`save_checkpoint` wrote, into the memory of the CPU.
 
-    What is restored from it goes to the device of the head and the optimiser by itself.
+    What is restored from it goes to the device of the head and the optimiser automatically.
 
     Raises:
         ResumeError: no such file, or not a checkpoint of this version.

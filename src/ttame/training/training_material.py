@@ -5,7 +5,10 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch.utils.data import DataLoader
 
 from ttame.classifiers.any_classifier import Explainable
 from ttame.datasets.prepared_images import FailedBatch, PreparedBatch
@@ -15,7 +18,7 @@ from ttame.training.training_settings import TrainingSettings
 class PreparedInputs(Protocol):
     """Inputs of a network for a ``DataLoader``, such as :class:`PreparedImages`."""
 
-    in_workers: Any
+    in_workers: ClassVar[bool]
     """Whether other processes can prepare them."""
 
     def __len__(self) -> int:
@@ -29,6 +32,19 @@ class PreparedInputs(Protocol):
 
     def collate(self, items: Sequence[Any]) -> PreparedBatch | FailedBatch:
         """Join items into a batch."""
+
+
+def loader_of(inputs: PreparedInputs, batches: Any, workers: int) -> DataLoader[Any]:
+    """A loader of batches of these positions, whose processes are as many as can help."""
+    dataset: Any = inputs
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=inputs.collate,
+        num_workers=workers if inputs.in_workers else 0,
+        # Its own: the default would draw a number from the user's generator.
+        generator=torch.Generator(),
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

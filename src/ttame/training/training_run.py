@@ -15,7 +15,6 @@ from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.utils.data import DataLoader
 
 from ttame.classifiers.any_classifier import Explainable
 from ttame.datasets.prepared_images import PreparedBatch
@@ -27,7 +26,7 @@ from ttame.training.batch_order import BatchOrder
 from ttame.training.checkpoint import Checkpoint, RunIdentity, Workforce, save_checkpoint
 from ttame.training.loss_parts import LossParts
 from ttame.training.training_folder import TrainingFolder
-from ttame.training.training_material import PreparedInputs
+from ttame.training.training_material import PreparedInputs, loader_of
 from ttame.training.training_settings import TrainingSettings
 from ttame.training.validation import mean_figures, measure_batches
 
@@ -112,14 +111,7 @@ class TrainingRun:
         self.training_images.set_epoch(epoch)
         first_step = max(0, self.step - epoch * self.steps_per_epoch)
         order = dataclasses.replace(self.order, epoch=epoch, first_step=first_step)
-        loader = DataLoader(
-            self.training_images,
-            batch_sampler=order,
-            collate_fn=self.training_images.collate,
-            num_workers=self.settings.run.workers if self.training_images.in_workers else 0,
-            # Its own: the default would draw a number from the user's generator.
-            generator=torch.Generator(),
-        )
+        loader = loader_of(self.training_images, order, self.settings.run.workers)
         batches = iter(loader)
         while step := list(itertools.islice(batches, order.parts)):
             yield step
@@ -236,8 +228,9 @@ class TrainingRun:
     def finish(self) -> AttentionExplainer:
         """Save the explainer, remove the checkpoint, and hand the explainer over."""
         self._share_skipped()
+        explained: Any = self.classifier
         explainer = AttentionExplainer(
-            self.classifier,
+            explained,
             self.bare_head,
             method=self.settings.method,
             training=self._record(),

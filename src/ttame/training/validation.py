@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.classifier import Classifier
@@ -18,7 +18,7 @@ from ttame.metrics.average_drop import drop_of, increase_of, published_masks
 from ttame.training.batch_loss import BatchPlace, batch_loss
 from ttame.training.masked_pass import mixed_with_ground
 from ttame.training.objective import MaskedTokens
-from ttame.training.training_material import PreparedInputs
+from ttame.training.training_material import PreparedInputs, loader_of
 from ttame.training.training_settings import TrainingSettings
 
 
@@ -69,13 +69,8 @@ def measure_batches(
         for first in range(0, len(held_out), size)
     ]
     numbers = range(len(positions))[process::processes]
-    loader = DataLoader(
-        held_out,
-        batch_sampler=[positions[number] for number in numbers],
-        collate_fn=held_out.collate,
-        num_workers=settings.run.workers if held_out.in_workers else 0,
-        generator=torch.Generator(),
-    )
+    batches = [positions[number] for number in numbers]
+    loader = loader_of(held_out, batches, settings.run.workers)
     was_training = head.training
     head.eval()
     try:

@@ -22,6 +22,7 @@ from tests.evaluation.texts.measured_texts import (
 from ttame.cli.evaluation_display import print_evaluation
 from ttame.datasets.texts.annotated_texts import AnnotatedTexts
 from ttame.errors import EvaluationError, NonFiniteMapError, TtameError, UnknownNameError
+from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.texts.evaluate_texts import evaluate_texts
 from ttame.metrics.texts.known_text_metrics import TEXT_METRICS
 from ttame.metrics.texts.known_text_protocols import TEXT_PROTOCOLS
@@ -263,6 +264,11 @@ def test_classifiers_of_images_are_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(TtameError, match="a classifier of texts") as refused:
         evaluate_texts(tiny_cnn(), data, InOrder(tiny()), tmp_path / "out")  # type: ignore[arg-type]
     assert "\n" not in str(refused.value)
+
+
+def test_photos_for_a_classifier_of_texts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="photos for tiny BERT, a classifier of texts"):
+        evaluate(tiny(), [], InOrder(tiny()), tmp_path / "out")  # type: ignore[arg-type]
 
 
 def test_texts_that_were_read_already_are_taken(data: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from ttame.evaluation.texts.text_run import IS_CUT, IS_RIGHT, measure_texts
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
+from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
@@ -66,7 +67,7 @@ def evaluate_texts(
     """Find out which method is most faithful on your texts, and finds the words people marked.
 
     Every method explains the same class of the same texts of the same network. Rows appear batch
-    by batch in ``out/rows``; a killed call goes on with ``resume=True``. In the end ``out`` holds
+    by batch in ``out/rows``; a killed call continues with ``resume=True``. At the end ``out`` holds
     ``results.json`` and ``rows.parquet``, as after :func:`ttame.evaluate`.
 
     Args:
@@ -99,6 +100,20 @@ def evaluate_texts(
         OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: the data cannot be read.
         LostProcessError: another of several processes has ended.
+
+    Example:
+        >>> import tempfile
+        >>> from ttame.explainers.known_explainers import make_explainer
+        >>> from ttame.testing import tiny_text_classifier
+        >>> classifier = tiny_text_classifier()
+        >>> methods = {name: make_explainer(name, classifier) for name in ("occlusion", "random")}
+        >>> line = '{"label": "pos", "tokens": "a fine film", "rationales": [[1, 2]]}'
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "reviews.jsonl").write_text(line)
+        ...     reviews = AnnotatedTexts(folder + "/reviews.jsonl")
+        ...     found = evaluate_texts(classifier, reviews, methods, folder + "/evaluation")
+        >>> [(method.name, method.scores["token_f1"].images) for method in found.methods]
+        [('occlusion', 1), ('random', 1)]
     """
     if getattr(classifier, "kind", None) != "texts":
         raise EvaluationError(
@@ -131,7 +146,7 @@ def evaluate_texts(
     )
     identity = _identity(measuring)
     facts = {
-        label: MethodFacts(method.card.title, method.card.family, method.provenance())
+        label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
         for label, method in methods.items()
     }
     process = ProcessGroup()

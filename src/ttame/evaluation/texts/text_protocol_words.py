@@ -27,7 +27,7 @@ def text_protocol_in_words(
     Example:
         >>> from ttame.metrics.texts.known_text_protocols import known_text_protocol
         >>> text_protocol_in_words(known_text_protocol("eraser"), ())[0]
-        ('Class', "the class that the classifier predicts is explained and scored")
+        ('Class', 'the class that the classifier predicts is explained and scored')
     """
     read = {setting for metric in metrics for setting in metric.reads}
     said = (

@@ -90,39 +90,36 @@ def _measure(
     number: int,
     batch: TextBatch,
 ) -> None:
-    signal = measuring.classifier.taken([text.text for text in batch.texts]).images
-    with torch.no_grad():
-        predicted = asking.classifier.probabilities(signal).argmax(dim=1).cpu()
-    classes = (
-        predicted
-        if measuring.protocol.explained_class == "top-1"
-        else torch.tensor(batch.labels, dtype=torch.int64)
-    )
-    explanation, facts = _explained(measuring, asking, batch, classes)
+    explanation, facts = _explained(measuring, asking, batch)
+    signal = asking.classifier.taken([text.text for text in batch.texts]).images
     rows = [
         _row(measuring, asking, text, explanation, place, signal[place : place + 1])
         for place, text in enumerate(batch.texts)
     ]
+    predicted = explanation.logits.argmax(dim=1).tolist()
     right = [
         float(label == found) if label >= 0 else math.nan
-        for label, found in zip(batch.labels, predicted.tolist(), strict=True)
+        for label, found in zip(batch.labels, predicted, strict=True)
     ]
     values = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     keys = [printable(text.key) for text in batch.texts]
     values[IS_RIGHT] = np.array(right)
-    store.write(label, number, batch.numbers, keys, classes.tolist(), values, facts)
+    classes = explanation.classes[:, 0].tolist()
+    store.write(label, number, batch.numbers, keys, classes, values, facts)
 
 
 def _explained(
-    measuring: MeasuringTexts, asking: _Asking, batch: TextBatch, classes: Tensor
+    measuring: MeasuringTexts, asking: _Asking, batch: TextBatch
 ) -> tuple[TextExplanation, BatchFacts]:
     count = len(batch.texts)
     peak: float | None = None
+    top = measuring.protocol.explained_class == "top-1"
+    classes = None if top else torch.tensor(batch.labels, dtype=torch.int64)[:, None]
 
     def explain() -> Any:
         return asking.explainer(
             [text.text for text in batch.texts],
-            classes[:, None],
+            classes,
             memory_budget=measuring.memory_budget,
             progress=asking.listener.step,
         )

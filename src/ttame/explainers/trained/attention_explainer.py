@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ttame.classifiers.any_classifier import AnyClassifier, Explainable
 from ttame.classifiers.given_network import classifier_of
 from ttame.errors import ExplainerError, kind_of
-from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.trained.explainer_config import config_of, texts_of
@@ -27,7 +27,7 @@ from ttame.networks.giving_back import gives_everything_back
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AttentionExplainer(Explainer[Explainable]):
+class AttentionExplainer(Explainer[Explained]):
     """Explains with one forward pass of the classifier and its trained head.
 
     The maps of the published heads are the head's output *before* the sigmoid, as in their test
@@ -77,7 +77,8 @@ class AttentionExplainer(Explainer[Explainable]):
         Raises:
             ExplainerError: the head does not fit it.
         """
-        return dataclasses.replace(self, classifier=classifier.with_taps(self.classifier.taps))
+        tapped: Any = classifier.with_taps(self.classifier.taps)
+        return dataclasses.replace(self, classifier=tapped)
 
     def provenance(self) -> dict[str, Any]:
         """The classifier, the head's kind and parts, its details, and where it reads."""
@@ -141,6 +142,8 @@ def new_attention_explainer(
             allowed="ttame.head_settings(...)",
             remedy=f"ttame.head_settings({settings!r:.60})" if isinstance(settings, str) else "",
         )
-    known = isinstance(classifier, AnyClassifier)
-    plan = plan_head(classifier if known else classifier_of(classifier), settings)
-    return AttentionExplainer(plan.classifier, plan.make(seed), method=method)
+    if not isinstance(classifier, AnyClassifier):
+        classifier = classifier_of(classifier)
+    plan = plan_head(classifier, settings)
+    explained: Any = plan.classifier
+    return AttentionExplainer(explained, plan.make(seed), method=method)

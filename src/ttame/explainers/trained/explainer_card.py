@@ -29,7 +29,8 @@ def explainer_card(config: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     training = config["training"]
     if training.get("settings"):
         measured = _MEASURED_ON_TEXTS if of_texts else _MEASURED_ON_IMAGES
-        sections += [_training(training), _validation(training, measured)]
+        held_out = "texts" if of_texts else "images"
+        sections += [_training(training, held_out), _validation(training, held_out, measured)]
     sections.append(_limits())
     return "\n".join(section for section in sections if section)
 
@@ -91,7 +92,7 @@ def _without_flag(recipe: Mapping[str, Any]) -> ClassifierRecipe:
     return ClassifierRecipe(**entries)
 
 
-def _training(training: Mapping[str, Any]) -> str:
+def _training(training: Mapping[str, Any], what: str) -> str:
     rows = "\n".join(
         f"| {name.replace('_', ' ')} | {value} |"
         for name, value in flat_settings(training["settings"]).items()
@@ -104,7 +105,7 @@ def _training(training: Mapping[str, Any]) -> str:
 
 Command: `{training.get("command", "ttame.train_explainer(...)")}`
 
-Data: `{training["data"]}` ({training["training_images"]} images to train on,
+Data: `{training["data"]}` ({training["training_images"]} {what} to train on,
 {training["held_out_images"]} held out; fingerprint `{training["data_fingerprint"]}`;
 {len(skipped)} unreadable and skipped{": " + named if named else ""}).
 {training["steps"]} steps on {training["processes"]} process(es), {training["device"]},
@@ -116,7 +117,7 @@ finished {training["finished"]}.{notes}
 """
 
 
-def _validation(training: Mapping[str, Any], measured_as: str) -> str:
+def _validation(training: Mapping[str, Any], held_out: str, measured_as: str) -> str:
     if not training["validation"]:
         return ""
     measured = ("average_drop", "increase_in_confidence", "mean_map_value")
@@ -130,7 +131,7 @@ def _validation(training: Mapping[str, Any], measured_as: str) -> str:
         for figures in training["validation"]
     )
     return f"""
-## Validation on held-out data
+## Validation on held-out {held_out}
 
 {measured_as}
 
@@ -140,14 +141,14 @@ def _validation(training: Mapping[str, Any], measured_as: str) -> str:
 """
 
 
-_MEASURED_ON_IMAGES = """Everything is measured on masked images. Average Drop (lower is better) and \
-Increase in Confidence
+_MEASURED_ON_IMAGES = """\
+Everything is measured on masked images. Average Drop (lower is better) and Increase in Confidence
 (higher is better) follow the T-TAME test protocol at 100 %: min-maxed map, removed pixels black."""
 
-_MEASURED_ON_TEXTS = """Everything is measured on masked texts. Average Drop (lower is better) and \
-Increase in Confidence
-(higher is better) are those of the min-maxed map, which mixes word embeddings with that of training's
-ground."""
+_MEASURED_ON_TEXTS = """\
+Everything is measured on masked texts. Average Drop (lower is better) and Increase in Confidence
+(higher is better) are those of the min-maxed map, which mixes the embeddings of words with that of
+the ground of the training."""
 
 _USE_OF_TEXTS = """
 ```python

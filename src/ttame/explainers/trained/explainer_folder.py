@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -124,8 +125,9 @@ def load_explainer(
         classifier = zero_shot_of_folder(config, folder, image_tower)
     elif classifier is not None:
         _refuse_both(weights)
-        known = isinstance(classifier, AnyClassifier)
-        classifier = _passed(config, folder, classifier if known else classifier_of(classifier))
+        if not isinstance(classifier, AnyClassifier):
+            classifier = classifier_of(classifier)
+        classifier = _passed(config, folder, classifier)
     else:
         classifier = _described(config, folder, weights, device)
     if not allow_other_weights:
@@ -134,7 +136,8 @@ def load_explainer(
         _check_outputs(config, classifier, folder)
     head = head_of(config, folder / CONFIG_FILE)
     _load_head(head, folder / WEIGHTS_FILE)
-    explainer = AttentionExplainer(classifier, head, method=config.method, training=config.training)
+    explained: Any = classifier
+    explainer = AttentionExplainer(explained, head, method=config.method, training=config.training)
     if device is not None:
         # Last, so that a network which is refused stays where it is.
         classifier.network.to(device)

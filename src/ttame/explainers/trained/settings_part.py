@@ -176,7 +176,7 @@ def parts_in_files(package: str, files: Iterable[str], base: type[Part]) -> dict
 def leaves_of(part: type[SettingsPart]) -> Iterator[tuple[str, type[SettingsPart], str]]:
     """Flat name, class and field of all that can be set in a part, of whichever kind.
 
-    What several kinds share comes once for each of them.
+    What several kinds share comes once per kind.
     """
     for name in fields_of(part):
         if name == "kind":

@@ -352,7 +352,7 @@ def _check(inputs: SharedHeadInputs, number_of_classes: int, settings: SharedHea
 
 
 def _with_what_is_there(sought: Tensor, evidence: Tensor) -> Tensor:
-    """What (K, D) or (B, K, D) classes look for, beside what of it each image has: (B, K, 2·D)."""
+    """What (K, D) or (B, K, D) classes look for, next to what of it each image has: (B, K, 2·D)."""
     pooled = evidence.mean(dim=(2, 3))
     present = pooled / pooled.std(dim=1, keepdim=True, correction=0).clamp_min(_SMALLEST_SPREAD)
     found = sought * present[:, None]

@@ -36,6 +36,16 @@ TEXT_PROTOCOLS: dict[str, TextProtocol] = {
             unit="tokens",
             taken_away="mask",
         ),
+        TextProtocol(
+            name="removed-tokens",
+            title="Deletion and insertion of single tokens, which are removed",
+            source="Petsiuk et al., arXiv 1806.07421, applied to tokens",
+            metrics=("deletion", "insertion"),
+            explained_class="top-1",
+            merging="largest magnitude",
+            clamped=False,
+            unit="tokens",
+        ),
     )
 }
 """Name to protocol."""

@@ -161,7 +161,7 @@ def text_report(
         maps/NAME.safetensors     the scores of all tokens, for TextExplanation.load
 
     By several methods, the last is ``maps/NAME/METHOD.safetensors``. Memory does not grow with the
-    number of texts, but for their names.
+    number of texts, apart from their names.
 
     Args:
         folder: where the report goes.

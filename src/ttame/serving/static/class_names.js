@@ -28,3 +28,12 @@ export const noClass = (classifier, text) => {
   const offered = near.slice(0, MOST_OFFERED).map((name) => `“${name}”`).join(", ");
   return `There is no class called “${text}”.${offered && ` Did you mean ${offered}?`}`;
 };
+
+const FOUND = 0.5; // Probability from which a finding counts as found.
+
+// Of independent findings, none may be there.
+export const findingsOf = (prediction) => {
+  const found = prediction.filter((each) => each.probability >= FOUND).length;
+  return `${found || "None"} of these findings ${found > 1 ? "reach" : "reaches"} ${100 * FOUND}%. `
+    + "Each has a probability of its own; they do not add up to 100%.";
+};

@@ -3,7 +3,7 @@
 import { drawMap, gradient, look, numbersIn, percent } from "./maps.js";
 import { blobOf, pictureOf, thumbnail } from "./pictures.js";
 import { ask, Refused, send, sendAndListen, setToken } from "./server.js";
-import { classCalled, noClass } from "./class_names.js";
+import { classCalled, findingsOf, noClass } from "./class_names.js";
 import { makeFetching } from "./fetching.js";
 import { makeHiding } from "./hiding.js";
 import { saveData, savePage, savePicture } from "./saving.js";
@@ -245,6 +245,8 @@ const pick = (index) => {
 
 const refresh = () => {
   list();
+  one("#findings").hidden = classifier.exclusive;
+  one("#findings").textContent = findingsOf(photo.prediction);
   draw();
   hiding.classIs(photo.shown);
   complete();
@@ -363,9 +365,10 @@ const limit = () => {
 // ---------------------------------------------------------------- the start
 
 const signIn = () => {
+  one("#refused").textContent = one("#token").value ? "That is not this server's token." : "";
   one("#sign-in").hidden = false;
   one("#work").hidden = true;
-  one("#token").focus();
+  one("#token").select();
 };
 
 const begin = async () => {
@@ -375,6 +378,7 @@ const begin = async () => {
   one(".methods").append(...methods.map((each, place) => made("label", { title: `${each.family}; ${each.cost}` },
     made("input", { type: "checkbox", value: each.name, checked: place === 0 }),
     made("span", {}, each.title, each.slow ? made("small", { textContent: " slow" }) : ""))));
+  if (!classifier.class_names.length) one("#other").placeholder = "Type a number";
   one("#class-names").append(...classifier.class_names.map((value) => made("option", { value })));
   limit();
   one("#sign-in").hidden = true;

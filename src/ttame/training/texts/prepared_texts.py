@@ -19,7 +19,7 @@ class ChosenText(NamedTuple):
     """A text, or a part of it, and the number of the text."""
 
     text: str
-    index: int
+    number: int
 
 
 class PreparedTexts:
@@ -78,7 +78,7 @@ class PreparedTexts:
         """Texts as one batch, (B, C, 1, T), the shorter ones padded."""
         return PreparedBatch(
             images=self.classifier.prepare([item.text for item in items]),
-            indices=torch.tensor([item.index for item in items], dtype=torch.int64),
+            indices=torch.tensor([item.number for item in items], dtype=torch.int64),
         )
 
     def _part(self, index: int) -> str:

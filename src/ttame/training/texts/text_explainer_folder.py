@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
@@ -19,7 +20,7 @@ def load_explainer(
     classifier: TextClassifier | None = None,
     *,
     allow_other_weights: bool = False,
-) -> AttentionExplainer:
+) -> AttentionExplainer[TextClassifier]:
     """Load an explainer that :func:`ttame.text.train` made.
 
     Args:
@@ -47,4 +48,6 @@ def load_explainer(
                 remedy="load_explainer(..., classifier=TextClassifier(model, tokenizer))",
             )
         classifier = load(recipe.name, class_names=recipe.class_names, outputs=saved.outputs)
-    return load_for(place, classifier, allow_other_weights=allow_other_weights)
+    loaded: Any = load_for(place, classifier, allow_other_weights=allow_other_weights)
+    explainer: AttentionExplainer[TextClassifier] = loaded
+    return explainer

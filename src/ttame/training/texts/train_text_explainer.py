@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.text_classifiers.text_classifier import TextClassifier
@@ -23,7 +24,7 @@ def train(
     overwrite: bool = False,
     watch: Watch | None = None,
     progress: bool = True,
-) -> AttentionExplainer:
+) -> AttentionExplainer[TextClassifier]:
     """Train an explainer for a text classifier, and save it; no labels are needed.
 
     As :func:`ttame.train_explainer` does for photos, with the same loop and the same head. A mask
@@ -57,7 +58,7 @@ def train(
         >>> explainer("not a bad film", classes="all").maps.shape
         torch.Size([1, 2, 6])
     """
-    return train_explainer(
+    trained: Any = train_explainer(
         classifier,
         TrainingTexts(texts, words),
         folder,
@@ -67,3 +68,5 @@ def train(
         watch=watch,
         progress=progress,
     )
+    explainer: AttentionExplainer[TextClassifier] = trained
+    return explainer

@@ -180,7 +180,7 @@ def test_what_goes_past_or_does_not_matter_is_no_end() -> None:
 
     past = Classifier(Past(curved).eval(), Preprocessing.imagenet(SIZE))
     assert find_last_grid(past) is None
-    with pytest.raises(ExplainerError, match="no grid of features in its second half"):
+    with pytest.raises(ExplainerError, match="neither a grid of features in its second half"):
         make_explainer("class_evidence", past)
     nothing = classifier_of(curved)
     with torch.no_grad():

@@ -48,7 +48,7 @@ class Net(nn.Module):
         torch.manual_seed(1)
         self.patches, self.token = nn.Conv2d(3, WIDTH, 8, 8), nn.Parameter(torch.randn(1, 1, WIDTH))
         self.blocks = nn.ModuleList([Block(), Block(), Block()])
-        self.head, self.pooled = nn.Linear(WIDTH, CLASSES), pooled
+        self.last, self.head, self.pooled = nn.Identity(), nn.Linear(WIDTH, CLASSES), pooled
 
     def tokens(self, images: Tensor) -> Tensor:
         patches = self.patches(images).flatten(2).transpose(1, 2)
@@ -58,6 +58,7 @@ class Net(nn.Module):
         tokens = self.tokens(images)
         for block in self.blocks:
             _, tokens = block(images.new_zeros(1), tokens)
+        tokens = self.last(tokens)
         scores: Tensor = self.head(tokens.mean(dim=1) if self.pooled else tokens[:, 0])
         return scores
 
@@ -130,6 +131,24 @@ def test_patches_that_are_read_behind_the_blocks_are_not_left_out() -> None:
     pooled = tiny_timm("vit_tiny_patch16_224", 64, embed_dim=24, depth=2, num_heads=2,
                        global_pool="avg")  # fmt: skip
     assert find_token_reads(pooled) is None
+
+
+def test_scores_of_two_grids_are_not_explained_on_one_of_them() -> None:
+    """Half of the scores comes from tokens elsewhere, as in CrossViT."""
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.coarse, self.fine = Net(), Net()
+            self.fine.patches = nn.Conv2d(3, WIDTH, 4, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            scores: Tensor = self.coarse(images) + self.fine(images)
+            return scores
+
+    network = Two().eval()
+    taps = ["coarse.blocks.2.norm"]
+    assert find_token_reads(Classifier(network, Preprocessing.imagenet(24), taps=taps)) is None
 
 
 @pytest.mark.parametrize("network", ["timm vit, distilled"])

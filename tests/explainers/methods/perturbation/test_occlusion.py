@@ -110,7 +110,7 @@ def test_windows_follow_the_image_where_none_are_given() -> None:
         ({"window": (3, 4, 5)}, r"window \(3, 4, 5\).*32 or \(32, 48\)"),
         ({"window": 8, "stride": 9}, r"stride \(9, 9\).*uncovered.*at most the window"),
         ({"window": 8, "stride": (8, 9)}, r"stride \(8, 9\).*uncovered"),
-        ({"fill": "white"}, "fill='white'.*'mean colour' or 'black'"),
+        ({"fill": "white"}, "fill='white'.*'black' or 'mean colour'"),
         ({"score": "odds"}, "score 'odds'"),
     ],
 )

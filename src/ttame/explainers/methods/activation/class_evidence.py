@@ -56,8 +56,9 @@ class ClassEvidence(Explainer[Explained]):
     :mod:`ttame.explainers.passes.residual_stream`. Nothing is smoothed.
 
     No paper has it: where the logits are linear, it is what ttame's few-shot explainer knows before
-    it is trained, without the min–max and the power that decide how bright its maps are. Maps are
-    (B, K, h, w) on the grid of the features, signed, in units of the logit.
+    it is trained, without the min–max and the power that decide how bright its maps are (where an
+    image is not square, that one's blur is a seventh of each side). Maps are (B, K, h, w) on the
+    grid of the features, signed, in units of the logit.
 
     Args:
         classifier: its logits must be linear in a class token, or everything must go through a

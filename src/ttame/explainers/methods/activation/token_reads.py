@@ -38,6 +38,8 @@ from ttame.networks.network_trace import NetworkTrace
 _AT_ONCE = 8
 """Layers looked at in one pass."""
 
+_MOST_TRIED = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenReads:
@@ -54,7 +56,8 @@ def find_token_reads(classifier: Explainable) -> TokenReads | None:
     """Find them by looking: patches must matter in each block, and nowhere behind the last one.
 
     Returns:
-        ``None`` where there are no such blocks, or scores depend on patches behind them.
+        ``None`` where there are no such blocks, or scores depend on patches behind them, or on
+        tokens of another grid.
 
     Example:
         >>> from ttame.testing import tiny_classifier
@@ -71,13 +74,15 @@ def find_token_reads(classifier: Explainable) -> TokenReads | None:
         part = norms[start : start + _AT_ONCE]
         idle += tap_influence(network, trace, part, part).idle
     layers = tuple(tap for tap in norms if tap not in idle)
-    if not layers or _patches_matter_behind(network, trace, layers[-1]):
-        return None
-    return TokenReads(layers)
+    return TokenReads(layers) if layers and _is_gathered(network, trace, layers[-1]) else None
 
 
-def _patches_matter_behind(network: nn.Module, trace: NetworkTrace, last: LayerOutput) -> bool:
-    """Whether scores depend on patches in the last layer that puts out such tokens."""
+def _is_gathered(network: nn.Module, trace: NetworkTrace, last: LayerOutput) -> bool:
+    """Whether scores are decided behind the last block, by tokens in front of the patches alone.
+
+    There everything has to go through one layer, past which no other grid has its own tokens, and
+    its patches must not matter any more.
+    """
     order = trace.by_name()[last.layer].order
     behind = [
         tap
@@ -87,7 +92,11 @@ def _patches_matter_behind(network: nn.Module, trace: NetworkTrace, last: LayerO
         if (tap.grid, tap.channels, tap.prefix_tokens)
         == (last.grid, last.channels, last.prefix_tokens)
     ]
-    return bool(behind) and not tap_influence(network, trace, behind[-1:], behind[-1:]).idle
+    for tap in behind[: -_MOST_TRIED - 1 : -1]:
+        found = tap_influence(network, trace, [tap], [tap])
+        if found.passed is False:
+            return bool(found.idle)
+    return False
 
 
 def token_evidence(

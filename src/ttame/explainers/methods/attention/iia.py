@@ -43,7 +43,7 @@ class Iia(Explainer):
     and over the runs of two nested interpolations, ``S = (Â^L ⋯ Â^1)[cls]`` with
     ``Â^b = rownorm(I + M^b)``. The outer interpolation goes from the zero tensor (the data set's
     mean colour after normalisation) to the image, ``x_i = i/(n−1) · x``; the inner one scales the
-    last block's attention, ``i/(m−1) · A^L``, beside one run with the attention as it is.
+    last block's attention, ``i/(m−1) · A^L``, next to one run with the attention as it is.
     ``A^b`` are the attention probabilities of block b of L in each run, ``∇A^b = ∂f_c/∂A^b`` the
     gradient of the class's logit. The published counts are n = 6 and m = 6, i.e. 6 · (1 + 6)
     runs. Only the last block differs between the inner ones, so each x_i goes forward once here.

@@ -81,7 +81,7 @@ class Tail:
     layout: TransformerLayout
 
     def run(self, tokens: Tensor, normalised: Tensor) -> Tensor:
-        """Run the blocks on other tokens, (n, S, D), with other normalised ones beside them."""
+        """Run the blocks on other tokens, (n, S, D), with other normalised ones next to them."""
 
         def exchange(_norm: nn.Module, output: Any) -> Any:
             return put_first_tensor(output, normalised)
