@@ -22,8 +22,8 @@ FLOORS: list[dict[str, set[str]]] = [
     {
         "cli": {"everything below"},
         "testing": {"classifiers", "text_classifiers", "networks", "images", "errors"},
-        "text": {"reporting.texts", "training.texts", "evaluation.texts", "datasets.texts"}
-        | {"text_classifiers", "results", "words"},
+        "text": {"reporting.texts", "explaining.texts", "training.texts", "evaluation.texts"}
+        | {"datasets.texts", "text_classifiers", "results", "words"},
     },
     {
         "serving": {"reporting", "exporting", "explainers", "explainers.contract", "classifiers"}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ttame.datasets.texts.annotated_texts import AnnotatedTexts
     from ttame.evaluation.texts.evaluate_texts import evaluate_texts
+    from ttame.explaining.texts.windowed_texts import explain_long_text
     from ttame.reporting.texts.explain_texts import explain_texts as explain
     from ttame.results.text_explanation import TextExplanation
     from ttame.text_classifiers.sequence_classifiers import load
@@ -33,6 +34,7 @@ __all__ = [
     "TokenisedText",
     "evaluate_texts",
     "explain",
+    "explain_long_text",
     "load",
     "load_explainer",
     "train",
@@ -45,6 +47,7 @@ _HOMES = {
     "TokenisedText": "ttame.words.tokenised_text",
     "evaluate_texts": "ttame.evaluation.texts.evaluate_texts",
     "explain": "ttame.reporting.texts.explain_texts",
+    "explain_long_text": "ttame.explaining.texts.windowed_texts",
     "load": "ttame.text_classifiers.sequence_classifiers",
     "load_explainer": "ttame.training.texts.text_explainer_folder",
     "train": "ttame.training.texts.train_text_explainer",

@@ -85,7 +85,7 @@ def explain(
         str | None,
         typer.Option(
             help="What becomes of a text that is longer than the classifier takes: refuse (in a "
-            "file: it is skipped) or truncate. If not given, refuse.",
+            "file: it is skipped), truncate, or windows that overlap. If not given, refuse.",
             rich_help_panel=_TEXTS,
             show_default=False,
         ),

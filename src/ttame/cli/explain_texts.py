@@ -15,6 +15,9 @@ from ttame.errors import DatasetError, OutputError, TextError
 if TYPE_CHECKING:
     from ttame.datasets.texts.text_lines import NamedText
 
+WINDOWS = "windows"
+"""What becomes of a long text: it is read in windows that overlap."""
+
 _OF_PHOTOS: Mapping[str, Any] = {
     "images": (),
     "data": (),
@@ -118,8 +121,9 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
     said = MethodOptions.of(typed)
     budget = said.memory_budget_in_bytes()
     texts, strict = named_texts(typed_texts.source())
+    windows = typed_texts.too_long == WINDOWS
     classifier, explainers, left_out = choose_text_explainers(
-        said, typed["model"], typed, too_long=typed_texts.too_long
+        said, typed["model"], typed, too_long=None if windows else typed_texts.too_long
     )
     with ExplanationProgress(list(explainers), len(texts), what="text") as progress:
         found = explain_texts(
@@ -136,6 +140,7 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
             left_out=short_reasons(left_out, classifier.name),
             strength=typed["strength"],
             strict=strict,
+            windows=windows,
         )
     page = summarise_texts(found, typed["strength"], already_said=progress.said)
     if typed["open_page"]:

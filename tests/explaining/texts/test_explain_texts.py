@@ -73,3 +73,13 @@ def test_a_text_that_was_asked_for_must_fit(explaining: ExplainingTexts) -> None
     strict = dataclasses.replace(explaining, strict=True)
     with pytest.raises(TextError, match="^long has 62 tokens; .*; try: too_long='truncate'"):
         explain_text_batches(strict, Notes())
+
+
+def test_long_texts_are_read_in_windows_in_their_order(explaining: ExplainingTexts) -> None:
+    made = Notes()
+    explain_text_batches(dataclasses.replace(explaining, windows=True), made)
+    assert list(made.found) == ["one", "long", "two", "three"] and made.skipped == {}
+    first, second = made.found["long"]
+    assert first.texts[0].text == "bad " * 60 and first.provenance["windows"] == 3
+    assert (first.method, second.method) == ("first", "second")
+    assert first.classes.equal(second.classes) and not bool(first.word_scores().isnan().any())

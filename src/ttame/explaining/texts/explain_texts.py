@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
 from ttame.classifiers.any_classifier import AnyClassifier
+from ttame.classifiers.class_selection import ClassSelection
 from ttame.datasets.texts.text_lines import NamedText
 from ttame.errors import TextError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET
 from ttame.explaining.explained_batch import Listener, Silence, explained
+from ttame.explaining.texts.windowed_texts import explain_long_text
 from ttame.results.text_explanation import TextExplanation
+from ttame.text_classifiers.long_texts import LongText
+from ttame.text_classifiers.text_classifier import TextClassifier
 
 TextExplainer = Explainer[AnyClassifier[Any, TextExplanation]]
 """A method that explains a classifier of texts."""
@@ -42,6 +47,7 @@ class ExplainingTexts:
         rather_than: index of a class: what speaks for the others rather than for it.
         memory_budget: activations that a method with many passes may hold at a time, in bytes.
         strict: whether a text that cannot be explained ends it all, rather than being skipped.
+        windows: whether a text that is too long is read in windows; pairs are not.
     """
 
     texts: Sequence[NamedText]
@@ -51,6 +57,7 @@ class ExplainingTexts:
     rather_than: int | None = None
     memory_budget: int = DEFAULT_BUDGET
     strict: bool = True
+    windows: bool = False
 
     @property
     def classifier(self) -> AnyClassifier[Any, TextExplanation]:
@@ -77,30 +84,70 @@ def explain_text_batches(
     listener.start(len(texts), 0)
     for start in range(0, len(texts), explaining.batch_size):
         batch = texts[start : start + explaining.batch_size]
-        fitting = [text for text in batch if _fits(explaining, text, writer, listener)]
-        if not fitting:
-            continue
-        given = [text.given for text in fitting]
-        explanations = explained(explaining, given, start, listener)
-        for index, text in enumerate(fitting):
-            writer.add(text.name, explanations, index)
+        ways = [_way(explaining, text, writer, listener) for text in batch]
+        given = [text.given for text, way in zip(batch, ways, strict=True) if way == "at once"]
+        together = explained(explaining, given, start, listener) if given else []
+        places = itertools.count()
+        for number, (text, way) in enumerate(zip(batch, ways, strict=True), start=start):
+            if way == "at once":
+                writer.add(text.name, together, next(places))
+            elif way == "in windows":
+                writer.add(text.name, _in_windows(explaining, text, number, listener), 0)
 
 
-def _fits(
+Way = Literal["at once", "in windows", "not at all"]
+"""How a text is read."""
+
+
+def _way(
     explaining: ExplainingTexts, text: NamedText, writer: TextWriter, listener: Listener
-) -> bool:
-    """Whether the classifier takes a text; if not, that is said, or raised."""
+) -> Way:
+    """How the classifier reads a text; if it cannot, that is said, or raised."""
     try:
         explaining.classifier.taken([text.given])
     except TextError as problem:
+        if explaining.windows and _is_long(explaining, text):
+            return "in windows"
         about = _about(problem, text.name)
         if explaining.strict:
             raise about from problem
         reason = f"{about.problem}; allowed: {about.allowed}" if about.allowed else about.problem
         writer.skip(text.name, reason)
         listener.skip(text.name, reason)
+        return "not at all"
+    return "at once"
+
+
+def _is_long(explaining: ExplainingTexts, text: NamedText) -> bool:
+    """Whether several windows cover a text."""
+    if text.pair is not None or not text.text.strip():
         return False
-    return True
+    classifier = explaining.classifier
+    assert isinstance(classifier, TextClassifier)
+    return len(LongText.of(classifier, text.text).windows) > 1
+
+
+def _in_windows(
+    explaining: ExplainingTexts, text: NamedText, number: int, listener: Listener
+) -> list[TextExplanation]:
+    """A long text by every method; the first one chooses the classes."""
+    wanted: ClassSelection = explaining.classes
+    explanations: list[TextExplanation] = []
+    for label, explainer in explaining.explainers.items():
+        listener.begin(label, number + 1, 1)
+        found = explain_long_text(
+            explainer,
+            text.text,
+            wanted,
+            rather_than=explaining.rather_than,
+            batch_size=explaining.batch_size,
+            memory_budget=explaining.memory_budget,
+            progress=listener.step,
+        )
+        explanations.append(dataclasses.replace(found.to("cpu"), method=label))
+        listener.finish()
+        wanted = explanations[0].classes
+    return explanations
 
 
 def _about(problem: TextError, name: str) -> TextError:

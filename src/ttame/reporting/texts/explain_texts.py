@@ -51,6 +51,7 @@ def explain_texts(
     strength: WordStrength = "own",
     progress: bool = True,
     strict: bool | None = None,
+    windows: bool = False,
 ) -> ExplainedTexts:
     """Explain texts, and write their scores and a page with their words marked.
 
@@ -83,6 +84,8 @@ def explain_texts(
         progress: whether to show a line that says how far it is; not where there is a listener.
         strict: whether a text that the classifier cannot take ends the call, rather than being
             skipped; if not given, unless the texts come from a file.
+        windows: whether a text that is too long for the classifier is read in windows that overlap
+            (:func:`ttame.explaining.texts.windowed_texts.explain_long_text`); pairs are not.
 
     Returns:
         What was written.
@@ -120,6 +123,7 @@ def explain_texts(
         _compared(rather_than, methods),
         parse_memory(memory_budget),
         asked_for if strict is None else strict,
+        windows,
     )
     facts = _facts(explaining, title, left_out or {}, threshold, strength)
     with (
