@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ttame.classifiers.any_classifier import AnyClassifier, Batch, FoundMaps
 from ttame.classifiers.classifier_checks import checked_names
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.output_checks import check_outputs, said_outputs
 from ttame.errors import ClassifierError, TextError, UnknownNameError
 from ttame.features.layer_layouts import describe_layer, token_blocks
@@ -71,6 +72,7 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         too_long: what becomes of a text with more tokens than the model takes: ``"refuse"`` it, or
             ``"truncate"`` its end; an explanation says which texts were cut.
         name: in messages and results.
+        recipe: how :func:`ttame.text.load` made it.
 
     Raises:
         ClassifierError: it classifies no texts as a whole, its outputs cannot mean what ``outputs``
@@ -100,10 +102,12 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         outputs: Outputs | str | None = None,
         too_long: TooLong = "refuse",
         name: str | None = None,
+        recipe: ClassifierRecipe | None = None,
     ) -> None:
         refuse_other_than_module(model)
         model = uncompiled(model)
         self.name = name or model_name(model)
+        self.recipe = recipe
         refuse_other_tasks(model, self.name)
         self.network = TokenNetwork(model)
         self.tokenising = Tokenising(tokenizer, most_tokens(model, tokenizer), too_long)
