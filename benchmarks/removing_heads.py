@@ -48,7 +48,7 @@ PHOTOS = HERE / "photo_splits" / "report-200.txt"
 TRAIN_PHOTOS = HERE / "photo_splits" / "train-800.txt"
 MODEL = "efficientnet_lite0"
 BUNDLED, REMOVING = "few_shot", "removing"
-OTHERS = ("grad_cam", "class_evidence")
+OTHERS = ("grad_cam",)
 CHANGES: dict[str, Any] = {
     "removing": 0.4,
     "masked": "grounds",
