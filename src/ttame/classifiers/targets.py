@@ -45,6 +45,11 @@ class Target(ABC):
 
     kind: ClassVar[TargetKind]
 
+    @property
+    def is_row_wise(self) -> bool:
+        """Whether some images of a batch have the targets that they would have alone."""
+        return False
+
     @staticmethod
     def of(classes: ClassSelection = None) -> Target:
         """Classes, in every form of ``classes=``.
@@ -117,6 +122,12 @@ class Target(ABC):
 class _Classes(Target):
     kind = "classes"
     classes: ClassSelection
+
+    @property
+    def is_row_wise(self) -> bool:
+        """For the most probable classes, all, or the same for all images."""
+        named = isinstance(self.classes, list) and all(isinstance(c, str) for c in self.classes)
+        return self.classes is None or isinstance(self.classes, int | str) or named
 
     def explained(self, scores: Tensor, names: Sequence[str] = ()) -> ExplainedTargets:
         return ExplainedClasses(select_classes(self.classes, scores, names))

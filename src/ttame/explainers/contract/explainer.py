@@ -177,7 +177,7 @@ class Explainer(ABC, Generic[Explained]):
         ):
             taken = batch.images
             normal = taken.clone() if taken.is_inference() else taken
-            raw = self._raw_maps(normal, Request(targets, budget, told))
+            raw = self._raw_maps(normal, Request(targets, budget, told, wanted.is_row_wise))
         return self.classifier.result(self._found(raw), batch)
 
     # Nothing is written to an explainer, so that it may be one of a narrower kind of classifier.

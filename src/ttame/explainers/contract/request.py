@@ -22,11 +22,15 @@ class Request:
             once, when the scores are known.
         memory_budget: bytes of activations that a method with many passes may hold at a time.
         progress: told the finished and total steps of a method with many passes.
+        row_wise: whether some of the images have the targets that they would have alone, so that
+            ``targets`` may be called once with the scores of each part of the batch, and then with
+            those of all.
     """
 
     targets: Callable[[Tensor], ExplainedTargets]
     memory_budget: int = DEFAULT_BUDGET
     progress: Progress | None = None
+    row_wise: bool = False
 
     def linear_targets(self, scores: Tensor) -> LinearTargets:
         """The targets, for a method whose card says that it takes no functions."""

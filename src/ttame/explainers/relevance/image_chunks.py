@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import torch
@@ -21,7 +22,8 @@ def explain_in_chunks(
 ) -> RawMaps:
     """Explain as many images at once as the memory budget allows.
 
-    Where they are not all, the scores of the whole batch come first, for the choice of targets.
+    Where they are not all, the scores of the whole batch come first, for the choice of targets,
+    unless each image has the targets that it would have alone.
 
     Args:
         classifier: the network.
@@ -39,6 +41,14 @@ def explain_in_chunks(
     size = items_at_once(bytes_each, request.memory_budget, most_at_once(classifier.device))
     if images.ndim != 4 or len(images) <= size:
         return explain(images, request)
+    if request.row_wise:
+        parts = [
+            explain(images[chunk], dataclasses.replace(request, progress=None))
+            for chunk in in_chunks(len(images), size, request.progress)
+        ]
+        scores = torch.cat([part.scores.detach() for part in parts])
+        maps = torch.cat([part.maps.detach() for part in parts])
+        return RawMaps(scores, request.targets(scores), maps)
     with torch.no_grad():
         scores = torch.cat(
             [classifier.logits(images[chunk]) for chunk in in_chunks(len(images), size)]
