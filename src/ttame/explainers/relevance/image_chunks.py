@@ -47,8 +47,8 @@ def explain_in_chunks(
             for chunk in in_chunks(len(images), size, request.progress)
         ]
         scores = torch.cat([part.scores.detach() for part in parts])
-        maps = torch.cat([part.maps.detach() for part in parts])
-        return RawMaps(scores, request.targets(scores), maps)
+        joined = torch.cat([part.maps.detach() for part in parts])
+        return RawMaps(scores, request.targets(scores), joined)
     with torch.no_grad():
         scores = torch.cat(
             [classifier.logits(images[chunk]) for chunk in in_chunks(len(images), size)]

@@ -128,6 +128,7 @@ class WeightedCall:
         bias: broadcastable to the output, or ``None``.
         channels: the dimension of the output that the first dimension of the weight makes;
             ``None`` if there is none.
+        back: (output, weight) to input, the transposed map, where it is known.
     """
 
     run: LinearMap
@@ -136,6 +137,7 @@ class WeightedCall:
     weight: Tensor
     bias: Tensor | None = None
     channels: int | None = None
+    back: LinearMap | None = None
 
 
 def weighted_call(call: OperationCall) -> WeightedCall | None:
@@ -154,7 +156,11 @@ def _linear(call: OperationCall) -> WeightedCall:
         output: Tensor = call.function(rows, weight, bias)
         return output.reshape(*values.shape[:-1], -1)
 
-    return WeightedCall(lambda z, w: by_rows(z, w, bias), by_rows, values, weight, bias, -1)
+    def back(outputs: Tensor, weight: Tensor) -> Tensor:
+        rows = outputs.reshape(-1, outputs.shape[-1]) @ weight
+        return rows.reshape(*outputs.shape[:-1], -1)
+
+    return WeightedCall(lambda z, w: by_rows(z, w, bias), by_rows, values, weight, bias, -1, back)
 
 
 def _convolution(call: OperationCall) -> WeightedCall:

@@ -43,22 +43,27 @@ class Redistribution(torch.autograd.Function):
     ``Redistribution.apply(run, rule, *inputs)`` returns ``run(*inputs)``. In the backward pass
     ``rule(relevance, *inputs)`` is asked for the relevances of the inputs. A rule with
     ``channels``, the dimension of its output channels, is told what follows; see
-    :func:`follow_by`. Rules see float32 where the network computes in half precision.
+    :func:`follow_by`. One that ``reads_output`` is given ``run(*inputs)`` too. Rules see float32
+    where the network computes in half precision.
     """
 
     @staticmethod
     def forward(ctx: Any, run: Callable[..., Tensor], rule: Backward, *inputs: Tensor) -> Tensor:
         """Run the operation and keep its inputs."""
         ctx.rule, ctx.following = rule, None
-        ctx.save_for_backward(*inputs)
-        return run(*inputs)
+        output = run(*inputs)
+        ctx.reads_output = getattr(rule, "reads_output", False)
+        ctx.save_for_backward(*inputs, *([output] if ctx.reads_output else []))
+        return output
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> Any:
         """Ask the rule for the relevances of the inputs."""
         inputs = ctx.saved_tensors
+        following: dict[str, Any] = {} if ctx.following is None else {"following": ctx.following}
+        if ctx.reads_output:
+            *inputs, following["output"] = inputs
         wide = [widened(tensor) for tensor in inputs]
-        following = {} if ctx.following is None else {"following": ctx.following}
         shares = ctx.rule(widened(relevance), *wide, **following)
         needed = ctx.needs_input_grad[2:]
         return (
