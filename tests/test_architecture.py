@@ -88,7 +88,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {"metrics": {"images", "errors"}, "metrics.texts": {"errors"}},
     {
         "text_classifiers": {"classifiers", "features", "networks", "results", "words"}
-        | {"outputs", "memory_limit", "signal_handlers", "errors"}
+        | {"notebook", "outputs", "memory_limit", "signal_handlers", "errors"}
     },
     {
         "classifiers": {"features", "networks", "results", "images", "files", "outputs"}
@@ -273,6 +273,20 @@ def test_the_page_of_the_architecture_names_every_room_and_only_what_exists() ->
         if not place.is_dir() and not place.with_suffix(".py").is_file()
     ]
     assert missing == []
+
+
+def test_what_images_and_texts_share_knows_neither() -> None:
+    """Methods ask the classifier; refining maps is for images alone."""
+    of_kinds = {"images", "datasets", "drawing", "words", "text_classifiers", "text"}
+    of_images = {"explainers.contract.map_refinement"}
+    shared = {"explainers.contract", "explainers.passes", "explainers.relevance", "features"}
+    found = {
+        module_of(path): {room_of(name) for name in imports_of(path)} & of_kinds
+        for path in modules()
+        if room_of(module_of(path)) in shared or module_of(path) == "classifiers.any_classifier"
+    }
+    assert len(found) > 50
+    assert {module for module, kinds in found.items() if kinds} == of_images
 
 
 def test_nobody_imports_the_command_line() -> None:

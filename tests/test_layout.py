@@ -27,6 +27,7 @@ CROSS_CUTTING = {
     "explainers/test_published_texts.py": "methods on a BERT, against golden tensors",
     "explainers/test_outputs_of_every_method.py": "all methods on every meaning of outputs",
     "explainers/trained/test_bundled_explainers.py": "what ships",
+    "scripts/test_minilm_reviews.py": "fine-tuning and shipping, one after the other",
     "explainers/trained/test_folder_recipes.py": "explainers from strangers, from file to command",
     "benchmarks/planted_digits/test_planted_scores_convolutional.py": "trains a second network, "
     "in a process of its own",

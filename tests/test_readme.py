@@ -10,7 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CARDS = sorted(
     card.relative_to(ROOT)
-    for place in ("src/ttame/classifiers", "src/ttame/explainers/bundled")
+    for place in (
+        "src/ttame/classifiers",
+        "src/ttame/text_classifiers",
+        "src/ttame/explainers/bundled",
+    )
     for card in (ROOT / place).glob("*/README.md")
 )
 
@@ -29,7 +33,7 @@ def test_all_weights_that_ship_have_their_licence_on_the_first_page(card: Path) 
     front = re.search(r"^license: (.+)$", text, re.MULTILINE)
     assert front is not None
     assert f"| {front[1]} |" in row.lower()
-    for count in re.findall(r"\((\d+) images to train on", text):
+    for count in re.findall(r"\((\d+) (?:images|texts) to train on", text):
         assert f"{int(count):,}" in row
     head = re.search(r"^# (\w+) explainer", text, re.MULTILINE)
     assert head is None or head[1].replace("_", "-") in row.lower()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.cli.test_commands import TINY_NETWORK, run
 from ttame.cli.export import divided
+from ttame.errors import ExplainerError
 
 NETWORK = [*("64" if word == "32" else word for word in TINY_NETWORK), "--weights", "none"]
 
@@ -110,3 +111,20 @@ def test_what_cannot_be_is_one_line(
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_any_size_is_for_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, object] = {}
+
+    def export_explainer(_explainer: object, _out: Path, **given: object) -> None:
+        asked.update(given)
+        raise ExplainerError("enough")
+
+    monkeypatch.setattr("ttame.exporting.export_explainer.export_explainer", export_explainer)
+    arguments = ["export", *NETWORK, "--methods", "cam", "--out", str(tmp_path / "why.onnx")]
+    assert run([*arguments, "--dynamic-size"], monkeypatch) == 2
+    assert asked["takes"] == "photos"
+    assert run([*arguments, "--dynamic-size", "--takes", "images"], monkeypatch) == 2
+    assert "--takes photos" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from tests.explainers.test_every_explainer import QUICK_OPTIONS, first_defined, 
 from tests.tiny_networks import CLASSES
 from ttame.classifiers.targets import Target
 from ttame.errors import ClassSelectionError
-from ttame.explainers.contract.explainer import TAKING_MORE, Explainer
+from ttame.explainers.contract.explainer import EXPLAINING, TAKING_MORE, TAKING_MORE_OF_TEXTS, Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.head_settings import HeadSettings
@@ -154,6 +154,15 @@ def test_the_methods_that_an_error_names_take_the_kind() -> None:
         for name in names.replace(" or ", ", ").split(", "):
             assert kind in EXPLAINERS[name].card.targets
             assert EXPLAINERS[name].card.networks.startswith("any")
+    for name in TAKING_MORE_OF_TEXTS.replace(" or ", ", ").split(", "):
+        assert EXPLAINERS[name].card.targets == ("classes", "weightings", "functions")
+        assert "texts" in EXPLAINERS[name].card.explains
+
+
+def test_the_methods_that_an_error_names_explain_the_kind() -> None:
+    for kind, names in EXPLAINING.items():
+        for name in names.replace(" or ", ", ").split(", "):
+            assert kind in EXPLAINERS[name].card.explains
 
 
 def test_gradients_of_a_function_are_those_of_autograd() -> None:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from tests.conftest import assert_close
 from tests.tiny_networks import TINY
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError
 from ttame.explainers.contract.explainer import Explainer
@@ -17,6 +18,7 @@ from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.attention_explainer import AttentionExplainer, new_attention_explainer
 from ttame.explainers.trained.head_settings import AttentionHeadSettings, SharedHeadSettings
 from ttame.exporting.explainable_classifier import ExplainableClassifier
+from ttame.exporting.photo_fitting import fitted, laid_on
 from ttame.networks.weights_files import weight_fingerprint
 from ttame.testing import tiny_classifier
 
@@ -104,6 +106,24 @@ def test_pixels_are_normalised_inside(explainer: AttentionExplainer) -> None:
     assert torch.allclose(module(pixels).maps, explainer(images, "top3").maps, atol=1e-6)
     with pytest.raises(ImageError, match="uint8"):
         module(pixels.float())
+
+
+def test_maps_of_photos_lie_on_the_photos(explainer: AttentionExplainer) -> None:
+    """As by hand: fitted, explained, and laid on the photo."""
+    preprocessing = explainer.classifier.preprocessing
+    module = ExplainableClassifier(explainer, takes="photos")
+    for size in ((40, 90), (33, 20)):
+        photos = torch.randint(256, (2, *size, 3), dtype=torch.uint8)
+        found = module(photos, torch.tensor([[0, 6], [3, 1]]))
+        images = preprocessing.normalise(fitted(photos, preprocessing) / 255)
+        expected = explainer(images, [[0, 6], [3, 1]])
+        assert_close(found.logits, expected.logits, 1e-5)
+        assert_close(found.maps, laid_on(expected.maps, photos, preprocessing.crop), 1e-5)
+    for wrong in (torch.zeros(1, 3, 40, 40, dtype=torch.uint8), torch.zeros(1, 0, 4, 3)):
+        with pytest.raises(ImageError, match=r"photos of shape.*\(B, height, width, 3\)"):
+            module(wrong)
+    with pytest.raises(ImageError, match=r"float32 photos.*uint8"):
+        module(torch.zeros(1, 40, 40, 3))
 
 
 def test_nothing_in_it_has_a_hook(module: ExplainableClassifier) -> None:

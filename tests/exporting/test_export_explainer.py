@@ -16,7 +16,9 @@ from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.exporting import export_explainer as exporting
 from ttame.exporting import graph_formats
 from ttame.exporting.comparison import images_of
+from ttame.exporting.explainable_classifier import ExplainableClassifier
 from ttame.exporting.export_explainer import export_explainer
+from ttame.exporting.exported_explainer import load_exported
 from ttame.exporting.exported_facts import OUTPUTS, ExportedFacts
 from ttame.testing import tiny_classifier
 
@@ -49,6 +51,30 @@ def test_tensors_have_the_documented_names(exported: tuple[Path, ExportedFacts])
     assert list(results) == ["logits", "probabilities", "classes", "maps"]
     assert results["logits"] == (onnx.TensorProto.FLOAT, ["batch", 7])
     assert results["classes"][0] == onnx.TensorProto.INT64
+
+
+def test_a_file_takes_photos_of_any_size(tmp_path: Path, photos: list[Image.Image]) -> None:
+    """Tall and wide ones, smaller and larger than the input; maps have the photo's size."""
+    explainer = make_explainer("cam", tiny_classifier())
+    path = tmp_path / "why.onnx"
+    facts = export_explainer(explainer, path, takes="photos", photos=photos)
+    assert max(facts.parity.values()) < 1e-5
+    assert "height, width" in facts.inputs["photos"] and "on the photo" in facts.results["maps"]
+    run = graph_formats.run_onnx(path.read_bytes())
+    module = ExplainableClassifier(explainer, takes="photos")
+    for size in ((9, 70), (55, 21)):
+        pixels = torch.randint(256, (1, *size, 3), dtype=torch.uint8)
+        found = run({"photos": pixels.numpy()})
+        assert found["maps"].shape == (1, 3, *size)
+        assert torch.allclose(torch.from_numpy(found["maps"]), module(pixels).maps, atol=1e-5)
+    with pytest.raises(ExplainerError, match="maps lie on photos of any size.*pixels"):
+        load_exported(path)
+
+
+def test_photos_of_any_size_are_for_float32(tmp_path: Path) -> None:
+    explainer = make_explainer("cam", tiny_classifier())
+    with pytest.raises(ExplainerError, match="half in a file that takes photos"):
+        export_explainer(explainer, tmp_path / "why.onnx", takes="photos", half=True)
 
 
 def test_a_file_that_differs_is_refused_and_not_written(

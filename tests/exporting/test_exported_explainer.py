@@ -73,3 +73,9 @@ def test_facts_that_do_not_fit_the_graph_are_refused(
     path.write_bytes(exported[0].read_bytes().replace(b'"takes": "pixels"', b'"takes": "images"'))
     with pytest.raises(ExplainerError, match="ONNX Runtime cannot run"):
         load_exported(path)(photos)
+
+
+def test_files_of_torch_export_are_not_opened(tmp_path: Path) -> None:
+    """They can run code; not even whether the file is there is asked."""
+    with pytest.raises(ExplainerError, match="run code when it is loaded.*torch.export.load"):
+        load_exported(tmp_path / "why.pt2")

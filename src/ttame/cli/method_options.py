@@ -175,8 +175,8 @@ def _said(
 
 
 def is_exported_file(name: str) -> bool:
-    """Whether a name on the command line is that of an exported file."""
-    return name.lower().endswith(".onnx")
+    """Whether a name on the command line is that of an exported file, of any format."""
+    return name.lower().endswith((".onnx", ".pt2"))
 
 
 def parse_methods(text: str | None, other_spelling: str | None = None) -> list[str]:

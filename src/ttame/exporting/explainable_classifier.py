@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,11 @@ from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.given_explainer import not_an_explainer
 from ttame.exporting.map_sources import AllClassMaps, map_source, with_own_network
+from ttame.exporting.photo_fitting import check_photo_fitting, fitted, laid_on
 from ttame.exporting.recorded_pass import recorded_pass
 from ttame.networks.giving_back import gives_everything_back
 
-Takes = Literal["pixels", "images"]
+Takes = Literal["pixels", "images", "photos"]
 
 
 class ExplainedPrediction(NamedTuple):
@@ -25,7 +26,9 @@ class ExplainedPrediction(NamedTuple):
         logits: (B, C) float32, the scores of all classes.
         probabilities: (B, C) float32 in [0, 1].
         classes: (B, K) int64, the explained classes.
-        maps: (B, K, h, w) float32, as the method computes them; higher means more evidence.
+        maps: (B, K, h, w) float32, as the method computes them; higher means more evidence. Of
+            photos (B, K, height, width), in the photo's frame, and 0 where the network did not
+            look.
     """
 
     logits: Tensor
@@ -53,8 +56,9 @@ class ExplainableClassifier(nn.Module):
         top_k: how many of the most probable classes are explained; ``"all"`` for all, in order. If
             not given, three, or two of a network with two.
         takes: ``"images"``, (B, 3, H, W) float and normalised, as ``classifier.prepare`` makes
-            them; or ``"pixels"``, (B, H, W, 3) uint8, normalised inside. H × W is the input
-            size of the classifier's preprocessing.
+            them; ``"pixels"``, (B, H, W, 3) uint8, normalised inside, where H × W is the input
+            size of the classifier's preprocessing; or ``"photos"``, (B, height, width, 3) uint8 of
+            any size, upright, resized and cropped inside. Their maps lie on the photos.
         batch_size: images in each batch; any number if not given.
 
     Raises:
@@ -71,6 +75,9 @@ class ExplainableClassifier(nn.Module):
         (torch.Size([3, 2]), torch.Size([3, 2, 4, 4]))
         >>> module(torch.zeros(3, 3, 16, 16), torch.tensor([[4], [0], [4]])).maps.shape
         torch.Size([3, 1, 4, 4])
+        >>> of_photos = ttame.ExplainableClassifier(cam, top_k=2, takes="photos")
+        >>> of_photos(torch.zeros(1, 30, 40, 3, dtype=torch.uint8)).maps.shape
+        torch.Size([1, 2, 30, 40])
     """
 
     scale: Tensor
@@ -88,6 +95,8 @@ class ExplainableClassifier(nn.Module):
         super().__init__()
         _check(explainer, top_k, takes, batch_size)
         count = explainer.classifier.number_of_classes
+        if takes == "photos":
+            check_photo_fitting(explainer.classifier.preprocessing)
         own = with_own_network(explainer)
         self.classifier = own.classifier
         self.method = explainer.method
@@ -137,6 +146,8 @@ class ExplainableClassifier(nn.Module):
         else:
             chosen = scores.topk(self.top_k, dim=1).indices
             maps = self.maps(tensors, chosen)
+        if self.takes == "photos":
+            maps = laid_on(maps, images, self.classifier.preprocessing.crop)
         return ExplainedPrediction(scores.float(), probabilities, chosen, maps)
 
     def train(self, mode: bool = True) -> Self:
@@ -164,28 +175,39 @@ class ExplainableClassifier(nn.Module):
         return self
 
     def _normalised(self, images: Tensor) -> Tensor:
-        height, width = self.classifier.preprocessing.input_size
-        pixels = self.takes == "pixels"
-        shape = (height, width, 3) if pixels else (3, height, width)
-        if images.ndim != 4 or images.shape[1:] != shape:
-            raise ImageError(
-                f"{self.takes} of shape {tuple(images.shape)}",
-                allowed=f"(B, {', '.join(map(str, shape))})",
-                remedy="" if pixels else "classifier.prepare(photos)",
-            )
+        self._refuse_shapes(images)
         if self.batch_size not in (None, images.shape[0]):
             raise ImageError(
                 f"{images.shape[0]} images",
                 allowed=f"{self.batch_size} in each batch",
                 remedy=either("batch_size=None", "--dynamic-batch"),
             )
-        if pixels:
+        if self.takes != "images":
             if images.dtype != torch.uint8:
-                raise ImageError(f"{images.dtype} pixels", allowed="uint8, from 0 to 255")
-            return images.permute(0, 3, 1, 2).float() * self.scale - self.offset
+                raise ImageError(f"{images.dtype} {self.takes}", allowed="uint8, from 0 to 255")
+            pixels = images.permute(0, 3, 1, 2).float()
+            if self.takes == "photos":
+                pixels = fitted(images, self.classifier.preprocessing)
+            return pixels * self.scale - self.offset
         if not images.is_floating_point():
             raise ImageError(f"{images.dtype} images", allowed="float, normalised")
         return images.float()
+
+    def _refuse_shapes(self, images: Tensor) -> None:
+        height, width = self.classifier.preprocessing.input_size
+        shapes = {"pixels": (height, width, 3), "images": (3, height, width)}
+        if self.takes == "photos":
+            fits, allowed = images.ndim == 4 and images.shape[3] == 3, "height, width, 3"
+        else:
+            shape = shapes[self.takes]
+            fits = images.ndim == 4 and images.shape[1:] == shape
+            allowed = ", ".join(map(str, shape))
+        if not fits or 0 in images.shape[1:3]:
+            raise ImageError(
+                f"{self.takes} of shape {tuple(images.shape)}",
+                allowed=f"(B, {allowed})",
+                remedy="classifier.prepare(photos)" if self.takes == "images" else "",
+            )
 
 
 def _check(
@@ -199,8 +221,8 @@ def _check(
     count = explainer.classifier.number_of_classes
     if top_k not in ("all", None) and (type(top_k) is not int or not 1 <= top_k <= count):
         raise ExplainerError(f"top_k={top_k!r}", allowed=f'1 to {count}, or "all"')
-    if takes not in ("pixels", "images"):
-        raise ExplainerError(f"takes={takes!r}", allowed='"pixels" or "images"')
+    if takes not in get_args(Takes):
+        raise ExplainerError(f"takes={takes!r}", allowed='"pixels", "images" or "photos"')
     if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
         raise ExplainerError(f"batch_size={batch_size!r}", allowed="None, or at least 1")
 

@@ -61,7 +61,10 @@ def export_explainer(
         top_k: how many of the most probable classes are explained, or ``"all"``. If not given,
             three, or two of a network with two.
         choose_classes: give the file a second input, ``asked``, instead.
-        takes: ``"pixels"``, uint8 that are normalised inside, or ``"images"``, normalised already.
+        takes: ``"pixels"``, uint8 that are normalised inside; ``"images"``, normalised already; or
+            ``"photos"``, uint8 of any size, resized and cropped inside: their maps lie on the
+            photos. Such a file is for :class:`onnxruntime.InferenceSession` and its like, not for
+            :func:`ttame.load_exported`.
         dynamic_batch: take any number of images; else one.
         half: let the network compute in half precision.
         int8: photos, some dozens, on which the network's numbers are rounded to 8 bits.
@@ -91,6 +94,11 @@ def export_explainer(
     _refuse_names(files, format, overwrite=overwrite)
     _require_packages(format)
     precision = _precision(format, half=half, int8=int8)
+    if takes == "photos" and precision != "float32":
+        raise ExplainerError(
+            f"{precision} in a file that takes photos",
+            allowed=f"float32, or {setting('takes', 'pixels')}",
+        )
     module = ExplainableClassifier(
         explainer, top_k, takes=takes, batch_size=None if dynamic_batch else 1
     )

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection, select_classes
-from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either
+from ttame.errors import ClassSelectionError, ExplainerError, ImageError, either, setting
 from ttame.exporting.explainable_classifier import ExplainedPrediction
 from ttame.exporting.exported_facts import ASKED, OUTPUTS, ExportedFacts, read_facts
 from ttame.exporting.graph_formats import Arrays, Run, run_onnx
@@ -214,6 +214,13 @@ def load_exported(path: Path | str) -> ExportedExplainer:
         ...     print(problem.allowed)
         an ONNX file that ttame export wrote
     """
+    if Path(path).suffix.lower() == ".pt2":
+        raise ExplainerError(
+            f"{path}, a file of torch.export, which can run code when it is loaded",
+            allowed="an ONNX file that ttame export wrote",
+            remedy="torch.export.load, if you trust whoever made it; or the same explainer "
+            f"exported with {setting('format', 'onnx')}",
+        )
     try:
         content = read_bounded(path, _LARGEST_FILE)
         found = onnx_contents(content)
@@ -227,6 +234,13 @@ def load_exported(path: Path | str) -> ExportedExplainer:
         raise ExplainerError(
             f"{path} was changed after it was exported: its graph is not the one that was checked",
             remedy="ttame export, which makes it again",
+        )
+    if facts.takes == "photos":
+        raise ExplainerError(
+            f"{path}, whose maps lie on photos of any size",
+            allowed="files that take pixels or images, whose maps lie on the network's input",
+            remedy="ONNX Runtime itself, or a file that was exported with "
+            + setting("takes", "pixels"),
         )
     return ExportedExplainer(facts, facts.preprocess(), run_onnx(content))
 

@@ -34,7 +34,13 @@ Precision = Literal["float32", "half", "int8"]
 INPUTS: dict[Takes, str] = {
     "pixels": "(B, H, W, 3) uint8, red, green and blue of photos resized and cropped to H x W",
     "images": "(B, 3, H, W) float32, normalised with mean and std",
+    "photos": "(B, height, width, 3) uint8, red, green and blue of upright photos of any size",
 }
+
+_MAPS_ON_PHOTOS = (
+    "(B, K, height, width) float32, a map of each of these classes on the photo, 0 where the "
+    "network did not look; higher means more evidence"
+)
 
 ASKED = "asked"
 """The name of the second input."""
@@ -182,7 +188,7 @@ def facts_of(
         batch_size=module.batch_size,
         precision=precision,
         inputs=inputs,
-        results=OUTPUTS,
+        results=OUTPUTS | ({"maps": _MAPS_ON_PHOTOS} if module.takes == "photos" else {}),
         parity={},
         recipe=_recipe_of(classifier),
     )

@@ -36,19 +36,27 @@ def program_of(module: ExplainableClassifier, *, chooses_classes: bool) -> Expor
     """The module as ``torch.export`` holds one."""
     height, width = module.classifier.preprocessing.input_size
     count = module.batch_size or 2
-    pixels = module.takes == "pixels"
+    shapes = {
+        "images": (count, 3, height, width),
+        "pixels": (count, height, width, 3),
+        # Any other than the input's: equal sizes would be taken for the same one.
+        "photos": (count, 2 * height + 3, 3 * width + 5, 3),
+    }
     images = torch.zeros(
-        (count, height, width, 3) if pixels else (count, 3, height, width),
-        dtype=torch.uint8 if pixels else torch.float32,
+        shapes[module.takes],
+        dtype=torch.float32 if module.takes == "images" else torch.uint8,
         device=module.scale.device,
     )
     batch = {0: torch.export.Dim("batch", min=1)} if module.batch_size is None else {}
+    if module.takes == "photos":
+        batch |= {place: torch.export.Dim(name) for place, name in ((1, "height"), (2, "width"))}
     if not chooses_classes:
         return torch.export.export(
             _AsTuple(module), (images,), dynamic_shapes=(batch,), strict=False
         )
     classes = torch.zeros(count, 2, dtype=torch.int64, device=images.device)
-    asked = {**batch, 1: torch.export.Dim("asked", min=1)}
+    asked = {0: batch[0]} if 0 in batch else {}
+    asked |= {1: torch.export.Dim("asked", min=1)}
     return torch.export.export(
         _AsTuple(module), (images, classes), dynamic_shapes=(batch, asked), strict=False
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ttame.explainers.contract.explainer import Explainer
 from ttame.exporting.comparison import Comparison, images_of
 from ttame.exporting.exported_facts import ASKED, ExportedFacts
 from ttame.exporting.graph_formats import Run
+from ttame.exporting.photo_fitting import fitted, laid_on
 from ttame.exporting.precision_cost import precision_cost
 from ttame.images.photos import read_photo
 from ttame.images.rgb_conversion import to_rgb
@@ -26,6 +28,9 @@ MOST_DIFFERENT = 1e-4
 """Of logits and maps in float32, as a share of the largest of a batch."""
 
 _RANDOM_IMAGES = 3
+
+_NOISE_SIZES = ((37, 301), (480, 90))
+"""(height, width) in pixels."""
 
 
 def compare(
@@ -39,9 +44,10 @@ def compare(
         facts: what the file is.
         photos: real ones.
     """
+    batches = _whole_photos if facts.takes == "photos" else _batches
     return [
         _compared(run, explainer, facts, pixels, of_photos=of_photos)
-        for of_photos, pixels in _batches(explainer.classifier, photos, facts.batch_size)
+        for of_photos, pixels in batches(explainer.classifier, photos, facts.batch_size)
     ]
 
 
@@ -92,8 +98,16 @@ def _compared(
     run: Run, explainer: Explainer, facts: ExportedFacts, pixels: np.ndarray, *, of_photos: bool
 ) -> Comparison:
     found = run(inputs_of(pixels, facts))
-    images = images_of(pixels, explainer.classifier)
+    classifier, photos = explainer.classifier, torch.from_numpy(pixels)
+    if facts.takes == "photos":
+        crop = fitted(photos, classifier.preprocessing).permute(0, 2, 3, 1)
+        images = images_of(crop.to(torch.uint8).numpy(), classifier)
+    else:
+        images = images_of(pixels, classifier)
     expected = explainer(images, torch.from_numpy(found["classes"]))
+    if facts.takes == "photos":
+        on_photos = laid_on(expected.maps.cpu(), photos, classifier.preprocessing.crop)
+        expected = dataclasses.replace(expected, maps=on_photos)
     return Comparison(pixels, found, expected, of_photos)
 
 
@@ -125,6 +139,19 @@ def _batches(
     yield from ((False, batch) for batch in _in_batches(noise, batch_size))
     if prepared:
         yield from ((True, batch) for batch in _in_batches(np.stack(prepared), batch_size))
+
+
+def _whole_photos(
+    _classifier: Classifier, photos: Sequence[Photo], batch_size: int | None
+) -> Iterator[tuple[bool, np.ndarray]]:
+    """Noise lying and upright, smaller and larger, then photos of their own sizes."""
+    noise = np.random.default_rng(0)
+    for height, width in _NOISE_SIZES:
+        pixels = noise.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        yield False, np.stack([pixels] * (batch_size or 2))
+    for photo in photos:
+        opened = to_rgb(photo) if isinstance(photo, Image.Image) else read_photo(photo)
+        yield True, np.stack([np.array(opened, dtype=np.uint8)] * (batch_size or 1))
 
 
 def _in_batches(pixels: np.ndarray, batch_size: int | None) -> Iterator[np.ndarray]:

@@ -27,7 +27,7 @@ def with_details(maps: Tensor, share: float, image_size: tuple[int, int] | None 
 
     Example:
         >>> peak = torch.tensor([[[[0.0, 0.0, 1.0, 0.0, 0.0]]]])
-        >>> [round(value, 2) for value in with_details(peak, 0.5).flatten().tolist()]
+        >>> [round(value, 2) for value in with_details(peak, 0.5, (5, 5)).flatten().tolist()]
         [0.01, 0.11, 0.78, 0.11, 0.01]
     """
     if share == 1:

@@ -46,7 +46,7 @@ def planted_sentences(count: int, seed: int = 0) -> list[PlantedSentence]:
     Example:
         >>> sentence = planted_sentences(1)[0]
         >>> [sentence.text.split()[number] for number in sentence.deciding], sentence.label
-        (['awful'], 0)
+        (['brilliant'], 1)
     """
     chosen = random.Random(seed)
     return [_sentence(chosen) for _ in range(count)]

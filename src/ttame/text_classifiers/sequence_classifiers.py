@@ -83,15 +83,10 @@ def load(
 
 
 def _made(name: str, model: nn.Module, tokenizer: Any, **options: Any) -> TextClassifier:
-    short = os.path.basename(name.rstrip("/"))
-    classifier = TextClassifier(model, tokenizer, name=short, **options)
     names = options["class_names"]
-    classifier.recipe = ClassifierRecipe(
-        name,
-        class_names=None if names is None else tuple(names),
-        outputs=classifier.outputs.kind,
-    )
-    return classifier
+    recipe = ClassifierRecipe(name, class_names=None if names is None else tuple(names))
+    short = os.path.basename(name.rstrip("/"))
+    return TextClassifier(model, tokenizer, name=short, recipe=recipe, **options)
 
 
 def _place(name: str) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ttame.classifiers.any_classifier import AnyClassifier, Batch, FoundMaps
 from ttame.classifiers.classifier_checks import checked_names
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.output_checks import check_outputs, said_outputs
 from ttame.errors import ClassifierError, TextError, UnknownNameError
 from ttame.features.layer_layouts import describe_layer, token_blocks
@@ -22,6 +23,7 @@ from ttame.networks.given_module import refuse_other_than_module
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.network_trace import logits_of, trace_network
+from ttame.notebook import cards
 from ttame.outputs import Outputs
 from ttame.results.text_explanation import TextExplanation
 from ttame.text_classifiers.given_texts import Texts, given_texts
@@ -71,6 +73,7 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         too_long: what becomes of a text with more tokens than the model takes: ``"refuse"`` it, or
             ``"truncate"`` its end; an explanation says which texts were cut.
         name: in messages and results.
+        recipe: how :func:`ttame.text.load` made it.
 
     Raises:
         ClassifierError: it classifies no texts as a whole, its outputs cannot mean what ``outputs``
@@ -100,10 +103,12 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         outputs: Outputs | str | None = None,
         too_long: TooLong = "refuse",
         name: str | None = None,
+        recipe: ClassifierRecipe | None = None,
     ) -> None:
         refuse_other_than_module(model)
         model = uncompiled(model)
         self.name = name or model_name(model)
+        self.recipe = recipe
         refuse_other_tasks(model, self.name)
         self.network = TokenNetwork(model)
         self.tokenising = Tokenising(tokenizer, most_tokens(model, tokenizer), too_long)
@@ -134,6 +139,22 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
     def __repr__(self) -> str:
         count = self.number_of_classes
         return f"<TextClassifier {self.name}: {count} classes, up to {self.most_tokens} tokens>"
+
+    def _repr_html_(self) -> str:
+        """Its classes, tokenizer and taps as a card of HTML."""
+        taps = "; ".join(str(tap) for tap in self.taps)
+        tokenizer = f"{type(self.tokenizer).__name__}, {len(self.tokenizer)} tokens"
+        longest = f"{self.most_tokens} tokens; longer ones: {self.tokenising.too_long}"
+        facts = [
+            ("classes", ", ".join(self.class_names[:8])),
+            ("outputs", self.outputs.in_words),
+            ("tokenizer", tokenizer),
+            ("longest text", longest),
+            ("read at", taps),
+            ("note", "; ".join(self.notices)),
+        ]
+        about = f"{self.family}, {self.number_of_classes} classes, on {self.device}"
+        return cards.card(f"TextClassifier {self.name}", cards.line(about), cards.facts(facts))
 
     @property
     def most_tokens(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.errors import ExplainerError, OtherClassifierError
 from ttame.explainers.trained.explainer_card import explainer_card
-from ttame.explainers.trained.explainer_config import ExplainerConfig
+from ttame.explainers.trained.explainer_config import ExplainerConfig, head_of
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.explainer_places import bundled_explainers
 
@@ -82,9 +82,10 @@ def test_the_trained_maps_follow_the_image_not_the_position() -> None:
 def test_bundled_cards_are_what_their_configuration_gives(name: str) -> None:
     folder = bundled_explainers()[name]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    saved = ExplainerConfig.model_validate(config).model_dump(mode="json")
+    config = ExplainerConfig.model_validate(config)
+    saved = config.model_dump(mode="json")
     assert (folder / "README.md").read_text(encoding="utf-8") == explainer_card(
-        saved, load_explainer(name).head.facts(saved["classifier"]["taps"])
+        saved, head_of(config, folder).facts(saved["classifier"]["taps"])
     )
 
 

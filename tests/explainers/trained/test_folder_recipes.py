@@ -435,7 +435,7 @@ def test_plain_options_are_followed(stranger: Path) -> None:
     load_explainer(stranger, allow_other_weights=True)
 
 
-@pytest.mark.parametrize("name", sorted(bundled_explainers()))
+@pytest.mark.parametrize("name", sorted(set(bundled_explainers()) - {"minilm_reviews"}))
 def test_bundled_explainers_load(name: str) -> None:
     assert load_explainer(name).classifier.number_of_classes == 1000
 

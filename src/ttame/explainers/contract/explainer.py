@@ -40,7 +40,10 @@ TAKING_MORE: dict[TargetKind, str] = {
     "weightings": "grad_cam, integrated_gradients or rise",
     "functions": "grad_cam, integrated_gradients or rise",
 }
-"""Kind of target to methods that take it, for every network; a test says so."""
+"""Kind of target to methods that take it, for every network of images; a test says so."""
+
+TAKING_MORE_OF_TEXTS = "integrated_gradients, generic_attention or occlusion"
+"""Methods for texts that take every kind of target; a test says so."""
 
 
 Explained = TypeVar("Explained", bound=AnyClassifier[Any, Any], default=Classifier, covariant=True)
@@ -81,7 +84,11 @@ class Explainer(ABC, Generic[Explained]):
         options = ", ".join(f"{name}={value!s:.200}" for name, value in self.options.items())
         return cards.card(
             f"{card.title} of {self.classifier.name}",
-            cards.line("explainer(photo) gives an Explanation"),
+            cards.line(
+                "explainer(photo) gives an Explanation"
+                if self.classifier.kind == "images"
+                else "explainer(text) gives a TextExplanation"
+            ),
             cards.facts(
                 [
                     ("method", f"{card.name}, {card.family}"),
@@ -306,7 +313,9 @@ class Explainer(ABC, Generic[Explained]):
             raise ClassSelectionError(
                 f"{self.method} does not take {target.kind} as targets",
                 allowed=" or ".join(self.card.targets),
-                remedy=TAKING_MORE[target.kind],
+                remedy=TAKING_MORE_OF_TEXTS
+                if self.classifier.kind == "texts"
+                else TAKING_MORE[target.kind],
             )
         return target
 

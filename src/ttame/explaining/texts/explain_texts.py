@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
 
-from ttame.classifiers.any_classifier import AnyClassifier
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.datasets.texts.text_lines import NamedText
 from ttame.errors import TextError
@@ -21,7 +20,7 @@ from ttame.results.text_explanation import TextExplanation
 from ttame.text_classifiers.long_texts import LongText
 from ttame.text_classifiers.text_classifier import TextClassifier
 
-TextExplainer = Explainer[AnyClassifier[Any, TextExplanation]]
+TextExplainer = Explainer[TextClassifier]
 """A method that explains a classifier of texts."""
 
 
@@ -60,7 +59,7 @@ class ExplainingTexts:
     windows: bool = False
 
     @property
-    def classifier(self) -> AnyClassifier[Any, TextExplanation]:
+    def classifier(self) -> TextClassifier:
         """The explained network."""
         return next(iter(self.explainers.values())).classifier
 
@@ -104,7 +103,7 @@ def _way(
 ) -> Way:
     """How the classifier reads a text; if it cannot, that is said, or raised."""
     try:
-        explaining.classifier.taken([text.given])
+        explaining.classifier.taken(text.given)
     except TextError as problem:
         if explaining.windows and _is_long(explaining, text):
             return "in windows"
@@ -122,9 +121,7 @@ def _is_long(explaining: ExplainingTexts, text: NamedText) -> bool:
     """Whether several windows cover a text."""
     if text.pair is not None or not text.text.strip():
         return False
-    classifier = explaining.classifier
-    assert isinstance(classifier, TextClassifier)
-    return len(LongText.of(classifier, text.text).windows) > 1
+    return len(LongText.of(explaining.classifier, text.text).windows) > 1
 
 
 def _in_windows(

@@ -244,6 +244,7 @@ const pick = (index) => {
 };
 
 const refresh = () => {
+  say("");
   list();
   one("#findings").hidden = classifier.exclusive;
   one("#findings").textContent = findingsOf(photo.prediction);

@@ -63,7 +63,7 @@ def find_token_reads(classifier: Explainable) -> TokenReads | None:
         >>> from ttame.testing import tiny_classifier
         >>> found = find_token_reads(tiny_classifier("vit", size=64))
         >>> [str(tap) for tap in found.layers][-1]
-        'blocks.3.norm1'
+        'blocks.1.norm1'
     """
     network, trace = uncompiled(classifier.network), classifier.trace
     if trace.output.is_meta:
