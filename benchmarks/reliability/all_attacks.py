@@ -69,7 +69,7 @@ class Part:
 
 
 _KILLS = 100
-_READERS, _DAMAGED = 35, 2000
+_READERS, _DAMAGED = 40, 2000
 """Entries of the table of readers, which is not imported for a look at what there is to do."""
 
 

@@ -62,7 +62,7 @@ def test_logits_are_found(wrap: object) -> None:
         (lambda y: (y, y), "a tuple"),
         (lambda y: y[:, None], "shape (1, 1, 5)"),
         (lambda y: y[0], "shape (5,)"),
-        (lambda y: None, "a NoneType"),
+        (lambda y: None, "returned None"),
         (lambda y: y.long(), "int64"),
         (lambda y: {"scores": y}, "a dict"),
     ],

@@ -90,7 +90,7 @@ def test_a_classifier_keeps_what_it_says(code: Path) -> None:
     [
         ("network_of_mine.py:Net", "does not say how its pixels are prepared; try: preprocessing="),
         ("network_of_mine.py:broken", r"KeyError: .*in network_of_mine.py line"),
-        ("network_of_mine.py:number", "is a int; allowed: a function or class"),
+        ("network_of_mine.py:number", "is an int; allowed: a function or class"),
         ("network_of_mine.py:torch.zeros", "failed with no arguments .*network_options"),
         ("missing.py:Net", "does not exist"),
         ("missing_module:Net", "cannot be imported.*No module named"),

@@ -30,7 +30,7 @@ def test_one_several_and_labelled_ones_are_understood() -> None:
         (torch.nn.Linear(1, 1), r"a Linear as explainer.*ttame.Classifier\(network"),
         ("grad_cam", r"a str as explainer.*make_explainer\('grad_cam', classifier\)"),
         ({"mine": "grad_cam"}, "a str as explainer"),
-        ([1], "a int as explainer"),
+        ([1], "an int as explainer"),
     ],
 )
 def test_anything_else_is_one_line(given: Any, words: str) -> None:

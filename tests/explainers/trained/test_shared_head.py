@@ -161,15 +161,16 @@ def slowly(
 
 
 def blurred(one: Tensor) -> Tensor:
-    """(h, w) under a Gaussian of a seventh of each side, whose weights add up to 1 everywhere."""
+    """(h, w) under a Gaussian of a seventh of the shorter side; weights add up to 1 everywhere."""
     rows, columns = one.shape
+    broad = min(rows, columns) / 7
     done = torch.zeros_like(one)
     for y in range(rows):
         for x in range(columns):
             total = weighted = 0.0
             for row in range(rows):
                 for column in range(columns):
-                    down, across = 7 * (row - y) / rows, 7 * (column - x) / columns
+                    down, across = (row - y) / broad, (column - x) / broad
                     weight = math.exp(-(down**2 + across**2) / 2)
                     total += weight
                     weighted += weight * float(one[row, column])
