@@ -60,7 +60,6 @@ TESTED_THROUGH = {
     "cli/text_display": "cli/test_explain_texts.py: what the terminal shows",
     "reporting/texts/explained_text": "reporting/texts/test_text_report.py: what is written",
     "results/picturing": "results/test_pictured.py: the methods that it stands behind",
-    "classifiers/feature_reading": "classifiers/test_classifier.py: what one pass gives",
     "compat/captum_inputs": "compat/test_captum.py: what the calls take",
     "datasets/voc_annotations": "datasets/test_annotations.py: all three kinds of files",
     "evaluation/read_images": "evaluation/test_evaluate_methods.py: unreadable photos, targets",
