@@ -17,13 +17,13 @@ from ttame.explainers.relevance.operation_rules import Pass
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.rule import Rule
 from ttame.explainers.relevance.rule_table import RuleTable
+from ttame.explainers.relevance.weighted_map import Weighted
 from ttame.explainers.relevance.weighted_rules import (
     Absolute,
     AlphaBeta,
     Epsilon,
     Flat,
     Gamma,
-    Weighted,
     WeightedRule,
     WSquare,
     ZBox,
