@@ -26,6 +26,8 @@ OURS: dict[str, Any] = {"matrix_products": "halved", "stabiliser": "published"}
 ORIG: dict[str, Any] = {**OURS, "linear": "separate", "additions": "plain"}
 """The two published sets of rules."""
 
+ATTRIBUTION = "transformer_attribution_start0_raw"
+
 PRECISIONS = [(torch.float64, "output.f64.", 1e-6), (torch.float32, "output.", 5e-4)]
 """In float64 only the addition of the mask may differ where nothing is padded."""
 
@@ -144,3 +146,19 @@ def test_a_padded_batch_equals_single_texts_where_the_published_code_is_wrong() 
         length = alone.shape[1]
         assert_close(alone[1, 1:].double(), expected[1:length], 1e-6)
         assert not together[index, :, length:].any()
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "raw"),
+    [
+        ("transformer_attribution", {**OURS, "rows": "plain"}, ATTRIBUTION),
+        ("transformer_attribution", {**OURS, "start_block": 1}, ATTRIBUTION),
+        ("partial_lrp", OURS, "partial_lrp_raw"),
+        ("full_lrp", {**ORIG, "linear": "joint"}, "full_lrp_raw"),
+    ],
+)
+def test_other_options_give_other_numbers(method: str, options: dict[str, Any], raw: str) -> None:
+    found = maps(method, "unpadded", torch.float64, **options)
+    expected = chefer()[f"output.f64.unpadded.class1.{raw}"][0]
+    worst = float((found[1, 1:] - expected[1:]).abs().max() / expected[1:].abs().max())
+    assert worst > 1e-3

@@ -17,13 +17,13 @@ from ttame.explainers.relevance.operation_rules import Pass
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.rule import Rule
 from ttame.explainers.relevance.rule_table import RuleTable
+from ttame.explainers.relevance.weighted_map import Weighted
 from ttame.explainers.relevance.weighted_rules import (
     Absolute,
     AlphaBeta,
     Epsilon,
     Flat,
     Gamma,
-    Weighted,
     WeightedRule,
     WSquare,
     ZBox,
@@ -285,3 +285,24 @@ def test_numbers_that_are_refused() -> None:
         ZPlus("own")  # type: ignore[arg-type]
     with pytest.raises(ExplainerError, match=r"stabiliser='none' for ZBox"):
         ZBox(0, 1, "none")  # type: ignore[arg-type]
+
+
+def test_sums_that_raise_are_had_from_the_output_too() -> None:
+    values, weight, bias, given = random(5, 40), random(7, 40), random(7), random(5, 7)
+    output, calls = F.linear(values, weight, bias), []
+
+    def counted(z: Tensor, w: Tensor) -> Tensor:
+        calls.append(z)
+        return F.linear(z, w)
+
+    plain = Weighted(values, weight, bias, F.linear)
+    quick = Weighted(values, weight, bias, counted, output, lambda r, w: r @ w)
+    assert_close(ZPlus().share(given, quick), ZPlus().share(given, plain), 1e-9)
+    assert len(calls) == 1
+
+
+def test_an_output_that_nothing_raises_gives_nothing_whatever_is_known_of_it() -> None:
+    values, weight, given = random(5, 40).abs(), -random(7, 40).abs(), random(5, 7)
+    output = F.linear(values, weight)
+    layer = Weighted(values, weight, None, F.linear, output, lambda r, w: r @ w)
+    assert not ZPlus().share(given, layer).any()

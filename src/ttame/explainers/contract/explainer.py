@@ -51,8 +51,7 @@ class Explainer(ABC, Generic[Explained]):
         classifier: the explained network.
 
     Example:
-        >>> import torch
-        >>> import ttame
+        >>> import torch, ttame
         >>> classifier = ttame.load_classifier("efficientnet_lite0")
         >>> grad_cam = ttame.make_explainer("grad_cam", classifier)
         >>> grad_cam(torch.zeros(2, 3, 224, 224), classes=["tabby", "tiger cat"])
@@ -72,11 +71,7 @@ class Explainer(ABC, Generic[Explained]):
         options = ", ".join(f"{name}={value!s:.200}" for name, value in self.options.items())
         return cards.card(
             f"{card.title} of {self.classifier.name}",
-            cards.line(
-                "explainer(photo) gives an Explanation"
-                if self.classifier.kind == "images"
-                else "explainer(text) gives a TextExplanation"
-            ),
+            cards.line(f"explainer({self.classifier.kind}) gives an explanation"),
             cards.facts(
                 [
                     ("method", f"{card.name}, {card.family}"),
@@ -298,12 +293,11 @@ class Explainer(ABC, Generic[Explained]):
         if classes is not None:
             raise ClassSelectionError("classes and a target", allowed="one of them")
         if target.kind not in self.card.targets:
+            images = self.classifier.kind == "images"
             raise ClassSelectionError(
                 f"{self.method} does not take {target.kind} as targets",
                 allowed=" or ".join(self.card.targets),
-                remedy=TAKING_MORE_OF_TEXTS
-                if self.classifier.kind == "texts"
-                else TAKING_MORE[target.kind],
+                remedy=TAKING_MORE[target.kind] if images else TAKING_MORE_OF_TEXTS,
             )
         return target
 

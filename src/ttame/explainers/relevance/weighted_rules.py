@@ -22,67 +22,12 @@ from ttame.errors import ExplainerError
 from ttame.explainers.relevance.operation_calls import LinearMap, OperationCall, weighted_call
 from ttame.explainers.relevance.recording import Following, recorded, widened
 from ttame.explainers.relevance.rule import Rule
-from ttame.explainers.relevance.sharing_rules import by_contribution
 from ttame.explainers.relevance.stabilisers import (
     DIVISIONS,
-    Divide,
     Stabiliser,
     divide_sign_aware,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Weighted:
-    """A linear map at work, of which a rule is asked for its inputs' relevances.
-
-    Attributes:
-        values: z, the input; float32 where the network computes in half precision.
-        weight: W.
-        bias: b, broadcastable to the output, or ``None``.
-        operation: (z, W) to Wz, without the bias; with other values and weights of these shapes
-            it gives the sums that a rule divides by.
-        output: Wz + b as the network computed it, where a rule reads it and it is exact enough.
-        back: (R, W) to Wᵀ R, where it is known.
-    """
-
-    values: Tensor
-    weight: Tensor
-    bias: Tensor | None
-    operation: LinearMap
-    output: Tensor | None = None
-    back: LinearMap | None = None
-
-    def shared(
-        self,
-        relevance: Tensor,
-        divide: Divide,
-        *parts: tuple[Tensor, Tensor],
-        bias: Tensor | None = None,
-    ) -> Tensor:
-        """``Σ_parts v ⊙ Wᵀ(R/Z)`` with ``Z = Σ_parts W v + b``, in the shape of the input.
-
-        Args:
-            relevance: R, of the output.
-            divide: the stabilised division.
-            *parts: pairs of values v and weight W.
-            bias: b, if it takes a share.
-        """
-        return by_contribution(self.operation, divide, relevance, *parts, bias=bias)
-
-    @property
-    def raising(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """The parts that raise the output: ``(zw)⁺ = z⁺w⁺ + z⁻w⁻``."""
-        values, weight = self.values, self.weight
-        return (
-            (values.clamp(min=0), weight.clamp(min=0)),
-            (values.clamp(max=0), weight.clamp(max=0)),
-        )
-
-    @property
-    def lowering(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """The parts that lower the output: ``(zw)⁻ = z⁺w⁻ + z⁻w⁺``."""
-        (positive, rising), (negative, falling) = self.raising
-        return (positive, falling), (negative, rising)
+from ttame.explainers.relevance.weighted_map import Weighted as Weighted
 
 
 class WeightedRule(Rule):
@@ -175,7 +120,7 @@ class ZPlus(WeightedRule):
         """Relevance of the input."""
         divide = DIVISIONS[self.stabiliser]
         if self.parts == "joint":
-            total = _raising_sum(layer)
+            total = layer.raising_sum()
             if total is None or layer.back is None:
                 return layer.shared(relevance, divide, *layer.raising)
             quotient, (risen, fallen) = divide(relevance, total), layer.raising
@@ -353,27 +298,6 @@ class Absolute(WeightedRule):
     def share(self, relevance: Tensor, layer: Weighted) -> Tensor:
         """Relevance of the input."""
         return layer.shared(relevance, divide_sign_aware, (layer.values.abs(), layer.weight.abs()))
-
-
-_LEAST_RAISED = 0.05
-"""Of the size of contributions, and a thousandth of the bias: less would be lost in rounding."""
-
-
-def _raising_sum(layer: Weighted) -> Tensor | None:
-    """``W⁺z⁺ + W⁻z⁻`` as ``(|W||z| + Wz) / 2``, one product instead of two.
-
-    ``None`` where the network's output is not known, or an output is so much lowered that the
-    difference would be rounding.
-    """
-    if layer.output is None:
-        return None
-    size = layer.operation(layer.values.abs(), layer.weight.abs())
-    bias = layer.bias
-    total = (size + (layer.output if bias is None else layer.output - bias)).mul_(0.5)
-    least = _LEAST_RAISED * size
-    if bias is not None:
-        least += bias.abs() * 1e-3
-    return None if bool((total < least).any()) else total
 
 
 @dataclasses.dataclass(frozen=True)
