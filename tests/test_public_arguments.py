@@ -103,7 +103,9 @@ def test_something_else_is_refused_in_one_line(
         with pytest.raises(ttame.TtameError) as refused:
             function(**{argument: given}, **others(function, argument, tmp_path))
         said = str(refused.value)
-        assert f"a {type(given).__name__} as " in said and "\n" not in said, (name, said)
+        kind = type(given).__name__
+        article = "an" if kind[0].lower() in "aeiou" else "a"
+        assert f"{article} {kind} as " in said and "\n" not in said, (name, said)
         if isinstance(given, nn.Module) or (role == "classifier" and isinstance(given, str)):
             assert "try: " in said, (name, said)
     assert not list(tmp_path.iterdir())
