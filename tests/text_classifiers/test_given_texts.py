@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -29,11 +30,16 @@ def test_texts_and_pairs() -> None:
         (("a", ""), "text 0 is empty"),
         ([], "an empty list of texts"),
         (torch.zeros(1, 3, 8, 8), "a Tensor as text; .*try: a ttame.Classifier"),
-        (Image.new("RGB", (8, 8)), "a Image as text; .*try: a ttame.Classifier"),
+        (Image.new("RGB", (8, 8)), "an Image as text; .*try: a ttame.Classifier"),
         ([Path("a.png")], "a PosixPath as text 0; .*try: a ttame.Classifier"),
-        ([1], "a int as text 0"),
-        (None, "a NoneType as text"),
+        ([1], "an int as text 0"),
+        (None, "None as text"),
         (b"a", "a bytes as text"),
+        (np.array(["a", "b"]), r"an? ndarray as text; .*try: list\(texts\)"),
+        (np.array(["a", "b"], dtype=object), r"an? ndarray as text; .*try: list\(texts\)"),
+        (np.zeros((3, 8, 8)), "a ndarray as text; .*try: a ttame.Classifier"),
+        ((text for text in "ab"), r"a generator as text; .*try: list\(texts\)"),
+        (["a", ("b", "c \ud800")], "text 1 holds half of a character"),
     ],
 )
 def test_what_is_no_text_is_refused(given: Any, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -77,3 +78,25 @@ def test_a_tokenizer_of_another_model_is_refused(tokenizer: Any) -> None:
     for vocabulary in (59, 30_522):
         with pytest.raises(ClassifierError, match=f"60 tokens for mine, which has {vocabulary}"):
             refuse_other_tokenizer(tokenizer, "mine", vocabulary)
+
+
+def test_threads_do_not_share_what_is_cut() -> None:
+    """A tokenizer keeps whether it truncates as a state of its own."""
+    cutting = Tokenising(tiny_tokenizer(8), 8, "truncate")
+    long = GivenText("good " * 40)
+
+    def length(number: int) -> int:
+        if number % 2:
+            return cutting.batch([long]).ids.shape[1]
+        return len(cutting.without_special_tokens(long.text)["input_ids"])
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(length, range(400))) == [40, 8] * 200
+
+
+def test_a_tokenizer_without_words_is_refused() -> None:
+    """Transformers makes one where a folder has no tokenizer, and every word would be unknown."""
+    from transformers import BertTokenizer
+
+    with pytest.raises(ClassifierError, match="the tokenizer of m knows no words; .*save_pretrain"):
+        refuse_other_tokenizer(BertTokenizer(), "m", 60)

@@ -82,6 +82,15 @@ def test_words_of_a_pair_come_after_those_of_the_text_with_their_own_characters(
     ]  # fmt: skip
 
 
+def test_the_end_of_a_sentence_without_spaces_that_was_cut_off_is_not_read() -> None:
+    text = tokenised("很好吃。吗", [("很", (0, 1)), ("好", (1, 2))])
+    assert [(word.text, word.tokens) for word in words_of(text)] == [
+        ("很", (0,)), ("好", (1,)), ("吃。吗", ())
+    ]  # fmt: skip
+    only_a_mark_is_left = tokenised("很好。", [("很", (0, 1)), ("好", (1, 2))])
+    assert [word.text for word in words_of(only_a_mark_is_left)] == ["很", "好。"]
+
+
 def test_words_beyond_the_last_token_are_there_without_a_score() -> None:
     text = tokenised("long text here", [("[CLS]", None), ("long", (0, 4)), ("[SEP]", None)])
     words = words_of(text)

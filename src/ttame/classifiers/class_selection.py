@@ -107,7 +107,7 @@ def class_index(name: str, names: Sequence[str], count: int) -> int:
             f"class {name!r}, but this classifier has no class names",
             allowed=f"indices 0 to {count - 1}",
         )
-    near = _near_classes(wanted, names)
+    near = _near_classes(wanted, names) or (names if len(names) <= _MOST_SHOWN else ())
     raise ClassSelectionError(
         f"unknown class {name!r}",
         remedy=" or ".join(near) if near else f"an index from 0 to {count - 1}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from ttame.errors import on_command_line
 from ttame.processes import joined_in_words
 from ttame.progress.durations import duration_in_words
 from ttame.progress.progress_line import ProgressLine
@@ -90,7 +91,7 @@ class ExplanationProgress:
         what = text.rpartition(": ")[2]
         if what not in self._noted:
             self._noted.add(what)
-            self._line.say(f"note: {text}")
+            self._line.say(f"note: {on_command_line(text)}")
 
     def _advance(self, count: int) -> None:
         self._line.update(done=self._line.state.done + count, remark=self._time_left())

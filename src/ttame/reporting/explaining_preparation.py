@@ -41,6 +41,7 @@ def what_to_explain(
     if batch_size < 1:
         raise ExplainerError(f"batch_size {batch_size}", allowed="1 or more")
     labelled = labelled_explainers(explainers, photos)
+    _refuse_explainers_of_texts(labelled)
     explaining = Explaining(open_named_photos(photos), labelled, "top1", batch_size)
     explaining.refuse_different_networks()
     classifier = explaining.classifier
@@ -49,6 +50,17 @@ def what_to_explain(
     if rather_than is not None:
         other = class_index(rather_than, classifier.class_names, classifier.number_of_classes)
     return dataclasses.replace(explaining, classes=fixed, rather_than=other)
+
+
+def _refuse_explainers_of_texts(labelled: Mapping[str, Explainer]) -> None:
+    for label, explainer in labelled.items():
+        kind = explainer.classifier.kind
+        if kind != "images":
+            raise ExplainerError(
+                f"{label} explains {explainer.classifier.name}, a classifier of {kind}",
+                allowed="explainers of a ttame.Classifier",
+                remedy="ttame.text.explain(texts, explainer, folder)",
+            )
 
 
 def refuse_lone_contrast(strength: Strength, classes: str | Tensor) -> None:

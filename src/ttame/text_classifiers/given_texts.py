@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ttame.errors import TextError
+from ttame.errors import TextError, kind_of
 
 Texts = str | tuple[str, str] | Sequence[str] | Sequence[tuple[str, str]]
 """One text, a pair as a tuple, or a list of texts or of pairs."""
@@ -41,9 +41,7 @@ def given_texts(given: Any) -> list[GivenText]:
     if isinstance(given, str) or _is_pair(given):
         given = [given]
     if not isinstance(given, list | tuple):
-        raise TextError(
-            f"a {type(given).__name__} as text", allowed=_ALLOWED, remedy=_remedy_for(given)
-        )
+        raise TextError(f"{kind_of(given)} as text", allowed=_ALLOWED, remedy=_remedy_for(given))
     if not given:
         raise TextError("an empty list of texts", allowed="at least one text")
     return [_one(entry, number) for number, entry in enumerate(given)]
@@ -61,7 +59,7 @@ def _one(entry: Any, number: int) -> GivenText:
         entry = tuple(entry)
     if not isinstance(entry, str) and not _is_pair(entry):
         raise TextError(
-            f"a {type(entry).__name__} as text {number}",
+            f"{kind_of(entry)} as text {number}",
             allowed=_ALLOWED,
             remedy=_remedy_for(entry),
         )
@@ -69,6 +67,12 @@ def _one(entry: Any, number: int) -> GivenText:
     for part in text:
         if part is not None and not part.strip():
             raise TextError(f"text {number} is empty", allowed="at least one word")
+        if part is not None and any("\ud800" <= sign <= "\udfff" for sign in part):
+            raise TextError(
+                f"text {number} holds half of a character (a lone surrogate)",
+                allowed="Unicode",
+                remedy='text.encode("utf-8", "replace").decode()',
+            )
     if text.pair is None and _is_picture(text.text):
         raise TextError(
             f"text {number} is the name of a picture, {text.text!r}", remedy=_IMAGES_ARE_EXPLAINED
@@ -85,5 +89,9 @@ _IMAGES_ARE_EXPLAINED = "a ttame.Classifier, which classifies images"
 
 
 def _remedy_for(given: Any) -> str:
-    is_picture = hasattr(given, "shape") or hasattr(given, "getbands") or isinstance(given, Path)
-    return _IMAGES_ARE_EXPLAINED if is_picture else ""
+    if hasattr(given, "getbands") or isinstance(given, Path):
+        return _IMAGES_ARE_EXPLAINED
+    kind = getattr(getattr(given, "dtype", None), "kind", None)
+    if isinstance(given, Iterator) or kind in ("O", "U", "T"):  # Objects or strings of NumPy.
+        return "list(texts)"
+    return _IMAGES_ARE_EXPLAINED if hasattr(given, "shape") else ""

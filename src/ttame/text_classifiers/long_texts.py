@@ -41,13 +41,10 @@ class LongText:
         Raises:
             TextError: it holds no token, or the classifier takes none beside special ones.
         """
-        tokenizer = classifier.tokenizer
-        encoded = tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
+        encoded = classifier.tokenising.without_special_tokens(text)
         spans = [span for span in encoded["offset_mapping"] if span[0] < span[1]]
         kept = [place for place, span in enumerate(encoded["offset_mapping"]) if span[0] < span[1]]
-        size = classifier.most_tokens - tokenizer.num_special_tokens_to_add(pair=False)
+        size = classifier.most_tokens - classifier.tokenizer.num_special_tokens_to_add(pair=False)
         if not spans or size < 1:
             raise TextError("a text without tokens", allowed="at least one word")
         tokens = encoded.tokens(0)

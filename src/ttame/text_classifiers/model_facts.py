@@ -40,7 +40,7 @@ def refuse_other_tasks(model: nn.Module, name: str) -> None:
         found += "values, not scores of classes"
     if found is not None:
         raise ClassifierError(
-            f"{name}, a {kind}, {found}",
+            f"{name}{'' if name == kind else f', a {kind},'} {found}",
             allowed="a model that classifies whole texts (AutoModelForSequenceClassification)",
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -14,7 +13,7 @@ from ttame.classifiers.any_classifier import AnyClassifier, Batch, FoundMaps
 from ttame.classifiers.classifier_checks import checked_names
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.output_checks import check_outputs, said_outputs
-from ttame.errors import ClassifierError, TextError, UnknownNameError
+from ttame.errors import TextError, UnknownNameError
 from ttame.features.layer_layouts import describe_layer, token_blocks
 from ttame.features.tap_choice import TapChoice
 from ttame.memory_limit import SMALLER_NETWORK, naming_the_setting
@@ -22,10 +21,11 @@ from ttame.networks.frozen_network import frozen
 from ttame.networks.given_module import refuse_other_than_module
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.layer_outputs import uncompiled
-from ttame.networks.network_trace import logits_of, trace_network
+from ttame.networks.network_trace import trace_network
 from ttame.notebook import cards
 from ttame.outputs import Outputs
 from ttame.results.text_explanation import TextExplanation
+from ttame.text_classifiers.embedding_checks import probes_of, refuse_another_way_in
 from ttame.text_classifiers.given_texts import Texts, given_texts
 from ttame.text_classifiers.model_facts import (
     configured_names,
@@ -54,7 +54,6 @@ Ground = Literal["mask", "padding", "zero"]
 """What stands for a word that is not there: an embedding of the network's, or zeros."""
 
 _TOKENS_OF_DRY_RUN = 48
-_PROBE = "a text of a few words, and then some more of them"
 
 
 class TextClassifier(AnyClassifier[Texts, TextExplanation]):
@@ -330,39 +329,8 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         return TapChoice(taps, "text transformer", reason)
 
     def _refuse_another_way_in(self) -> None:
-        """Refuse a model that makes something else of embeddings than of token numbers."""
-        tokens = self.tokenising.batch(given_texts(_probe_of(self.tokenising)))
-        model = self._token_network.model
-        more = _known_arguments(model, {"token_type_ids": tokens.types})
-        device = self.device
-        with torch.no_grad(), frozen(self.network):
-            expected = model(
-                input_ids=tokens.ids.to(device),
-                attention_mask=torch.ones_like(tokens.ids).to(device),
-                **{name: value.to(device) for name, value in more.items()},
-            )
-            came = self.network(self.signal(tokens).to(self.dtype))
-        expected, came = (
-            logits_of(output, 1, type(model).__name__).float() for output in (expected, came)
-        )
-        tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 5e-2
-        if not torch.allclose(expected, came, rtol=10 * tolerance, atol=tolerance):
-            raise ClassifierError(
-                f"{self.name} makes something else of word embeddings than of token numbers",
-                allowed="a model that adds up the embeddings of words, positions and types",
-            )
-
-
-def _probe_of(tokenising: Tokenising) -> str:
-    """A text that fits, also into a model of few tokens."""
-    words = _PROBE.split()
-    while len(words) > 1 and len(tokenising.tokenizer(" ".join(words))["input_ids"]) > (
-        tokenising.most
-    ):
-        words.pop()
-    return " ".join(words)
-
-
-def _known_arguments(model: nn.Module, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    arguments = inspect.signature(model.forward).parameters
-    return {name: value for name, value in given.items() if name in arguments}
+        """Refuse a model that needs token numbers, or that reads padding."""
+        tokens = self.tokenising.batch(probes_of(self.tokenising))
+        signal = self.signal(tokens).to(self.dtype)
+        with frozen(self.network):
+            refuse_another_way_in(self._token_network, self.name, tokens, signal)

@@ -63,7 +63,12 @@ class TokenNetwork(nn.Module):
     def embedded(self, ids: Tensor) -> Tensor:
         """The (..., D) word embeddings of token numbers."""
         embeddings: Any = _word_embeddings(self.model)
-        embedded: Tensor = embeddings(ids)
+        embedded = embeddings(ids)
+        if not isinstance(embedded, Tensor):
+            raise ClassifierError(
+                f"a {type(self.model).__name__}, whose word embeddings are not one tensor",
+                allowed="a model of floating-point numbers, not a quantised one",
+            )
         return embedded
 
 

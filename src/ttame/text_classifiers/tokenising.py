@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -19,6 +20,9 @@ TooLong = Literal["refuse", "truncate"]
 
 MOST_UNUSED = 1024
 """Word embeddings without a token: padded to a round number, or reserved."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A tokenizer keeps whether it truncates as its own state, which threads would share."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,6 +97,17 @@ class Tokenising:
         cut = tuple(number for number, row in enumerate(rows) if row.is_cut)
         return TokenBatch(tuple(row.text for row in padded), ids, roles, types, words, cut)
 
+    def without_special_tokens(self, text: str) -> Any:
+        """A text of any length as the tokenizer cuts it, with the characters of each token."""
+        with _ONE_AT_A_TIME:
+            return self.tokenizer(
+                text,
+                add_special_tokens=False,
+                truncation=False,
+                return_offsets_mapping=True,
+                verbose=False,
+            )
+
     def _row(self, given: GivenText, number: int) -> _Row:
         encoded = self._encoded(given, cut=False)
         count = len(encoded["input_ids"])
@@ -123,16 +138,17 @@ class Tokenising:
         return set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
 
     def _encoded(self, given: GivenText, *, cut: bool) -> Any:
-        return self.tokenizer(
-            given.text,
-            given.pair,
-            truncation=cut,
-            max_length=self.most if cut else None,
-            padding=False,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-            verbose=False,
-        )
+        with _ONE_AT_A_TIME:
+            return self.tokenizer(
+                given.text,
+                given.pair,
+                truncation=cut,
+                max_length=self.most if cut else None,
+                padding=False,
+                return_offsets_mapping=True,
+                return_special_tokens_mask=True,
+                verbose=False,
+            )
 
     def _padded(self, row: _Row, length: int) -> _Row:
         more = length - len(row.ids)
@@ -204,6 +220,13 @@ def refuse_other_tokenizer(tokenizer: Any, model: str, vocabulary: int) -> None:
             be that of another model.
     """
     tokens = len(tokenizer)
+    if tokens <= len(set(tokenizer.all_special_ids)):
+        # What transformers makes of a folder without a tokenizer's files: every word is unknown.
+        raise ClassifierError(
+            f"the tokenizer of {model} knows no words",
+            allowed="a folder that holds the tokenizer's files too",
+            remedy="tokenizer.save_pretrained(FOLDER), of the tokenizer that it was trained with",
+        )
     highest = max(tokenizer.get_vocab().values(), default=-1)
     if highest >= vocabulary or not 0 <= vocabulary - tokens <= MOST_UNUSED:
         raise ClassifierError(

@@ -151,7 +151,11 @@ def _pieces(text: TokenisedText, part: int, span: Span, tokens: list[int]) -> It
         yield Word(whole[start:end], start, end, part, tuple(tokens))
         return
     begins = {place: max(start, (text.spans[place] or span)[0]) for place in tokens}
-    cuts = sorted({start, end, *filter(lambda place: _may_cut(whole, place), begins.values())})
+    behind_tokens = max((text.spans[place] or span)[1] for place in tokens)
+    # A sentence whose end was cut off: what stands behind its last token was not read.
+    unread = {behind_tokens} if any(map(str.isalnum, whole[behind_tokens:end])) else set()
+    places = {*begins.values(), *unread}
+    cuts = sorted({start, end, *filter(lambda place: _may_cut(whole, place), places)})
     for first, behind in itertools.pairwise(cuts):
         own = tuple(place for place in tokens if first <= begins[place] < behind)
         yield Word(whole[first:behind], first, behind, part, own)

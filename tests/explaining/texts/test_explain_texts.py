@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ttame.datasets.texts.text_lines import NamedText
-from ttame.errors import TextError
+from ttame.errors import TextError, on_command_line
 from ttame.explainers.known_explainers import make_explainer
+from ttame.explaining.explained_batch import Silence
 from ttame.explaining.texts.explain_texts import ExplainingTexts, explain_text_batches
 from ttame.results.text_explanation import TextExplanation
 from ttame.testing import tiny_text_classifier
@@ -22,12 +23,23 @@ TEXTS = [
 ]
 
 
+class Heard(Silence):
+    """What a user is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(on_command_line(text))
+
+
 class Notes:
     """A writer that keeps what it is given."""
 
     def __init__(self) -> None:
         self.found: dict[str, tuple[TextExplanation, ...]] = {}
         self.skipped: dict[str, str] = {}
+        self.heard = Heard()
 
     def add(self, name: str, explanations: Sequence[TextExplanation], index: int) -> None:
         self.found[name] = tuple(each[index] for each in explanations)
@@ -47,7 +59,7 @@ def explaining() -> ExplainingTexts:
 @pytest.fixture(scope="module")
 def notes(explaining: ExplainingTexts) -> Notes:
     made = Notes()
-    explain_text_batches(explaining, made)
+    explain_text_batches(explaining, made, listener=made.heard)
     return made
 
 
@@ -57,6 +69,7 @@ def test_what_fits_is_explained_by_every_method_and_what_does_not_is_named(notes
     assert notes.skipped == {
         "long": "long has 62 tokens; allowed: at most 32, special ones included"
     }
+    assert notes.heard.notes == ["skipped texts: --too-long truncate, which cuts its end off"]
 
 
 def test_texts_are_explained_as_they_are_alone(notes: Notes, explaining: ExplainingTexts) -> None:

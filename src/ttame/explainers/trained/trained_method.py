@@ -59,12 +59,13 @@ class TrainedMethod:
 
     def _missing(self, classifier: Explainable) -> ExplainerError:
         if classifier.kind == "texts":
+            name = "NAME" if classifier.recipe is None else classifier.recipe.name
             return ExplainerError(
                 f"{self.card.name} is not defined for {classifier.name} before it is trained",
                 remedy=either(
                     "ttame.text.train(classifier, texts, folder), then load_explainer(folder, "
                     "classifier=classifier)",
-                    f"ttame train --model {classifier.name} --text-data TEXTS --out FOLDER",
+                    f"ttame train --model {name} --text-data TEXTS --out FOLDER",
                 ),
             )
         preset = self.card.name.replace("_", "-")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.datasets.texts.text_lines import NamedText
-from ttame.errors import TextError
+from ttame.errors import TextError, Wording
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET
 from ttame.explaining.explained_batch import Listener, Silence, explained
@@ -113,6 +113,9 @@ def _way(
         reason = f"{about.problem}; allowed: {about.allowed}" if about.allowed else about.problem
         writer.skip(text.name, reason)
         listener.skip(text.name, reason)
+        if about.remedy:
+            # What helps is said once for all of the file, and not on the page.
+            listener.note(Wording(about.remedy, "skipped texts: {}".format))
         return "not at all"
     return "at once"
 
