@@ -33,10 +33,10 @@ _PROBE = "a text of a few words, and then some more of them"
 
 def probes_of(tokenising: Tokenising) -> list[GivenText]:
     """A text that fits, also into a model of few tokens, and one that is shorter if one can be."""
-    words = _PROBE.split()
-    while len(words) > 1 and len(
-        tokenising.tokenizer(" ".join(words), verbose=False)["input_ids"]
-    ) > (tokenising.most):
+    words, tokenizer = _PROBE.split(), tokenising.tokenizer
+    while len(words) > 1:
+        if len(tokenizer(" ".join(words), verbose=False)["input_ids"]) <= tokenising.most:
+            break
         words.pop()
     return [GivenText(" ".join(words)), GivenText(words[0])]
 

@@ -51,9 +51,14 @@ class LongText:
         whole = TokenisedText.of(
             text, [tokens[place] for place in kept], spans=spans, special=[False] * len(spans)
         )
-        windows = _at_words(plan_windows(len(spans), size, size // SHARED), whole)
-        pieces = tuple(text[spans[each.start][0] : spans[each.end - 1][1]] for each in windows)
-        return cls(whole, windows, pieces)
+        while True:
+            windows = _at_words(plan_windows(len(spans), size, size // SHARED), whole)
+            pieces = tuple(text[_begin(whole, each) : spans[each.end - 1][1]] for each in windows)
+            # A tokenizer may cut the edges of a window into more pieces than it did in the text.
+            too_many = classifier.tokenising.longest(pieces) - classifier.most_tokens
+            if too_many <= 0 or size == 1:
+                return cls(whole, windows, pieces)
+            size = max(1, size - too_many)
 
     def places(self, number: int, piece: TokenisedText) -> list[int]:
         """For each token of a window its place in the window's own text, as it was read there.
@@ -66,7 +71,7 @@ class LongText:
             piece: the window's text, with special tokens.
         """
         window = self.windows[number]
-        begin = (self.tokenised.spans[window.start] or (0, 0))[0]
+        begin = _begin(self.tokenised, window)
         ends = [(place, span[1]) for place, span in enumerate(piece.spans) if span is not None]
         found, at = [], 0
         for token in range(window.start, window.end):
@@ -75,6 +80,12 @@ class LongText:
                 at += 1
             found.append(ends[at][0])
         return found
+
+
+def _begin(text: TokenisedText, window: TextWindow) -> int:
+    """Where the characters of a window begin: with the blank that byte-level tokens start with."""
+    first = (text.spans[window.start] or (0, 0))[0]
+    return first - 1 if first and text.text[first - 1].isspace() else first
 
 
 def _at_words(windows: tuple[TextWindow, ...], text: TokenisedText) -> tuple[TextWindow, ...]:

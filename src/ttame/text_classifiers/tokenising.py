@@ -108,6 +108,10 @@ class Tokenising:
                 verbose=False,
             )
 
+    def longest(self, texts: Sequence[str]) -> int:
+        """Tokens of the longest text, special ones included."""
+        return max(len(self._encoded(GivenText(text), cut=False)["input_ids"]) for text in texts)
+
     def _row(self, given: GivenText, number: int) -> _Row:
         encoded = self._encoded(given, cut=False)
         count = len(encoded["input_ids"])
