@@ -58,9 +58,9 @@ CHANGES: dict[str, Any] = {
 }
 PARTS = {
     "held-ground": (36, (BUNDLED, REMOVING, *OTHERS)),
-    "t-tame": (None, (BUNDLED, REMOVING)),
+    "t-tame": (80, (BUNDLED, REMOVING)),
 }
-"""Protocol to how many photos and which methods; all photos if there is no number."""
+"""Protocol to how many photos and which methods."""
 FAMILIES = {
     "insertion ↑": (("insertion", "insertion_on_mean", "insertion_on_noise"), 1),
     "deletion ↓": (("deletion", "deletion_to_blur", "deletion_to_noise"), -1),

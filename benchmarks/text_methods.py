@@ -55,7 +55,7 @@ the published benchmark starts at block 11 of BERT's 12."""
 PUBLISHED = ("raw_attention", "attention_rollout", "cam_attn", "partial_lrp", "full_lrp")
 """The methods of the paper's figure that it says Transformer Attribution is ahead of."""
 
-FIRST = ("random", "raw_attention", "attention_rollout", "cam_attn", CHALLENGER, *PUBLISHED[3:])
+FIRST = ("random", *PUBLISHED, CHALLENGER, "few_shot")
 """What is measured before everything else."""
 
 
@@ -84,7 +84,7 @@ STAGES = {
 }
 """In the order in which they are measured."""
 
-EXPENSIVE = ("integrated_gradients", "occlusion", "smooth_grad", "rise", "libra_grad")
+EXPENSIVE = ("integrated_gradients", "occlusion", "smooth_grad", "rise")
 """Methods of tens or hundreds of passes per text."""
 
 

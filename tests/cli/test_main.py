@@ -38,7 +38,12 @@ PRINTED_BY = {
     "cli/chosen_explainers.py _load_trained": {"explain"},
     "cli/evaluate.py": {"evaluate"},
     "cli/evaluation_display.py": {"evaluate"},
+    "cli/evaluate_texts.py": {"evaluate"},
     "cli/explain.py": {"explain"},
+    "cli/explain_texts.py": {"explain"},
+    "cli/text_networks.py": EXPLAINING,
+    "cli/text_networks.py choose_text_explainers": {"explain"},
+    "cli/train_texts.py": {"train"},
     "cli/inspect.py": {"inspect"},
     "cli/methods.py": {"methods"},
     "cli/train.py": {"train"},
@@ -59,7 +64,10 @@ PRINTED_BY = {
     "training/": {"train"},
 }
 """Beginning of a module's path, and a function in it where that matters: who can print it."""
-OF_OTHERS = {"pip install --force-reinstall", "torchrun --standalone", "<style>"}
+OF_OTHERS = {
+    *("pip install --force-reinstall", "minilm_reviews pip install", "torchrun --standalone"),
+    *("<style>", "<mark", " .words{", ".words{", "--low:", "--for:"),
+}
 """Commands that are not ours, and colours of a page."""
 DECLARATIONS = {
     *("cli/method_options.py", "cli/network_options.py", "cli/pixel_options.py"),

@@ -14,11 +14,11 @@ from tests.explainers.test_every_explainer import QUICK_OPTIONS, first_defined, 
 from tests.tiny_networks import CLASSES
 from ttame.classifiers.targets import Target
 from ttame.errors import ClassSelectionError
-from ttame.explainers.contract.explainer import (
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.suggested_methods import (
     EXPLAINING,
     TAKING_MORE,
     TAKING_MORE_OF_TEXTS,
-    Explainer,
 )
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer

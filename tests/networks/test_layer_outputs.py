@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from tests.classifiers.small_networks import small_cnn
+from tests.tiny_networks import tiny_cnn
+from ttame.classifiers.classifier import Classifier
 from ttame.errors import TapError
+from ttame.explainers.known_explainers import make_explainer
 from ttame.networks.layer_outputs import (
     first_tensor,
     put_first_tensor,
@@ -84,6 +89,30 @@ def test_uncompiled_finds_the_module_behind() -> None:
     network = small_cnn()
     assert uncompiled(torch.compile(network, backend="eager")) is network
     assert uncompiled(network) is network
+
+
+def test_a_network_in_the_middle_of_distributed_training_is_explained(tmp_path: Path) -> None:
+    """The maps are those of the network inside; gradients and the next step are not disturbed."""
+    plain = tiny_cnn()
+    for parameter in plain.network.parameters():
+        parameter.requires_grad_(True)
+    images = torch.randn(2, 3, *plain.preprocessing.input_size)
+    store = f"file://{tmp_path / 'store'}"
+    dist.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(plain.network)
+        classifier = Classifier(wrapped, preprocessing=plain.preprocessing)
+        assert [str(tap) for tap in classifier.taps] == [str(tap) for tap in plain.taps]
+        wrapped(images).sum().backward()
+        before = [each.grad.clone() for each in wrapped.parameters() if each.grad is not None]
+        for method in ("grad_cam", "full_lrp"):
+            found, expected = (make_explainer(method, each)(images) for each in (classifier, plain))
+            assert torch.equal(found.maps, expected.maps)
+        after = [each.grad for each in wrapped.parameters() if each.grad is not None]
+        assert before and all(map(torch.equal, before, after))
+        wrapped(images).sum().backward()
+    finally:
+        dist.destroy_process_group()
 
 
 def test_first_tensor_looks_into_containers() -> None:

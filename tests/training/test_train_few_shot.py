@@ -202,10 +202,10 @@ def test_no_two_batches_of_a_training_draw_alike(
     random_masks = kept_share_objective.random_masks
 
     def noted(
-        maps: Tensor, objective: Any, generator: torch.Generator, first_image: int
+        maps: Tensor, objective: Any, generator: torch.Generator, *more: Any
     ) -> tuple[Tensor, Tensor]:
         seeds.append(generator.initial_seed())
-        return random_masks(maps, objective, generator, first_image)
+        return random_masks(maps, objective, generator, *more)
 
     monkeypatch.setattr(kept_share_objective, "random_masks", noted)
     settings = quick("few-shot", epochs=2, gradient_accumulation=2)

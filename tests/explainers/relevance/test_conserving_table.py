@@ -18,7 +18,7 @@ from ttame.explainers.methods.relevance.transformer_attribution import attributi
 from ttame.explainers.relevance.pixel_relevance import highest_of_image, lowest_of_image
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.weighted_map import Weighted
-from ttame.explainers.relevance.weighted_rules import Absolute, Weighted, ZBox, ZPlus
+from ttame.explainers.relevance.weighted_rules import Absolute, ZBox, ZPlus
 from ttame.networks.function_replacement import attention_in_parts
 
 

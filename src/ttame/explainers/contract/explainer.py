@@ -10,12 +10,12 @@ from typing import Any, Generic, Self, overload
 from torch import Tensor
 from typing_extensions import TypeVar
 
-from ttame.classifiers.any_classifier import AnyClassifier, FoundMaps, Given, Kind, Result
+from ttame.classifiers.any_classifier import AnyClassifier, FoundMaps, Given, Result
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.classifiers.given_network import refuse_other_than_classifier
-from ttame.classifiers.targets import Target, TargetKind
+from ttame.classifiers.targets import Target
 from ttame.errors import ClassSelectionError, ExplainerError, either
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.contract.finite_maps import refuse_non_finite
@@ -23,28 +23,16 @@ from ttame.explainers.contract.map_refinement import Refinement, explain_and_ref
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress, parse_memory
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.suggested_methods import (
+    EXPLAINING,
+    TAKING_MORE,
+    TAKING_MORE_OF_TEXTS,
+)
 from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.notebook import cards
 from ttame.outputs import SOFTMAX
 from ttame.progress.pass_progress import telling_of_passes
-
-EXPLAINING: dict[Kind, str] = {
-    "images": "grad_cam, integrated_gradients or rise",
-    "texts": "transformer_attribution, integrated_gradients or occlusion",
-}
-"""Kind of classifier to methods that explain it; a test says so."""
-
-TAKING_MORE: dict[TargetKind, str] = {
-    "classes": "grad_cam",
-    "weightings": "grad_cam, integrated_gradients or rise",
-    "functions": "grad_cam, integrated_gradients or rise",
-}
-"""Kind of target to methods that take it, for every network of images; a test says so."""
-
-TAKING_MORE_OF_TEXTS = "integrated_gradients, generic_attention or occlusion"
-"""Methods for texts that take every kind of target; a test says so."""
-
 
 Explained = TypeVar("Explained", bound=AnyClassifier[Any, Any], default=Classifier, covariant=True)
 """The kind of classifier: of photos, where nothing else is said."""
