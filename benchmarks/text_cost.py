@@ -43,8 +43,8 @@ def main() -> None:
     note = (
         "\n\nA classifier of the sizes of BERT-base, random weights, texts of 512 tokens, the "
         "top-1 classes, the default memory budget. A forward pass is a plain "
-        "`model(input_ids=...)` of the same batch in a process of its own, run in turns; medians "
-        "of 3 rounds. Peak is how far the resident memory rose during a run."
+        "`model(input_ids=...)` of the same batch in a process of its own, in turns; medians of "
+        "3 rounds. Peak is how far the resident memory rose during a run."
     )
     write_section(
         "text-cost", "Methods on texts in forward passes", "python -m benchmarks.text_cost",
