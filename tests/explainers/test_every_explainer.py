@@ -199,7 +199,7 @@ def test_every_way_to_ask_for_classes_agrees(method: str, network: str) -> None:
     assert torch.equal(top.classes, top.logits.topk(2).indices)
 
 
-@every_pair
+@every_kind
 def test_the_network_is_left_as_found(method: str, network: str) -> None:
     classifier = copy.copy(cached(network))
     classifier.network = copy.deepcopy(cached(network).network)
