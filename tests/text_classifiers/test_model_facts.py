@@ -15,6 +15,7 @@ from ttame.text_classifiers.model_facts import (
     model_name,
     most_tokens,
     refuse_other_tasks,
+    single_number_notices,
 )
 
 
@@ -69,3 +70,10 @@ def test_the_shortest_limit_counts() -> None:
     made = model(max_position_embeddings=514)
     made.position_embeddings = nn.Embedding(514, 2, padding_idx=1)
     assert most_tokens(made, tokenizer) == 512
+
+
+def test_a_single_number_without_a_meaning_gets_a_notice() -> None:
+    (notice,) = single_number_notices(model(), 1)
+    assert "regressions" in notice and "outputs='binary'" in notice
+    assert single_number_notices(model(), 2) == ()
+    assert single_number_notices(model(problem_type="multi_label_classification"), 1) == ()

@@ -124,8 +124,8 @@ def figures_of(explained: ScoredTexts, text: int, place: int) -> str:
     """What stands next to a label: the probability, and whether the scores say anything."""
     label = explained.target_label(text, place)
     name = explained.class_label(int(explained.classes[text, place]))
-    behind = "" if name == label else name
-    figure = f"{behind} {percent(float(explained.class_probabilities[text, place]))}".strip()
+    behind = "" if name == label else f"· {name} "
+    figure = f"{behind}{percent(float(explained.class_probabilities[text, place]))}"
     blank = not bool(explained.has_evidence[text, place])
     return figure + (" · no evidence" if blank else "")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ttame.errors import ClassifierError
+from ttame.errors import ClassifierError, setting
 
 _UNLIMITED = 10**9
 """What a tokenizer calls its limit where it knows none, or more."""
@@ -82,6 +82,21 @@ def configured_outputs(model: nn.Module, number: int) -> tuple[str | None, str]:
     if number == 1:
         return "binary", "it returns a single number for each text"
     return (None, "") if problem_type is None else ("softmax", said)
+
+
+def single_number_notices(model: nn.Module, number: int) -> tuple[str, ...]:
+    """What to know of a model of one output whose configuration does not say what it means.
+
+    Args:
+        model: of transformers.
+        number: of its outputs for each text.
+    """
+    if number != 1 or getattr(getattr(model, "config", None), "problem_type", None) is not None:
+        return ()
+    return (
+        "its single number is read as a logit of yes and no; transformers trains such models as "
+        f"regressions: {setting('outputs', 'binary')} says that it is one",
+    )
 
 
 def most_tokens(model: nn.Module, tokenizer: Any) -> int:

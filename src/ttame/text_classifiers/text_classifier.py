@@ -33,6 +33,7 @@ from ttame.text_classifiers.model_facts import (
     model_name,
     most_tokens,
     refuse_other_tasks,
+    single_number_notices,
 )
 from ttame.text_classifiers.token_network import TokenNetwork
 from ttame.text_classifiers.token_signal import (
@@ -128,6 +129,8 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         self.outputs_reason = why if outputs is None and why else reason
         self.memory_format = torch.contiguous_format
         found = check_outputs(self.network, self.trace, self.outputs, self.name)
+        if outputs is None:
+            found += single_number_notices(model, self.trace.number_of_outputs)
         names = configured_names(model) if names is None else names
         self.class_names = checked_names(names, self.number_of_classes, self.outputs)
         blocks = token_blocks(self.trace)
