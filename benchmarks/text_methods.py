@@ -180,8 +180,8 @@ def number_of_blocks(classifier: TextClassifier) -> int:
 
 
 def write(classifier: TextClassifier, texts: AnnotatedTexts, folder: Path) -> None:
-    """The section of BENCHMARKS.md, of whatever is finished; of each part the most reviews."""
-    found = {name: place for name in STAGES if (place := _largest(folder, name)) is not None}
+    """The section of BENCHMARKS.md, of whatever is finished."""
+    found = {name: place for name in STAGES if (place := _fullest(folder, name)) is not None}
     read = {name: Evaluation.load(place / "results.json") for name, place in found.items()}
     parts = [introduction(classifier, texts, list(read.values()))]
     if "rationales" in read:
@@ -199,10 +199,15 @@ def write(classifier: TextClassifier, texts: AnnotatedTexts, folder: Path) -> No
     write_section(f"text-methods-{classifier.name}", title, command, "\n\n".join(parts))
 
 
-def _largest(folder: Path, name: str) -> Path | None:
-    """The folder of a part with the most reviews that has results."""
+def _fullest(folder: Path, name: str) -> Path | None:
+    """The folder of a part with the most methods, and of several such the most reviews."""
     places = [path.parent for path in folder.glob(f"{name}-*/results.json")]
-    return max(places, key=lambda place: int(place.name.rpartition("-")[2]), default=None)
+
+    def size(place: Path) -> tuple[int, int]:
+        evaluation = Evaluation.load(place / "results.json")
+        return len(evaluation.methods), evaluation.images
+
+    return max(places, key=size, default=None)
 
 
 def _on(evaluation: Evaluation, texts: AnnotatedTexts) -> str:
@@ -222,8 +227,9 @@ def introduction(
         f"(`{found[0].protocol_hash}`): the labelled class is explained, scores below 0 count "
         "as 0 against marked words, a word has the maximum of its pieces, and words beyond "
         f"{classifier.most_tokens} tokens have no score. {said} All numbers in %, "
-        "in brackets the 95 % interval; forward and backward passes are per review. *As published*: the rules of the published code, and of "
-        "Transformer Attribution the last block only."
+        "in brackets the 95 % interval; forward and backward passes are per review. *As "
+        "published*: the rules of the published code, and of Transformer Attribution the last "
+        "block only."
     )
 
 
