@@ -77,6 +77,11 @@ class Stage:
 _RATIONALES = ("token_f1", "best_token_f1", "auprc")
 _ERASURE = ("comprehensiveness", "sufficiency")
 
+_ERASED = (
+    "comprehensiveness (higher is better) and sufficiency (lower is better) in percentage points, "
+    "words removed, the mean over 1, 5, 10, 20 and 50 % of the words."
+)
+
 STAGES = {
     "rationales": Stage(_RATIONALES, 200, expensive=False),
     "erasure": Stage(_ERASURE, 60, expensive=False),
@@ -175,8 +180,8 @@ def number_of_blocks(classifier: TextClassifier) -> int:
 
 
 def write(classifier: TextClassifier, texts: AnnotatedTexts, folder: Path) -> None:
-    """The section of BENCHMARKS.md, of whatever is finished; of each part the most reviews."""
-    found = {name: place for name in STAGES if (place := _largest(folder, name)) is not None}
+    """The section of BENCHMARKS.md, of whatever is finished."""
+    found = {name: place for name in STAGES if (place := _fullest(folder, name)) is not None}
     read = {name: Evaluation.load(place / "results.json") for name, place in found.items()}
     parts = [introduction(classifier, texts, list(read.values()))]
     if "rationales" in read:
@@ -184,20 +189,25 @@ def write(classifier: TextClassifier, texts: AnnotatedTexts, folder: Path) -> No
         parts.append(rationale_table(read["rationales"]))
         parts += order_of_the_paper(RowStore(found["rationales"]), read["rationales"].methods)
     if "erasure" in read:
-        parts.append(f"{_on(read['erasure'], texts)}, words taken away:")
+        parts.append(f"{_on(read['erasure'], texts)}, words taken away: {_ERASED}")
         parts.append(erasure_table(read["erasure"], _ERASURE))
     if "expensive" in read:
-        parts.append(f"{_on(read['expensive'], texts)}, methods of many passes next to two others:")
+        parts.append(f"{_on(read['expensive'], texts)}, methods of many passes: {_ERASED}")
         parts.append(erasure_table(read["expensive"], ("token_f1", "auprc", *_ERASURE)))
     title = f"Methods on movie reviews: {classifier.name}"
     command = f"python -m benchmarks.text_methods {texts.path.name} {classifier.name}"
     write_section(f"text-methods-{classifier.name}", title, command, "\n\n".join(parts))
 
 
-def _largest(folder: Path, name: str) -> Path | None:
-    """The folder of a part with the most reviews that has results."""
+def _fullest(folder: Path, name: str) -> Path | None:
+    """The folder of a part with the most methods, and of several such the most reviews."""
     places = [path.parent for path in folder.glob(f"{name}-*/results.json")]
-    return max(places, key=lambda place: int(place.name.rpartition("-")[2]), default=None)
+
+    def size(place: Path) -> tuple[int, int]:
+        evaluation = Evaluation.load(place / "results.json")
+        return len(evaluation.methods), evaluation.images
+
+    return max(places, key=size, default=None)
 
 
 def _on(evaluation: Evaluation, texts: AnnotatedTexts) -> str:
@@ -216,12 +226,10 @@ def introduction(
         f"[{found[0].protocol}](docs/how-to/evaluate-texts.md#protocols) "
         f"(`{found[0].protocol_hash}`): the labelled class is explained, scores below 0 count "
         "as 0 against marked words, a word has the maximum of its pieces, and words beyond "
-        f"{classifier.most_tokens} tokens have no score. {said} Token F1 and AUPRC in %; "
-        "comprehensiveness (higher is better) and sufficiency (lower is better) in percentage "
-        "points, words removed, the mean over 1, 5, 10, 20 and 50 % of the words; in brackets the "
-        f"95 % interval. Seconds are per review, in batches of {BATCH}, on one thread of a machine "
-        "that did other work as well. *As published*: the rules of the published code, and of "
-        "Transformer Attribution the last block only."
+        f"{classifier.most_tokens} tokens have no score. {said} All numbers in %, "
+        "in brackets the 95 % interval; forward and backward passes are per review. *As "
+        "published*: the rules of the published code, and of Transformer Attribution the last "
+        "block only."
     )
 
 
@@ -240,9 +248,9 @@ def rationale_table(evaluation: Evaluation) -> str:
     any_of_them = evaluation.methods[0]
     best = any_of_them.scores["best_token_f1"]
     curve = _at_counts(any_of_them, "best_token_f1")
-    rows.append(["best possible", f"{best.value:.1f}", *curve, "100", "", "", ""])
+    rows.append(["best possible", f"{best.value:.1f}", *curve, "100", "", ""])
     counts = [f"k = {count}" for count in COUNTS]
-    return table(["method", "token F1", *counts, "AUPRC", "forward", "backward", "s"], rows)
+    return table(["method", "token F1", *counts, "AUPRC", "forward", "backward"], rows)
 
 
 def erasure_table(evaluation: Evaluation, columns: Sequence[str]) -> str:
@@ -253,7 +261,7 @@ def erasure_table(evaluation: Evaluation, columns: Sequence[str]) -> str:
     ]
     titles = {column.key: column.title.lower() for column in evaluation.columns}
     titles |= {"token_f1": "token F1", "auprc": "AUPRC"}
-    return table(["method", *(titles[key] for key in columns), "forward", "backward", "s"], rows)
+    return table(["method", *(titles[key] for key in columns), "forward", "backward"], rows)
 
 
 def order_of_the_paper(store: RowStore, rows: Sequence[MethodScores]) -> list[str]:
@@ -331,7 +339,7 @@ def _at_counts(row: MethodScores, metric: str) -> list[str]:
 
 def _cost(row: MethodScores) -> list[str]:
     forward = f"{row.cost.forward:.3g}" + (f" + {row.cost.tail:.0f} tails" if row.cost.tail else "")
-    return [forward, f"{row.cost.backward:.3g}", f"{row.cost.milliseconds / 1000:.2f}"]
+    return [forward, f"{row.cost.backward:.3g}"]
 
 
 if __name__ == "__main__":
