@@ -1,12 +1,14 @@
 """What methods cost on texts, in plain forward passes per text, and in memory.
 
-python -m benchmarks.text_cost
+python -m benchmarks.text_cost                            # all methods, a quarter of an hour
+python -m benchmarks.text_cost transformer_attribution    # those that are named
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -37,8 +39,8 @@ VARIANTS: dict[str, tuple[dict[str, Any], float | None]] = {
 """Method: options, most forward passes per text."""
 
 
-def main() -> None:
-    rows = [measure(method) for method in VARIANTS]
+def main(methods: Sequence[str] = ()) -> None:
+    rows = [measure(method) for method in methods or VARIANTS]
     header = ["method", "batch", "s per text", "forward passes per text", "limit", "peak"]
     note = (
         "\n\nA classifier of the sizes of BERT-base, random weights, texts of 512 tokens, the "
@@ -47,7 +49,8 @@ def main() -> None:
         "3 rounds. Peak is how far the resident memory rose during a run."
     )
     write_section(
-        "text-cost", "Methods on texts in forward passes", "python -m benchmarks.text_cost",
+        "text-cost", "Methods on texts in forward passes",
+        " ".join(["python -m benchmarks.text_cost", *methods]),
         table(header, rows) + note,
     )  # fmt: skip
 
@@ -101,4 +104,4 @@ def prepare_method(method: str, options: dict[str, Any]) -> Callable[[], object]
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
