@@ -38,6 +38,10 @@ AXE_IS_MISSING = "axe is not installed: pip install axe-playwright-python"
 COLOUR_RULES = ("color-contrast", "link-in-text-block")
 """All that a colour scheme can break."""
 
+_PAINTED = """() => new Promise((done) =>
+    requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"""
+"""Waits until a page has been drawn twice."""
+
 _FINDINGS = """async (rules) => {
   const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
   const { violations } = await axe.run({ resultTypes: ["violations"], ...only });
@@ -69,6 +73,7 @@ def barriers(
         axe: its source.
         rules: to look for; all of them if empty.
     """
+    page.evaluate(_PAINTED)  # on a busy machine, colours were read before the scheme was applied
     page.evaluate(axe)
     return [tuple(found) for found in page.evaluate(_FINDINGS, [*rules])]
 
