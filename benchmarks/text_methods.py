@@ -5,6 +5,8 @@
 MODEL is ``minilm_reviews``, or ``hf/FOLDER``. What was measured lies in FOLDER, batch by batch: a
 killed run goes on when the same command is typed again. ``--stage`` measures one part alone, and
 ``--write`` writes the section of BENCHMARKS.md from whatever is finished, without measuring.
+What stands there was measured on 2026-11-30, and its rows are kept: to go on from them, unpack
+``text_method_rows/minilm_reviews.tar.xz`` in FOLDER first.
 """
 
 from __future__ import annotations
