@@ -94,7 +94,10 @@ WORDS = (
     "`few_shot` is the bundled explainer; `removing` is the same after two more epochs (one seed, "
     "rate 0.002) with `--removing 0.4 --masked grounds --edge 0.15`. In brackets: the 95 % "
     "bootstrap interval over photos, and p of a paired permutation test against `few_shot`, with "
-    "Holm's correction over the rows of a table. Photos that neither training nor choices saw."
+    "Holm's correction over the rows of a table. Photos that neither training nor choices saw. "
+    "The rows that are kept were made on 2026-11-30 by a driver outside of the repository, with "
+    "these settings and a channels-last network; training and measuring by this command have not "
+    "been run."
 )
 
 

@@ -364,6 +364,7 @@ def as_markdown() -> str:
             f"Counting those as right, as everything else works there, it is {right} of "
             f"{len(rows)} ({right / len(rows):.1%}).",
             "",
+            *([stored["caveat"], ""] if "caveat" in stored else []),
             *([f"Not tried yet: {', '.join(left)}.", ""] if left else []),
             "| family | network | million parameters | built | " + " | ".join(TRIED) + " |",
             "|---|---|---|---|" + "---|" * len(TRIED),
