@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -48,11 +48,11 @@ def comprehensiveness(
         >>> comprehensiveness(lambda kept: kept[:, 2] * 0.9, scores, units, shares=(0.5, 1.0))
         90.0
     """
-    ranking = most_relevant_first(scores, seed)
-    if not len(ranking):
-        return float("nan")
-    counts = [taken(share, len(ranking)) for share in shares]
-    return _mean_drop(probability, without_first(ranking, units, [0, *counts]))
+
+    def variants(ranking: np.ndarray, counts: list[int]) -> np.ndarray:
+        return without_first(ranking, units, [0, *counts])
+
+    return _mean_drop(probability, variants, scores, shares, seed)
 
 
 def sufficiency(
@@ -84,14 +84,24 @@ def sufficiency(
         >>> sufficiency(lambda kept: kept[:, 2] * 0.9, scores, units, shares=(0.5, 1.0))
         0.0
     """
+
+    def variants(ranking: np.ndarray, counts: list[int]) -> np.ndarray:
+        return only_first(ranking, units, [len(ranking), *counts])
+
+    return _mean_drop(probability, variants, scores, shares, seed)
+
+
+def _mean_drop(
+    probability: ProbabilityOfKept,
+    variants: Callable[[np.ndarray, list[int]], np.ndarray],
+    scores: np.ndarray,
+    shares: Sequence[float],
+    seed: int,
+) -> float:
+    """In percentage points, from the first variant, which is the whole text, to the others."""
     ranking = most_relevant_first(scores, seed)
     if not len(ranking):
         return float("nan")
-    counts = [taken(share, len(ranking)) for share in shares]
-    return _mean_drop(probability, only_first(ranking, units, [len(ranking), *counts]))
-
-
-def _mean_drop(probability: ProbabilityOfKept, kept: np.ndarray) -> float:
-    """In percentage points, from the first variant, which is the whole text, to the others."""
+    kept = variants(ranking, [taken(share, len(ranking)) for share in shares])
     whole, *changed = np.asarray(probability(kept), dtype=np.float64)
     return float(100 * (whole - np.mean(changed)))
