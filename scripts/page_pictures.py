@@ -73,7 +73,7 @@ def barriers(
         axe: its source.
         rules: to look for; all of them if empty.
     """
-    page.evaluate(_PAINTED)  # on a busy machine, colours were read before the scheme was applied
+    page.evaluate(_PAINTED)  # once, on a busy machine, a link had a colour that was not its own
     page.evaluate(axe)
     return [tuple(found) for found in page.evaluate(_FINDINGS, [*rules])]
 

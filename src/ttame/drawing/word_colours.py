@@ -1,6 +1,6 @@
 """The colours of words: orange speaks for a class, blue against it, in light and in dark.
 
-Orange and blue are told apart with every common colour blindness, and nothing rests on colour
+Orange and blue look different with every common colour blindness, and nothing rests on colour
 alone: what speaks for a class has a line below it, what speaks against it a line above, and the
 line is the thicker, the more the word says. Orange is a colour of inferno, the default scale of
 maps on photos. Every mixture with the paper leaves text at a contrast of 4.5 (WCAG 2.2, AA).

@@ -1,4 +1,4 @@
-"""How strongly the words of a text are coloured, so that classes can be compared or told apart."""
+"""How strongly the words of a text are coloured, so that classes can be compared or stand alone."""
 
 from __future__ import annotations
 
