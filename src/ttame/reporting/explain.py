@@ -31,12 +31,12 @@ from ttame.reporting.explaining_preparation import (
     facts_of,
     identity_of,
     refuse_lone_contrast,
-    telling_of,
     what_to_explain,
 )
 from ttame.reporting.finding_threshold import checked_threshold
 from ttame.reporting.growing_report import GrowingReport
 from ttame.reporting.report_contents import Pictures, ReportFacts
+from ttame.reporting.told_progress import telling_of
 from ttame.reporting.unfinished_report import unfinished_report
 from ttame.results.explained_photos import ExplainedPhotos
 
@@ -166,7 +166,9 @@ def explain(
             report = GrowingReport(place, names, facts)
             with (
                 naming_the_setting(SMALLER_BATCH),
-                telling_of(listener, explaining, progress) as told,
+                telling_of(
+                    listener, [*explaining.explainers], len(explaining.photos), progress, "photo"
+                ) as told,
             ):
                 processes.all(
                     lambda: explain_batches(

@@ -35,7 +35,6 @@ from ttame.reporting.explaining_preparation import (
     facts_of,
     identity_of,
     refuse_lone_contrast,
-    telling_of,
     what_to_explain,
 )
 from ttame.reporting.explanation_report import ExplanationReportWriter
@@ -46,6 +45,7 @@ from ttame.reporting.growing_shards import (
     remove_finished_batches,
 )
 from ttame.reporting.report_contents import Pictures, ReportFacts
+from ttame.reporting.told_progress import telling_of
 from ttame.reporting.unfinished_report import unfinished_report
 from ttame.results.explanation_shards import (
     INDEX,
@@ -197,7 +197,9 @@ def explain_to_shards(
         if place is not None:
             with (
                 naming_the_setting(SMALLER_BATCH),
-                telling_of(listener, explaining, progress) as told,
+                telling_of(
+                    listener, [*explaining.explainers], len(explaining.photos), progress, "photo"
+                ) as told,
             ):
                 processes.all(
                     lambda: _explain(explaining, place, shard_size, workers, told, processes)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -17,11 +16,8 @@ from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.explaining.explain_photos import Explaining
-from ttame.explaining.explained_batch import Listener, classes_for_all
+from ttame.explaining.explained_batch import classes_for_all
 from ttame.outputs import SOFTMAX
-from ttame.processes import is_first_process
-from ttame.progress.explaining_progress import ExplanationProgress
-from ttame.progress.progress_line import nothing_shown
 from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.report_contents import ComparedClass, ReportFacts
 
@@ -114,17 +110,3 @@ def identity_of(explaining: Explaining) -> dict[str, Any]:
         "rather_than": explaining.rather_than,
         "batch_size": explaining.batch_size,
     }
-
-
-@contextlib.contextmanager
-def telling_of(
-    listener: Listener | None, explaining: Explaining, progress: bool
-) -> Iterator[Listener | None]:
-    """Whoever is told how far it is."""
-    if listener is None and progress:
-        methods, photos = list(explaining.explainers), len(explaining.photos)
-        with ExplanationProgress(methods, photos, shown=is_first_process()) as line:
-            yield line
-    else:
-        with nothing_shown():
-            yield listener

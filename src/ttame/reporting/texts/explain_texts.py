@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,10 @@ from ttame.explaining.texts.explain_texts import (
 from ttame.files.atomic_writing import refuse_existing
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
-from ttame.progress.explaining_progress import ExplanationProgress
-from ttame.progress.progress_line import nothing_shown
 from ttame.reporting.finding_threshold import checked_threshold
 from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.texts.text_report import TextReportFacts, text_report
+from ttame.reporting.told_progress import telling_of
 from ttame.results.explained_texts import ExplainedTexts
 
 Texts = Path | str | tuple[str, str] | Sequence[str | tuple[str, str] | NamedText]
@@ -129,7 +127,9 @@ def explain_texts(
     with (
         naming_the_setting(SMALLER_BATCH),
         text_report(out, facts, overwrite=overwrite) as report,
-        _telling(listener, explaining, progress) as told,
+        telling_of(
+            listener, [*explaining.explainers], len(explaining.texts), progress, "text"
+        ) as told,
     ):
         explain_text_batches(explaining, report, listener=told)
         if not report.n_explained:
@@ -245,17 +245,3 @@ def _facts(
         threshold=checked_threshold(threshold, classifier),
         strength=strength,
     )
-
-
-@contextlib.contextmanager
-def _telling(
-    listener: Listener | None, explaining: ExplainingTexts, progress: bool
-) -> Iterator[Listener | None]:
-    """Whoever is told how far it is."""
-    if listener is None and progress:
-        methods, texts = list(explaining.explainers), len(explaining.texts)
-        with ExplanationProgress(methods, texts, what="text") as line:
-            yield line
-    else:
-        with nothing_shown():
-            yield listener
