@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,18 +22,12 @@ from unittest import mock
 import numpy as np
 
 import ttame
-from benchmarks.benchmark_page import table, write_section
+from benchmarks.benchmark_page import write_section
 from benchmarks.bought_figures import MEASURED
+from benchmarks.family_tables import comparison
 from benchmarks.leaderboard_archive import keep, restore
 from ttame.classifiers.classifier import Classifier
 from ttame.evaluation.evaluate_methods import evaluate
-from ttame.evaluation.family_standings import better_of
-from ttame.evaluation.paired_statistics import (
-    SIGNIFICANCE,
-    bootstrap_interval,
-    corrected,
-    sign_flip_p_values,
-)
 from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer
@@ -61,16 +55,6 @@ PARTS = {
     "t-tame": (80, (BUNDLED, REMOVING)),
 }
 """Protocol to how many photos and which methods."""
-FAMILIES = {
-    "insertion ↑": (("insertion", "insertion_on_mean", "insertion_on_noise"), 1),
-    "deletion ↓": (("deletion", "deletion_to_blur", "deletion_to_noise"), -1),
-    "ROAD, most relevant first ↓": (("road_most_relevant_first",), -1),
-    "ROAD, least relevant first ↑": (("road_least_relevant_first",), 1),
-    "hard masks, kept ↑": (tuple(f"hard_mask_kept@{s}" for s in (50, 30, 15, 5)), 1),
-    "hard masks, removed ↓": (tuple(f"hard_mask_removed@{s}" for s in (50, 30, 15, 5)), -1),
-    "SaCo ↑": (("saco",), 1),
-}
-"""Title to the columns whose mean it is, and 1 where higher is better."""
 
 
 def main() -> None:
@@ -81,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.page:
         measure(options.list, options.train)
-    tables = [_section(protocol, rows_of(protocol)) for protocol in PARTS]
+    tables = [comparison(protocol, rows_of(protocol), BUNDLED) for protocol in PARTS]
     write_section(
         "removing-heads",
         f"A head that also removes: {MODEL}",
@@ -144,72 +128,6 @@ def rows_of(protocol: str) -> dict[str, Mapping[str, np.ndarray]]:
     with tempfile.TemporaryDirectory() as runs:
         store = RowStore(restore(f"removing-heads-{protocol}", runs=Path(runs)))
         return {label: store.values(label)[2] for label in PARTS[protocol][1]}
-
-
-def columns_of(
-    protocol: str, values: Mapping[str, np.ndarray]
-) -> dict[str, tuple[np.ndarray, int]]:
-    """Title to (n,) values of photos, and 1 where higher is better."""
-    if protocol == "held-ground":
-        return {
-            title: (np.mean([values[key] for key in keys], axis=0), sign)
-            for title, (keys, sign) in FAMILIES.items()
-        }
-    signs = {"average_drop": ("AD", "↓", -1), "increase_in_confidence": ("IC", "↑", 1)}
-    return {
-        f"{signs[metric][0]} {share} % {signs[metric][1]}": (values[f"{metric}@{share}"], sign)
-        for metric, (_, _, sign) in signs.items()
-        for share in (100, 50, 15)
-    }
-
-
-def _section(protocol: str, rows: Mapping[str, Mapping[str, np.ndarray]]) -> str:
-    of = {label: columns_of(protocol, values) for label, values in rows.items()}
-    labels = [label for label in of if label != BUNDLED]
-    tests = {
-        label: corrected(
-            sign_flip_p_values(
-                np.stack([of[label][title][0] - of[BUNDLED][title][0] for title in of[label]], 1)
-            )
-        )
-        for label in labels
-    }
-    lines = [
-        [
-            title,
-            _cell(of[BUNDLED][title][0]),
-            *(_cell(of[label][title][0], tests[label][place]) for label in labels),
-        ]
-        for place, title in enumerate(of[BUNDLED])
-    ]
-    photos = len(next(iter(of[BUNDLED].values()))[0])
-    parts = [
-        f"**{protocol}**, {photos} photos:",
-        table(["", f"`{BUNDLED}`", *(f"`{label}`" for label in labels)], lines),
-    ]
-    return "\n\n".join([*parts, *_verdicts(of, labels)])
-
-
-def _verdicts(
-    of: Mapping[str, Mapping[str, tuple[np.ndarray, int]]], labels: Sequence[str]
-) -> list[str]:
-    """Who is better than the bundled explainer, over all rows of a table."""
-    words = {1: "is better than", 0: "is neither better nor worse than", -1: "is worse than"}
-    found = []
-    for label in labels:
-        signed = [
-            sign * (values - of[BUNDLED][title][0]) for title, (values, sign) in of[label].items()
-        ]
-        verdict = words[better_of(np.stack(signed, axis=1))]
-        found.append(f"`{label}` {verdict} `{BUNDLED}`")
-    rule = f"(significant, p < {SIGNIFICANCE}, in at least one row, and in none on the other side)"
-    return [f"{'; '.join(found)} {rule}."]
-
-
-def _cell(values: np.ndarray, p_value: float | None = None) -> str:
-    low, high = bootstrap_interval([values])
-    p = "" if p_value is None else f", p {p_value:.3f}"
-    return f"{values.mean():.2f} ({low:.2f} to {high:.2f}{p})"
 
 
 if __name__ == "__main__":

