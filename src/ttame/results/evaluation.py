@@ -48,11 +48,13 @@ class Score:
             metric counts classes alike (unless there is only one).
         high: its upper end.
         rank: 1 for the best; equal values share a rank; 0 where nothing is better or worse.
-        p_value: of the paired test against the best method, corrected for the number of methods;
-            1 for the best itself.
+        p_value: of the paired test against the best method, corrected for the number of methods,
+            in [0, 1]; 1 for the best itself.
         images: how many images have a value.
         images_needed: how many would separate the method from the best with a power of 80 %, if the
             difference stays as it is; 0 where they are separate already, or nobody can say.
+        p_known: false where only the decision of the test was kept: ``p_value`` is 1 where the
+            method is not significantly different from the best, and 0 where it is.
 
     Example:
         >>> score = Score(value=8.1, low=6.0, high=10.4, rank=1, p_value=1.0, images=200)
@@ -67,6 +69,7 @@ class Score:
     p_value: float
     images: int
     images_needed: int = 0
+    p_known: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
