@@ -4,16 +4,19 @@
 
 Each folder is the ``--out`` of a ``ttame evaluate`` that has ended, and becomes one section; titles
 and photos in words belong to the folders in order. The reports have no gallery, because the photos
-may not be passed on. The rows of every photo go to benchmarks/leaderboard_rows, from where
-benchmarks/leaderboard_archive.py brings them back, so that a new method can be added alone.
+may not be passed on. What was found is kept in benchmarks/leaderboard_results: without folders, the
+pages are drawn again from there, in the look of today. The rows of every photo go to
+benchmarks/leaderboard_rows, from where benchmarks/leaderboard_archive.py brings them back, so that
+a new method can be added alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.benchmark_page import table, write_section
 from benchmarks.leaderboard_archive import keep
@@ -27,46 +30,89 @@ from ttame.reporting.written_values import in_words
 from ttame.results.evaluation import Evaluation, MethodScores
 
 DOCS = Path(__file__).parent.parent / "docs"
-DEFAULT_FOLDER = Path("runs/leaderboard/lite0")
+RESULTS = Path(__file__).parent / "leaderboard_results"
+SECTIONS = "sections.json"
 SHOWN_COSTS = 4
 """Of the table's costs, those of passes and time; memory is in the report."""
 
 _MARKS = {"best": "\\* ", "level": "~ ", "": ""}
 
 
+class Section(NamedTuple):
+    """What one evaluation is called on the page, and what it found."""
+
+    title: str
+    photos: str
+    evaluation: Evaluation
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="*", type=Path, default=[DEFAULT_FOLDER])
+    parser.add_argument("folders", nargs="*", type=Path, help="finished evaluations")
     parser.add_argument("--title", action="append", default=[], help="of a section, in order")
     parser.add_argument("--photos", action="append", default=[], help="what they are, in order")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the page goes")
     options = parser.parse_args()
-    evaluations = [Evaluation.load(folder / "results.json") for folder in options.folders]
-    missing = len(evaluations) - len(options.title)
-    titles = options.title + [found.classifier for found in evaluations[-missing:] if missing > 0]
-    photos = options.photos + [""] * len(evaluations)
-    reports = [
-        "leaderboard/report.html" if place == 0 else f"leaderboard/report-{place + 1}.html"
-        for place in range(len(evaluations))
-    ]
-    (options.docs / "leaderboard").mkdir(parents=True, exist_ok=True)
-    for evaluation, report in zip(evaluations, reports, strict=True):
-        command = whole_command(evaluation)
-        write_evaluation_report(options.docs / report, evaluation, command=command)
-    sections = [
-        section(*parts) for parts in zip(evaluations, titles, photos, reports, strict=False)
-    ]
-    page = leaderboard_page(sections)
-    (options.docs / "leaderboard.md").write_text(page, encoding="utf-8")
-    if options.docs == DOCS:
-        write_durations(titles, evaluations, options.folders)
+    sections = (
+        finished_sections(options.folders, options.title, options.photos)
+        if options.folders
+        else kept_sections()
+    )
+    write_pages(options.docs, sections)
+    if options.folders and options.docs == DOCS:
+        keep_sections(options.folders, sections)
+        write_durations(sections, options.folders)
         print(*map(keep, options.folders))
-    print(options.docs / "leaderboard.md", *(options.docs / report for report in reports))
 
 
-def write_durations(
-    titles: Sequence[str], evaluations: Sequence[Evaluation], folders: Sequence[Path]
+def finished_sections(
+    folders: Sequence[Path], titles: Sequence[str], photos: Sequence[str]
+) -> list[Section]:
+    """What was found in folders of evaluations; without a title, the classifier's name."""
+    evaluations = [Evaluation.load(folder / "results.json") for folder in folders]
+    titles = [*titles, *(found.classifier for found in evaluations[len(titles) :])]
+    photos = [*photos, *[""] * (len(folders) - len(photos))]
+    return [Section(*parts) for parts in zip(titles, photos, evaluations, strict=False)]
+
+
+def kept_sections(kept: Path = RESULTS) -> list[Section]:
+    """What was found earlier."""
+    listed = json.loads((kept / SECTIONS).read_text(encoding="utf-8"))
+    return [
+        Section(one["title"], one["photos"], Evaluation.load(kept / one["results"]))
+        for one in listed
+    ]
+
+
+def keep_sections(
+    folders: Sequence[Path], sections: Sequence[Section], kept: Path = RESULTS
 ) -> None:
+    """Keep what was found, so that its pages can be drawn again."""
+    names = [f"{folder.resolve().name}.json" for folder in folders]
+    for name, section in zip(names, sections, strict=True):
+        (kept / name).write_text(section.evaluation.to_json(), encoding="utf-8")
+    listed = [
+        {"results": name, "title": section.title, "photos": section.photos}
+        for name, section in zip(names, sections, strict=True)
+    ]
+    (kept / SECTIONS).write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+
+
+def write_pages(docs: Path, sections: Sequence[Section]) -> None:
+    """The page of all sections, and a report of each."""
+    (docs / "leaderboard").mkdir(parents=True, exist_ok=True)
+    parts = []
+    for place, (title, photos, evaluation) in enumerate(sections):
+        report = f"leaderboard/report{f'-{place + 1}' if place else ''}.html"
+        command = whole_command(evaluation)
+        write_evaluation_report(docs / report, evaluation, command=command)
+        parts.append(section(evaluation, title, photos, report))
+        print(docs / report)
+    (docs / "leaderboard.md").write_text(leaderboard_page(parts), encoding="utf-8")
+    print(docs / "leaderboard.md")
+
+
+def write_durations(sections: Sequence[Section], folders: Sequence[Path]) -> None:
     """How long the runs took, into BENCHMARKS.md."""
     durations = [
         [
@@ -76,7 +122,7 @@ def write_durations(
             f"{explaining_minutes(evaluation):.0f} min",
             f"{elapsed_minutes(folder):.0f} min",
         ]
-        for title, evaluation, folder in zip(titles, evaluations, folders, strict=True)
+        for (title, _, evaluation), folder in zip(sections, folders, strict=True)
     ]
     header = ["classifier", "methods", "images", "explaining alone", "from first to last file"]
     note = (
@@ -178,8 +224,7 @@ def facts(evaluation: Evaluation, photos: str, report: str) -> list[str]:
         f"{changed_options(evaluation)}.",
         f"- **Run:** {evaluation.date}, {evaluation.machine}.",
         f"- **Report:** [sortable table, curves, cost against faithfulness]({report}); without "
-        "pictures, because the photos may not be passed on. The page has the look of that day; the "
-        "numbers are those below.",
+        "pictures, because the photos may not be passed on.",
         *(f"- {note}" for note in evaluation.notes),
     ]
 

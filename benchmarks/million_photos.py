@@ -37,6 +37,7 @@ from ttame.evaluation.evaluate_methods import evaluate
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
+from ttame.memory_reuse import keep_freed_memory
 from ttame.reporting.explain_to_shards import explain_to_shards
 from ttame.testing import tiny_classifier
 
@@ -144,6 +145,7 @@ def work(task: Task, photos: PhotoSource, explainer: Explainer, out: Path) -> No
 
 def measure(task: Task, shard: Path, out: Path) -> Measured:
     """Do it in this process, after a first batch that is not measured."""
+    keep_freed_memory()  # as the commands do, for plain inference as well
     torch.set_num_threads(1)
     cores = sorted(os.sched_getaffinity(0))
     if task.processes > 1:

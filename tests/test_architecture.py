@@ -112,7 +112,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "signal_handlers": set(),
         "processes": {"errors"},
     },
-    {"errors": set(), "version": set()},
+    {"errors": set(), "version": set(), "memory_reuse": set()},
 ]
 """From the highest to the lowest; each room with those that it may import, all of lower floors."""
 

@@ -105,7 +105,7 @@ def setting(name: str, value: Any = None) -> str:
     """A place of a message that names an argument, and its option on the command line.
 
     Args:
-        name: of the argument.
+        name: the name of the argument.
         value: what to set it to; without, only the name is shown.
 
     Example:

@@ -93,7 +93,7 @@ class ProcessGroup:
     """This process among those that ``torchrun`` or ``accelerate launch`` started, if they did.
 
     Attributes:
-        share: of this process.
+        share: the share of this process.
 
     Raises:
         TtameError: this process does not see the others.

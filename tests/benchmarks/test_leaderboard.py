@@ -55,3 +55,16 @@ def test_left_out_methods_have_their_reasons() -> None:
     reasons = {"legrad": "legrad is not defined for net: it has no self-attention"}
     evaluation = dataclasses.replace(realistic(), classifier="net", left_out=reasons)
     assert "- `legrad`: it has no self-attention." in leaderboard.left_out(evaluation)
+
+
+def test_stored_results_make_the_stored_page(tmp_path: Path) -> None:
+    leaderboard.write_pages(tmp_path, leaderboard.kept_sections())
+    page = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert page == (leaderboard.DOCS / "leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_results_that_are_kept_are_read_back(tmp_path: Path) -> None:
+    sections = [leaderboard.Section("A network", "photos of everything", tiny())]
+    leaderboard.keep_sections([tmp_path / "of-a-network"], sections, tmp_path)
+    assert leaderboard.kept_sections(tmp_path) == sections
+    assert (tmp_path / "of-a-network.json").is_file()

@@ -97,7 +97,7 @@ class AnyClassifier(ABC, Generic[Given, Result]):
         tap_choice: where features are read, and why.
         notices: what the user should know.
         examined: layers that are known to be on the way to the scores.
-        memory_format: of the images in which the network runs fastest.
+        memory_format: the memory format of the images in which the network runs fastest.
         recipe: how it was loaded by name, if it was.
     """
 

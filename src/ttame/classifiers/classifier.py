@@ -53,7 +53,7 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
             true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
             :class:`ttame.OwnOutputs`. Softmax if not given.
-        name: of the classifier, in messages and saved explainers.
+        name: the name of the classifier, in messages and saved explainers.
         recipe: how it can be loaded again; given by :func:`ttame.load_classifier`.
         outputs_reason: who says what the outputs mean, in a few words; you, if not given.
         notices: what its user should know; what the classifier finds odd comes after it.
@@ -138,7 +138,7 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
                 like; one of open_clip), of which only the image tower is used, or a module that
                 maps images to (B, D) embeddings.
             text_embeddings: (C, D), of any length; :func:`ttame.text_embeddings` makes them.
-            names: of the C classes.
+            names: the names of the C classes.
             preprocessing: a :class:`ttame.Preprocessing`, the processor of transformers, or the
                 evaluation transform of open_clip.
             scale: what cosines are multiplied by, ``exp(logit_scale)``; the model's if not given.

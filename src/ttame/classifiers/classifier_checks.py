@@ -77,7 +77,7 @@ def refuse_without_values(like: Tensor, name: str) -> None:
 
     Args:
         like: a tensor on the network's device.
-        name: of the classifier, for the message.
+        name: the name of the classifier, for the message.
 
     Raises:
         ClassifierError: it is on the meta device; with the way out.

@@ -21,8 +21,8 @@ class ClassifierRecipe:
         network_options: passed on to the library that builds the network.
         class_names: C names if they were passed, instead of the library's own.
         outputs: the kind of its outputs; see :class:`ttame.Outputs`.
-        weights_seed: of random weights; ``None`` where they are not random, or from a version of
-            ttame that did not seed them.
+        weights_seed: the seed of random weights; ``None`` where they are not random, or from a
+            version of ttame that did not seed them.
         preprocessing: if it was said, instead of the library's own.
     """
 

@@ -122,8 +122,8 @@ def load_classifier(
             an explainer that was trained on the network does not carry it along.
         outputs: what the network's outputs mean; see :class:`ttame.Classifier`. If not given, what
             the configuration of the network says, else softmax.
-        weights_seed: of random weights; another one gives others. torch's own random numbers are
-            as before afterwards.
+        weights_seed: the seed of random weights; another one gives others. torch's own random
+            numbers are as before afterwards.
         device: where the network goes; the CPU if not given.
         **guessed: refused, with the argument that is meant.
 
@@ -245,7 +245,7 @@ def load_described_classifier(
     Args:
         recipe: as it was read.
         taps: layer names; chosen automatically if not given.
-        weights: of the user, in place of those of the recipe.
+        weights: the weights of the user, in place of those of the recipe.
         device: where the network goes; the CPU if not given.
 
     Raises:

@@ -61,9 +61,9 @@ def check_outputs(
 
     Args:
         network: the classifier's.
-        trace: of its dry run.
+        trace: the trace of its dry run.
         outputs: what its outputs are said to mean.
-        name: of the classifier, for messages.
+        name: the name of the classifier, for messages.
 
     Returns:
         One line for each thing that somebody should look at.
@@ -109,8 +109,8 @@ def offered_outputs(names: Sequence[str], name: str) -> tuple[str, ...]:
     """A notice where softmax was assumed, and the class names are those of findings.
 
     Args:
-        names: of the classes; empty if there are none.
-        name: of the classifier.
+        names: the names of the classes; empty if there are none.
+        name: the name of the classifier.
 
     Example:
         >>> len(offered_outputs(["No Finding", "Edema", "Mass"], "net"))

@@ -228,7 +228,7 @@ def check_timm_configuration(
 
     Args:
         described: its content.
-        name: of the network, for messages.
+        name: the name of the network, for messages.
         architectures: the names that timm has.
 
     Raises:
@@ -255,7 +255,7 @@ def refuse_huge_pictures(processor: Mapping[str, Any], name: str) -> None:
 
     Args:
         processor: its entries.
-        name: of the network, for messages.
+        name: the name of the network, for messages.
 
     Raises:
         ClassifierError: names the entry.

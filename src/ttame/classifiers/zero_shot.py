@@ -28,7 +28,7 @@ class ZeroShotParts:
 
     Attributes:
         network: gives the scores.
-        preprocessing: of its images.
+        preprocessing: the preprocessing of its images.
         outputs: the kind of its outputs.
     """
 
@@ -125,7 +125,7 @@ def text_embeddings(
             open_clip.
         tokenizer: that belongs to it: a tokenizer or processor of transformers, or what
             ``open_clip.get_tokenizer`` returns.
-        names: of the C classes.
+        names: the names of the C classes.
         templates: texts with ``{}`` where the name goes. The embeddings of a name, each of unit
             length, are averaged over the templates.
 

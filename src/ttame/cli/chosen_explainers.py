@@ -85,7 +85,7 @@ def typed_classes(text: str | None, names: tuple[str, ...]) -> str | list[str] |
 
     Args:
         text: as it was typed, if it was.
-        names: of the classifier's classes.
+        names: the names of the classifier's classes.
     """
     from ttame.classifiers.class_selection import classes_in_text
 
@@ -104,7 +104,7 @@ def choose_methods(
     """Make the explainers that ``--methods`` names, or some that suit the classifier.
 
     Args:
-        names: of methods, folders of trained explainers, or ``all``; empty for a choice.
+        names: the names of methods, folders of trained explainers, or ``all``; empty for a choice.
         classifier: the explained network.
         options: as typed behind ``--option``.
         any_will_do: whether a method that is not defined for the classifier is left out.
@@ -132,7 +132,7 @@ class _Making:
 
     Attributes:
         classifier: the explained network.
-        options: of the methods.
+        options: the options of the methods.
         trained: the explainer that ``--explainer`` names, or that is explained with by default.
         place: what ``--explainer`` says, if it was typed.
         allow_other_weights: of trained explainers that are named among the methods.

@@ -23,9 +23,11 @@ from ttame.cli.serve import serve
 from ttame.cli.train import train
 from ttame.errors import TtameError, on_command_line
 from ttame.files.printable_names import printable
+from ttame.memory_reuse import keep_freed_memory
 from ttame.version import __version__
 
 _INTERRUPTED = 130
+_LONG_WORK = ("explain", "train", "evaluate")
 
 app = typer.Typer(
     name="ttame",
@@ -64,6 +66,8 @@ def main() -> None:
     An error of ours is one line on the error stream and exit code 2, never a traceback.
     """
     _print_anything()
+    if sys.argv[1:] and sys.argv[1] in _LONG_WORK:
+        keep_freed_memory()
     # Pillow logs what is odd about a photo, which would be lines besides the one that says it.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:

@@ -148,9 +148,9 @@ def method_parameters(
     """Some options of :class:`MethodOptions`, for :func:`ttame.cli.added_options.with_options`.
 
     Args:
-        names: of the fields, in the order of the help; the hidden ``--method`` comes with
+        names: the names of the fields, in the order of the help; the hidden ``--method`` comes with
             ``--methods``.
-        panel: of the command's help.
+        panel: the panel of the command's help.
         words: name of an option to its help, where it means something else to this command.
     """
     shown = [each for name in names for each in ([name, "method"] if name == "methods" else [name])]

@@ -30,7 +30,7 @@ class SettingOption(NamedTuple):
 
     Attributes:
         name: flat name.
-        kind: of its value.
+        kind: the kind of its value.
         part: the part of the settings that holds it.
         words: what it is.
         choices: what it may be; empty for numbers.

@@ -31,7 +31,7 @@ def summarise_texts(
 
     Args:
         found: what was written.
-        strength: of the words.
+        strength: the strength of the words.
         already_said: why texts were skipped, as far as that was printed.
 
     Returns:

@@ -64,7 +64,7 @@ def train_on_texts(
 
     Args:
         asked: what was typed.
-        settings: of the training.
+        settings: the settings of the training.
         typed: options of the network.
 
     Raises:

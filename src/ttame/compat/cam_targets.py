@@ -137,7 +137,7 @@ def target_of(function: ImageTarget, shape: tuple[int, ...]) -> Target:
 
     Args:
         function: see :data:`ImageTarget`.
-        shape: of one image's output.
+        shape: the shape of one image's output.
     """
 
     def values(rows: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class FlatOutputs(nn.Module):
 
     Attributes:
         network: the network.
-        shape: of one image's output, once the network has run.
+        shape: the shape of one image's output, once the network has run.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -30,8 +30,9 @@ def quantus_explain_func(
 
     Args:
         method: name in the registry.
-        preprocessing: of the model, if the method needs its normalisation (integrated gradients
-            do, for black pixels); ImageNet's if not given. The size is taken from the inputs.
+        preprocessing: the preprocessing of the model, if the method needs its normalisation
+            (integrated gradients do, for black pixels); ImageNet's if not given. The size is taken
+            from the inputs.
         **options: the method's own.
 
     Returns:

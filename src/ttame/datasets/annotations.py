@@ -64,7 +64,7 @@ class Annotations:
         """Where the objects of the explained class are in the network's view of a photo.
 
         Args:
-            key: of the photo in its source, such as ``cats/tom.jpg``.
+            key: the key of the photo in its source, such as ``cats/tom.jpg``.
             explained: index of the explained class.
             photo: as it was read; annotations may be for another resolution of it.
 
@@ -86,7 +86,7 @@ class Annotations:
         """Read the annotations of photos before they are needed.
 
         Args:
-            keys: of the photos.
+            keys: the keys of the photos.
 
         Returns:
             How many of them are annotated.

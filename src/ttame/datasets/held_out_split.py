@@ -15,8 +15,8 @@ def split_held_out(length: int, share: float, seed: int) -> tuple[tuple[int, ...
 
     Args:
         length: how many photos there are.
-        share: of the photos that are held out, above 0 and below 1. At least one photo is held
-            out and at least one is left, if there are two.
+        share: the share of the photos that are held out, above 0 and below 1. At least one photo is
+            held out and at least one is left, if there are two.
         seed: another seed holds out other photos.
 
     Returns:

@@ -21,7 +21,7 @@ class NamedPhotos(PhotoSource):
     """Photos by their paths. Each of them was asked for, so each of them must be readable.
 
     Args:
-        paths: of at least one photo.
+        paths: the paths of at least one photo.
 
     Raises:
         DatasetError: no paths.

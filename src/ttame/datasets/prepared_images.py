@@ -34,7 +34,7 @@ class PreparedImage:
 
     Attributes:
         image: (C, H, W) float32, normalised.
-        index: of the photo that ``image`` shows, in the source.
+        index: the index of the photo that ``image`` shows, in the source.
         skipped: unreadable photos that were met on the way to it.
     """
 
@@ -122,7 +122,7 @@ class PreparedImages(Dataset[PreparedImage]):
             position of the crop, and mirrors every second photo on average. ``"random zoom and
             flip"`` draws a part of 35 % to 100 % of the photo's area, with sides 3:4 to 4:3,
             and squeezes it into the network's input.
-        seed: of the augmentation.
+        seed: the seed of the augmentation.
 
     Raises:
         DatasetError: no indices, one that the source does not have, or an unknown augmentation.

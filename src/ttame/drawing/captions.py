@@ -81,7 +81,7 @@ def wrap_caption(text: str, font: Font, width: float, max_lines: int = 2) -> lis
     Args:
         text: one line of text.
         font: the font it is written with.
-        width: of a line, in pixels.
+        width: the width of a line, in pixels.
         max_lines: at most so many lines come back.
 
     Returns:

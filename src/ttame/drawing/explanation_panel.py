@@ -53,7 +53,7 @@ class ClassHeatmap:
         probability: what the classifier gives the class, in [0, 1].
         heatmap: (h, w) floating in [0, 1] on the frame of the network's input.
         probability_of: the class that has this probability, if the label is not its name.
-        share: of the opacity, in [0, 1].
+        share: the share of the opacity, in [0, 1].
         blank: said of a heatmap that is constant and so points nowhere.
 
     Example:
@@ -90,7 +90,7 @@ class MethodHeatmap:
         label: the title of the method.
         heatmap: (h, w) floating in [0, 1] on the frame of the network's input.
         remark: stands below the label if the heatmap has evidence.
-        share: of the opacity, in [0, 1].
+        share: the share of the opacity, in [0, 1].
         blank: said of a heatmap that is constant and so points nowhere.
 
     Example:

@@ -38,7 +38,7 @@ def marked_text(
     Args:
         text: that was explained.
         words: all of its words, in order.
-        scale: of the class.
+        scale: the scale of the class.
         signed: whether scores below 0 speak against the class; else they are not marked.
 
     Returns:

@@ -71,7 +71,7 @@ class SeenPhoto:
         Args:
             heatmap: (h, w) floating in [0, 1], on the frame of the network's input.
             scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
-            opacity: of the highest value, in [0, 1].
+            opacity: the opacity of the highest value, in [0, 1].
 
         Returns:
             RGB of the photo's size.

@@ -35,7 +35,7 @@ def terminal_text(
     Args:
         text: that was explained.
         words: all of its words, in order.
-        scale: of the class.
+        scale: the scale of the class.
         signed: whether scores below 0 speak against the class; else they are not marked.
         strength: see :data:`ttame.drawing.word_strength.WordStrength`.
 

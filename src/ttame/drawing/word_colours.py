@@ -32,7 +32,7 @@ class WordPalette:
         most_against: the same of what speaks against it.
         line_for: the line below.
         line_against: the line above.
-        unread: of words that the network did not read.
+        unread: the colour of words that the network did not read.
     """
 
     for_class: str

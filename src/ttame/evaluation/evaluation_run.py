@@ -49,7 +49,7 @@ def measure_methods(
         measuring: what is the same for all methods.
         explainers: label to explainer, of the same classifier.
         listener: told how far it is.
-        share: of this process.
+        share: the share of this process.
 
     Raises:
         EvaluationError: a probability that is not a number, a label that is missing.

@@ -28,7 +28,7 @@ class FamilyStanding:
     """Where a method stands among others.
 
     Attributes:
-        label: of the method.
+        label: the label of the method.
         better_than: those that it is significantly ahead of in at least one family, and behind in
             none.
         worse_than: those of which the same can be said the other way round.

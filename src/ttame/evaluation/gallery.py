@@ -35,7 +35,7 @@ def gallery_of(
 
     Args:
         evaluation: the table.
-        folder: of the evaluation, with its rows and maps.
+        folder: the folder of the evaluation, with its rows and maps.
         classifier: for the predictions of the chosen photos.
         photos: the data.
         disagreeing: how many photos to show of the first kind.

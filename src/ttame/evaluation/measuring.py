@@ -58,7 +58,7 @@ class Measuring:
     Attributes:
         classifier: the explained network.
         photos: the data.
-        numbers: of the images that are evaluated.
+        numbers: the numbers of the images that are evaluated.
         protocol: how to measure.
         metrics: what to measure.
         batch_size: images at a time.

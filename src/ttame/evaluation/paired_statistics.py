@@ -59,8 +59,8 @@ def bootstrap_interval(
         parts: (n,) values of the images that have one.
         combine: means to the number.
         resamples: how many.
-        level: of confidence.
-        seed: of the resampling.
+        level: the level of confidence.
+        seed: the seed of the resampling.
 
     Returns:
         Its ends; both are the number itself where there is a single image.
@@ -119,10 +119,10 @@ def permutation_p_value(
 
     Args:
         first: (n,) values of one method for each part.
-        second: of the other method, on the same images.
+        second: those of the other method, on the same images.
         combine: means to the number.
         permutations: how many.
-        seed: of the exchanges.
+        seed: the seed of the exchanges.
 
     Example:
         >>> values = np.arange(20.0)
@@ -166,7 +166,7 @@ def sign_flip_p_values(
     Args:
         differences: (n, F), one method's values minus the other's, by image and column.
         permutations: how many.
-        seed: of the exchanges.
+        seed: the seed of the exchanges.
 
     Example:
         >>> sign_flip_p_values(np.stack([np.zeros(20), np.ones(20)], axis=1))[0]
@@ -198,7 +198,7 @@ def images_to_separate(
 
     Args:
         first: (n,) values of one method for each part.
-        second: of the other method, on the same images.
+        second: those of the other method, on the same images.
         combine: means to the number.
         tests: for which p-values are corrected.
 

@@ -56,7 +56,7 @@ def randomisation_check(
         classes: (B,) int64, the explained classes.
         threshold: the check is passed if the similarity after the last stage lies below it,
             whatever its sign.
-        seed: of the random weights.
+        seed: the seed of the random weights.
         memory_budget: activations that a method with many passes may hold at a time.
 
     Returns:
@@ -94,7 +94,7 @@ def randomised_copies(classifier: Classifier, seed: int = 0) -> Iterator[tuple[i
 
     Args:
         classifier: its network stays as it is.
-        seed: of the random weights.
+        seed: the seed of the random weights.
 
     Yields:
         (number of random layers, classifier).

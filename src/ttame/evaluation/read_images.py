@@ -18,7 +18,7 @@ class ReadImages:
     """What could be read of a batch of photos.
 
     Attributes:
-        numbers: of the photos that could be read.
+        numbers: the numbers of the photos that could be read.
         images: (B, C, H, W) those, prepared, on the classifier's device; B may be 0.
         photos: those as they were read, if targets are asked for; photos are large.
         skipped: name and reason of the others.

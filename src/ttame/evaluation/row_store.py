@@ -39,7 +39,7 @@ class BatchFacts:
 
     Attributes:
         images: how many were measured.
-        milliseconds: of explaining one image.
+        milliseconds: the time that explaining one image takes.
         metered: whether measuring its memory slowed the batch down.
         forward: passes per image; so are ``backward`` and ``tail``.
         peak_megabytes: ``None`` where it was not measured.
@@ -60,7 +60,7 @@ class RowStore:
     """The rows of an evaluation below a folder.
 
     Args:
-        folder: of the evaluation.
+        folder: the folder of the evaluation.
 
     Raises:
         MissingExtraError: pyarrow is not installed.

@@ -31,7 +31,7 @@ def begin_run(
 
     Args:
         out: the folder.
-        use: of it.
+        use: the use of it.
         identity: what all rows in it must share.
         facts: label to what the results say of a method.
         resume: whether results may be there already.

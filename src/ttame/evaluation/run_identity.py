@@ -53,7 +53,7 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
     """Refuse to mix two evaluations in one folder; note what a new one is of.
 
     Args:
-        folder: of the evaluation; made if it is missing.
+        folder: the folder of the evaluation; made if it is missing.
         identity: what all rows of the folder must share.
         resume: whether results may be there already.
 
@@ -109,7 +109,7 @@ class MethodFacts:
 
     Attributes:
         title: for people.
-        family: of the method.
+        family: the family of the method.
         provenance: what its maps depend on.
     """
 
@@ -122,7 +122,7 @@ def note_methods(folder: Path, methods: Mapping[str, MethodFacts]) -> dict[str, 
     """Note which methods are measured in a folder.
 
     Args:
-        folder: of the evaluation.
+        folder: the folder of the evaluation.
         methods: label to facts, of this run.
 
     Returns:

@@ -56,7 +56,7 @@ class MeasuredMethod:
 
     Args:
         store: has them.
-        label: of the method.
+        label: the label of the method.
     """
 
     def __init__(self, store: RowStore, label: str) -> None:

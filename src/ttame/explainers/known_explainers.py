@@ -105,7 +105,7 @@ def make_explainer(name: str, classifier: Any, **options: Any) -> Explainer[Any]
     """Make an explainer by the name of its method.
 
     Args:
-        name: of a method; ``EXPLAINERS`` has them all.
+        name: the name of a method; ``EXPLAINERS`` has them all.
         classifier: the network to explain, a :class:`ttame.Classifier` or a
             :class:`ttame.text.TextClassifier`; or a network of timm itself, whose
             ``pretrained_cfg`` says how photos are prepared.

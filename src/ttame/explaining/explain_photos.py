@@ -113,7 +113,7 @@ def explain_batches(
         explaining: what is to be explained, and how.
         writer: gets the explanations of each batch as soon as they are there.
         listener: told how far it is.
-        share: of this process.
+        share: the share of this process.
 
     Raises:
         DatasetError: the photos as a whole cannot be used. Finished batches are kept.

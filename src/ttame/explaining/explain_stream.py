@@ -50,7 +50,7 @@ def explain_stream(
         writer: gets the explanations of each batch as soon as they are there.
         workers: processes that read photos ahead.
         listener: told how far it is.
-        share: of this process.
+        share: the share of this process.
 
     Raises:
         DatasetError: the photos as a whole cannot be used. Finished batches are kept.

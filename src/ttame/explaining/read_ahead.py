@@ -26,7 +26,7 @@ class ReadBatch:
 
     Attributes:
         batch: its number.
-        numbers: of the photos that could be read.
+        numbers: the numbers of the photos that could be read.
         images: (B, C, H, W) float32, of those; ``None`` if there are none.
         skipped: number of each other photo, and why it could not be read.
         notes: what the user should know of single photos.
@@ -99,7 +99,7 @@ def read_ahead(
     """Read batches in their order.
 
     Args:
-        dataset: of the photos.
+        dataset: the dataset of the photos.
         batches: their numbers.
         workers: processes that read, each two batches ahead; with 0, each is read when it is asked
             for.

@@ -60,7 +60,7 @@ class SavedRecipe:
         weights: ``"default"``, ``"none"`` or a path.
         image_size: (H, W) in pixels if it was passed.
         network_options: for the library that builds the network.
-        weights_seed: of random weights.
+        weights_seed: the seed of random weights.
         own_preprocessing: whether preprocessing was passed.
         own_class_names: whether class names were passed.
     """
@@ -79,7 +79,7 @@ class ExportedFacts:
     """What is written next to the graph.
 
     Attributes:
-        schema_version: of these facts.
+        schema_version: the schema version of these facts.
         ttame_version: that wrote the file.
         method: the explainer's name in the registry.
         provenance: what the maps depend on besides the images.
@@ -162,7 +162,7 @@ def facts_of(
     Args:
         module: in float32, whatever is written, so that the fingerprint is that of the classifier.
         chooses_classes: whether it takes classes.
-        precision: of what is going to be written.
+        precision: the precision of what is going to be written.
     """
     classifier = module.classifier
     inputs: dict[str, str] = {module.takes: INPUTS[module.takes]}

@@ -144,8 +144,8 @@ def load_file_explainer(
     Args:
         path: the file, which may come from a stranger.
         classifier: that was exported; if not given, it is loaded as it was for the export.
-        weights: of the classifier, where they are no longer where they were.
-        device: of the classifier; the file runs on the CPU.
+        weights: the weights of the classifier, where they are no longer where they were.
+        device: the device of the classifier; the file runs on the CPU.
 
     Raises:
         ExplainerError: see :func:`ttame.load_exported` and :class:`FileExplainer`; or the

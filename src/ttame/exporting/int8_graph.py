@@ -74,7 +74,7 @@ def kept_in_float(graph: Any) -> set[str]:
     normalise pixels), and those whose weights a node behind the network uses as well.
 
     Args:
-        graph: of the ``onnx`` package, with a result ``logits``.
+        graph: a graph of the ``onnx`` package, with a result ``logits``.
     """
     network = _ancestors(graph, "logits")
     matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 1}

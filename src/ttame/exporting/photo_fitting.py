@@ -70,7 +70,7 @@ def fitted(photos: Tensor, preprocessing: Preprocessing) -> Tensor:
 
     Args:
         photos: (B, height, width, 3) uint8, upright.
-        preprocessing: of a network for red, green and blue.
+        preprocessing: the preprocessing of a network for red, green and blue.
 
     Returns:
         (B, 3, H, W) float32, whole numbers from 0 to 255; 0 where the crop leaves the photo.

@@ -29,7 +29,7 @@ def block_norms(network: nn.Module, trace: NetworkTrace) -> tuple[LayerOutput, .
 
     Args:
         network: not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
 
     Returns:
         In the order in which they run; empty where there are none.

@@ -219,7 +219,7 @@ class LayerOutput(GridTap):
 
         Args:
             network: not behind ``torch.compile``.
-            trace: of the network; it says which run is the last.
+            trace: the trace of the network; it says which run is the last.
             exchange: given what the layer put out in this run, returns what the network goes on
                 with; ``None`` for the output itself. Other runs are left alone.
 

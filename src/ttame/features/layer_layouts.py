@@ -34,8 +34,8 @@ def describe_layer(
 
     Args:
         network: not behind ``torch.compile``.
-        trace: of the network.
-        record: of the layer, at the run that is to be read.
+        trace: the trace of the network.
+        record: the record of the layer, at the run that is to be read.
     """
     if len(record.shape) == 4:
         return spatial_tap(record, trace.image_size) or oblong_tap(record, trace.image_size)
@@ -140,7 +140,7 @@ def with_batch_in_front(network: nn.Module, trace: NetworkTrace) -> NetworkTrace
 
     Args:
         network: not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
 
     Returns:
         ``None`` where there are no such layers: that two images make the second dimension 2 is

@@ -57,7 +57,7 @@ def sound_run(network: nn.Module, trace: NetworkTrace, layer: str) -> SoundRun:
 
     Args:
         network: in any mode; not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
         layer: that ran in it.
 
     Raises:
@@ -226,7 +226,7 @@ def _view(change: Tensor, size: float) -> str:
     Args:
         change: (10, h, w) squares of how features changed: for the same picture, for another one,
             and for 4 corners in two ways.
-        size: of all features, squared.
+        size: the size of all features, squared.
     """
     if not bool(change.isfinite().all()):
         return UNCLEAR

@@ -36,7 +36,7 @@ def named_taps(
 
     Args:
         network: in any mode; not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
         given: as :func:`ttame.features.tap_names.parse_tap` reads them, or ready.
         of: what messages call the network.
 

@@ -82,7 +82,7 @@ def normalised_averages(
 
     Args:
         network: frozen, in eval mode; not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
         candidates: of layers whose features may be averaged.
         images: (1, 3, H, W) of the trace's size, with some noise in them.
 

@@ -37,7 +37,7 @@ def view_of_photo(network: nn.Module, trace: NetworkTrace) -> str:
 
     Args:
         network: in any mode.
-        trace: of the network.
+        trace: the trace of the network.
 
     Example:
         >>> from ttame.networks.network_trace import trace_network
@@ -83,7 +83,7 @@ def _extent(corners: Tensor, size: float) -> str:
 
     Args:
         corners: (3, h, w), squares of how much the features of each place changed.
-        size: of all features, squared.
+        size: the size of all features, squared.
     """
     seen = corners.sum(dim=(1, 2)) > _UNSEEN * size
     if not bool(seen.all()):

@@ -106,7 +106,7 @@ def in_order_of_reading(network: nn.Module, trace: NetworkTrace) -> NetworkTrace
 
     Args:
         network: not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
     """
     if not any(has_tokens_first(layer) for layer in trace.layers):
         return trace

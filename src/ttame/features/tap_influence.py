@@ -62,7 +62,7 @@ def tap_influence(
 
     Args:
         network: in any mode; not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
         taps: at least one; the last is the one that something may go past.
         by_places: those of them that are idle, too, if the scores do not depend on each patch: on
             prefix tokens alone, or on the last step of a recurrent layer.
@@ -162,7 +162,7 @@ def influential_choice(network: nn.Module, trace: NetworkTrace) -> TapChoice:
 
     Args:
         network: in any mode; not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
 
     Raises:
         TapError: the network has no such layers.

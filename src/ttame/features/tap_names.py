@@ -16,9 +16,9 @@ class TapName:
     """A tap of which only the name is known; no network has been looked at.
 
     Attributes:
-        kind: of the tap.
+        kind: the kind of the tap.
         layers: the dotted names of the layers that it reads, the one that it is read at first.
-        run: of the layer, for a layer's output; -1 is the last.
+        run: the run of the layer, for a layer's output; -1 is the last.
     """
 
     kind: type[Tap]

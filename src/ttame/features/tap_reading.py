@@ -28,7 +28,7 @@ class TapReading:
 
     Args:
         network: not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
         passing_copies: where a layer's output carries a graph, let the network go on with a copy
             of it, so that layers that work in place behind it leave it alone.
 
@@ -113,8 +113,8 @@ def reading_taps(
 
     Args:
         network: not behind ``torch.compile``.
-        trace: of the network.
-        taps: of any kind.
+        trace: the trace of the network.
+        taps: taps of any kind.
         passing_copies: see :class:`TapReading`.
     """
     reading = TapReading(network, trace, passing_copies=passing_copies)

@@ -85,7 +85,7 @@ def contributions_tap(
 
     Args:
         network: in any mode; not behind ``torch.compile``.
-        trace: of the network.
+        trace: the trace of the network.
         features: name of the layer that gives the class token which the last linear layer reads:
             the final normalisation or a layer that ends with it.
 
@@ -256,7 +256,7 @@ class _Contributions:
     """Watches the blocks and the final normalisation of one forward pass.
 
     Attributes:
-        passages: of the blocks, in the order in which they ran.
+        passages: the passages of the blocks, in the order in which they ran.
         class_token: (B, D), as the final normalisation got it.
         attended_outside: how many tokens attended to each other where no block was at work.
     """

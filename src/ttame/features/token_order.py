@@ -52,8 +52,8 @@ def refuse_other_orders(network: nn.Module, trace: NetworkTrace, taps: Iterable[
 
     Args:
         network: in any mode; not behind ``torch.compile``.
-        trace: of the network.
-        taps: of any layout; only tokens are looked at.
+        trace: the trace of the network.
+        taps: taps of any layout; only tokens are looked at.
 
     Raises:
         TapError: the patches come before the class token, column by column, or otherwise.
@@ -79,8 +79,8 @@ def other_order(network: nn.Module, trace: NetworkTrace, tap: GridTap) -> OtherO
 
     Args:
         network: in any mode; not behind ``torch.compile``.
-        trace: of the network.
-        tap: of tokens.
+        trace: the trace of the network.
+        tap: a tap of tokens.
 
     Returns:
         ``None`` if they do, and where it is not seen: no token is spoilt, or all are.

@@ -58,7 +58,7 @@ def whole_file(path: Path | str, *, swept: bool = False) -> Iterator[Path]:
     An existing file stays as it was until the rename, and for good if the block fails.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         swept: whether what killed runs left in the folder was removed before. Looking for it
             takes as long as the folder has files: too long for each of a hundred thousand.
 

@@ -19,7 +19,7 @@ def read_bounded(path: Path | str, largest: int) -> bytes:
     """Read a whole file.
 
     Args:
-        path: of a regular file. Devices and pipes are refused: they may never end.
+        path: the path of a regular file. Devices and pipes are refused: they may never end.
         largest: how many bytes it may have.
 
     Raises:
@@ -61,7 +61,7 @@ def read_text(path: Path | str, largest: int) -> str:
     """Read a whole UTF-8 file; a byte order mark, as editors on Windows write it, is dropped.
 
     Args:
-        path: of a regular file.
+        path: the path of a regular file.
         largest: how many bytes it may have.
 
     Raises:

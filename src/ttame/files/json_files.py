@@ -34,7 +34,7 @@ def read_json(path: Path | str, *, largest: int = LARGEST, allow_nan: bool = Fal
     """Read a JSON file.
 
     Args:
-        path: of the file, UTF-8.
+        path: the path of the file, UTF-8.
         largest: how many bytes it may have.
         allow_nan: whether ``NaN`` and ``Infinity`` are numbers.
 

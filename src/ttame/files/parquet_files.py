@@ -36,10 +36,10 @@ def write_parquet(path: Path, table: Any, *, swept: bool = False, **options: Any
     """Write an Arrow table, whole or not at all, with a checksum for each page.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         table: an Arrow table.
         swept: as of :func:`ttame.files.atomic_writing.whole_file`.
-        options: of ``pyarrow.parquet.write_table``.
+        options: the options of ``pyarrow.parquet.write_table``.
 
     Raises:
         OutputError: the disk is full or the place is not writable.
@@ -58,7 +58,7 @@ def opened_parquet(content: bytes) -> Any:
     process crashed. Bytes of ours and no read-ahead leave no such threads.
 
     Args:
-        content: of the file.
+        content: the content of the file.
 
     Returns:
         A ``pyarrow.parquet.ParquetFile``; to be used within :func:`naming_damage`.

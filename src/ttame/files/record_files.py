@@ -23,7 +23,7 @@ def write_records(
     """Write one JSON object whose ``lists`` are never in memory as a whole.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         about: what stands in front of the lists; at least one entry.
         lists: name to records; each record takes one line.
 
@@ -55,7 +55,7 @@ def read_about(path: Path, first: str) -> dict[str, Any]:
     """Read what :func:`write_records` wrote in front of its lists.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         first: name of the first list.
 
     Raises:

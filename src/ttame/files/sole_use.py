@@ -21,7 +21,7 @@ class FolderUse:
     """The right to write into a folder, which one run at a time has; given up in the end.
 
     Args:
-        folder: of the run; a link stands for what it leads to.
+        folder: the folder of the run; a link stands for what it leads to.
 
     Example:
         >>> import tempfile

@@ -21,7 +21,7 @@ def read_tensors(
     """Read a safetensors file.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         device: where the tensors go.
 
     Returns:

@@ -36,8 +36,8 @@ def read_array(path: Path, name: str) -> BandPhoto:
     """Read a ``.npy`` file as a picture of bands; pickled objects in it are never loaded.
 
     Args:
-        path: of an array (N, H, W) or (H, W, N), whichever of the two N is smaller, or (H, W) for
-            one band; integers or floats.
+        path: the path of an array (N, H, W) or (H, W, N), whichever of the two N is smaller, or (H,
+            W) for one band; integers or floats.
         name: how errors call it.
 
     Raises:

@@ -21,7 +21,7 @@ def crop_of_resized(
     The same but for rounding: Pillow then takes fractions of a pixel in single precision.
 
     Args:
-        picture: of any mode.
+        picture: a picture of any mode.
         size: (width, height) after resizing.
         crop: (left, top, right, bottom) in the resized picture; black where it leaves it.
         method: the filter.

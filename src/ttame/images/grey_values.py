@@ -57,7 +57,7 @@ def grey_range(image: Image.Image, extremes: Extremes) -> GreyRange:
     agreed range, and are scaled from their own minimum to their own maximum.
 
     Args:
-        image: of mode ``I``, ``F`` or ``I;16…``, as it was opened.
+        image: an image of mode ``I``, ``F`` or ``I;16…``, as it was opened.
         extremes: finds the least and the largest number, which takes a pass over the picture.
 
     Example:

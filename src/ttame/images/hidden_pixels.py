@@ -27,7 +27,7 @@ def hiding_ground(
             the picture averaged twice over a window of a tenth of its side; ``"noise"``, drawn from
             the standard normal distribution, the same for every picture.
         preprocessing: knows what black is.
-        seed: of the noise.
+        seed: the seed of the noise.
 
     Returns:
         (B, C, H, W).

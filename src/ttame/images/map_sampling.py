@@ -18,7 +18,7 @@ def sampled(
 
     Args:
         cells: (h, w), lying evenly over the region.
-        region: of the photo.
+        region: the region of the photo.
         box: (left, top, right, bottom) in whole pixels of the photo.
 
     Returns:

@@ -63,7 +63,7 @@ def statistics_for(
     """A mean or a standard deviation for other channels than red, green and blue.
 
     Args:
-        channels: of the network.
+        channels: the channels of the network.
         of_rgb: three numbers. Grey gets their mean, RGBA keeps them.
         opacity: the number of opacity, and of every band.
 
@@ -155,9 +155,10 @@ def planes_for(
     """A picture as the channels of a network.
 
     Args:
-        photo: of any mode. Grey is what Pillow makes of the colours (ITU-R 601: 0.299 red + 0.587
-            green + 0.114 blue); transparency is laid on white, unless the network takes opacity.
-        channels: of the network.
+        photo: a photo of any mode. Grey is what Pillow makes of the colours (ITU-R 601: 0.299 red +
+            0.587 green + 0.114 blue); transparency is laid on white, unless the network takes
+            opacity.
+        channels: the channels of the network.
         band_scale: what the numbers of an array are divided by; see ``BandPhoto.planes``.
 
     Returns:

@@ -55,7 +55,7 @@ class PhotoCrop:
         """Resize, then cut out the crop; black where the crop leaves the picture.
 
         Args:
-            picture: of any mode.
+            picture: a picture of any mode.
             method: the filter.
             crop_at: (vertical, horizontal) position of the crop in [0, 1].
         """

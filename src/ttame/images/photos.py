@@ -108,7 +108,7 @@ def check_photo(path: Path | str, *, name: str | None = None) -> None:
     """Raise unless a photo can be read; of a large one only the header is looked at.
 
     Args:
-        path: of the photo.
+        path: the path of the photo.
         name: how errors call the image; the path if not given.
 
     Raises:

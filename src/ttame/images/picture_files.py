@@ -30,7 +30,8 @@ def read_picture(path: Path, *, name: str | None = None) -> Picture:
     """Read a file of pixels as it is, for a network of any number of channels.
 
     Args:
-        path: of a photo, of an array in a ``.npy`` file, or of a TIFF with any number of bands.
+        path: the path of a photo, of an array in a ``.npy`` file, or of a TIFF with any number of
+            bands.
         name: how errors call it; the path if not given.
 
     Returns:

@@ -171,8 +171,8 @@ class Preprocessing:
         """The usual ImageNet evaluation: shorter side to 8/7 of ``size``, centre crop.
 
         Args:
-            size: of the network's input in pixels, or (H, W); then the photo is resized to 8/7 of
-                both, whatever its aspect ratio.
+            size: the size of the network's input in pixels, or (H, W); then the photo is resized to
+                8/7 of both, whatever its aspect ratio.
 
         Example:
             >>> Preprocessing.imagenet(224).resize
@@ -190,9 +190,9 @@ class Preprocessing:
         """Read the evaluation transform that a network was trained with.
 
         Args:
-            transform: of torchvision: ``Resize``, ``CenterCrop``, one that makes a tensor and
-                ``Normalize``, in a ``Compose`` (also of ``transforms.v2``); or the transform of
-                published weights, ``weights.transforms()``.
+            transform: a transform of torchvision: ``Resize``, ``CenterCrop``, one that makes a
+                tensor and ``Normalize``, in a ``Compose`` (also of ``transforms.v2``); or the
+                transform of published weights, ``weights.transforms()``.
 
         Raises:
             ClassifierError: it does something else to a photo; the message names it.

@@ -65,7 +65,7 @@ def reduced_rgb(image: Image.Image, factor: int, *, keep_opacity: bool = False) 
     """RGB at ``1 / factor`` of the size, the mean of every square of ``factor`` pixels.
 
     Args:
-        image: of any mode.
+        image: an image of any mode.
         factor: 1 for the same size.
         keep_opacity: whether RGBA comes of a picture with transparent pixels.
     """

@@ -58,7 +58,7 @@ def adcc(
             colour; ``"raw"`` makes them black.
         map_scaling: ``"pixels"``, as published, scales maps to [0, 1] after they are resized,
             ``"grid"`` before.
-        upsampling: of maps to the images' size.
+        upsampling: how maps are enlarged to the images' size.
         shared: what other metrics of the same images have computed.
 
     Returns:
@@ -133,7 +133,7 @@ def complexity(
         images: (B, 3, H, W), for their size.
         maps: (B, h, w) raw maps.
         map_scaling: as for :func:`adcc`.
-        upsampling: of maps to the images' size.
+        upsampling: how maps are enlarged to the images' size.
 
     Returns:
         (B,) float32 in percent, in [0, 100].

@@ -46,11 +46,11 @@ def average_drop(
         space: ``"raw"`` makes removed pixels black, as published; ``"normalised"`` gives them the
             mean colour.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the images' size.
+        upsampling: how maps are enlarged to the images' size.
         mask: ``"soft"`` keeps the map's values, ``"binary"`` makes those that stay 1.
         ties: ``"kept"`` keeps every pixel that equals the threshold, ``"trimmed"`` exactly the
             share.
-        seed: of the order of equal values, where ties are trimmed.
+        seed: the seed of the order of equal values, where ties are trimmed.
         shared: what other metrics of the same images have computed.
 
     Returns:

@@ -28,7 +28,7 @@ def energy_inside(
         maps: (B, h, w) raw.
         targets: (B, H, W) bool, where the object is.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the targets' size.
+        upsampling: how maps are enlarged to the targets' size.
 
     Returns:
         (B,) float32 in percent, in [0, 100]; NaN without an object.

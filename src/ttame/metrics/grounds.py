@@ -34,8 +34,9 @@ def ground_images(
             mean colour; ``"noise"``: every value is drawn from the standard normal distribution,
             which has the mean and the deviation of normalised pixels.
         blur: (kernel size, sigma) in pixels.
-        seed: of the noise.
-        numbers: of the images in the data set, on which the noise depends; 0, 1, … if not given.
+        seed: the seed of the noise.
+        numbers: the numbers of the images in the data set, on which the noise depends; 0, 1, … if
+            not given.
 
     Returns:
         (B, C, H, W).

@@ -44,11 +44,11 @@ def hard_mask_kept(
         maps: (B, h, w) raw maps.
         classes: (B,) int64, the explained classes.
         preprocessing: the classifier's own.
-        kept_share: of the pixels, in (0, 1].
+        kept_share: the share of the pixels, in (0, 1].
         space: ``"raw"`` makes removed pixels black, ``"normalised"`` gives them the mean colour.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the images' size.
-        seed: of the order of equal values.
+        upsampling: how maps are enlarged to the images' size.
+        seed: the seed of the order of equal values.
         shared: what other metrics of the same images have computed.
 
     Returns:
@@ -93,7 +93,7 @@ def hard_mask_removed(
     ``100 · min(1, p′ / p)``. Lower is better.
 
     Args:
-        removed_share: of the pixels, in (0, 1].
+        removed_share: the share of the pixels, in (0, 1].
 
     Returns:
         (B,) float32 in percent, in [0, 100].

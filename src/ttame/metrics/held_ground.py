@@ -69,16 +69,17 @@ def held_ground(
         maps: (B, h, w) raw maps.
         classes: (B,) int64, the explained classes.
         preprocessing: the classifier's own.
-        kept_shares: of the pixels, for hard masks.
-        removed_shares: of the pixels, for ROAD.
+        kept_shares: the shares of the pixels, for hard masks.
+        removed_shares: the shares of the pixels, for ROAD.
         space: what hard masks remove: ``"raw"`` makes it black, ``"normalised"`` the mean colour.
         step: pixels at a time in insertion and deletion at 224x224.
         blur: (kernel size, sigma) in pixels, of the blurred ground.
         noise: standard deviation of ROAD's.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the images' size.
-        seed: of noise and of the order of equal values.
-        numbers: of the images in the data set, on which noise depends; 0, 1, … if not given.
+        upsampling: how maps are enlarged to the images' size.
+        seed: the seed of noise and of the order of equal values.
+        numbers: the numbers of the images in the data set, on which noise depends; 0, 1, … if not
+            given.
         shared: what other metrics of the same images have computed.
 
     Returns:

@@ -11,8 +11,8 @@ def image_generator(seed: int, number: int, purpose: str) -> torch.Generator:
     """A generator on the CPU, whose draws are the same for every device.
 
     Args:
-        seed: of the protocol.
-        number: of the image in the data set.
+        seed: the seed of the protocol.
+        number: the number of the image in the data set.
         purpose: what is drawn; other purposes get other numbers.
 
     Example:

@@ -52,8 +52,9 @@ def infidelity(
         rescaled: multiply every map by the factor that suits it best,
             ``β = E[a b] / E[a²]`` with ``a = Σ I ⊙ S`` and ``b = f(x) − f(x − I)``. Most methods
             leave the unit of their maps open, and without β a map in large units only looks bad.
-        seed: of the squares' places.
-        numbers: of the images in the data set, on which the places depend; 0, 1, … if not given.
+        seed: the seed of the squares' places.
+        numbers: the numbers of the images in the data set, on which the places depend; 0, 1, … if
+            not given.
         shared: what other metrics of the same images have computed.
 
     Returns:
@@ -133,7 +134,7 @@ def removed_squares(
     Args:
         images: (B, 3, H, W).
         samples: how often.
-        seed: of the places.
+        seed: the seed of the places.
         numbers: B numbers of images in the data set.
 
     Yields:

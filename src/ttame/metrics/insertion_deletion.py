@@ -59,9 +59,10 @@ def insertion(
         ground: what is seen before the pixels are: see
             :func:`ttame.metrics.grounds.ground_images`.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the images' size.
-        seed: of the order of equal values, and of noise.
-        numbers: of the images in the data set, on which noise depends; 0, 1, … if not given.
+        upsampling: how maps are enlarged to the images' size.
+        seed: the seed of the order of equal values, and of noise.
+        numbers: the numbers of the images in the data set, on which noise depends; 0, 1, … if not
+            given.
         shared: what other metrics of the same images have computed.
 
     Returns:
@@ -223,7 +224,8 @@ def changing_images(
         change: which of the two.
         ground: what is seen where nothing of the image is; if not given, the blurred image for
             insertion and the mean colour for deletion, as published.
-        numbers: of the images in the data set, on which noise depends; 0, 1, … if not given.
+        numbers: the numbers of the images in the data set, on which noise depends; 0, 1, … if not
+            given.
         shared: what other metrics of the same images have computed.
 
     Yields:

@@ -115,8 +115,9 @@ def agreement_under_noise(
         classes: (B,) int64, the explained classes.
         noise: standard deviation, in normalised units: 0.1 is about six grey levels of 255.
         samples: how many n are drawn.
-        seed: of the noise.
-        numbers: of the images in the data set, on which the noise depends; 0, 1, … if not given.
+        seed: the seed of the noise.
+        numbers: the numbers of the images in the data set, on which the noise depends; 0, 1, … if
+            not given.
 
     Returns:
         (B,) float32 in [−1, 1]; 0 where a map is constant.

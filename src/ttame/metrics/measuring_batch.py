@@ -34,8 +34,8 @@ class MeasuringBatch:
         classes: (B,) int64, the explained classes.
         preprocessing: the classifier's own.
         explain: the method, for metrics that look at maps of changed images or other classes.
-        numbers: of the images in the data set; what is drawn at random depends on them, not on
-            the batch.
+        numbers: the numbers of the images in the data set; what is drawn at random depends on them,
+            not on the batch.
         exclusive: whether exactly one class is true of an image.
         targets: (B, H, W) bool, where the explained class's object is; ``None`` without
             annotations. An image without annotation is False everywhere.

@@ -37,7 +37,7 @@ class Column:
     """One column of the table.
 
     Attributes:
-        key: of the column, and of the values whose mean it is unless ``parts`` are given.
+        key: the key of the column, and of the values whose mean it is unless ``parts`` are given.
         title: its heading.
         parts: keys of values whose means are combined.
         combine: means of the parts to the number.
@@ -92,7 +92,7 @@ class Metric:
             ``KEY.NAME``.
         curve: gives the points of the curve that reports draw; its values have the keys
             ``NAME.curve@PERCENT``.
-        columns: of the table.
+        columns: the columns of the table.
         columns_read: settings of the protocol that ``columns`` looks at.
         bounds: least and greatest value.
         per_class: whether images of a class are averaged before classes are.

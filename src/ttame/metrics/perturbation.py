@@ -54,12 +54,12 @@ def perturbation(
         classes: (B,) int64; the labels, or the explained classes.
         preprocessing: the classifier's own.
         order: which pixels go first.
-        shares: of removed pixels, increasing, each between 0 and 1.
+        shares: the shares of removed pixels, increasing, each between 0 and 1.
         space: ``"raw"`` makes removed pixels black, as published; ``"normalised"`` gives them the
             mean colour.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the images' size.
-        seed: of the order of equal values.
+        upsampling: how maps are enlarged to the images' size.
+        seed: the seed of the order of equal values.
         exclusive: whether exactly one class is true of an image. Of independent findings the
             accuracy is 100 where the class's own probability is one half or more.
         shared: what other metrics of the same images have computed.

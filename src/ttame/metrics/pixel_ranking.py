@@ -23,7 +23,7 @@ def most_relevant_first(values: Tensor, seed: int = 0) -> Tensor:
 
     Args:
         values: (B, H, W), finite.
-        seed: of the order of equal values.
+        seed: the seed of the order of equal values.
 
     Returns:
         (B, H·W) int64, indices of pixels in row-major order. Reversed, it ranks the least relevant
@@ -54,7 +54,7 @@ def removed_pixels(order: Tensor, share: float, size: tuple[int, int]) -> Tensor
 
     Args:
         order: (B, H·W) from :func:`most_relevant_first`, or its reverse.
-        share: of the pixels, in [0, 1].
+        share: the share of the pixels, in [0, 1].
         size: (H, W).
 
     Returns:

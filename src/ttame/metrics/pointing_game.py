@@ -35,7 +35,7 @@ def pointing_game(
         targets: (B, H, W) bool, where the object is.
         tolerance: in pixels.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the targets' size.
+        upsampling: how maps are enlarged to the targets' size.
 
     Returns:
         (B,) float32 in percent: 0 or 100 unless there are ties; NaN without an object.

@@ -25,8 +25,8 @@ class Protocol:
     """How maps are turned into masks, images into scores, and scores into numbers.
 
     Attributes:
-        name: of the preset; not part of the hash, nor are ``title``, ``source``, ``metrics``,
-            ``annotated_metrics`` and ``gate_images``, which change no number.
+        name: the name of the preset; not part of the hash, nor are ``title``, ``source``,
+            ``metrics``, ``annotated_metrics`` and ``gate_images``, which change no number.
         title: as a heading.
         source: the paper or code that it repeats.
         metrics: what is measured unless something else is asked for; names of the registry.
@@ -38,12 +38,13 @@ class Protocol:
             ones (removed is the mean colour).
         map_scaling: ``"grid"``: to [0, 1] on the map's own grid, then resized; ``"pixels"``:
             resized, then to [0, 1].
-        upsampling: of maps to the image's size.
+        upsampling: how maps are enlarged to the image's size.
         mask: ``"soft"`` keeps the map's values, ``"binary"`` makes those that stay 1.
         ties: at the threshold of a share: ``"kept"`` keeps every pixel that equals it,
             ``"trimmed"`` keeps exactly the share, by one fixed order of the pixels.
-        kept_shares: of the pixels, for Average Drop, Increase in Confidence, Average Gain.
-        removed_shares: of the pixels, for ROAD and for perturbation curves.
+        kept_shares: the shares of the pixels, for Average Drop, Increase in Confidence, Average
+            Gain.
+        removed_shares: the shares of the pixels, for ROAD and for perturbation curves.
         road_noise: standard deviation of ROAD's noise on pixels in [0, 1].
         road_score: ``"accuracy"``: share of images whose explained class is still top-1;
             ``"probability"`` of that class.
@@ -51,7 +52,7 @@ class Protocol:
         blur: (kernel size, sigma) in pixels of the blurred image from which insertion starts.
         adcc_average: ``"means first"`` combines the means over images, as published;
             ``"per image"`` is the mean of the images' own.
-        seed: of noise and of the order of equal values.
+        seed: the seed of noise and of the order of equal values.
 
     Example:
         >>> from ttame.metrics.known_protocols import known_protocol

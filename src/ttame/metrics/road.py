@@ -57,15 +57,15 @@ def road(
         classes: (B,) int64, the explained classes.
         preprocessing: the classifier's own.
         order: which pixels go first.
-        shares: of removed pixels, each between 0 and 1.
+        shares: the shares of removed pixels, each between 0 and 1.
         score: whether the class is still top-1 (of independent findings: still found, at a
             probability of one half or more), or its probability.
         noise: standard deviation, of imputed pixels only.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the images' size.
-        seed: of the noise and of the order of equal values.
-        numbers: of the images in their data set; the noise depends on them. The place in the
-            batch unless given.
+        upsampling: how maps are enlarged to the images' size.
+        seed: the seed of the noise and of the order of equal values.
+        numbers: the numbers of the images in their data set; the noise depends on them. The place
+            in the batch unless given.
         exclusive: whether exactly one class is true of an image.
         shared: what other metrics of the same images have computed.
 
@@ -175,7 +175,7 @@ def imputed_images(
         images: (B, 3, H, W) float, normalised.
         maps: (B, h, w) raw maps.
         preprocessing: the classifier's own.
-        numbers: of the images in their data set.
+        numbers: the numbers of the images in their data set.
         protocol: its shares, noise, scaling of maps and seed.
         orders: which pixels go first.
         shared: what other metrics of the same images have computed.

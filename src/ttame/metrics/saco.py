@@ -48,8 +48,8 @@ def saco(
         classes: (B,) int64, the explained classes.
         groups: K, at least 2; the number of pixels where that is less.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the images' size.
-        seed: of the order of equal values.
+        upsampling: how maps are enlarged to the images' size.
+        seed: the seed of the order of equal values.
         shared: what other metrics of the same images have computed.
 
     Returns:

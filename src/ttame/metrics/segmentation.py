@@ -33,7 +33,7 @@ def pixel_accuracy(
         maps: (B, h, w) raw.
         targets: (B, H, W) bool, where the object is.
         map_scaling: ``"grid"`` scales maps to [0, 1] before they are resized, ``"pixels"`` after.
-        upsampling: of maps to the targets' size.
+        upsampling: how maps are enlarged to the targets' size.
 
     Returns:
         (B,) float32 in percent; NaN without an object.
@@ -80,7 +80,7 @@ def mean_iou(means: Mapping[str, np.ndarray]) -> np.ndarray:
     """Mean over the two classes of intersection over union, pooled over the set.
 
     Args:
-        means: of what :func:`overlaps` returns, over images.
+        means: the means of what :func:`overlaps` returns, over images.
 
     Returns:
         In percent, in the shape of the means. A class that neither side has counts as found.

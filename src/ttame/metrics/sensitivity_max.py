@@ -39,8 +39,9 @@ def sensitivity_max(
         classes: (B,) int64, the explained classes.
         radius: r, in normalised units.
         samples: how many d are drawn.
-        seed: of the noise.
-        numbers: of the images in the data set, on which the noise depends; 0, 1, … if not given.
+        seed: the seed of the noise.
+        numbers: the numbers of the images in the data set, on which the noise depends; 0, 1, … if
+            not given.
 
     Returns:
         (B,) float32, at least 0. Where the map is 0 everywhere, the change itself.

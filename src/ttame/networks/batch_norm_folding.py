@@ -33,7 +33,7 @@ def folded(network: nn.Module, image_size: tuple[int, int], channels: int = 3) -
     Args:
         network: any classifier of images.
         image_size: (H, W) in pixels for the two runs of noise.
-        channels: of that noise.
+        channels: the channels of that noise.
 
     Returns:
         The copy, in eval mode and frozen; ``None`` where nothing can be folded.

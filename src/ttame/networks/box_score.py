@@ -29,7 +29,7 @@ class ScoreOfBox(nn.Module):
             right, bottom in pixels of the images as it gets them; ``scores``, (N,) in [0, 1]; and
             ``labels``, (N,) int; as torchvision's detectors do. It is used as it is.
         box: left, top, right, bottom.
-        label: of the object; any if not given.
+        label: the label of the object; any if not given.
 
     Example:
         >>> class Detector(nn.Module):

@@ -238,7 +238,7 @@ def attention_in_parts(
         attn_mask: broadcastable to (..., T, S): bool (True takes part) or added to the scores.
         dropout_p: ignored.
         is_causal: no token sees a later one.
-        scale: of the scores; 1/√d if not given.
+        scale: the scale of the scores; 1/√d if not given.
         enable_gqa: whether groups of query heads share a key head.
 
     Returns:

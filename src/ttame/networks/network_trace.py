@@ -36,7 +36,7 @@ class LayerRun:
     """One call of a layer during the dry run.
 
     Attributes:
-        shape: of the (first) output tensor, batch included; empty where it gave none.
+        shape: the shape of the (first) output tensor, batch included; empty where it gave none.
         order: how many calls of layers had finished before it.
     """
 
@@ -184,7 +184,7 @@ def what_helps(
         network: frozen.
         image_size: (H, W) on which it failed.
         problem: how it failed.
-        channels: of those images.
+        channels: the channels of those images.
 
     Returns:
         One clause; empty where nothing is known to help.

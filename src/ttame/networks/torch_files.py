@@ -68,7 +68,7 @@ def read_torch_file(path: Path) -> FoundWeights:
     """Read the weights in a file of ``torch.save``: a state dict, or one in a training checkpoint.
 
     Args:
-        path: of a regular file.
+        path: the path of a regular file.
 
     Raises:
         WeightsError: the file is damaged or too large, holds no state dict, or would need more

@@ -50,7 +50,7 @@ class ZeroShotScores(nn.Module):
         """The same scores again.
 
         Args:
-            image_tower: of the same model.
+            image_tower: the image tower of the same model.
             rows: what :meth:`rows` gave.
         """
         made = cls.__new__(cls)

@@ -119,7 +119,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table whose first column is words and whose others are numbers.
 
     Args:
-        headings: of the columns.
+        headings: the headings of the columns.
         rows: cells, each of them HTML already.
     """
     head = "".join(

@@ -18,7 +18,7 @@ def picture_address(picture: Image.Image, largest: int) -> str:
     """A picture as a WebP of at most 20 kB in a ``data:`` address.
 
     Args:
-        picture: of any size; not changed, never enlarged.
+        picture: a picture of any size; not changed, never enlarged.
         largest: pixels of the longer side.
 
     Example:

@@ -107,7 +107,7 @@ class ExplanationProgress:
         taken for as slow as the others on average.
 
         Args:
-            share: of the current method's steps on the current photos.
+            share: the share of the current method's steps on the current photos.
         """
         method, count, began = self._now
         rates = dict(self._seconds_a_photo)

@@ -26,7 +26,7 @@ class Axis:
         start: a place.
         end: another one, which may be smaller: charts grow upwards, pictures downwards.
         ticks: the marks.
-        scale: of the values.
+        scale: the scale of the values.
     """
 
     first: float

@@ -43,10 +43,10 @@ def page_tiles(
     """One method's picture of each drawn class, and of its contrast if there are several.
 
     Args:
-        explanation: of one image.
-        places: of the drawn classes among the explained ones.
+        explanation: an explanation of one image.
+        places: the places of the drawn classes among the explained ones.
         scale: name of the colour scale.
-        label: of the method.
+        label: the label of the method.
     """
     several = len(explanation.maps[0]) > 1
     heatmaps = _page_heatmaps(explanation, label, "own", places)

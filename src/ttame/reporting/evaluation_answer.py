@@ -24,7 +24,7 @@ class ColumnAnswer:
     """What one column says.
 
     Attributes:
-        title: of the column.
+        title: the title of the column.
         best: the best methods with their number; several if they share the first rank.
         level: those that are not significantly different from the best, with commas; may be empty.
         behind: baseline to the methods behind it, for each baseline that has such.

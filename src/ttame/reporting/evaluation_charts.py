@@ -49,9 +49,9 @@ class Style:
     """What tells a method's line from others: no two of the first 32 share all three.
 
     Attributes:
-        colour: of the page's palette; -1 is the quiet colour of baselines.
+        colour: the colour of the page's palette; -1 is the quiet colour of baselines.
         marker: an SVG path round the origin.
-        dash: of the line.
+        dash: the dash of the line.
     """
 
     colour: int

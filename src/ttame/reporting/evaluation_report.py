@@ -55,7 +55,7 @@ def write_evaluation_report(
     """Write everything that an evaluation found as one HTML file, whole or not at all.
 
     Args:
-        path: of the file, such as ``report.html``.
+        path: the path of the file, such as ``report.html``.
         evaluation: the numbers.
         gallery: photos with the maps of every method, shown in this order: those on which methods
             disagree most belong first.

@@ -173,13 +173,17 @@ def _hint(score: Score, write: WriteNumber, compares: bool, called: str, images:
     if compares and score.rank:
         parts.append(f"rank {score.rank}")
     if compares and standing(score) == "level":
-        parts.append(f"not significantly different from the best (p = {score.p_value:.2g})")
+        parts.append(f"not significantly different from the best{_p_value(score)}")
         if score.images_needed > score.images:
             more = score.images_needed - score.images
             parts.append(f"about {more} more {images} would separate it from the best")
     elif compares and standing(score) == "" and score.rank:
-        parts.append(f"significantly worse than the best (p = {score.p_value:.2g})")
+        parts.append(f"significantly worse than the best{_p_value(score)}")
     return f"{'; '.join(parts)}."
+
+
+def _p_value(score: Score) -> str:
+    return f" (p = {score.p_value:.2g})" if score.p_known else ""
 
 
 def _interval(score: Score, write: WriteNumber) -> str:

@@ -78,9 +78,9 @@ def explain(
             be read are skipped and listed.
         explainers: one, several in a list, or label to explainer, of the same classifier.
         out: a new folder.
-        classes: of every photo: an int, a list of ints, ``"all"``, ``"top3"``, a class name or a
-            list of names. If not given, the three most probable ones by one method (two of a
-            network with two), and the most probable one by several.
+        classes: the classes of every photo: an int, a list of ints, ``"all"``, ``"top3"``, a class
+            name or a list of names. If not given, the three most probable ones by one method (two
+            of a network with two), and the most probable one by several.
         rather_than: a class: what speaks for ``classes`` rather than for it.
         threshold: the probability from which a finding counts as found, where findings do not
             exclude each other; 0.5 if not given. A photo on which none reaches it is "none of
@@ -97,10 +97,10 @@ def explain(
         pictures: ``"all"``, ``"overlays"`` (no panels) or ``"none"``; the page has its own pictures
             in any case.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
-        opacity: of the highest value in the pictures, in [0, 1].
-        strength: of the maps in the pictures: ``"own"`` (each has its own scale), ``"probability"``
-            (improbable classes fade) or ``"contrast"`` (where a map is above that of the most
-            probable class). The page offers all three.
+        opacity: the opacity of the highest value in the pictures, in [0, 1].
+        strength: the strength of the maps in the pictures: ``"own"`` (each has its own scale),
+            ``"probability"`` (improbable classes fade) or ``"contrast"`` (where a map is above that
+            of the most probable class). The page offers all three.
         progress: whether to show a line that says how far it is; not where there is a listener.
 
     Returns:

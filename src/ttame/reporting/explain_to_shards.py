@@ -115,7 +115,7 @@ def explain_to_shards(
             ``memory_budget``, ``listener``, ``left_out`` and ``progress``.
         explainers: one, several in a list, or label to explainer, of the same classifier.
         out: a new folder.
-        classes: of every photo.
+        classes: the classes of every photo.
         rather_than: a class: what speaks for ``classes`` rather than for it.
         batch_size: photos at a time.
         shard_size: photos per shard, rounded up to whole batches.
@@ -127,9 +127,9 @@ def explain_to_shards(
         left_out: methods that are not defined for the classifier, with the reason.
         pictures: as of :func:`ttame.explain`, of the sample; so are ``scale``, ``opacity`` and
             ``strength``.
-        scale: of colours.
-        opacity: of the highest value.
-        strength: of the maps in the pictures.
+        scale: the colour scale.
+        opacity: the opacity of the highest value.
+        strength: the strength of the maps in the pictures.
         progress: whether to show a line that says how far it is.
 
     Returns:

@@ -38,7 +38,7 @@ class ExplainedImage:
         region: the part of it that the network saw.
         explanations: one per method, each of a batch of one image; all of the same classes.
         threshold: the probability from which one of independent findings counts as found.
-        strength: of the maps in the pictures.
+        strength: the strength of the maps in the pictures.
     """
 
     name: str
@@ -91,7 +91,7 @@ class ExplainedImage:
         The maps stay on their own grid: drawing stretches them once.
 
         Args:
-            label: of the method.
+            label: the label of the method.
         """
         maps = drawn_of(self.explanation, label, self.strength)
         classes = _class_records(self.explanation)
@@ -111,7 +111,7 @@ class ExplainedImage:
         """What a panel about one class draws: a tile for each method.
 
         Args:
-            place: of the class among the explained ones.
+            place: the place of the class among the explained ones.
             labels: method to label.
         """
         drawn = []
@@ -238,8 +238,8 @@ def of_one_image(explanation: Explanation, index: int) -> Explanation:
     """Cut one image out of an explained batch, and check that it can be drawn.
 
     Args:
-        explanation: of a batch.
-        index: of the image in the batch.
+        explanation: an explanation of a batch.
+        index: the index of the image in the batch.
 
     Returns:
         An explanation of a batch of one, on the CPU.

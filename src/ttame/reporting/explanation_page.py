@@ -35,9 +35,9 @@ def write_pages(
     on ``pages/1.html`` and so on.
 
     Args:
-        folder: of the report.
+        folder: the folder of the report.
         about: what ``explanations.json`` says of the whole.
-        preprocessing: of the classifier, for the footer.
+        preprocessing: the preprocessing of the classifier, for the footer.
         entries: one record per image, from ``ExplainedImage.page_entry``.
         skipped: name, heading and reason of each image that was not explained.
     """

@@ -53,7 +53,8 @@ class ExplanationReportWriter:
 
     Args:
         folder: where the report goes.
-        preprocessing: of the classifier; says which part of each photo the network saw.
+        preprocessing: the preprocessing of the classifier; says which part of each photo the
+            network saw.
         title: heads the page.
         overwrite: replace an existing folder, once the new report is complete.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
@@ -62,8 +63,9 @@ class ExplanationReportWriter:
         left_out: methods that do not take part, to the reason why; the page says so.
         pictures: ``"all"``, ``"overlays"`` (no panels) or ``"none"``; the page has its own pictures
             in any case.
-        strength: of the maps in the pictures: ``"own"``, ``"probability"`` or ``"contrast"``; see
-            :data:`ttame.drawing.map_strength.Strength`. The page offers all three.
+        strength: the strength of the maps in the pictures: ``"own"``, ``"probability"`` or
+            ``"contrast"``; see :data:`ttame.drawing.map_strength.Strength`. The page offers all
+            three.
 
     Raises:
         UnknownNameError: no such colour scale, pictures or strength.
@@ -149,9 +151,9 @@ class ExplanationReportWriter:
         Args:
             name: what the user calls the image, usually its path.
             photo: RGB, as it was opened, before any preprocessing; not changed.
-            explanations: of a batch that holds this image; one per method, of the same classes,
-                to show methods side by side.
-            index: of the image in the batch.
+            explanations: the explanations of a batch that holds this image; one per method, of the
+                same classes, to show methods side by side.
+            index: the index of the image in the batch.
 
         Raises:
             ExplainerError: the explanations come from other methods than those before, or are

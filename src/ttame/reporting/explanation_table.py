@@ -27,7 +27,7 @@ def write_table(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
     Names that a spreadsheet would run as a formula get an apostrophe in front.
 
     Args:
-        path: of the CSV file.
+        path: the path of the CSV file.
         images: one record per photo, from ``ExplainedImage.record``.
     """
     with opened_for_text(path) as file:

@@ -49,7 +49,7 @@ class GrowingReport:
 
     Args:
         place: the work folder, from :func:`ttame.files.growing_folder.growing_folder`.
-        names: of all photos of the data, by number.
+        names: the names of all photos of the data, by number.
         facts: what is the same for all photos.
     """
 

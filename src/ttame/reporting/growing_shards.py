@@ -64,7 +64,7 @@ class FinishedShard:
 
     Attributes:
         record: as the index will have it.
-        layout: of its rows; ``None`` if it has none.
+        layout: the layout of its rows; ``None`` if it has none.
     """
 
     record: ShardRecord
@@ -110,7 +110,7 @@ class GrowingShards:
 
     Args:
         place: the work folder, from :func:`ttame.files.growing_folder.growing_folder`.
-        names: of all photos of the data, by number.
+        names: the names of all photos of the data, by number.
         shards: how they are divided.
         writing: writes while the network works.
     """

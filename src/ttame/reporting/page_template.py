@@ -12,7 +12,7 @@ def page_template(name: str) -> jinja2.Template:
     """A template that escapes everything it is given, and refuses names it is not given.
 
     Args:
-        name: of a file in ``templates``.
+        name: the name of a file in ``templates``.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ttame.reporting"),

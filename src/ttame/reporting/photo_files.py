@@ -36,7 +36,7 @@ class PhotoFiles:
     """Draws explained photos and saves their maps.
 
     Args:
-        folder: of the report.
+        folder: the folder of the report.
         facts: what is the same for all photos.
     """
 
@@ -53,7 +53,7 @@ class PhotoFiles:
             name: what the user calls the photo.
             photo: RGB, as it was opened; not changed.
             explanations: one per method, of a batch that holds the photo, of the same classes.
-            index: of the photo in the batch.
+            index: the index of the photo in the batch.
 
         Raises:
             ExplainerError: the explanations are about different classes.
@@ -71,7 +71,7 @@ class PhotoFiles:
         """Write the pictures, overlays and maps of one photo.
 
         Args:
-            stem: of the files' names; no other photo of the report has it.
+            stem: the stem of the files' names; no other photo of the report has it.
             image: the photo and its explanations.
 
         Returns:

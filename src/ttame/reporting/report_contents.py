@@ -43,18 +43,18 @@ class ReportFacts:
     """What is the same for all photos of a report.
 
     Attributes:
-        preprocessing: of the classifier.
+        preprocessing: the preprocessing of the classifier.
         title: heads the page.
         methods: name to provenance, in order.
         labels: method to what stands below its pictures.
         left_out: methods that do not take part, to the reason why.
         rather_than: the class that all others are compared with, if there is one.
         scale: one of :func:`ttame.drawing.colour_scales.known_scales`.
-        opacity: of the highest value in the pictures, in [0, 1].
+        opacity: the opacity of the highest value in the pictures, in [0, 1].
         threshold: the probability from which one of independent findings counts as found; ``None``
             where exactly one class is true of a photo.
         pictures: which files are drawn; the page has its own pictures in any case.
-        strength: of the maps in the pictures, and at first on the page.
+        strength: the strength of the maps in the pictures, and at first on the page.
 
     Raises:
         UnknownNameError: no such colour scale, pictures or strength.
@@ -120,7 +120,7 @@ def write_contents(
     """Write ``explanations.json``, the table and the pages, one photo in memory at a time.
 
     Args:
-        folder: of the report.
+        folder: the folder of the report.
         facts: what is the same for all photos.
         images: one record per photo, from ``ExplainedImage.record``.
         entries: one record per photo, from ``ExplainedImage.page_entry``.

@@ -20,7 +20,7 @@ def telling_of(
     Args:
         listener: the caller's own.
         methods: labels of the methods.
-        count: of the photos or texts.
+        count: the count of the photos or texts.
         progress: whether to show a line where there is no listener; only the first process does.
         what: is explained, in the singular.
 

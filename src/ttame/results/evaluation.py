@@ -48,11 +48,13 @@ class Score:
             metric counts classes alike (unless there is only one).
         high: its upper end.
         rank: 1 for the best; equal values share a rank; 0 where nothing is better or worse.
-        p_value: of the paired test against the best method, corrected for the number of methods;
-            1 for the best itself.
+        p_value: the p-value of the paired test against the best method, corrected for the number of
+            methods, in [0, 1]; 1 for the best itself.
         images: how many images have a value.
         images_needed: how many would separate the method from the best with a power of 80 %, if the
             difference stays as it is; 0 where they are separate already, or nobody can say.
+        p_known: false where only the decision of the test was kept: ``p_value`` is 1 where the
+            method is not significantly different from the best, and 0 where it is.
 
     Example:
         >>> score = Score(value=8.1, low=6.0, high=10.4, rank=1, p_value=1.0, images=200)
@@ -67,6 +69,7 @@ class Score:
     p_value: float
     images: int
     images_needed: int = 0
+    p_known: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +102,7 @@ class MethodCost:
         backward: backward passes.
         tail: runs of only the end of the network.
         milliseconds: wall-clock time of the maps alone, the median of the batches.
-        peak_megabytes: of tensors alive at once beyond weights and images, for one batch.
+        peak_megabytes: size of the tensors alive at once beyond weights and images, for one batch.
 
     Example:
         >>> rise = MethodCost(1001, 0, 0, milliseconds=9000.0, peak_megabytes=300.0)
@@ -132,14 +135,14 @@ class MethodScores:
     Attributes:
         name: as it was asked for: a method's name or an explainer folder.
         title: for people.
-        family: of the method, e.g. ``"gradient"``.
+        family: the family of the method, e.g. ``"gradient"``.
         scores: column key to score.
         curves: metric name to its points.
-        cost: of the maps.
-        options: of the method.
+        cost: the cost of the maps.
+        options: the options of the method.
         published: column key to a published number of the same protocol, where one is known.
         no_evidence: how many maps were constant.
-        sanity: of the randomisation check, where it was run: see ``RandomisationScore``.
+        sanity: the result of the randomisation check, where it was run; see ``RandomisationScore``.
 
     Example:
         >>> scores = {"average_drop@50": Score(31.0, 27.9, 34.2, 1, 1.0, 200)}
@@ -194,10 +197,10 @@ class Evaluation:
         images: how many were evaluated.
         skipped: name of each photo that was not readable, with the reason.
         protocol: name of the preset.
-        protocol_hash: of the settings; tables of different hashes must not be joined.
+        protocol_hash: the hash of the settings; tables of different hashes must not be joined.
         protocol_settings: all of them.
         protocol_words: the protocol in sentences: (what, how).
-        columns: of the table, in order.
+        columns: the columns of the table, in order.
         methods: the rows, in the order they were asked for.
         left_out: method to the reason why it is not defined for this classifier.
         notes: sentences a reader must know, such as what a reproduction differs in.

@@ -62,7 +62,7 @@ def evaluation_card(
     """The table of an evaluation as a card of HTML; rows that do not fit are counted.
 
     Args:
-        columns: of the table.
+        columns: the columns of the table.
         methods: its rows.
         words: the title, then lines for below the table.
         per: what times are of.

@@ -17,7 +17,7 @@ class ClassProbability:
     """A class of one photo.
 
     Attributes:
-        name: of the class, or ``"class 7"``.
+        name: the name of the class, or ``"class 7"``.
         probability: in [0, 1].
 
     Example:

@@ -21,8 +21,8 @@ class ExplainedTextClass:
     """An explained class of a text.
 
     Attributes:
-        name: of the class, or what else was explained.
-        probability: of the class, in [0, 1].
+        name: the name of the class, or what else was explained.
+        probability: the probability of the class, in [0, 1].
         no_evidence: methods whose scores are the same for every word.
         strongest: method to the words of highest score, with their scores, the highest first.
 
@@ -45,7 +45,7 @@ class ExplainedText:
         name: such as ``"line 3"``.
         text: the text itself.
         prediction: name of its most probable class.
-        probability: of that class.
+        probability: the probability of that class.
         classes: the explained ones.
         maps: method to the path of its explanation within the folder.
         pair: the second text of a pair, if there is one.

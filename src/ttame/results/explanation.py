@@ -34,8 +34,8 @@ class ExplainedClass:
 
     Attributes:
         label: the name of the class, or what else the map explains.
-        index: of the class, or of the one that stands for what is explained.
-        probability: of that class, in [0, 1].
+        index: the index of the class, or of the one that stands for what is explained.
+        probability: the probability of that class, in [0, 1].
         map: (h, w) float32, as the method computes it.
 
     Example:
@@ -73,7 +73,7 @@ class Explanation(Prediction, Pictured):
             dog"``; empty where it is the classes.
         crop: which part of a photo the network's input shows; ``None`` where it is not known.
         of_pixels: whether values belong to single pixels, which are drawn coarser and brighter.
-        photos: of each image the photo that was given to the explainer, remembered by its path, or
+        photos: for each image the photo that was given to the explainer, remembered by its path, or
             as long as it is open elsewhere; empty where the explainer was given a tensor, and in
             files.
 

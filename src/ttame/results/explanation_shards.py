@@ -50,9 +50,9 @@ class ShardsManifest:
     """What a folder of shards is of: ``explanations_manifest.json``.
 
     Attributes:
-        schema_version: of manifest, index and shards.
+        schema_version: the schema version of manifest, index and shards.
         classifier: name of the explained network.
-        classifier_fingerprint: of its weights.
+        classifier_fingerprint: the fingerprint of its weights.
         outputs: what its numbers mean, such as ``"softmax"``.
         exclusive: whether exactly one class is true of a photo.
         class_names: C names, or empty.
@@ -106,7 +106,7 @@ class ShardRecord:
         first: number of the first photo that belongs to it.
         explained: how many photos it has.
         skipped: number, name and reason of each photo that could not be read.
-        bytes: of the file.
+        bytes: the bytes of the file.
         sha256: of the file.
     """
 
@@ -124,7 +124,7 @@ class PhotoExplanations:
     """What was found about one photo.
 
     Attributes:
-        number: of the photo in the data, from 0.
+        number: the number of the photo in the data, from 0.
         name: what the data call it, such as its path.
         explanations: method to explanation, a batch of one; their maps were kept in half precision
             of each map's own range, so that they are right to 0.05 % of it.

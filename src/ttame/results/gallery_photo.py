@@ -16,7 +16,7 @@ class GalleryPhoto:
 
     Attributes:
         photo: RGB picture, or (H, W, 3) uint8, as the network saw it: resized and cropped.
-        name: of the image in its data.
+        name: the name of the image in its data.
         class_label: name of the explained class.
         probability: that the classifier gives this class, in [0, 1].
         heatmaps: method to its map, (h, w) floating in [0, 1] on a grid of any size; a method

@@ -48,7 +48,7 @@ class Pictured:
                 frame of its own pixels, as they lie; a path has that of the upright photo.
             class_: its place among the explained classes, or its name.
             image: which image of the batch; may be left out for a batch of one.
-            opacity: of the highest value, in [0, 1].
+            opacity: the opacity of the highest value, in [0, 1].
             colour_scale: ``"inferno"``, ``"viridis"``, ``"magma"`` or ``"cividis"``.
             strength: ``"own"``: each map is scaled on its own, so an improbable class looks as
                 convincing as a probable one. ``"probability"``: maps fade with the probability of
@@ -92,7 +92,7 @@ class Pictured:
         Args:
             photo: that was explained, or one for each image of the batch; the remembered ones if
                 not given.
-            opacity: of the highest value, in [0, 1].
+            opacity: the opacity of the highest value, in [0, 1].
             colour_scale, strength: as for :meth:`overlay`.
 
         Returns:

@@ -82,7 +82,7 @@ def place_of_class(labels: Sequence[str], class_: int | str) -> int:
     """Where a class stands among the explained ones.
 
     Args:
-        labels: of the explained ones.
+        labels: the labels of the explained ones.
         class_: its place, from the end if negative, or its label.
 
     Raises:

@@ -22,8 +22,8 @@ class RememberedPhoto:
     """A photo that can be had again as long as somebody else keeps it.
 
     Attributes:
-        name: of its file; empty for one that was open already.
-        path: of the file, absolute.
+        name: the name of its file; empty for one that was open already.
+        path: the path of the file, absolute.
         stamp: size and time of the file when it was explained.
         size: (width, height) of an open one when it was explained.
         held: an open one, weakly.

@@ -132,7 +132,7 @@ def table_of(
         layout: that the explanations have.
         numbers: (B,) of the photos.
         names: (B,) what they are called, UTF-8.
-        explanations: of the B photos, one per method, of the same classes.
+        explanations: the explanations of the B photos, one per method, of the same classes.
     """
     pyarrow = arrow(PURPOSE)
     schema = layout.schema()
@@ -157,7 +157,7 @@ def photos_of(layout: ShardLayout, table: Any, like: Mapping[str, Explanation]) 
     """What a table says of its photos, checked.
 
     Args:
-        layout: of the table.
+        layout: the layout of the table.
         table: with the columns of the layout.
         like: method to an explanation that has everything but what is in the table.
 

@@ -34,8 +34,8 @@ class ExplainedTextClass:
 
     Attributes:
         label: the name of the class, or what else the scores explain.
-        index: of the class, or of the one that stands for what is explained.
-        probability: of that class, in [0, 1].
+        index: the index of the class, or of the one that stands for what is explained.
+        probability: the probability of that class, in [0, 1].
         words: every word with its score, in the order of the text.
         scores: (T,) float32 of the tokens, as the method computes them.
 

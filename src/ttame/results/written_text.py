@@ -45,7 +45,8 @@ class WrittenText:
         the texts hold is shown as text, also where it is HTML.
 
         Args:
-            path: of a file to write it to, whole or not at all; an existing one is replaced.
+            path: the path of a file to write it to, whole or not at all; an existing one is
+                replaced.
             strength: ``"own"``: each class has its own scale. ``"shared"``: one scale for all
                 classes of a text. ``"probability"``: words fade with the probability of their
                 class. ``"stretched"``: from the lowest score to the highest, for scores that

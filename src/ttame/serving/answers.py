@@ -257,8 +257,8 @@ class MapsWritten:
     """How maps are written.
 
     Attributes:
-        format: of the maps.
-        size: of the maps.
+        format: the format of the maps.
+        size: the size of the maps.
         most_values: in one answer.
     """
 
@@ -319,7 +319,7 @@ def explanation_answer(
     Args:
         network: that was explained.
         given: the photo.
-        explanations: of that photo by each method.
+        explanations: the explanations of that photo by each method.
         written: how maps are written.
         top: how many of the most probable classes are named.
 

@@ -256,7 +256,7 @@ class HeldResponse(StreamingResponse):
     """A stream of lines; what it holds is let go when it ends, however it ends.
 
     Args:
-        lines: of the answer.
+        lines: the lines of the answer.
         held: what is let go.
     """
 

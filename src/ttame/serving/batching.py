@@ -35,7 +35,7 @@ class Ticket:
     Attributes:
         key: items of equal keys may be done together.
         item: what is to be done.
-        future: of the result.
+        future: the future of the result.
         progress: told the finished and total steps.
     """
 
@@ -68,7 +68,7 @@ class Batcher:
         wait: seconds.
         capacity: items that may wait.
         coming: how many items are on their way.
-        name: of the thread.
+        name: the name of the thread.
 
     Example:
         >>> batcher = Batcher(lambda key, items, progress: [2 * item for item in items])

@@ -29,7 +29,7 @@ class ServerError(TtameError):
     """What a server refused, or that it cannot be reached.
 
     Attributes:
-        status: of HTTP; 0 if the server cannot be reached.
+        status: the HTTP status; 0 if the server cannot be reached.
         retry_after: seconds after which it may work; ``None`` if the server says nothing.
 
     Example:
@@ -57,8 +57,8 @@ class ServedMap:
     """The map of one class by one method.
 
     Attributes:
-        index: of the class.
-        label: of the class, or what else is explained.
+        index: the index of the class.
+        label: the label of the class, or what else is explained.
         probability: in [0, 1].
         has_evidence: false where the map is the same everywhere.
         values: (h, w) float32 in [0, 1], rounded to float16.

@@ -63,7 +63,7 @@ def kept_outside(
     A pixel lies in a rectangle if its centre does.
 
     Args:
-        rectangles: of the photo.
+        rectangles: the rectangles of the photo.
         region: what the network sees of the photo, in its pixels.
         photo_size: (width, height).
         size: (H, W) of the network's input.
@@ -93,7 +93,7 @@ def with_hidden(given: Tensor, kept: Tensor, preprocessing: Preprocessing, fill:
     Args:
         given: (C, H, W) float32, normalised, or (H, W, 3) uint8 pixels.
         kept: (H, W) bool.
-        preprocessing: of the network.
+        preprocessing: the preprocessing of the network.
         fill: ``"mean"``, the mean colour that the normalisation subtracts, or ``"black"``.
 
     Returns:

@@ -65,7 +65,7 @@ class Monitoring:
 
         Args:
             route: as the API describes it, never what somebody typed.
-            status: of the answer.
+            status: the status of the answer.
             seconds: that it took.
         """
         self._requests.labels(route, str(status)).inc()

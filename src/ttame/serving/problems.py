@@ -22,7 +22,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     """A request that is not answered.
 
     Attributes:
-        status: of HTTP.
+        status: the HTTP status.
         detail: one line: what came, what is allowed, what to do.
         retry_after: seconds after which it may work; ``None`` if it never will.
         allow: methods of HTTP that the address takes, if it does not take this one.

@@ -111,7 +111,7 @@ class AskedMaps:
     Attributes:
         methods: names.
         wanted: of the photo, for the first method; the others explain the same classes.
-        format: of the maps.
+        format: the format of the maps.
         size: see :class:`ExplanationForm`; (H, W) where numbers were given.
     """
 

@@ -30,7 +30,7 @@ class ServedMethod:
 
     Attributes:
         name: as requests say it.
-        card: of the method.
+        card: the card of the method.
         options: that it was made with.
     """
 
@@ -57,7 +57,7 @@ class ServedNetwork(ABC):
     An *input* is what the network takes for one photo, without the batch's dimension.
 
     Attributes:
-        name: of the classifier.
+        name: the name of the classifier.
         class_names: C names, or none.
         number_of_classes: C.
         exclusive: whether exactly one class is true of a photo.
@@ -76,7 +76,7 @@ class ServedNetwork(ABC):
         """What the network sees of an upright photo, (C, H, W) float32 in [0, 1].
 
         Args:
-            photo: of any size.
+            photo: a photo of any size.
             prepared: whether it shows just what the network sees, so that it is not cropped.
 
         Raises:
@@ -181,7 +181,7 @@ class ExportedNetwork(ServedNetwork):
 
     Args:
         exported: what :func:`ttame.load_exported` gives.
-        name: of the file, for people.
+        name: the name of the file, for people.
     """
 
     def __init__(self, exported: ExportedExplainer, name: str) -> None:

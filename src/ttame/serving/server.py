@@ -78,8 +78,8 @@ def run_app(
     Then nothing new is accepted, and what was accepted is answered, within ``shutdown_seconds``.
 
     Args:
-        app: of :func:`ttame.serving.app.make_app`.
-        settings: of the server.
+        app: the app of :func:`ttame.serving.app.make_app`.
+        settings: the settings of the server.
         listening: of :func:`bound`.
         began: called when requests are answered; in another thread.
     """
@@ -101,7 +101,7 @@ def run_workers(
     Args:
         factory: ``package.module:function`` that makes the application of one process.
         workers: how many processes.
-        settings: of the server.
+        settings: the settings of the server.
         listening: of :func:`bound`; the processes share it.
     """
     log_to()
@@ -134,8 +134,8 @@ def run_in_thread(app: Any, settings: ServingSettings) -> tuple[str, Callable[[]
     """Run an application alongside other work, for tests and measurements.
 
     Args:
-        app: of :func:`ttame.serving.app.make_app`.
-        settings: of the server; with port 0 it takes a free one.
+        app: the app of :func:`ttame.serving.app.make_app`.
+        settings: the settings of the server; with port 0 it takes a free one.
 
     Returns:
         Its address, and what ends it.

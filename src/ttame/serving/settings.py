@@ -22,14 +22,14 @@ class ServingSettings:
         origins: addresses of other pages that may call the API (CORS), such as
             ``https://example.org``; none by default.
         largest_upload: bytes of a request.
-        most_pixels: of a photo, as its header says.
+        most_pixels: the most pixels that a photo may have, as its header says.
         upload_seconds: a request that has not arrived completely after so long is refused.
         time_limit: seconds from the arrival of a request to its answer.
         queue_length: requests that are worked on or wait; those beyond it are refused with 503.
         batch_size: photos that go through the network together.
         batch_wait: seconds that a photo waits for others that are arriving already.
-        most_methods: of one request.
-        most_classes: of one request.
+        most_methods: the most methods that one request may ask for.
+        most_classes: the most classes that one request may ask for.
         most_values: numbers in all maps of one answer.
         shutdown_seconds: requests that were accepted may take so long after SIGTERM.
 

@@ -28,7 +28,7 @@ def read_uploaded_photo(content: bytes, settings: ServingSettings) -> Image.Imag
     What the file is called, and what it says that it is, is not looked at.
 
     Args:
-        content: of the file.
+        content: the content of the file.
         settings: the limits.
 
     Returns:
@@ -52,7 +52,7 @@ def read_uploaded_tensor(content: bytes, shape: tuple[int, ...]) -> Tensor:
     """Read a prepared image that a stranger sent: safetensors with one tensor ``images``.
 
     Args:
-        content: of the file.
+        content: the content of the file.
         shape: (C, H, W) that the network takes.
 
     Returns:
@@ -83,7 +83,7 @@ def read_uploaded_mask(content: bytes, size: tuple[int, int]) -> Tensor:
     """Read which pixels of the network's input are kept: a picture, dark where they are hidden.
 
     Args:
-        content: of the file.
+        content: the content of the file.
         size: (H, W) of the network's input.
 
     Returns:

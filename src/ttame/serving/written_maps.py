@@ -37,9 +37,9 @@ def sized_heatmaps(
     """The maps of one image in the size that is asked for.
 
     Args:
-        explanation: of one image.
+        explanation: an explanation of one image.
         size: see :class:`ttame.serving.requested.ExplanationForm`.
-        frame: of the photo, if there is one.
+        frame: the frame of the photo, if there is one.
         most: numbers in all maps.
 
     Returns:

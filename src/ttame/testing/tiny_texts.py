@@ -80,7 +80,7 @@ def tiny_text_model(architecture: str = "bert", classes: int = 2, **options: Any
     Args:
         architecture: one of :data:`ARCHITECTURES`.
         classes: C.
-        **options: of its configuration.
+        **options: options of its configuration.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
 

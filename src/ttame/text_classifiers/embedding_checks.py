@@ -49,7 +49,7 @@ def refuse_another_way_in(
 
     Args:
         network: frozen.
-        name: of the model, for messages.
+        name: the name of the model, for messages.
         tokens: of :func:`probes_of`.
         signal: of these, (2, C, 1, T) as the network takes it.
 

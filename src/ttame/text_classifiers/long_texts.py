@@ -67,7 +67,7 @@ class LongText:
         holds the same first character, or else the one behind it, stands for it.
 
         Args:
-            number: of the window.
+            number: the number of the window.
             piece: the window's text, with special tokens.
         """
         window = self.windows[number]

@@ -86,7 +86,7 @@ def untrained_network(**options: Any) -> nn.Module:
     """The same architecture with random weights: 6 layers, width 384, 12 heads, two classes.
 
     Args:
-        **options: of the configuration, for a smaller one.
+        **options: options of the configuration, for a smaller one.
 
     Raises:
         MissingExtraError: transformers is not installed.

@@ -72,8 +72,8 @@ def configured_outputs(model: nn.Module, number: int) -> tuple[str | None, str]:
     """What the configuration says of the outputs, and where it says it.
 
     Args:
-        model: of transformers.
-        number: of its outputs for each text.
+        model: a model of transformers.
+        number: the number of its outputs for each text.
     """
     problem_type = getattr(getattr(model, "config", None), "problem_type", None)
     said = f"problem_type in its configuration is {problem_type}"
@@ -88,8 +88,8 @@ def single_number_notices(model: nn.Module, number: int) -> tuple[str, ...]:
     """What to know of a model of one output whose configuration does not say what it means.
 
     Args:
-        model: of transformers.
-        number: of its outputs for each text.
+        model: a model of transformers.
+        number: the number of its outputs for each text.
     """
     if number != 1 or getattr(getattr(model, "config", None), "problem_type", None) is not None:
         return ()

@@ -20,8 +20,8 @@ class TokenNetwork(nn.Module):
     model returns.
 
     Args:
-        model: of transformers, or a module that takes ``inputs_embeds`` and ``attention_mask``, and
-            has ``get_input_embeddings()``.
+        model: a model of transformers, or a module that takes ``inputs_embeds`` and
+            ``attention_mask``, and has ``get_input_embeddings()``.
 
     Attributes:
         model: the same.

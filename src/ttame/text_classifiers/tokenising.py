@@ -215,7 +215,7 @@ def refuse_other_tokenizer(tokenizer: Any, model: str, vocabulary: int) -> None:
     """Refuse a tokenizer that does not belong to a model.
 
     Args:
-        tokenizer: of transformers.
+        tokenizer: a tokenizer of transformers.
         model: its name, for messages.
         vocabulary: how many word embeddings the model has.
 

@@ -21,8 +21,8 @@ class BatchLoss:
     """The loss of a batch and what it was computed from.
 
     Attributes:
-        parts: of the loss.
-        reading: of the whole images.
+        parts: the parts of the loss.
+        reading: the reading of the whole images.
         labels: (B,) int64, the classifier's top-1 classes.
         maps: (B, 1, h, w), the maps of these classes before any activation.
     """
@@ -64,7 +64,7 @@ def batch_loss(
         head: in whichever mode it is to be judged.
         images: (B, 3, H, W), normalised, on the classifier's device; of texts (B, C, 1, T).
         objective: which loss.
-        place: of the batch.
+        place: the place of the batch.
     """
     with torch.no_grad():
         reading = classifier.read_features(images)

@@ -19,10 +19,10 @@ class BatchOrder:
     Attributes:
         images: how many there are to train on.
         batch_size: per optimiser step, over all processes.
-        parts: of a batch that are accumulated.
+        parts: the parts of a batch that are accumulated.
         processes: how many share a part.
         process: which one this is.
-        seed: of the shuffling.
+        seed: the seed of the shuffling.
         epoch: another epoch, another order.
         first_step: optimiser steps of this epoch to leave out, after a resume.
 

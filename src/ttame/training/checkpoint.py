@@ -47,7 +47,8 @@ class RunIdentity:
         data: fingerprint of the image names.
         classifier: fingerprint of the weights.
         taps: layer names.
-        preprocessing: of the classifier, as JSON; not in checkpoints of the first version.
+        preprocessing: the preprocessing of the classifier, as JSON; not in checkpoints of the first
+            version.
     """
 
     settings: Mapping[str, Any]
@@ -98,8 +99,8 @@ class Workforce:
 
     Attributes:
         processes: that share each batch.
-        device: of each, in words.
-        threads: of each, where it computes on the CPU.
+        device: the device of each, in words.
+        threads: the number of threads of each, where it computes on the CPU.
         torch_version: what calculates.
     """
 

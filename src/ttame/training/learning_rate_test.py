@@ -44,7 +44,7 @@ class LearningRateTest:
 
     Attributes:
         rates: one per step, growing by a constant factor.
-        losses: of each step.
+        losses: the losses of each step.
         smoothed_losses: the losses, smoothed over neighbouring steps.
         suggested_rate: where the smoothed loss falls fastest per decade of the rate; ``None``
             if it never falls.

@@ -69,9 +69,9 @@ def prepare_run(
     Args:
         classifier: to explain.
         data: the photos.
-        folder: of the training.
-        settings: of the training.
-        use: of ``folder``; taken here, and given up by the caller.
+        folder: the folder of the training.
+        settings: the settings of the training.
+        use: the use of ``folder``; taken here, and given up by the caller.
         resume: go on from a checkpoint.
         overwrite: replace what is there.
 

@@ -19,7 +19,7 @@ class TrainingLine:
 
     Args:
         classifier: its name.
-        settings: of the run.
+        settings: the settings of the run.
         notes: said before the first step.
 
     Attributes:

@@ -54,7 +54,7 @@ class TrainingMaterial:
     Attributes:
         training: to train on.
         held_out: to validate on; ``None`` without any.
-        fingerprint: of all of it.
+        fingerprint: the fingerprint of all of it.
         skipped: what could not be read so far, name to reason.
         names: what the places of the data are called on the card.
         command: what makes the same run, on the command line or in Python.
@@ -72,7 +72,7 @@ class OwnMaterial(abc.ABC):
     """Data that know how they become inputs of a network; photos are no such data.
 
     Attributes:
-        kind: of the classifiers that they are for.
+        kind: the kind of the classifiers that they are for.
     """
 
     kind: str

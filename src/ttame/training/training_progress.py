@@ -29,9 +29,9 @@ class TrainingProgress:
         step: steps done, from 1.
         steps: steps of the whole run.
         epoch: from 0.
-        epochs: of the whole run.
+        epochs: the epochs of the whole run.
         parts: the weighted loss parts, ``loss`` being their sum.
-        learning_rate: of this step.
+        learning_rate: the learning rate of this step.
         images_per_second: over the last steps.
         seconds_left: estimated, without validation.
         validation: figures of the held-out part, after the last step of an epoch.
@@ -75,7 +75,7 @@ class TrainingLog:
     Nothing is opened before the first line, so that a run that cannot start writes nothing.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         keep_steps: of an older log, the steps that the checkpoint holds; 0 begins a new log.
         enabled: false in all processes but one.
     """

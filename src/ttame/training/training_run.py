@@ -36,7 +36,7 @@ class TrainingRun:
     """The parts of a run; made by ``run_preparation``, driven by the loop.
 
     Attributes:
-        settings: of the run.
+        settings: the settings of the run.
         classifier: on the device of this process.
         folder: where everything goes.
         identity: what a resumed run must share.

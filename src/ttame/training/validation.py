@@ -27,7 +27,7 @@ class BatchFigures:
     """The figures of one held-out batch.
 
     Attributes:
-        number: of the batch within the held-out images.
+        number: the number of the batch within the held-out images.
         images: how many it has.
         figures: see :func:`validate`, averaged over the images.
         skipped: unreadable images that were met, name to reason.

@@ -79,7 +79,7 @@ def join_windows(windows: Sequence[TextWindow], scores: Sequence[Tensor]) -> Ten
 
     Args:
         windows: from :func:`plan_windows`; they cover the text.
-        scores: of each window (..., its number of tokens), special ones left out.
+        scores: the scores of each window (..., its number of tokens), special ones left out.
 
     Returns:
         (..., T) for the T tokens of the text, in the dtype of the scores.

@@ -30,7 +30,7 @@ def refuse_code(described: Mapping[str, Any], name: str) -> None:
 
     Args:
         described: its content.
-        name: of the network, for messages.
+        name: the name of the network, for messages.
 
     Raises:
         ClassifierError: names the entry.

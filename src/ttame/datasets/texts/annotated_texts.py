@@ -82,7 +82,7 @@ class AnnotatedTexts:
     passed over, blank lines too.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Raises:
         DatasetError: the file cannot be read, holds no text, or has a line that is not such an

@@ -21,7 +21,7 @@ class ChangedText:
     """The probability of one class, of variants of one text; each variant is asked for once.
 
     Args:
-        classifier: of texts.
+        classifier: a classifier of texts.
         signal: (1, C, 1, T) the text, as the classifier prepares it.
         label: the class.
         taken_away: what becomes of tokens that are not kept.
@@ -82,7 +82,7 @@ def without_tokens(
     """Variants of a text, without those of its tokens that they do not keep.
 
     Args:
-        classifier: of texts.
+        classifier: a classifier of texts.
         signal: (1, C, 1, T) the text, as the classifier prepares it.
         kept: (V, T) bool.
         taken_away: what becomes of the others.

@@ -20,8 +20,8 @@ def label_class(
     class whose name it is, or begins, whatever the case: ``"neg"`` means ``"NEGATIVE"``.
 
     Args:
-        label: of the data.
-        class_names: of the classifier; empty if it has none.
+        label: the label of the data.
+        class_names: the class names of the classifier; empty if it has none.
         number_of_classes: C.
         given: what the user said about labels.
 

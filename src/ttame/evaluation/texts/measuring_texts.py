@@ -20,7 +20,7 @@ class MeasuringTexts:
     Attributes:
         classifier: the explained network.
         texts: the data.
-        numbers: of the texts that are evaluated.
+        numbers: the numbers of the texts that are evaluated.
         labels: of each of ``numbers``, the class that the data name; -1 where they name none.
         protocol: how to measure.
         metrics: what to measure.
@@ -54,7 +54,7 @@ class TextBatch:
     """Some texts of the data.
 
     Attributes:
-        numbers: of the texts.
+        numbers: the numbers of the texts.
         texts: as they were read.
         labels: the class that the data name for each; -1 where they name none.
     """

@@ -48,7 +48,7 @@ def measure_texts(
         measuring: what is the same for all methods.
         explainers: label to explainer, of the same classifier.
         listener: told how far it is.
-        share: of this process.
+        share: the share of this process.
 
     Raises:
         EvaluationError: a probability that is not a number.

@@ -186,7 +186,7 @@ class Explainer(ABC, Generic[Explained]):
         refined method with others.
 
         Args:
-            steps: of optimisation; 0 leaves the maps as they are.
+            steps: the number of steps of the optimisation; 0 leaves the maps as they are.
             **settings: the other settings of
                 :class:`ttame.explainers.contract.map_refinement.Refinement`: ``grounds``, ``grid``,
                 ``rate`` and ``seed``.

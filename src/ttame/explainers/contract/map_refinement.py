@@ -47,13 +47,13 @@ class Refinement:
     """How maps are refined.
 
     Attributes:
-        steps: of Adam, at least 0.
+        steps: the number of steps of Adam, at least 0.
         grounds: what hidden pixels become: every step is taken on all of them at once, so that no
             single one can be fitted.
         grid: (h, w) of the refined map; ``None`` for the map's own. A coarse grid has less room
             for patterns that only this network sees.
-        rate: of Adam, in standard deviations of the map.
-        seed: of the shares that are kept, and of the noise.
+        rate: the rate of Adam, in standard deviations of the map.
+        seed: the seed of the shares that are kept, and of the noise.
 
     Raises:
         ExplainerError: a setting outside of what is allowed.
@@ -156,8 +156,8 @@ def explain_and_refine(
         method: its name, for errors.
         classifier: the network.
         images: (B, C, H, W), normalised.
-        request: of the call.
-        refinement: of the maps.
+        request: the request of the call.
+        refinement: the refinement of the maps.
 
     Raises:
         NonFiniteMapError: the method's maps are not finite.
@@ -288,7 +288,7 @@ class MaskingTask:
 
         Args:
             maps: (n, h, w), any scale.
-            share: of the picture, the top of the map.
+            share: the share of the picture, the top of the map.
             removing: whether the top is removed instead of kept.
         """
         height, width = self.images.shape[-2:]
@@ -307,7 +307,7 @@ def top_masks(maps: Tensor, share: float) -> Tensor:
 
     Args:
         maps: (n, 1, H, W).
-        share: of the places with a mask above one half; q is that quantile of the map.
+        share: the share of the places with a mask above one half; q is that quantile of the map.
 
     Returns:
         (n, 1, H, W) in [0, 1], differentiable; q and the standard deviation σ_m count as constants.

@@ -33,7 +33,7 @@ def target_scores(
         logits: (n, C), any floating dtype.
         targets: K of each of the n images.
         score: of logits as they are, or of their probabilities; a function always gets the logits.
-        outputs: of the classifier, which know the probabilities.
+        outputs: the outputs of the classifier, which know the probabilities.
 
     Returns:
         (n, K) float32.

@@ -57,7 +57,7 @@ def attending_layout(
     """The layout of a transformer whose every block attends once from all tokens to all tokens.
 
     Args:
-        classifier: of the network.
+        classifier: the classifier of the network.
         method: for messages.
         tokens_may_come_first: for methods that read attention only, which is the same also where
             blocks get (T, B, D) tokens.

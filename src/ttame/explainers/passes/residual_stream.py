@@ -70,7 +70,7 @@ def read_stream(
     """Run a network with its residual stream alone in the graph.
 
     Args:
-        classifier: of a transformer.
+        classifier: the classifier of a transformer.
         images: (B, C, H, W).
 
     Returns:

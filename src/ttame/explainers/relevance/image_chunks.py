@@ -28,7 +28,7 @@ def explain_in_chunks(
     Args:
         classifier: the network.
         images: (B, 3, H, W).
-        request: of the method's call.
+        request: the request of the method's call.
         bytes_per_image: that ``explain`` needs for an image of the classifier's usual size.
         explain: from images and a request to maps.
     """

@@ -117,7 +117,7 @@ def follow_by(tensor: Tensor, factor: Tensor, dimension: int, shift: Tensor | No
         tensor: the output of an operation; nothing is done if it was not a linear map, or if its
             outputs lie along another dimension.
         factor: (C,), one for each output channel.
-        dimension: of the tensor, along which the factor lies.
+        dimension: the dimension of the tensor, along which the factor lies.
         shift: (C,), added after the multiplication.
     """
     node: Any = tensor.grad_fn

@@ -51,7 +51,7 @@ class WeightedRule(Rule):
         """Relevance of the input.
 
         Args:
-            relevance: of the output, in its shape.
+            relevance: the relevance of the output, in its shape.
             layer: the linear map with its input.
 
         Returns:

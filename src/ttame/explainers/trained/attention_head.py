@@ -41,8 +41,8 @@ class AttentionHead(TokenGatedHead):
     Args:
         channels: C_i of each tap, first to last.
         number_of_classes: K.
-        settings: of this kind.
-        seed: of the initial weights (PyTorch's defaults for convolutions).
+        settings: the settings of this kind.
+        seed: the seed of the initial weights (PyTorch's defaults for convolutions).
 
     Example:
         >>> head = AttentionHead([8, 16], number_of_classes=5)

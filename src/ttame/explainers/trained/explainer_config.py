@@ -234,8 +234,8 @@ def head_of(config: ExplainerConfig, path: Path) -> Head:
     """The head that a configuration describes, untrained.
 
     Args:
-        config: of the explainer.
-        path: of the file, for messages.
+        config: the config of the explainer.
+        path: the path of the file, for messages.
 
     Raises:
         ExplainerFolderError: it describes a head that cannot be.

@@ -91,8 +91,8 @@ def load_explainer(
         classifier: the network to explain, or a network of timm itself. Needed if the explainer
             was trained for a network that ttame cannot load by name, or not without options that
             only you may give; else loaded as it was for training.
-        image_tower: of a zero-shot classifier: the CLIP-like model, or its image tower. The
-            embeddings of the texts, their names and all else are in the folder.
+        image_tower: the image tower of a zero-shot classifier: the CLIP-like model, or its image
+            tower. The embeddings of the texts, their names and all else are in the folder.
         weights: the file of the classifier's weights, where it is no longer where it was for
             training. Everything else is as the folder says.
         allow_other_weights: explain a classifier whose weights, or normalisation of pixels, are

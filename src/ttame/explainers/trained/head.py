@@ -25,8 +25,8 @@ class HeadConfig:
 
     Attributes:
         settings: which head; without the parts for which the classifier has no material.
-        channels: of every tap, first to last.
-        number_of_classes: of the classifier.
+        channels: the channels of every tap, first to last.
+        number_of_classes: the number of classes of the classifier.
         inputs: what else this kind of head must know to be made again, as plain values.
     """
 
@@ -55,9 +55,9 @@ class Head(nn.Module, ABC):
 
     Attributes:
         Settings: the class of this head's settings.
-        settings: of this head.
-        channels: of every tap, first to last.
-        number_of_classes: of the classifier.
+        settings: the settings of this head.
+        channels: the channels of every tap, first to last.
+        number_of_classes: the number of classes of the classifier.
     """
 
     Settings: ClassVar[type[HeadSettings]]
@@ -81,7 +81,7 @@ class Head(nn.Module, ABC):
 
         Args:
             config: possibly from a stranger's file.
-            seed: of the weights.
+            seed: the seed of the weights.
 
         Raises:
             ExplainerError: it describes a head that cannot be.
@@ -126,7 +126,7 @@ class Head(nn.Module, ABC):
 
         Args:
             classifier: whose features were read.
-            reading: of a batch of images.
+            reading: the reading of a batch of images.
             classes: see the class.
             wrapped: the head as it is called in training, where several processes share it.
 

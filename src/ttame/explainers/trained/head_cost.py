@@ -29,7 +29,7 @@ class HeadCost:
 
     Attributes:
         parameters: trained numbers.
-        file_megabytes: of the saved head, in 10⁶ bytes.
+        file_megabytes: the size of the saved head, in 10⁶ bytes.
         top1_share: multiplications for one class, as a share of the classifier's.
         all_share: for all classes.
         parts: that this classifier has material for, where a head can lack some.

@@ -28,8 +28,8 @@ class LCamHead(TokenGatedHead):
     Args:
         channels: C of the one tap.
         number_of_classes: K.
-        settings: of this kind.
-        seed: of the initial weights (PyTorch's defaults for convolutions).
+        settings: the settings of this kind.
+        seed: the seed of the initial weights (PyTorch's defaults for convolutions).
 
     Raises:
         ExplainerError: not one tap.

@@ -80,7 +80,7 @@ class SharedHead(Head):
         inputs: what it reads of the classifier.
         number_of_classes: C.
         settings: which parts it has, and what its maps are.
-        seed: of the initial weights.
+        seed: the seed of the initial weights.
 
     Raises:
         ExplainerError: settings that do not fit the inputs, or without any part.

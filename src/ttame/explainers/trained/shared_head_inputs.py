@@ -32,7 +32,7 @@ class SharedHeadInputs:
     """What a few-shot head reads of its classifier.
 
     Attributes:
-        channels: of every tap, first to last.
+        channels: the channels of every tap, first to last.
         branched: positions of the taps that a branch reads; the first one gives the grid.
         pooled: position of the tap that holds what a place gives to the last linear layer: the
             features which the classifier pools for it, or what each token adds to the class token

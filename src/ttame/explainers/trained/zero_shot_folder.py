@@ -27,9 +27,9 @@ def zero_shot_of_folder(
     """Put the image tower to the texts again.
 
     Args:
-        config: of the explainer.
+        config: the config of the explainer.
         folder: that holds it.
-        image_tower: of the user, or the whole model.
+        image_tower: the image tower of the user, or the whole model.
 
     Raises:
         ExplainerFolderError: the file of the texts is missing or broken.

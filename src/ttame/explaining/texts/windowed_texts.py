@@ -37,7 +37,7 @@ def explain_long_text(
     sentence does to another far away is not seen.
 
     Args:
-        explainer: of a classifier of texts.
+        explainer: an explainer of a classifier of texts.
         text: any.
         classes: as an explainer takes them.
         rather_than: a class: what speaks for ``classes`` rather than for it.

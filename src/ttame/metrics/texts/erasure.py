@@ -33,12 +33,12 @@ def comprehensiveness(
     better. Shares are rounded up to whole words.
 
     Args:
-        probability: of the explained class, of variants of the text.
+        probability: gives the probability of the explained class for variants of the text.
         scores: (U,) float, of words or of tokens; NaN where there is none.
         units: (T,) int, which of the scores each token belongs to; negative for special tokens,
             which stay.
-        shares: of the units, in (0, 1].
-        seed: of the order of equal scores.
+        shares: the shares of the units, in (0, 1].
+        seed: the seed of the order of equal scores.
 
     Returns:
         In percentage points, from -100 to 100; NaN where nothing has a score.
@@ -69,12 +69,12 @@ def sufficiency(
     kept (DeYoung et al., arXiv 1911.03429). Lower is better. Shares are rounded up to whole words.
 
     Args:
-        probability: of the explained class, of variants of the text.
+        probability: gives the probability of the explained class for variants of the text.
         scores: (U,) float, of words or of tokens; NaN where there is none.
         units: (T,) int, which of the scores each token belongs to; negative for special tokens,
             which stay.
-        shares: of the units, in (0, 1].
-        seed: of the order of equal scores.
+        shares: the shares of the units, in (0, 1].
+        seed: the seed of the order of equal scores.
 
     Returns:
         In percentage points, from -100 to 100; NaN where nothing has a score.

@@ -19,7 +19,7 @@ class MeasuredText:
         words: (T,) int, the word that each token is a piece of; negative for special tokens and
             padding, which are never ranked.
         number_of_words: W, of the whole text, beyond the model's length too.
-        probability: of the explained class, of variants of the text.
+        probability: gives the probability of the explained class for variants of the text.
         rationale: (W,) bool, the words that annotators marked; ``None`` if nobody did.
 
     Example:

@@ -28,7 +28,7 @@ class TextMetric:
         reads: the settings of the protocol on which they depend.
         needs_rationales: whether the data must be annotated.
         curve_over: what the points of its curve stand at.
-        unit: of its values.
+        unit: the unit of its values.
         bounds: least and greatest value.
         per_class: whether texts of a class are averaged before classes are; none does it.
         gated: whether tables leave out the methods that fail the randomisation check; none does.

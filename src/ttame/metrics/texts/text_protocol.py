@@ -26,8 +26,8 @@ class TextProtocol:
     """How maps of texts are turned into words, words into changed texts, and those into numbers.
 
     Attributes:
-        name: of the preset; not part of the hash, nor are ``title``, ``source``, ``metrics`` and
-            ``rationale_metrics``, which change no number.
+        name: the name of the preset; not part of the hash, nor are ``title``, ``source``,
+            ``metrics`` and ``rationale_metrics``, which change no number.
         title: as a heading.
         source: the paper or code that it repeats.
         metrics: what is measured unless something else is asked for; names of the registry.
@@ -39,10 +39,10 @@ class TextProtocol:
         unit: whether ``"words"`` or ``"tokens"`` are taken away.
         taken_away: how: ``"removed"``, ``"mask"`` or ``"padding"``.
         counts: numbers of words that are compared with rationales.
-        shares: of the words or tokens, for comprehensiveness and sufficiency.
-        steps: of deletion and insertion.
+        shares: the shares of the words or tokens, for comprehensiveness and sufficiency.
+        steps: the steps of deletion and insertion.
         area: under the curve of precision over recall.
-        seed: of the order of equal scores.
+        seed: the seed of the order of equal scores.
 
     Raises:
         TtameError: a number that makes no sense.

@@ -29,12 +29,12 @@ def deletion_curve(
     :func:`area_under`, is low for a good map: what the network uses vanishes soon.
 
     Args:
-        probability: of the explained class, of variants of the text.
+        probability: gives the probability of the explained class for variants of the text.
         scores: (U,) float, of words or of tokens; NaN where there is none.
         units: (T,) int, which of the scores each token belongs to; negative for special tokens,
             which stay.
         steps: into which the way is divided.
-        seed: of the order of equal scores.
+        seed: the seed of the order of equal scores.
 
     Returns:
         (steps + 1,) float64 in percent: of the whole text first, of none of its words last.
@@ -63,12 +63,12 @@ def insertion_curve(
     :func:`area_under`, is high for a good map: what the network uses is there soon.
 
     Args:
-        probability: of the explained class, of variants of the text.
+        probability: gives the probability of the explained class for variants of the text.
         scores: (U,) float, of words or of tokens; NaN where there is none.
         units: (T,) int, which of the scores each token belongs to; negative for special tokens,
             which are always there.
         steps: into which the way is divided.
-        seed: of the order of equal scores.
+        seed: the seed of the order of equal scores.
 
     Returns:
         (steps + 1,) float64 in percent: of none of the words first, of the whole text last.

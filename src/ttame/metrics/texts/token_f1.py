@@ -29,7 +29,7 @@ def token_f1(
         scores: (W,) float, of words; NaN where there is none, as beyond the model's length.
         rationale: (W,) bool, the words that annotators marked.
         counts: (K,) the numbers k, each at least 1.
-        seed: of the order of equal scores.
+        seed: the seed of the order of equal scores.
 
     Returns:
         (K,) float64 in percent; NaN where no word is annotated.

@@ -23,7 +23,7 @@ def most_relevant_first(scores: np.ndarray, seed: int = 0) -> np.ndarray:
 
     Args:
         scores: (U,) float; NaN where there is no score, which is not ranked.
-        seed: of the order of equal values.
+        seed: the seed of the order of equal values.
 
     Returns:
         (at most U,) int64, the numbers of what has a score.

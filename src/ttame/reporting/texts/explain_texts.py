@@ -62,9 +62,9 @@ def explain_texts(
             :func:`ttame.datasets.texts.text_lines.read_text_lines` reads.
         explainers: one, several in a list, or label to explainer, of the same classifier of texts.
         out: a new folder.
-        classes: of every text: an int, a list of ints, ``"all"``, ``"top3"``, a class name or a
-            list of names. If not given, the three most probable ones by one method (two of a
-            network with two), and the most probable one by several.
+        classes: the classes of every text: an int, a list of ints, ``"all"``, ``"top3"``, a class
+            name or a list of names. If not given, the three most probable ones by one method (two
+            of a network with two), and the most probable one by several.
         rather_than: a class: what speaks for ``classes`` rather than for it.
         threshold: the probability from which a finding counts as found, where findings do not
             exclude each other; 0.5 if not given.

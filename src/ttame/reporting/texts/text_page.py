@@ -38,7 +38,7 @@ def write_text_pages(
     on ``pages/1.html`` and so on.
 
     Args:
-        folder: of the report.
+        folder: the folder of the report.
         about: what ``explanations.json`` says of the whole.
         entries: one record per text, from ``ExplainedText.page_entry``.
         skipped: name and reason of each text that was not explained.

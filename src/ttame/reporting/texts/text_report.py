@@ -40,7 +40,7 @@ class TextReportFacts:
         rather_than: name of the class that all others are compared with, if there is one.
         threshold: the probability from which one of independent findings counts as found; ``None``
             where exactly one class is true of a text.
-        strength: of the words, at first on the page.
+        strength: the strength of the words, at first on the page.
 
     Raises:
         UnknownNameError: no such strength.
@@ -107,7 +107,7 @@ class TextReport:
         Args:
             name: what the user calls it.
             explanations: one per method, of batches that hold the text, of the same classes.
-            index: of the text in the batches.
+            index: the index of the text in the batches.
 
         Raises:
             ExplainerError: the explanations are about different texts or classes.

@@ -33,7 +33,7 @@ class PreparedTexts:
             is cut off.
         indices: which of the texts, in this order.
         words: from a random word on, so many are seen at a time; 0 for all.
-        seed: of the random words.
+        seed: the seed of the random words.
 
     Example:
         >>> from ttame.testing import tiny_text_classifier

@@ -24,7 +24,7 @@ class RandomMap(Explainer[Explained]):
 
     Args:
         classifier: gives the grid and the prediction.
-        seed: of the noise.
+        seed: the seed of the noise.
 
     Example:
         >>> from ttame.testing import tiny_classifier

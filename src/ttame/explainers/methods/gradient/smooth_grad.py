@@ -33,7 +33,7 @@ class SmoothGrad(Explainer):
         samples: n, noisy copies.
         noise: σ as a share of the image's range of values; the paper advises 0.1 to 0.2.
         signed: whether to leave the magnitude out.
-        seed: of the noise.
+        seed: the seed of the noise.
         libra: whether paths of the backward pass are pruned and scaled as in LibraGrad, see
             :class:`ttame.explainers.methods.gradient.libra_grad.LibraGrad`; for transformers.
 

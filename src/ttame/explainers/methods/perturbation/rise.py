@@ -47,7 +47,7 @@ class Rise(Explainer):
         keep_probability: q.
         space: what a removed pixel looks like: ``"normalised"`` multiplies the normalised image,
             so that it has the data set's mean colour, as published; ``"raw"`` makes it black.
-        seed: of the masks.
+        seed: the seed of the masks.
 
     Raises:
         ExplainerError: an option out of range.
@@ -169,7 +169,7 @@ class RandomMasks:
         cells: s, the cells a side of the grid.
         keep_probability: q, of a cell to be 1.
         size: (H, W) in pixels.
-        seed: of the grids and of where they are cropped.
+        seed: the seed of the grids and of where they are cropped.
 
     Example:
         >>> masks = RandomMasks(100, 4, 0.5, (20, 30), seed=0)

@@ -54,7 +54,7 @@ class VitCx(Explainer):
         layer: read tokens here instead of the first norm of the last block.
         distance: clusters whose most distant channels are less than this apart are merged.
         noise: σ, in units of the normalised image.
-        seed: of the noise.
+        seed: the seed of the noise.
 
     Raises:
         ExplainerError: the network is not a Vision Transformer; an option out of range.
