@@ -103,7 +103,7 @@ def test_an_exported_file_is_served_as_the_explainer_is(
     export_explainer(explainer, tmp_path / "why.onnx", top_k="all")
     place = str(tmp_path / "why.onnx")
     assert run(["serve", "--port", "0", "--explainer", place], monkeypatch) == 0
-    with TestClient(served[0]) as client:
+    with TestClient(served[0], base_url="http://localhost") as client:
         assert served[0].state.engine.wait_until_ready(60)
         fields = {"photo": content(), "maps": "float16"}
         said = sent(client, **fields, classes=["top2"]).json()
@@ -135,7 +135,7 @@ def test_the_command_that_explains_and_the_server_give_the_same_map(
     assert run(["serve", "--port", "0", *network], monkeypatch) == 0
     (row,) = ExplainedPhotos.read(out).rows()
     written = Explanation.load(tmp_path / "out" / row.files["maps"]["grad_cam"])
-    with TestClient(served[0]) as client:
+    with TestClient(served[0], base_url="http://localhost") as client:
         assert served[0].state.engine.wait_until_ready(60)
         fields = {"photo": content(), "classes": ["3"], "maps": "float16"}
         (found,) = sent(client, **fields).json()["explanations"][0]["classes"]

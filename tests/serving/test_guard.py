@@ -66,7 +66,9 @@ def test_a_token_is_asked_for_where_there_is_one() -> None:
 
 def test_the_page_of_a_server_with_a_token_names_nothing() -> None:
     network = TorchNetwork({"cam": make_explainer("cam", tiny_classifier())})
-    client = TestClient(make_app(network, ServingSettings(token="sesame")))
+    client = TestClient(
+        make_app(network, ServingSettings(token="sesame")), base_url="http://localhost"
+    )
     assert "tiny cnn" not in client.get("/").text
     answer = client.get("/v1/classifier")
     assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
@@ -77,7 +79,11 @@ def test_the_page_of_a_server_with_a_token_names_nothing() -> None:
 
 def test_every_answer_carries_the_headers_and_nothing_is_allowed_inline() -> None:
     network = TorchNetwork({"cam": make_explainer("cam", tiny_classifier())})
-    client = TestClient(make_app(network, ServingSettings()), raise_server_exceptions=False)
+    client = TestClient(
+        make_app(network, ServingSettings()),
+        base_url="http://localhost",
+        raise_server_exceptions=False,
+    )
     for path in ("/", "/healthz", "/nothing", "/static/serve.css", "/openapi.json"):
         headers = client.get(path).headers
         assert {headers[name] for name in SECURITY_HEADERS} == set(SECURITY_HEADERS.values())
@@ -88,7 +94,7 @@ def test_every_answer_carries_the_headers_and_nothing_is_allowed_inline() -> Non
     before = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
     assert client.options("/v1/explanations", headers=before).status_code == 405
     allowed = make_app(network, ServingSettings(origins=("https://good.example",), token="t"))
-    answer = TestClient(allowed).options("/v1/explanations", headers=before)
+    answer = TestClient(allowed, base_url="http://localhost").options("/v1/explanations", headers=before)
     assert answer.headers["access-control-allow-origin"] == "https://good.example"
 
 

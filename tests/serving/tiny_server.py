@@ -41,7 +41,7 @@ def content(picture: Image.Image | None = None, kind: str = "PNG", **options: An
 @contextmanager
 def serving(**settings: Any) -> Iterator[TestClient]:
     app = make_app(TorchNetwork(explainers()), ServingSettings(**settings))
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         assert app.state.engine.wait_until_ready(60)
         yield client
 

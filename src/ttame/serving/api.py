@@ -8,11 +8,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from torch import Tensor
 
 from ttame.errors import TtameError
+from ttame.images.photo_crop import PhotoRegion
+from ttame.images.photo_frame import PhotoFrame
 from ttame.serving.answers import (
     ClassifierAnswer,
     ExplanationAnswer,
@@ -21,12 +23,12 @@ from ttame.serving.answers import (
     MapsWritten,
     MethodsAnswer,
     PredictionAnswer,
-    ProblemAnswer,
     classifier_answer,
     explanation_answer,
     method_answer,
     top_classes,
 )
+from ttame.serving.description import WORK, body_of, refusals
 from ttame.serving.engine import Engine, Told
 from ttame.serving.hiding import kept_outside, rectangles_in, with_hidden
 from ttame.serving.monitoring import Monitoring
@@ -46,18 +48,20 @@ from ttame.serving.written_maps import picture_png
 SEVERAL = ("methods", "classes")
 """Fields that may be given several times."""
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"description": words, "content": {MEDIA_TYPE: {"schema": {
-        "$ref": "#/components/schemas/ProblemAnswer"}}}}
-    for status, words in {
-        401: "No valid token.", 403: "A request for another page.",
-        408: "It took too long to arrive.", 413: "Too large.", 415: "Not a photo.",
-        421: "A name that is not of this machine.",
-        422: "Something in it cannot be used.", 499: "The client went away.",
-        500: "Something went wrong here.", 503: "Full, starting or stopping; see Retry-After.",
-        504: "It took too long.",
-    }.items()
-}  # fmt: skip
+_LINES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "application/x-ndjson": {
+                "schema": {
+                    "type": "string",
+                    "description": "If `progress`: a line of JSON each time something is new, "
+                    '`{"progress": {"method", "finished", "total"}}`; the last line is '
+                    '`{"answer": ...}` or `{"problem": ...}`.',
+                }
+            }
+        }
+    }
+}
 
 
 def api_routes(engine: Engine, monitoring: Monitoring) -> APIRouter:
@@ -67,7 +71,7 @@ def api_routes(engine: Engine, monitoring: Monitoring) -> APIRouter:
         engine: does the work.
         monitoring: what ``/metrics`` tells.
     """
-    routes = APIRouter(responses=_REFUSALS)
+    routes = APIRouter()
     _add_work(routes, engine)
     _add_facts(routes, engine)
     _add_probes(routes, engine, monitoring)
@@ -75,10 +79,13 @@ def api_routes(engine: Engine, monitoring: Monitoring) -> APIRouter:
 
 
 def _add_work(routes: APIRouter, engine: Engine) -> None:
+    refused_with = refusals(engine.settings, *WORK)
+
     @routes.post(
         "/v1/explanations",
         response_model=ExplanationAnswer,
-        openapi_extra=_body_of(ExplanationForm),
+        responses=refused_with | _LINES,
+        openapi_extra={"requestBody": body_of(ExplanationForm, engine.network.methods)},
         summary="Explain a photo by up to four methods",
     )
     async def explanations(request: Request) -> Response:
@@ -87,7 +94,8 @@ def _add_work(routes: APIRouter, engine: Engine) -> None:
     @routes.post(
         "/v1/predictions",
         response_model=PredictionAnswer,
-        openapi_extra=_body_of(PredictionForm),
+        responses=refused_with,
+        openapi_extra={"requestBody": body_of(PredictionForm, engine.network.methods)},
         summary="Classify a photo, of which parts may be hidden",
     )
     async def predictions(request: Request) -> Response:
@@ -95,30 +103,43 @@ def _add_work(routes: APIRouter, engine: Engine) -> None:
 
 
 def _add_facts(routes: APIRouter, engine: Engine) -> None:
-    @routes.get("/v1/methods", summary="The methods that may be asked for")
+    refused_with = refusals(engine.settings, 401)
+
+    @routes.get("/v1/methods", summary="The methods that may be asked for", responses=refused_with)
     async def methods() -> MethodsAnswer:
         served = engine.network.methods.values()
         return MethodsAnswer(
             methods=[method_answer(each, slow=engine.is_slow(each.name)) for each in served]
         )
 
-    @routes.get("/v1/classifier", summary="The classifier that is explained")
+    @routes.get(
+        "/v1/classifier", summary="The classifier that is explained", responses=refused_with
+    )
     async def classifier() -> ClassifierAnswer:
         return classifier_answer(engine.network)
 
 
 def _add_probes(routes: APIRouter, engine: Engine, monitoring: Monitoring) -> None:
-    @routes.get("/healthz", summary="Whether the process lives")
+    settings = engine.settings
+
+    @routes.get("/healthz", summary="Whether the process lives", responses=refusals(settings))
     async def healthz() -> HealthAnswer:
         return HealthAnswer(status="alive")
 
-    @routes.get("/readyz", summary="Whether requests are answered")
+    @routes.get(
+        "/readyz", summary="Whether requests are answered", responses=refusals(settings, 503)
+    )
     async def readyz() -> HealthAnswer:
         if not engine.ready:
             raise Problem(503, "starting or stopping", retry_after=2)
         return HealthAnswer(status="ready")
 
-    @routes.get("/metrics", summary="Counts and times, for Prometheus", response_class=Response)
+    @routes.get(
+        "/metrics",
+        summary="Counts and times, for Prometheus",
+        response_class=PlainTextResponse,
+        responses=refusals(settings, 401),
+    )
     async def metrics() -> Response:
         return Response(monitoring.as_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -200,15 +221,10 @@ def _partly_hidden(
     """What the network takes, and which share of it is hidden."""
     preprocessing = engine.network.preprocessing
     size = preprocessing.input_size
-    frame = given.frame()
-    rectangles = rectangles_in(form.hide)
-    if rectangles and frame is None:
-        raise Problem(422, "'hide' of a tensor; try: 'kept', or a photo")
-    kept = (
-        kept_outside(rectangles, frame.region, frame.size, size)
-        if frame is not None
-        else kept_outside([], preprocessing.region(size), size, size)
-    )
+    # A tensor is all that there is: fractions are of it.
+    whole = PhotoFrame((size[1], size[0]), PhotoRegion(0, 0, size[1], size[0]))
+    frame = given.frame() or whole
+    kept = kept_outside(rectangles_in(form.hide), frame.region, frame.size, size)
     if "kept" in upload.files:
         kept &= read_uploaded_mask(upload.files["kept"], size)
     hidden = with_hidden(given.input, kept, preprocessing, form.fill)
@@ -274,25 +290,3 @@ def refused(problem: Problem) -> JSONResponse:
     """A problem as a response."""
     headers = {"Cache-Control": "no-store", **problem.headers()}
     return JSONResponse(problem.content(), problem.status, headers, MEDIA_TYPE)
-
-
-def _body_of(model: type[ExplanationForm] | type[PredictionForm]) -> dict[str, Any]:
-    """How OpenAPI describes a form."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {
-        "schema": _with_optional_fields(schema)}}}}  # fmt: skip
-
-
-def _with_optional_fields(schema: dict[str, Any]) -> dict[str, Any]:
-    """A form has no null: what is optional is left out."""
-    for field in schema["properties"].values():
-        kinds = [kind for kind in field.pop("anyOf", []) if kind != {"type": "null"}]
-        field.update(kinds[0] if kinds else {})
-        field.pop("title", None)
-        if field.get("default", 0) is None:
-            del field["default"]
-    return {**schema, "oneOf": [{"required": ["photo"]}, {"required": ["tensor"]}]}
-
-
-PROBLEM_SCHEMA = ProblemAnswer
-"""Referred to by every refusal."""

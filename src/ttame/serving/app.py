@@ -15,11 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from ttame.errors import TtameError
-from ttame.serving.answers import ProblemAnswer
 from ttame.serving.api import api_routes, refused
 from ttame.serving.batching import AbandonedError, QueueFullError
+from ttame.serving.description import describing
 from ttame.serving.engine import Engine
-from ttame.serving.guard import Guard
+from ttame.serving.guard import FREE, Guard
 from ttame.serving.monitoring import Monitoring
 from ttame.serving.page import page_routes
 from ttame.serving.problems import Problem, problem_of
@@ -69,7 +69,7 @@ def make_app(
     )
     app.include_router(api_routes(engine, monitoring))
     app.include_router(page_routes(engine, samples))
-    app.openapi = _openapi_of(app)  # type: ignore[method-assign]
+    app.openapi = describing(app, settings, FREE)  # type: ignore[method-assign]
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -80,21 +80,6 @@ def make_app(
     app.add_middleware(Guard, settings=settings, monitoring=monitoring)
     app.state.engine = engine
     return app
-
-
-def _openapi_of(app: FastAPI) -> Any:
-    """OpenAPI with the schema of refusals, and without FastAPI's own."""
-    described = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        content = described()
-        schemas = content["components"]["schemas"]
-        schemas["ProblemAnswer"] = ProblemAnswer.model_json_schema()
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        return content
-
-    return openapi
 
 
 def _handlers() -> dict[Any, Any]:

@@ -30,10 +30,13 @@ SECURITY_HEADERS = {
 }
 """On every answer."""
 
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
-_OPEN = ("/healthz", "/readyz", "/static/", "/samples/")
-"""Routes that need no token: probes, and what the page is made of."""
+FREE = ("/healthz", "/readyz")
+"""Routes that need no token: probes."""
+
+_OPEN = (*FREE, "/static/", "/samples/")
+"""Those, and what the page is made of."""
 
 
 class Guard:
@@ -57,6 +60,8 @@ class Guard:
             return
         answering = _Answering(send)
         begun = time.perf_counter()
+        if scope["method"] == "HEAD":  # What GET is answered with; the server leaves the body out.
+            scope = {**scope, "method": "GET"}
         try:
             refuse_strangers(scope, self._settings)
             await self._app(scope, receive, answering.send)
@@ -119,6 +124,14 @@ class _Answering:
         await self.send({"type": "http.response.body", "body": body})
 
 
+def unreadable() -> bytes:
+    """The whole answer to what is no request, for a connection that ends with it."""
+    body = json.dumps(Problem(400, "a request that is not HTTP/1.1").content()).encode()
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "Connection": "close"}
+    lines = [f"{name}: {text}" for name, text in {**headers, **SECURITY_HEADERS}.items()]
+    return "\r\n".join(["HTTP/1.1 400 Bad Request", *lines, "", ""]).encode() + body
+
+
 async def refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request of a connection too many, and close the connection."""
     LOG.warning("too many connections")
@@ -143,14 +156,31 @@ def refuse_strangers(scope: Mapping[str, Any], settings: ServingSettings) -> Non
     host = urlsplit("//" + headers.get("host", "localhost")).hostname if _plain(headers) else ""
     if settings.is_local and host not in {*_LOCAL_NAMES, settings.host}:
         raise Problem(421, "a name that is not of this machine; allowed: localhost or 127.0.0.1")
-    origin = headers.get("origin", "")
-    elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
-    if scope["method"] == "POST" and elsewhere and origin not in settings.origins:
+    if scope["method"] == "POST" and _is_for_another_page(headers, settings):
         raise Problem(403, "a request for another page; allowed: pages that the server was told of")
     if scope["method"] != "OPTIONS" and _needs_token(scope["path"], settings):
         given = headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {settings.token}".encode()):
             raise Problem(401, "no valid token; allowed: Authorization: Bearer TOKEN")
+
+
+def _is_for_another_page(headers: Mapping[str, str], settings: ServingSettings) -> bool:
+    """Whether a browser sends it on behalf of a page that is neither ours nor allowed.
+
+    Older browsers, and all of them where neither TLS nor this machine is at the other end, do not
+    say where a page is from; but they name its origin.
+    """
+    origin = headers.get("origin", "")
+    if origin in settings.origins:
+        return False
+    site = headers.get("sec-fetch-site", "")
+    if origin and not site:
+        site = _site_of(origin, headers.get("host", ""))
+    return site not in ("", "same-origin", "none")
+
+
+def _site_of(origin: str, host: str) -> str:
+    return "same-origin" if origin.partition("://")[2].lower() == host.lower() else "cross-site"
 
 
 def _plain(headers: Mapping[str, str]) -> bool:

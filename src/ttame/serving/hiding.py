@@ -13,7 +13,8 @@ from ttame.images.photo_crop import PhotoRegion
 from ttame.images.preprocessing import Preprocessing
 from ttame.serving.problems import Problem
 
-_MOST_RECTANGLES = 64
+MOST_RECTANGLES = 64
+"""Of one request."""
 
 
 class Rectangle(BaseModel):
@@ -50,8 +51,8 @@ def rectangles_in(text: str | None) -> list[Rectangle]:
             "'hide' cannot be read; allowed: a list of "
             '{"left": 0, "top": 0, "right": 0.5, "bottom": 0.5}',
         ) from problem
-    if len(found) > _MOST_RECTANGLES:
-        raise Problem(422, f"{len(found)} rectangles; allowed: {_MOST_RECTANGLES}")
+    if len(found) > MOST_RECTANGLES:
+        raise Problem(422, f"{len(found)} rectangles; allowed: {MOST_RECTANGLES}")
     return found
 
 

@@ -51,7 +51,8 @@ class PredictionForm(PhotoForm):
 
     hide: str | None = Field(
         None,
-        description="Rectangles of the photo that are hidden, in fractions of its sides: "
+        description="Rectangles of the photo, or of the tensor, that are hidden, in fractions of its "
+        "sides: "
         '`[{"left": 0.1, "top": 0.2, "right": 0.5, "bottom": 0.6}]`.',
         max_length=10_000,
     )
@@ -95,7 +96,7 @@ class ExplanationForm(PhotoForm):
         description="Of maps as `png` or `float16`: `grid` (the method's own), `input` (the "
         "network's input), `photo` (on the photo, 0 where the network did not look), or "
         "HEIGHTxWIDTH of the input.",
-        pattern=r"^(grid|input|photo|[0-9]{1,4}x[0-9]{1,4})$",
+        pattern=r"^(grid|input|photo|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$",
     )
     progress: bool = Field(
         False,

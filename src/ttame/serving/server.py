@@ -10,39 +10,68 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from ttame.errors import TtameError, setting
-from ttame.serving.guard import refuse_connection
+from ttame.serving.guard import refuse_connection, unreadable
 from ttame.serving.request_log import log_to
 from ttame.serving.settings import ServingSettings
 
-_SECONDS_FOR_HEADERS = 15.0
 _CONNECTIONS_PER_REQUEST = 8
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP that does not wait forever for the first words of a connection.
+    """HTTP that does not wait forever: neither for a request, nor until an answer is taken.
 
-    A connection too many is told so as everything else is, not in uvicorn's plain text.
+    Every while it looks at its connection. One on which no request is worked on is closed, however
+    slowly the words of the next one trickle in; so is one whose client does not take the answer.
+    A connection too many, and what is no request, are told so as everything else is, not in
+    uvicorn's plain text.
     """
+
+    seconds_between_looks = 15.0
+    least_taken = 250_000
+    """Bytes of an answer that a client takes from one look to the next."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._most, self.limit_concurrency = self.limit_concurrency, None
+        self._seen: Any = None
+        self._waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Begin, and look after a while whether anything came."""
+        """Begin, and look at it from time to time."""
         super().connection_made(transport)
         if self._most is not None and len(self.connections) > self._most:
             self.app = refuse_connection
-        self.loop.call_later(_SECONDS_FOR_HEADERS, self._look)
+        self._timer = self.loop.call_later(self.seconds_between_looks, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, unless another answer is under way, and end."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.write(unreadable())
+        self.transport.close()
 
     def _look(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        waiting = self.transport.get_write_buffer_size()
+        same = self.cycle is self._seen
+        if same and min(waiting, self._waiting) and self._waiting - waiting < self.least_taken:
+            self.transport.abort()
+            return
+        if same and not waiting and (self.cycle is None or self.cycle.response_complete):
             self.transport.close()
+        self._seen, self._waiting = self.cycle, waiting
+        self._timer = self.loop.call_later(self.seconds_between_looks, self._look)
 
 
 def bound(settings: ServingSettings) -> socket.socket:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ttame.images.photos import open_as_photo, read_photo
+from ttame.serving.costly_files import costs_minutes
 from ttame.serving.problems import Problem
 from ttame.serving.settings import ServingSettings
 
@@ -115,6 +116,8 @@ def _refuse_by_header(content: bytes, settings: ServingSettings) -> None:
     start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(_MARKUP):
         raise Problem(415, f"an SVG or HTML document; allowed: {_ALLOWED}")
+    if reason := costs_minutes(content):
+        raise Problem(422, f"a photo with {reason}; try: the photo, saved again")
     width, height, moves = _seen_in_header(content)
     if width * height > settings.most_pixels:
         raise Problem(
@@ -135,9 +138,13 @@ def _seen_in_header(content: bytes) -> tuple[int, int, bool]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with open_as_photo(io.BytesIO(content)) as opened:
+                if opened.format not in _READ:
+                    raise Problem(415, f"a file of another kind; allowed: {_ALLOWED}")
                 several = opened.format not in _STILL_IF_SEVERAL
                 moves = several and getattr(opened, "is_animated", False)
                 return opened.width, opened.height, bool(moves)
+    except Problem:
+        raise
     except Image.DecompressionBombError as problem:
         raise Problem(413, "a photo of too many pixels; try: a smaller copy of it") from problem
     except Exception as problem:  # Pillow's readers raise nearly everything on damaged files.
@@ -146,7 +153,10 @@ def _seen_in_header(content: bytes) -> tuple[int, int, bool]:
         ) from problem
 
 
-_STILL_IF_SEVERAL = ("MPO", "TIFF", "ICO", "HEIF")
+_READ = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "HEIF")
+"""What a stranger's file may be; ttame itself reads a few more, which photos rarely are."""
+
+_STILL_IF_SEVERAL = ("MPO", "TIFF", "HEIF")
 """Formats whose further pictures are previews, depths and pages, of which the first one counts."""
 
 

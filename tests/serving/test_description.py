@@ -1,0 +1,94 @@
+"""The server does what its OpenAPI says: schemathesis asks it what it describes, and what not.
+
+TTAME_EXAMPLES=500 python -m pytest tests/serving/test_description.py asks more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from tests.serving.tiny_server import content, explainers, photo
+from ttame.serving.app import make_app
+from ttame.serving.hiding import MOST_RECTANGLES
+from ttame.serving.served_network import TorchNetwork
+from ttame.serving.server import run_in_thread
+from ttame.serving.settings import ServingSettings
+
+schemathesis = pytest.importorskip("schemathesis")
+
+FEW = 5
+EXAMPLES = int(os.environ.get("TTAME_EXAMPLES", FEW))
+TOKEN = "Authorization: Bearer sesame"
+SIDE = 32
+"""Of the network's input; photos of that size may be `prepared`."""
+
+_KINDS = ("jpeg", "png", "webp", "bmp", "gif", "tiff")
+_CLASS = st.sampled_from([*map(str, range(7)), *(f"kind {index}" for index in range(7))])
+_SHARE = st.floats(0, 1, width=16)
+_RECTANGLE = st.fixed_dictionaries(dict.fromkeys(("left", "top", "right", "bottom"), _SHARE))
+
+
+def teach() -> None:
+    """What the description can only name: photos, tensors, and the classes of this network."""
+    for kind in _KINDS:
+        files = [content(photo(seed, (SIDE, SIDE)), kind.upper()) for seed in range(3)]
+        schemathesis.openapi.media_type(f"image/{kind}", st.sampled_from(files))
+    tensors = [save({"images": torch.full((1, 3, SIDE, SIDE), value)}) for value in (0.0, -1.5)]
+    schemathesis.openapi.media_type("application/octet-stream", st.sampled_from(tensors))
+    schemathesis.openapi.format("class", _CLASS)
+    schemathesis.openapi.format("classes", _CLASS | st.sampled_from(["top1", "top3", "all"]))
+    weights = st.dictionaries(_CLASS, st.floats(0.5, 9, width=16), min_size=1, max_size=3)
+    schemathesis.openapi.format("class-weights", weights.map(json.dumps))
+    rectangles = st.lists(_RECTANGLE, max_size=MOST_RECTANGLES // 8)
+    schemathesis.openapi.format("rectangles", rectangles.map(json.dumps))
+
+
+def may_be_asked(context: Any, case: Any) -> bool:
+    """Leaves out what a description cannot rule out: fields that do not fit each other."""
+    meta, body = case.meta, case.body
+    if not isinstance(body, dict) or meta is None or not meta.generation.mode.is_positive:
+        return True
+    methods = ",".join(body.get("methods") or ["cam"]).split(",")
+    classes = body.get("classes") or ["top1"]
+    other = body.get("rather_than")
+    alone = {"top1", "top3", "all"}
+    return (
+        ("photo" in body) != ("tensor" in body)
+        and not ("weights" in body and ("classes" in body or other is not None))
+        and (other is None or not {other[-1], *alone} & {each[-1] for each in classes})
+        and (other is None or not alone & {*classes})
+        and (len(classes) == 1 or not alone & {*classes})
+        and not ("tensor" in body and body.get("size") == "photo")
+    )
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    teach()
+    schemathesis.hook("filter_case")(may_be_asked)
+    limits = ServingSettings(port=0, token="sesame", upload_seconds=2)
+    where, stop = run_in_thread(make_app(TorchNetwork(explainers()), limits), limits)
+    yield where
+    stop()
+
+
+def test_it_answers_as_it_describes(address: str) -> None:
+    from schemathesis.cli import schemathesis as command
+
+    asked = ["--max-examples", str(EXAMPLES), "--seed", "1", "--no-shrink", "--suppress-health-check", "all"]
+    kept = ["--generation-database", "none", "--continue-on-failure", "--no-color"]
+    answer = CliRunner().invoke(
+        command, ["run", f"{address}/openapi.json", "--header", TOKEN, *asked, *kept]
+    )
+    if EXAMPLES > FEW:
+        print(answer.output)
+    assert answer.exit_code == 0, answer.output
+    assert "Operations:       7 selected" in answer.output
