@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.explainers.slow_masks import SHAPES, close, random_maps
-from ttame.images.map_details import with_details
+from ttame.images.map_details import blurred, with_details
 
 
 def gaussian_weight(distance: float, shorter: int) -> float:
@@ -82,3 +82,28 @@ def test_half_precision_and_gradients_pass_through_the_blur() -> None:
     assert found.dtype == torch.bfloat16
     assert float((found.double() - with_details(maps, 0.5)).abs().max()) < 0.05 * maps.abs().max()
     torch.autograd.gradcheck(lambda maps: with_details(maps, 0.3), [maps.requires_grad_()])
+
+
+@pytest.mark.parametrize("deviation", [0.3, 1.0, 2.5])
+def test_a_blur_in_places_is_a_slow_sum_of_neighbours(deviation: float) -> None:
+    maps = random_maps(2, 5).reshape(2, 2, 2, 5)
+    found = blurred(maps, deviation)
+
+    def weight(distance: int, side: int) -> float:
+        total = sum(math.exp(-((step / deviation) ** 2) / 2) for step in range(-side, side + 1))
+        return math.exp(-((distance / deviation) ** 2) / 2) / total
+
+    for one, result in zip(maps.flatten(0, 1), found.flatten(0, 1), strict=True):
+        for y, x in ((0, 0), (1, 3)):
+            slow = sum(
+                float(one[row, column]) * weight(row - y, 2) * weight(column - x, 5)
+                for row in range(2)
+                for column in range(5)
+            )
+            close(result[y, x], slow, 1e-9)
+
+
+def test_zeros_behind_a_row_do_not_change_its_blur() -> None:
+    row = random_maps(1, 12).reshape(4, 1, 1, 12)
+    longer = torch.cat([row, torch.zeros(4, 1, 1, 20, dtype=row.dtype)], dim=3)
+    close(blurred(longer, 1.5)[..., :12], blurred(row, 1.5), 1e-9)

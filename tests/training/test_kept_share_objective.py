@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +15,7 @@ from ttame.training.kept_share_objective import (
     kept_share_loss,
 )
 from ttame.training.kept_share_objective import random_masks as masks_and_removals
+from ttame.training.objective import ObjectiveBatch
 
 MANY = 6000
 
@@ -64,6 +68,16 @@ def test_the_gradient_ends_at_the_bound() -> None:
     kept_share_loss(before, after).total.backward()
     assert after.grad is not None
     assert after.grad.tolist() == pytest.approx([-5 / 4, -5 / 4, 0, 0])
+
+
+def test_differences_of_probabilities_by_hand() -> None:
+    """Kept, the first loses 0.6 and the second gains 0.3; the third has 0.4 removed."""
+    before, after = torch.tensor([0.8, 0.1, 0.9]), torch.tensor([0.2, 0.4, 0.5])
+    removed = torch.tensor([False, False, True])
+    parts = kept_share_loss(before, after, removed, "difference").as_floats()
+    assert parts == pytest.approx({"loss": -0.1 / 3, "drop": 0.3 / 3, "left": -0.4 / 3})
+    alone = kept_share_loss(before, after, measure="difference")
+    assert float(alone.total) == pytest.approx((0.6 - 0.3 + 0.4) / 3)
 
 
 # The draws
@@ -273,3 +287,56 @@ def test_masks_on_places_have_a_gradient() -> None:
     masks[..., 1].sum().backward()
     assert maps.grad is not None
     assert bool((maps.grad[places] != 0).any()) and not maps.grad[~places].any()
+
+
+def test_shares_spread_over_their_logarithm() -> None:
+    objective = KeptShareObjective(hard=1.0, removing=0.5, shares="logarithmic")
+    masks, removed = masks_and_removals(random_maps(MANY, 10, 10), objective, seeded(0))
+    means = masks.mean(dim=(1, 2, 3))
+    for shares, high in ((means[~removed], 0.7), (1 - means[removed], 0.5)):
+        low, span = math.log(0.02), math.log(high) - math.log(0.02)
+        places = (shares.clamp(1e-6, 1).log() - low) / span
+        assert -0.01 < float(places.min()) < 0.02
+        assert 0.98 < float(places.max()) < 1.01
+        tenths = torch.histc(places, bins=10, min=0, max=1) / len(places)
+        assert tenths.tolist() == pytest.approx([0.1] * 10, abs=0.03)
+
+
+class _Probabilities:
+    class outputs:  # noqa: N801 - stands for an attribute
+        probabilities = staticmethod(lambda scores: scores)
+
+
+def _batch(scores: Tensor, seen: list[Tensor], first_image: int = 0) -> Any:
+    def maps(classes: Tensor) -> Tensor:
+        seen.append(classes)
+        return torch.zeros(len(classes), 1, 2, 2)
+
+    return ObjectiveBatch(
+        classifier=_Probabilities(),  # type: ignore[arg-type]
+        scores=scores,
+        labels=scores.argmax(dim=1),
+        maps=maps,
+        masked_scores=lambda masks: scores,
+        labels_of_all=lambda: scores.argmax(dim=1),
+        first_image=first_image,
+        generator=seeded(5),
+    )
+
+
+def test_a_share_of_images_explains_the_second_class() -> None:
+    scores = torch.tensor([[0.1, 0.7, 0.2]]).repeat(800, 1)
+    seen: list[Tensor] = []
+    for runner_up in (0.0, 1.0, 0.25):
+        KeptShareObjective(runner_up=runner_up).loss(_batch(scores, seen))
+    first, second, some = seen
+    assert (first == 1).all() and (second == 2).all()
+    assert float((some == 2).float().mean()) == pytest.approx(0.25, abs=0.05)
+    KeptShareObjective(runner_up=0.25).loss(_batch(scores[:300], seen, first_image=500))
+    assert torch.equal(seen[-1], some[500:])
+
+
+def test_a_network_of_one_score_has_no_second_class() -> None:
+    seen: list[Tensor] = []
+    KeptShareObjective(runner_up=1.0).loss(_batch(torch.ones(3, 1), seen))
+    assert not seen[0].any()

@@ -294,6 +294,7 @@ class AnyClassifier(ABC, Generic[Given, Result]):
                 tap.prefix(output)[:, 0] if tap.prefix_tokens else None for tap, output in tapped
             ),
             layer_outputs=tuple(output for _, output in tapped),
+            places=self.places(images),
         )
 
     def fingerprint(self) -> str:

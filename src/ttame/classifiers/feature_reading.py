@@ -18,9 +18,12 @@ class FeatureReading:
         layer_outputs: one tensor per tap as the layer put it out, whatever worked on it in place
             afterwards; gradients are taken with respect to these, and ``tap.feature_map`` turns
             them into maps.
+        places: (B, 1, h, w) bool, where something is that a map can speak of; ``None`` for
+            everywhere. Of texts it leaves out padding and special tokens.
     """
 
     logits: Tensor
     feature_maps: tuple[Tensor, ...]
     class_tokens: tuple[Tensor | None, ...]
     layer_outputs: tuple[Tensor, ...]
+    places: Tensor | None = None

@@ -13,6 +13,7 @@ from ttame.features.feature_taps import LayerOutput, RectifiedOutput
 from ttame.features.layer_layouts import describe_layer, has_tokens_first, with_batch_in_front
 from ttame.features.layer_runs import UPRIGHT, sound_run, view_of_run
 from ttame.features.normalised_average import NormalisedShares, normalised_averages
+from ttame.features.read_contributions import ReadContributions, read_contributions_tap
 from ttame.features.tap_choice import (
     BATCH_FIRST,
     MOST_TAPS,
@@ -85,6 +86,8 @@ def _with_run(network: nn.Module, trace: NetworkTrace, text: str, notices: list[
 def _looked_up(network: nn.Module, trace: NetworkTrace, name: TapName, of: str) -> Tap:
     if name.kind is TokenContributions:
         return _contributions(network, trace, name, of)
+    if name.kind is ReadContributions:
+        return _read_contributions(network, trace, name, of)
     if name.kind is NormalisedShares:
         return _shares(network, trace, name, of)
     output = _layer_output(network, trace, name)
@@ -141,6 +144,22 @@ def _contributions(
         raise TapError(
             f"tap {called!r} of {of}, where no contributions of tokens to a class token were found",
             allowed="a Vision Transformer whose logits are linear in its class token",
+        )
+    return tap
+
+
+def _read_contributions(
+    network: nn.Module, trace: NetworkTrace, name: TapName, of: str
+) -> ReadContributions:
+    (layer,) = name.layers
+    tap = read_contributions_tap(network, trace, layer) if layer in trace.by_name() else None
+    if tap is None:
+        called = f"{ReadContributions.mark}:{layer}"
+        raise TapError(
+            f"tap {called!r} of {of}, where no contributions of tokens to what that layer reads "
+            "were found",
+            allowed="a transformer whose last linear layer reads the first token, directly or "
+            "through layers that act on this token alone",
         )
     return tap
 

@@ -6,9 +6,10 @@ import dataclasses
 
 from ttame.features.feature_taps import LayerOutput, RectifiedOutput, split_run
 from ttame.features.normalised_average import NormalisedShares
+from ttame.features.read_contributions import ReadContributions
 from ttame.features.token_contributions import TokenContributions
 
-Tap = LayerOutput | RectifiedOutput | TokenContributions | NormalisedShares
+Tap = LayerOutput | RectifiedOutput | TokenContributions | ReadContributions | NormalisedShares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ def parse_tap(text: str) -> TapName:
       its second one.
     * ``rectified:LAYER``: the positive part of what it puts out.
     * ``contributions:NORM``: what each token adds to the class token that NORM normalises.
+    * ``first-order:LAYER``: what each token adds to what LAYER, the last linear one, reads.
     * ``normalised:LAYER:NORM``: what each place of LAYER gives to the average that NORM normalises.
 
     Example:
@@ -54,7 +56,7 @@ def parse_tap(text: str) -> TapName:
     mark, colon, rest = text.partition(":")
     if colon and mark == NormalisedShares.mark:
         return TapName(NormalisedShares, tuple(rest.split(":")))
-    for kind in (RectifiedOutput, TokenContributions):
+    for kind in (RectifiedOutput, TokenContributions, ReadContributions):
         if colon and mark == kind.mark:
             return TapName(kind, (rest,))
     layer, run = split_run(text)

@@ -48,6 +48,7 @@ class TapReading:
         self._exits: list[tuple[nn.Module, OutputAction]] = []
         self._entries: list[tuple[nn.Module, InputAction]] = []
         self._replacements: list[Mapping[Operation, Replacement]] = []
+        self._contexts: list[contextlib.AbstractContextManager[None]] = []
 
     def at_output(self, layer: str, action: OutputAction) -> None:
         """Call ``action(module, output)`` after each run of a layer."""
@@ -60,6 +61,10 @@ class TapReading:
     def replacing(self, replacements: Mapping[Operation, Replacement]) -> None:
         """Replace single operations during the pass."""
         self._replacements.append(replacements)
+
+    def during(self, context: contextlib.AbstractContextManager[None]) -> None:
+        """Be in a context during the pass."""
+        self._contexts.append(context)
 
     def keep(self, tap: Hashable, output: Any) -> Any:
         """Keep a layer's output as it was put out, whatever works on it in place afterwards.
@@ -91,6 +96,8 @@ class TapReading:
             stack.enter_context(watching_inputs(self._entries))
             for replacements in self._replacements:
                 stack.enter_context(replacing_functions(replacements))
+            for context in self._contexts:
+                stack.enter_context(context)
             yield
 
 

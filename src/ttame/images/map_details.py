@@ -39,6 +39,33 @@ def with_details(maps: Tensor, share: float, image_size: tuple[int, int] | None 
     return broad + share * (maps - broad)
 
 
+def blurred(maps: Tensor, deviation: float) -> Tensor:
+    """Maps blurred by a Gaussian that is as wide on every grid; nothing comes from outside of it.
+
+    Args:
+        maps: (B, K, h, w), any range.
+        deviation: standard deviation, in places.
+
+    Returns:
+        The same shape. Rows and columns of zeros behind a map change nothing.
+
+    Example:
+        >>> peak = torch.tensor([[[[0.0, 0.0, 1.0, 0.0]]]])
+        >>> [round(value, 2) for value in blurred(peak, 0.5).flatten().tolist()]
+        [0.0, 0.11, 0.79, 0.11]
+    """
+    down, across = (_plain_gaussian(side, deviation, maps) for side in maps.shape[2:])
+    return down @ maps @ across
+
+
+def _plain_gaussian(side: int, deviation: float, like: Tensor) -> Tensor:
+    """(side, side), symmetric; what lies beyond a border is lost."""
+    places = torch.arange(side, dtype=like.dtype, device=like.device)
+    reach = torch.arange(-side, side + 1, dtype=like.dtype, device=like.device)
+    total = torch.exp(-(reach / deviation).square() / 2).sum()
+    return torch.exp(-((places[:, None] - places) / deviation).square() / 2) / total
+
+
 def _gaussian(side: int, broad: float, like: Tensor) -> Tensor:
     """(side, side) weights of all places for each place, which add up to 1 at the borders too."""
     places = torch.arange(side, dtype=like.dtype, device=like.device)

@@ -20,6 +20,12 @@ mask, and then what is left of the class is the loss::
 
     mask  =  1 − σ((z/σ_z − t)/0.3)   mean 1 − s,  s ~ U(0.05, 0.5)
     loss  =  min(q/p, 1.5)
+
+``measure`` takes differences of probabilities instead of ratios, ``p − q`` and ``q − p``, which is
+what sufficiency and comprehensiveness of texts measure, and which has a bound without being cut.
+``shares`` draws the shares of hard masks evenly in their logarithm, down to two of a hundred
+places. ``runner_up`` explains the second class of some images, so that maps of classes which the
+network does not predict are trained as well.
 """
 
 from __future__ import annotations
@@ -39,6 +45,8 @@ _SOFT_MEANS = (0.35, 0.75)
 _HARD_MEANS = (0.1, 0.7)
 _REMOVED_MEANS = (0.05, 0.5)
 """Without more than half of the picture hardly any class is left, wherever the rest is."""
+_SMALLEST_SHARE = 0.02
+"""Of shares that are drawn evenly in their logarithm."""
 _MOST_REWARD = 0.5
 """For a masked image that is recognised better than the whole one; without a bound, a few images
 with tiny probabilities would decide the step. The same bounds what an image may cost whose class
@@ -55,6 +63,12 @@ class KeptShareObjective(Objective):
         straight_through: Thresholds make masks of zeros and ones, with the gradient of their edge.
         removing: The share of images whose most relevant places are removed instead of kept; the
             loss is then what is left of the class.
+        measure: Whether a loss is a ratio of probabilities, as in Average Drop, or their
+            difference, as in sufficiency and comprehensiveness.
+        shares: Whether the shares that thresholds keep or remove are drawn evenly, or evenly in
+            their logarithm, from 2 % on.
+        runner_up: The share of images whose second most probable class is explained instead of the
+            first.
     """
 
     kind: Literal["kept-share"] = "kept-share"
@@ -62,13 +76,16 @@ class KeptShareObjective(Objective):
     edge: float = number(0.3, ABOVE_ZERO)
     straight_through: bool = False
     removing: float = number(0.0, UP_TO_ONE)
+    measure: Literal["ratio", "difference"] = "ratio"
+    shares: Literal["even", "logarithmic"] = "even"
+    runner_up: float = number(0.0, UP_TO_ONE)
 
     bounded: ClassVar[bool] = True
     explains: ClassVar[tuple[str, ...]] = ("images", "texts")
 
     def loss(self, batch: ObjectiveBatch) -> tuple[LossParts, Tensor]:
         """See the module."""
-        rows = batch.labels[:, None]
+        rows = _explained(batch, self.runner_up)
         maps = batch.maps(rows)
         masks, removed = random_masks(maps, self, batch.generator, batch.first_image, batch.places)
         scores = batch.masked_scores(masks)
@@ -76,10 +93,31 @@ class KeptShareObjective(Objective):
             batch.classifier.outputs.probabilities(of).gather(1, rows)[:, 0]
             for of in (batch.scores, scores)
         )
-        return kept_share_loss(before, after, removed if self.removing else None), maps
+        removed_or_none = removed if self.removing else None
+        return kept_share_loss(before, after, removed_or_none, self.measure), maps
 
 
-def kept_share_loss(before: Tensor, after: Tensor, removed: Tensor | None = None) -> LossParts:
+def _explained(batch: ObjectiveBatch, runner_up: float) -> Tensor:
+    """(B, 1) int64: the top-1 classes, and of some images, drawn at random, the second ones."""
+    import torch
+
+    rows = batch.labels[:, None]
+    if not runner_up or batch.scores.shape[1] < 2:
+        return rows
+    # Their own numbers, so that masks are those of a training without.
+    own = torch.Generator().manual_seed(batch.generator.initial_seed() + 2)
+    count = batch.first_image + len(rows)
+    drawn = torch.rand(count, generator=own, dtype=torch.float32)[batch.first_image :]
+    second = batch.scores.topk(2, dim=1).indices[:, 1:]
+    return torch.where((drawn < runner_up).to(rows.device)[:, None], second, rows)
+
+
+def kept_share_loss(
+    before: Tensor,
+    after: Tensor,
+    removed: Tensor | None = None,
+    measure: Literal["ratio", "difference"] = "ratio",
+) -> LossParts:
     """Compute the loss of masked images.
 
     Args:
@@ -87,6 +125,7 @@ def kept_share_loss(before: Tensor, after: Tensor, removed: Tensor | None = None
         after: (B,) the same on the masked images.
         removed: (B,) bool, whether the most relevant places are removed; they are kept on the
             other images, and on all if not given.
+        measure: of the loss; see :class:`KeptShareObjective`.
 
     Returns:
         ``drop``, and with ``removed`` also ``left``: each the sum over its images divided by B.
@@ -99,11 +138,13 @@ def kept_share_loss(before: Tensor, after: Tensor, removed: Tensor | None = None
         >>> kept_share_loss(before, after, torch.tensor([True, False])).as_floats()
         {'loss': 0.125, 'drop': -0.25, 'left': 0.375}
     """
-    kept = after / before
-    drop = (1 - kept).clamp_min(-_MOST_REWARD)
+    if measure == "difference":
+        drop, left = before - after, after - before
+    else:
+        kept = after / before
+        drop, left = (1 - kept).clamp_min(-_MOST_REWARD), kept.clamp_max(1 + _MOST_REWARD)
     if removed is None:
         return LossParts({"drop": drop.mean()})
-    left = kept.clamp_max(1 + _MOST_REWARD)
     return LossParts({"drop": (drop * ~removed).mean(), "left": (left * removed).mean()})
 
 
@@ -161,13 +202,10 @@ def _masks(maps: Tensor, objective: KeptShareObjective, drawn: Tensor, removed: 
     from ttame.images.saliency_maps import to_unit_range
     from ttame.training.masks_with_means import raised_to_means, thresholded_to_means
 
-    soft_means, hard_means, removed_means = (
-        (low + (high - low) * shares).to(maps)
-        for (low, high), shares in (
-            (_SOFT_MEANS, drawn[0]),
-            (_HARD_MEANS, drawn[1]),
-            (_REMOVED_MEANS, drawn[1]),
-        )
+    soft_means = _spread(_SOFT_MEANS, drawn[0]).to(maps)
+    hard_means, removed_means = (
+        _spread(means, drawn[1], objective.shares).to(maps)
+        for means in (_HARD_MEANS, _REMOVED_MEANS)
     )
     removed, hard = removed.to(maps.device), (drawn[2] < objective.hard).to(maps.device)
     tops = thresholded_to_means(
@@ -178,3 +216,11 @@ def _masks(maps: Tensor, objective: KeptShareObjective, drawn: Tensor, removed: 
     removed, hard = removed[:, None, None, None], hard[:, None, None, None]
     soft = raised_to_means(to_unit_range(maps), soft_means)
     return torch.where(removed, 1 - tops, torch.where(hard, tops, soft))
+
+
+def _spread(means: tuple[float, float], drawn: Tensor, shares: str = "even") -> Tensor:
+    """Numbers in [0, 1) spread over a range of means; over its logarithm from a smaller one on."""
+    low, high = means
+    if shares == "logarithmic":
+        return high * (_SMALLEST_SHARE / high) ** drawn
+    return low + (high - low) * drawn

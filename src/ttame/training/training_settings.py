@@ -190,8 +190,15 @@ PRESETS: dict[str, TrainingSettings] = {
     "few-shot-text": TrainingSettings(
         preset="few-shot-text",
         method="few_shot",
-        head=SharedHeadSettings(maps=SigmoidMaps()),
-        objective=KeptShareObjective(masked=MaskedTokens(), hard=1.0, removing=0.5),
+        head=SharedHeadSettings(maps=SigmoidMaps(), blur=1.0),
+        objective=KeptShareObjective(
+            masked=MaskedTokens(),
+            hard=1.0,
+            removing=0.5,
+            measure="difference",
+            shares="logarithmic",
+            runner_up=0.25,
+        ),
         data=DataSettings("none"),
         optimiser=AdamW(learning_rate=3e-3),
         run=RunSettings(epochs=4, batch_size=16),

@@ -9,22 +9,19 @@ adds is then how much the score draws from it along the direct path.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ttame.classifiers.any_classifier import Explainable
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.features.layer_layouts import token_blocks
-from ttame.networks.function_replacement import Operation, Replacement, replacing_functions
-from ttame.networks.layer_outputs import first_tensor, uncompiled, watching, watching_inputs
-
-Function = Callable[..., Any]
+from ttame.features.stream_watch import AttentionParts, Function, StreamWatch
+from ttame.networks.layer_outputs import uncompiled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,117 +90,36 @@ def read_stream(
     return scores, tuple(stream.added)
 
 
-class _Stream:
-    """Follows the stream through the blocks, by the identity of its tensors."""
+class _Stream(StreamWatch):
+    """Keeps the stream alone in the graph, and collects what attention adds."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.added: list[AddedAttention] = []
-        self.is_lost = False
-        self._inside = 0
-        self._tokens: Tensor | None = None
-        self._normalised: Tensor | None = None
-        self._probabilities: Tensor | None = None
-        self._values: Tensor | None = None
-        self._weight: Tensor | None = None
-        self._attended = False
 
-    @contextlib.contextmanager
-    def watching(self, blocks: Sequence[nn.Module]) -> Iterator[None]:
-        replacements: dict[Operation, Replacement] = {
-            "softmax": self._softmax,
-            "matrix product": self._product,
-            "linear": self._linear,
-            "add": self._add,
-            "normalisation": self._normalise,
-        }
-        with (
-            watching_inputs([(block, self._enter) for block in blocks]),
-            watching([(block, self._leave) for block in blocks]),
-            replacing_functions(replacements),
-        ):
-            yield
+    def summed(self, stream: Tensor, branch: Tensor, total: Callable[[], Tensor]) -> Tensor:
+        del total
+        return torch.add(stream, branch.detach())
 
-    def _enter(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._tokens, self._normalised = first_tensor((args, kwargs)), None
-        self._probabilities = self._values = self._weight = None
-        self._attended = False
-        self._inside += 1
+    def attended(
+        self,
+        stream: Tensor,
+        branch: Tensor,
+        total: Callable[[], Tensor],
+        attention: AttentionParts,
+    ) -> Tensor:
+        del total
+        added = branch.detach().requires_grad_()
+        self.added.append(
+            AddedAttention(attention.probabilities, attention.values, attention.weight, added)
+        )
+        return torch.add(stream, added)
 
-    def _leave(self, _block: nn.Module, output: Any) -> None:
-        self._inside -= 1
-        tokens = first_tensor(output)
-        goes_on = tokens is not None and (tokens is self._tokens or tokens is self._normalised)
-        self.is_lost |= not (self._attended and goes_on)
-
-    def _softmax(self, function: Function, args: Any, kwargs: dict[str, Any]) -> Any:
-        probabilities = function(*args, **kwargs)
-        if self._inside and self._tokens is not None and not self._attended:
-            length = self._tokens.shape[1]
-            if tuple(probabilities.shape[-2:]) == (length, length):
-                self._probabilities = probabilities
-        return probabilities
-
-    def _product(self, function: Function, args: Any, kwargs: dict[str, Any]) -> Any:
-        if self._probabilities is not None and self._values is None and len(args) == 2:
-            left, right = args
-            if isinstance(left, Tensor) and _holds(left, self._probabilities):
-                self._values = right
-        return function(*args, **kwargs)
-
-    def _linear(self, function: Function, args: Any, kwargs: dict[str, Any]) -> Any:
-        if self._values is not None and self._weight is None:
-            named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
-            self._weight = named["weight"]
-        return function(*args, **kwargs)
-
-    def _add(self, function: Function, args: Any, kwargs: dict[str, Any]) -> Any:
-        terms = [term for term in args if self._is_stream(term)]
-        branches = [
-            term
-            for term in args
-            if isinstance(term, Tensor) and not self._is_stream(term) and self._fits(term)
-        ]
-        if not self._inside or len(args) != 2 or len(terms) != 1 or len(branches) != 1 or kwargs:
-            return function(*args, **kwargs)
-        branch = branches[0].detach()
-        if self._weight is not None and not self._attended:
-            branch = self._attention_of(branch.requires_grad_())
-        self._tokens, self._normalised = torch.add(terms[0], branch), None
-        return self._tokens
-
-    def _attention_of(self, added: Tensor) -> Tensor:
-        assert self._probabilities is not None
-        assert self._values is not None
-        assert self._weight is not None
-        images, tokens = added.shape[:2]
-        self._attended = True
-        probabilities = self._probabilities.reshape(images, -1, tokens, tokens)
-        values = self._values.reshape(images, -1, tokens, self._values.shape[-1])
-        self.is_lost |= probabilities.shape[1] * values.shape[3] != self._weight.shape[1]
-        self.added.append(AddedAttention(probabilities, values, self._weight, added))
-        return added
-
-    def _normalise(self, function: Function, args: Any, kwargs: dict[str, Any]) -> Any:
-        output = _held(function, args, kwargs)
-        if self._inside and args and args[0] is self._tokens:
-            self._normalised = output
-        return output
-
-    def _is_stream(self, term: Any) -> bool:
-        return term is not None and (term is self._tokens or term is self._normalised)
-
-    def _fits(self, term: Tensor) -> bool:
-        return self._tokens is not None and term.shape == self._tokens.shape
-
-
-def _holds(left: Tensor, probabilities: Tensor) -> bool:
-    """Whether a factor is the attention, perhaps in another shape or dtype, or with rows of 0."""
-    if left.shape[-2:] != probabilities.shape[-2:] or left.numel() != probabilities.numel():
-        return False
-    same = left.detach().reshape(probabilities.shape).to(probabilities.dtype)
-    return left is probabilities or bool(
-        ((same - probabilities.detach()).abs() <= 1e-2).logical_or(same == 0).all()
-    )
+    def normalised(
+        self, function: Function, args: Any, kwargs: dict[str, Any], *, stream: bool
+    ) -> Any:
+        del stream
+        return _held(function, args, kwargs)
 
 
 def _held(function: Function, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from torch.nn.modules import module
 from ttame.classifiers.any_classifier import Explainable
 from ttame.explainers.trained.head_settings import AttentionHeadSettings, HeadSettings
 from ttame.explainers.trained.known_heads import plan_head
+from ttame.features.read_contributions import ReadContributions
 from ttame.features.token_contributions import TokenContributions
 from ttame.networks.function_replacement import replacing_functions
 from ttame.networks.giving_back import gives_everything_back
@@ -84,7 +85,9 @@ def head_cost(
 
     def logits_in_parts() -> Tensor:
         # Contributions are read with attention in parts, which are counted one by one.
-        contributions = any(isinstance(tap, TokenContributions) for tap in plan.classifier.taps)
+        contributions = any(
+            isinstance(tap, TokenContributions | ReadContributions) for tap in plan.classifier.taps
+        )
         with replacing_functions({}) if contributions else contextlib.nullcontext():
             return classifier.logits(image)
 

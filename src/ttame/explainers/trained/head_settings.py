@@ -9,6 +9,7 @@ from ttame.errors import TrainingError, setting
 from ttame.explainers.trained.settings_part import (
     BELOW_ONE,
     UP_TO_ONE,
+    ZERO_OR_MORE,
     SettingsPart,
     number,
 )
@@ -126,6 +127,8 @@ class SharedHeadSettings(HeadSettings):
             from 0 to 1. Training itself sees all of them; see
             :func:`ttame.images.map_details.with_details`.
         last_tap_only: Use only the classifier's last tap.
+        blur: The standard deviation of the prior's blur, in places of its grid: of texts, tokens. 0
+            for a seventh of the picture's side.
 
     Example:
         >>> SharedHeadSettings(maps=MinMaxMaps(), without=("embedding",)).parts
@@ -136,6 +139,7 @@ class SharedHeadSettings(HeadSettings):
     without: tuple[HeadPart, ...] = ()
     details: float = number(1.0, UP_TO_ONE)
     last_tap_only: bool = False
+    blur: float = number(0.0, ZERO_OR_MORE)
 
     head_file: ClassVar[str] = "shared_head"
     has_min_max_maps: ClassVar[bool] = True

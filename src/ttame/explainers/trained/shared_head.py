@@ -25,7 +25,7 @@ from ttame.explainers.trained.shared_head_inputs import (
     find_inputs,
 )
 from ttame.explainers.trained.shared_head_layers import WIDTH, Branch, Surroundings
-from ttame.images.map_details import with_details
+from ttame.images.map_details import blurred, with_details
 from ttame.images.saliency_maps import resize_maps, to_unit_range
 from ttame.networks.layer_outputs import uncompiled
 
@@ -188,8 +188,10 @@ class SharedHead(Head):
         inputs = super().inputs_of(classifier, reading)
         if not self.inputs.class_layer:
             return inputs
-        rows = class_weights_of(classifier, self.inputs.class_layer).float()
-        return inputs._replace(others={"class_weights": rows})
+        others = {"class_weights": class_weights_of(classifier, self.inputs.class_layer).float()}
+        if reading.places is not None and self.inputs.pooled is not None:
+            others["places"] = reading.places
+        return inputs._replace(others=others)
 
     @property
     def shapes_of_others(self) -> dict[str, tuple[int, ...]]:
@@ -204,6 +206,7 @@ class SharedHead(Head):
         classes: Tensor | None = None,
         *,
         class_weights: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> Tensor:
         """Compute the maps of some classes, before any activation.
 
@@ -213,6 +216,7 @@ class SharedHead(Head):
                 for classes of their own.
             class_weights: (C, D), the rows of the classifier's last linear layer; ``None`` for a
                 classifier without one.
+            places: (B, 1, h, w) bool, on the grid of the prior: only they have evidence.
 
         Returns:
             (B, K, S, S') in the dtype of the features, on the grid of the first branched tap.
@@ -233,6 +237,8 @@ class SharedHead(Head):
         if not isinstance(self.settings.maps, MinMaxMaps):
             maps = maps + self.bias
         evidence = None if self.inputs.pooled is None else feature_maps[self.inputs.pooled]
+        if evidence is not None and places is not None:
+            evidence = evidence * places
         parts = self.settings.parts
         if "embedding" in parts or "gate" in parts:
             fused = self._fused(feature_maps, grid)
@@ -328,7 +334,9 @@ class SharedHead(Head):
     def _prior(self, evidence: Tensor, classes: Tensor, class_weights: Tensor) -> Tensor:
         """The classifier's own evidence on its own grid, sharp and broad, normalised as a whole."""
         maps = mix_channels(evidence, class_weights[classes])
-        both = torch.stack([maps, with_details(maps, 0)], dim=2)
+        deviation = self.settings.blur
+        broad = blurred(maps, deviation) if deviation else with_details(maps, 0)
+        both = torch.stack([maps, broad], dim=2)
         normalised: Tensor = self.prior_norm(both.flatten(0, 1))
         return normalised.sum(dim=1).reshape(maps.shape)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.linear_end import (
+    LinearEnd,
     evidence_tap,
     find_class_layer,
     find_linear_end,
@@ -17,10 +18,12 @@ from ttame.errors import (
     ExplainerError,
     setting,
 )
+from ttame.features.read_contributions import read_contributions_tap
 from ttame.features.tap_choice import MOST_TAPS
 from ttame.features.tap_names import Tap, parse_tap
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import checked_as
+from ttame.networks.layer_outputs import uncompiled
 
 _WIDEST = 10**7
 _LONGEST_NAME = 10_000
@@ -110,7 +113,9 @@ def find_inputs(classifier: Explainable, *, prior: bool) -> tuple[Explainable, S
     It has a prior where the classifier's logits are linear in pooled features, in their normalised
     average, or in a class token; see :func:`ttame.classifiers.linear_end.find_linear_end`. Of a
     class token it reads what each token adds to it; where that is not found, the patch tokens
-    behind the final normalisation.
+    behind the final normalisation. Where other layers, such as BERT's pooler, turn the first token
+    into what the last linear layer reads, it is what tokens add to that to first order, see
+    :mod:`ttame.features.read_contributions`.
 
     Args:
         classifier: with the taps that branches are to read.
@@ -129,8 +134,8 @@ def find_inputs(classifier: Explainable, *, prior: bool) -> tuple[Explainable, S
     width = width_read(classifier, layer) if layer else 0
     branched = classifier.taps
     pooled = None
-    if end is not None and prior:
-        evidence = evidence_tap(classifier, end)
+    evidence = _evidence(classifier, end, layer) if prior and layer else None
+    if evidence is not None:
         classifier = _also_reading(classifier, evidence)
         pooled = str(evidence)
     read = [str(tap) for tap in classifier.taps]
@@ -141,6 +146,13 @@ def find_inputs(classifier: Explainable, *, prior: bool) -> tuple[Explainable, S
         class_layer=layer or "",
         class_width=width,
     )
+
+
+def _evidence(classifier: Explainable, end: LinearEnd | None, layer: str) -> Tap | None:
+    """Where a place's own part of the logits is read, exactly or to first order."""
+    if end is not None:
+        return evidence_tap(classifier, end)
+    return read_contributions_tap(uncompiled(classifier.network), classifier.trace, layer)
 
 
 def _also_reading(classifier: Explainable, evidence: Tap) -> Explainable:
