@@ -36,6 +36,7 @@ from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import methods_for
 from ttame.images.preprocessing import Preprocessing
+from ttame.memory_reuse import keep_freed_memory
 from ttame.metrics.known_protocols import known_protocol
 from ttame.reporting.evaluation_report import write_evaluation_report
 from ttame.results.evaluation import Evaluation
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="the preset's if not given")
     parser.add_argument("--section", default="", help="of BENCHMARKS.md, to be written")
     options = parser.parse_args()
+    keep_freed_memory()
     classifier = ttame.load_classifier(options.model)
     if options.explainer:
         explainer = ttame.load_explainer(options.explainer, classifier=classifier)
