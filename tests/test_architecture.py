@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -125,6 +126,12 @@ def modules() -> list[Path]:
     return sorted(SOURCE.rglob("*.py"))
 
 
+@functools.cache
+def names_of_modules() -> frozenset[str]:
+    return frozenset(map(module_of, modules()))
+
+
+@functools.cache
 def module_of(path: Path) -> str:
     """The dotted name, without ``ttame.`` in front."""
     parts = path.relative_to(SOURCE).with_suffix("").parts
@@ -138,12 +145,43 @@ def room_of(module: str) -> str:
     return next((name for name in reversed(names) if name in ROOMS), parts[0])
 
 
+class Read(NamedTuple):
+    """What the tests ask of a file, which is parsed once for all of them.
+
+    Attributes:
+        imports: the ttame modules that it imports, without ``ttame.`` in front; lazy ones too.
+        owners: the objects, other than ``self`` and ``cls``, whose attributes it sets or deletes.
+        called: the last names of the functions that it calls.
+        loading: what is wrong with how it reads pickles; empty if nothing is.
+    """
+
+    imports: set[str]
+    owners: set[str]
+    called: set[str]
+    loading: list[str]
+
+
 @functools.cache
+def read(path: Path) -> Read:
+    text = path.read_text(encoding="utf-8")
+    nodes = [*ast.walk(ast.parse(text))]
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    return Read(
+        imports_among(nodes),
+        owners_of_attributes_set_from_outside(nodes),
+        {last_name(function) for function in called},
+        faults_of_loading(nodes, text, allowed=module_of(path) == "networks.torch_files"),
+    )
+
+
 def imports_of(path: Path) -> set[str]:
-    """The ttame modules that a file imports, without ``ttame.`` in front; lazy ones too."""
-    known = {module_of(other) for other in modules()}
+    return read(path).imports
+
+
+def imports_among(nodes: list[ast.AST]) -> set[str]:
+    known = names_of_modules()
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
             submodules = [name for name in inside if name.removeprefix("ttame.") in known]
@@ -219,7 +257,7 @@ None of them is an explainer, a classifier, a result, or anything else that is h
 SETTERS = {"setattr", "delattr", "__setattr__", "__delattr__"}
 
 
-def owners_of_attributes_set_from_outside(tree: ast.Module) -> set[str]:
+def owners_of_attributes_set_from_outside(nodes: list[ast.AST]) -> set[str]:
     """The objects, other than ``self`` and ``cls``, whose attributes a file sets or deletes.
 
     A method may be handed another object of its class; a function may make an object and set its
@@ -227,13 +265,18 @@ def owners_of_attributes_set_from_outside(tree: ast.Module) -> set[str]:
     """
     owners = {
         ast.unparse(node.value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in SETTERS:
+    for node in nodes:
+        if isinstance(node, ast.Call) and last_name(node.func) in SETTERS:
             owners |= {ast.unparse(argument) for argument in node.args[:1]}
     return owners - {"self", "cls"}
+
+
+def last_name(function: ast.expr) -> str:
+    name: str = getattr(function, "attr", getattr(function, "id", ""))
+    return name
 
 
 def test_what_sets_attributes_from_outside_is_found() -> None:
@@ -249,15 +292,14 @@ del gone.name
 loop.a: int = 1
 read = other_read.a
 """
-    found = owners_of_attributes_set_from_outside(ast.parse(code))
+    found = owners_of_attributes_set_from_outside([*ast.walk(ast.parse(code))])
     assert found == {"other", "self.part", "found", "gone", "loop"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_objects_are_complete_when_made(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     allowed = SET_FROM_OUTSIDE.get(path.relative_to(SOURCE).as_posix(), {})
-    assert owners_of_attributes_set_from_outside(tree) == set(allowed)
+    assert read(path).owners == set(allowed)
 
 
 def test_the_page_of_the_architecture_names_every_room_and_only_what_exists() -> None:
@@ -325,36 +367,65 @@ def test_no_room_is_a_drawer_for_everything() -> None:
 def test_probabilities_are_the_classifiers_affair(room: str) -> None:
     """Whoever measures is given them, because not every network's classes exclude each other."""
     for path in sorted((SOURCE / room).glob("*.py")):
-        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        called = [node.func for node in nodes if isinstance(node, ast.Call)]
-        names = {getattr(f, "attr", getattr(f, "id", "")) for f in called}
-        assert not names & {"softmax", "log_softmax", "sigmoid", "logsigmoid"}, path
+        forbidden = {"softmax", "log_softmax", "sigmoid", "logsigmoid"}
+        assert not read(path).called & forbidden, path
+
+
+READERS_OF_PICKLES = {"pickle", "dill", "joblib", "cloudpickle"}
+
+
+def faults_of_loading(nodes: list[ast.AST], text: str, *, allowed: bool) -> list[str]:
+    """What is wrong with how a file reads pickles; ``allowed`` if it may load them restricted."""
+    loads = [node for node in nodes if isinstance(node, ast.Attribute) and is_torch_load(node)]
+    faults = [] if not loads or allowed else ["torch.load outside of the restricted reader"]
+    if "from torch import load" in text:
+        faults.append("torch.load under another name")
+    for node in nodes:
+        if isinstance(node, ast.Call) and node.func in loads:
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if given.get("weights_only") != "True":
+                faults.append("torch.load without weights_only=True")
+            loads.remove(node.func)
+        if isinstance(node, ast.Import):
+            names = {alias.name.split(".")[0] for alias in node.names}
+            faults += [ast.unparse(node)] if READERS_OF_PICKLES & names else []
+        if (
+            isinstance(node, ast.ImportFrom)
+            and (node.module or "").split(".")[0] in READERS_OF_PICKLES
+            # The error that torch's restricted reader raises may be caught.
+            and {alias.name for alias in node.names} != {"UnpicklingError"}
+        ):
+            faults.append(ast.unparse(node))
+    return [*faults, *("torch.load is called, never passed on" for _ in loads)]
+
+
+def is_torch_load(node: ast.Attribute) -> bool:
+    return node.attr == "load" and isinstance(node.value, ast.Name) and node.value.id == "torch"
 
 
 def test_no_pickle_is_loaded_but_by_the_restricted_reader() -> None:
-    readers = {"pickle", "dill", "joblib", "cloudpickle"}
-    for path in modules():
-        text = path.read_text(encoding="utf-8")
-        tree = ast.parse(text)
-        alone = module_of(path) == "networks.torch_files"
-        loads = [
-            node
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.load"
-        ]
-        assert not loads or alone, path
-        assert "from torch import load" not in text, path
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and node.func in loads:
-                given = {word.arg: ast.unparse(word.value) for word in node.keywords}
-                assert given["weights_only"] == "True", path
-                loads.remove(node.func)
-            if isinstance(node, ast.Import):
-                assert not readers & {alias.name.split(".")[0] for alias in node.names}, path
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in readers:
-                # The error that torch's restricted reader raises may be caught.
-                assert {alias.name for alias in node.names} == {"UnpicklingError"}, path
-        assert not loads, f"{path}: torch.load is called, never passed on"
+    assert {path: read(path).loading for path in modules() if read(path).loading} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch\ntorch.load('a.pth', weights_only=True)",
+        "from torch import load",
+        "import pickle as jar",
+        "from dill.session import load",
+        "import joblib.numpy_pickle",
+    ],
+)
+def test_what_loads_pickles_is_found(code: str) -> None:
+    assert faults_of_loading([*ast.walk(ast.parse(code))], code, allowed=False)
+
+
+def test_the_restricted_reader_restricts_and_hands_nothing_on() -> None:
+    for code in ("torch.load('a.pth')", "torch.load('a.pth', weights_only=safe)", "f(torch.load)"):
+        assert faults_of_loading([*ast.walk(ast.parse(code))], code, allowed=True)
+    fine = "from pickle import UnpicklingError\ntorch.load('a.pth', weights_only=True)"
+    assert not faults_of_loading([*ast.walk(ast.parse(fine))], fine, allowed=True)
 
 
 def test_rooms_are_reached_through_the_root() -> None:
