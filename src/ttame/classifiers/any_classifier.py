@@ -17,6 +17,7 @@ from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.features.feature_taps import LayerOutput
+from ttame.features.moved_tokens import refuse_moved_tokens
 from ttame.features.named_taps import named_taps
 from ttame.features.tap_choice import Family, TapChoice
 from ttame.features.tap_influence import influential_choice, refuse_idle_taps
@@ -345,6 +346,7 @@ class AnyClassifier(ABC, Generic[Given, Result]):
                 choice = refuse_idle_taps(network, trace, choice)
         if not self.examined:
             refuse_other_orders(network, trace, choice.taps)
+            refuse_moved_tokens(network, trace, choice.taps)
         return choice
 
     def _checked_images(self, images: Tensor) -> Tensor:

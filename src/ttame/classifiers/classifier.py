@@ -20,6 +20,7 @@ from ttame.classifiers.input_channels import trace_with_channels
 from ttame.classifiers.output_checks import check_outputs, offered_outputs, said_outputs
 from ttame.classifiers.zero_shot import zero_shot_parts
 from ttame.errors import ClassSelectionError, ImageError
+from ttame.features.patch_grids import with_patch_grids
 from ttame.features.photo_view import view_notice
 from ttame.features.tap_choice import in_order_of_reading
 from ttame.features.tap_names import Tap
@@ -104,6 +105,7 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
         self.outputs_reason = outputs_reason or reason
         with naming_the_setting(SMALLER_NETWORK):
             trace, self.preprocessing, seen = trace_with_channels(network, preprocessing, self.name)
+            trace = with_patch_grids(uncompiled(network), trace)
             self.trace = in_order_of_reading(uncompiled(network), trace)
             found = check_outputs(network, self.trace, self.outputs, self.name)
             self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)

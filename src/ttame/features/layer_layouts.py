@@ -196,27 +196,48 @@ def _token_grid(
         for module in network.modules()
         if isinstance(prefix := getattr(module, "num_prefix_tokens", None), int)
     ]
-    embeddings = [
-        tap.grid
-        for layer in trace.layers
-        if layer.order < record.order and (tap := spatial_tap(layer, trace.image_size))
-        if 0 <= tokens - tap.grid[0] * tap.grid[1] <= LARGEST_PREFIX
-    ]
-    # The finest grid that fits leaves the fewest prefix tokens.
-    embeddings.sort(key=lambda grid: grid[0] * grid[1], reverse=True)
-    # Patches that are not square: seen in what cuts them out, before anything is guessed.
-    embeddings = embeddings or _oblong_embeddings(trace, record)
+    embeddings = _embedded_grids(trace, record)
     for prefix in declared:
         for grid in [*embeddings, _grid_of_aspect(tokens - prefix, trace.image_size)]:
             if grid is not None and grid[0] * grid[1] == tokens - prefix:
                 return grid, prefix
     if embeddings:
         return embeddings[0], tokens - embeddings[0][0] * embeddings[0][1]
-    for prefix in range(min(LARGEST_PREFIX, tokens - 4) + 1):
+    # Tokens that are fewer than the patches that were seen: pooled perhaps, but not with new ones
+    # in front that nobody speaks of.
+    of_patches = any(grid_is_seen(trace, layer) for layer in trace.layers if len(layer.shape) == 3)
+    most = 0 if of_patches else min(LARGEST_PREFIX, tokens - 4)
+    for prefix in range(most + 1):
         grid = _grid_of_aspect(tokens - prefix, trace.image_size)
         if grid is not None:
             return grid, prefix
     return None, 0
+
+
+def grid_is_seen(trace: NetworkTrace, record: LayerRecord) -> bool:
+    """Whether a layer in front of (B, tokens, C) puts out the grid of its patches."""
+    return bool(_embedded_grids(trace, record))
+
+
+def _embedded_grids(trace: NetworkTrace, record: LayerRecord) -> list[tuple[int, int]]:
+    """The grids that a layer's tokens may have, as layers in front of it put them out."""
+    tokens = record.shape[1]
+    grids = [
+        tap.grid
+        for layer in trace.layers
+        if layer.order < record.order and (tap := spatial_tap(layer, trace.image_size))
+        if _is_filled_by(tokens, tap.grid)
+    ]
+    # The finest grid that fits leaves the fewest prefix tokens.
+    grids.sort(key=lambda grid: grid[0] * grid[1], reverse=True)
+    # Patches that are not square: seen in what cuts them out, before anything is guessed.
+    seen = [grid for grid in trace.patch_grids if _is_filled_by(tokens, grid)]
+    return grids or _oblong_embeddings(trace, record) or seen
+
+
+def _is_filled_by(tokens: int, grid: tuple[int, int]) -> bool:
+    """Whether so many tokens are a grid of patches and a few others in front of them."""
+    return 0 <= tokens - grid[0] * grid[1] <= LARGEST_PREFIX
 
 
 def _oblong_embeddings(trace: NetworkTrace, record: LayerRecord) -> list[tuple[int, int]]:
@@ -230,7 +251,7 @@ def _oblong_embeddings(trace: NetworkTrace, record: LayerRecord) -> list[tuple[i
         tap.grid
         for tap in taps
         if tap is not None and tap.channels == record.shape[2]
-        if 0 <= record.shape[1] - tap.grid[0] * tap.grid[1] <= LARGEST_PREFIX
+        if _is_filled_by(record.shape[1], tap.grid)
     ]
 
 

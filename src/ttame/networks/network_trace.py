@@ -101,6 +101,8 @@ class NetworkTrace:
         output: (1, N), what it returned for the constant image.
         channels: C of the input.
         attends: whether it computed ``softmax(QKᵀ) V`` between several places or channels.
+        patch_grids: (h, w) of patches that no layer puts out as a grid, where they were looked for
+            and found in the first tokens.
     """
 
     layers: tuple[LayerRecord, ...]
@@ -109,6 +111,7 @@ class NetworkTrace:
     output: Tensor
     attends: bool = False
     channels: int = 3
+    patch_grids: tuple[tuple[int, int], ...] = ()
 
     def by_name(self) -> dict[str, LayerRecord]:
         """Layer name to record."""
