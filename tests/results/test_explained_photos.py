@@ -60,3 +60,11 @@ def test_another_json_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "explanations.json").write_text(json.dumps({"images": []}))
     with pytest.raises(OutputError, match="no list of images"):
         ExplainedPhotos.read(tmp_path)
+
+
+def test_a_notebook_shows_a_link_to_the_page_and_who_is_missing(tmp_path: Path) -> None:
+    page = written(tmp_path, RECORD)._repr_html_()
+    assert "1 explained photo<" in page and "cam, rise" in page and "b.png (torn)" in page
+    assert f'href="{tmp_path}/index.html"' in page
+    many = ExplainedPhotos(tmp_path, ("cam",), 1200, tuple((f"{n}.png", "torn") for n in range(9)))
+    assert "1,200 explained photos<" in many._repr_html_() and "and 4 more" in many._repr_html_()

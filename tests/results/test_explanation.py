@@ -115,7 +115,7 @@ def test_maps_on_the_photo_need_to_know_the_crop_and_the_image(tmp_path: Path) -
     laid = again.heatmaps_on(photo, 1, outside=math.nan)[0]
     assert laid[:, :2].isnan().all() and laid[:, 6:].isnan().all()
     assert laid[0, 2] == 0 and laid[3, 5] == 1
-    with pytest.raises(ImageError, match="one photo and an explanation of 2 images"):
+    with pytest.raises(ImageError, match="one photo, but the explanation is of 2 images"):
         again.heatmaps_on(photo)
     with pytest.raises(ImageError, match="image 2"):
         again.heatmaps_on(photo, 2)

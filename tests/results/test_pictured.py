@@ -68,6 +68,14 @@ def test_a_marker_is_drawn_where_it_lies(geometry: str, orientation: int) -> Non
     assert abs(rows.mean() + 12 - 23) <= 1.5 and abs(columns.mean() + 28 - 38) <= 1.5
 
 
+def test_a_class_in_the_place_of_the_photo_is_told_where_it_belongs() -> None:
+    explanation = explanation_of(torch.rand(1, 2, 4, 4), class_names=("cat", "dog"))
+    with pytest.raises(ImageError, match=r"overlay\(class_='dog'\)"):
+        explanation.overlay("dog")
+    with pytest.raises(ImageError, match="does not exist"):
+        explanation.overlay("dog.jpg")
+
+
 def test_an_overlay_is_what_the_pages_draw() -> None:
     photo, maps = tiny_photos(1, size=48)[0], torch.rand(1, 2, 4, 4)
     maps = (maps - maps.amin((2, 3), keepdim=True)) / (

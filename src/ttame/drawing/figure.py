@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +20,8 @@ def figure_of(pictures: Sequence[tuple[Image.Image, str]], per_row: int = 4) -> 
         per_row: at most so many next to each other.
 
     Returns:
-        A ``matplotlib.figure.Figure``, which pyplot does not know of and so never shows twice.
+        A ``matplotlib.figure.Figure``, which pyplot does not know of and so never shows twice. A
+        notebook shows it, whether or not pyplot has been imported there.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -34,6 +37,8 @@ def figure_of(pictures: Sequence[tuple[Image.Image, str]], per_row: int = 4) -> 
     width, height = pictures[0][0].size
     cell = 3.2
     figure = Figure(figsize=(cell * columns, (cell * height / width + 0.6) * rows))
+    # Without pyplot, notebooks do not know how to show a figure; with it they ask pyplot instead.
+    figure._repr_png_ = functools.partial(_png_of, figure)  # type: ignore[attr-defined]
     figure.set_layout_engine("constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for place in axes:
@@ -42,3 +47,10 @@ def figure_of(pictures: Sequence[tuple[Image.Image, str]], per_row: int = 4) -> 
         place.imshow(picture)
         place.set_title(title, fontsize=10)
     return figure
+
+
+def _png_of(figure: Any) -> bytes:
+    """The figure as a notebook shows it."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()

@@ -94,6 +94,16 @@ def line(text: str) -> str:
     return f'<p class="faint">{escaped(text)}</p>' if text else ""
 
 
+def link(address: object, text: object) -> str:
+    """A line that leads somewhere.
+
+    Example:
+        >>> link("why/index.html", "the page")
+        '<p><a href="why/index.html">the page</a></p>'
+    """
+    return f'<p><a href="{escaped(address)}">{escaped(text)}</a></p>'
+
+
 def tiles(shown: Iterable[Tile]) -> str:
     """Pictures next to each other."""
     figures = "".join(tile.as_html() for tile in shown)

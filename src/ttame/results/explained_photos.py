@@ -10,6 +10,10 @@ from typing import Any
 
 from ttame.errors import OutputError
 from ttame.files.record_files import read_about, read_records
+from ttame.notebook.cards import card, facts, link
+
+_MOST_NAMED = 5
+"""Unreadable photos that a notebook shows by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +85,24 @@ class ExplainedPhotos:
     skipped: tuple[tuple[str, str], ...] = ()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
     rather_than: str | None = None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how many photos, by what, and a link to the page."""
+        page = self.folder / "index.html"
+        skipped = "; ".join(f"{name} ({reason})" for name, reason in self.skipped[:_MOST_NAMED])
+        more = len(self.skipped) - _MOST_NAMED
+        return card(
+            f"{self.explained:,} explained {'photo' if self.explained == 1 else 'photos'}",
+            facts(
+                [
+                    ("methods", ", ".join(self.methods)),
+                    ("rather than", self.rather_than),
+                    ("not readable", skipped + (f"; and {more} more" if more > 0 else "")),
+                    ("left out", ", ".join(self.left_out)),
+                ]
+            ),
+            link(str(page), page),
+        )
 
     @classmethod
     def read(cls, folder: Path | str) -> ExplainedPhotos:

@@ -307,9 +307,9 @@ class Explanation(Prediction, Pictured):
         """
         if image is None and len(self) > 1:
             raise ImageError(
-                f"{what} and an explanation of {len(self)} images",
-                allowed=f"image=0 to image={len(self) - 1} as well",
-                remedy="explanation[0] is of the first image alone",
+                f"{what}, but the explanation is of {len(self)} images",
+                allowed=f"image=0 to image={len(self) - 1}",
+                remedy="explanation[0], which is of the first image alone",
             )
         if not 0 <= (image or 0) < len(self):
             raise ImageError(f"image {image}", allowed=f"0 to {len(self) - 1}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
@@ -81,6 +82,7 @@ def overlay_of(
     **look: Any,
 ) -> Image.Image:
     """One map on its photo, as the photo's pixels lie."""
+    _refuse_class_as_photo(explained, image, photo)
     place = _place_of(explained, image, class_)
     seen = _seen(explained, image, photo)
     return _overlay(seen, _drawn_maps(explained, image, strength), place, **look)
@@ -298,6 +300,21 @@ def _drawn_places(explained: Explained, image: int) -> list[int]:
         return list(range(len(probabilities)))
     places: list[int] = probabilities.topk(MOST_DRAWN_CLASSES).indices.tolist()
     return places
+
+
+def _refuse_class_as_photo(explained: Explained, image: int, photo: Photo | None) -> None:
+    """The photo comes first, and is often remembered: a class may have taken its place.
+
+    Raises:
+        ImageError: the name of an explained class instead of a photo.
+    """
+    labels = [
+        explained.target_label(image, place) for place in range(explained.classes.shape[1])
+    ]
+    if isinstance(photo, str) and photo in labels and not Path(photo).exists():
+        raise ImageError(
+            f"{photo!r} as photo, which is an explained class", remedy=f"overlay(class_={photo!r})"
+        )
 
 
 def _place_of(explained: Explained, image: int, class_: int | str) -> int:
