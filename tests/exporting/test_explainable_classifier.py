@@ -55,8 +55,9 @@ def test_it_says_what_the_explainer_says(kind: str) -> None:
     for count in (1, 3):
         images = images_for(explainer, count)
         said, expected = module(images), explainer(images, "top3")
-        for name in ("logits", "probabilities", "classes", "maps"):
+        for name in ("logits", "probabilities", "classes"):
             assert torch.equal(getattr(said, name), getattr(expected, name)), name
+        assert_close(said.maps, expected.maps, 1e-5)
         every = explainer(images, "all")
         asked = module(images, every.classes)
         assert torch.allclose(asked.maps, every.maps, rtol=1e-5, atol=1e-6)
@@ -160,7 +161,9 @@ def test_half_precision_is_the_network_s_alone(explainer: AttentionExplainer) ->
     classifier = copy.copy(explainer.classifier)
     classifier.network = network
     expected = AttentionExplainer(classifier, explainer.head, method="few_shot")(images, "top3")
-    assert torch.equal(said.logits, expected.logits) and torch.equal(said.maps, expected.maps)
+    assert torch.equal(said.logits, expected.logits)
+    # By hooks, the head sees class weights in bfloat16.
+    assert_close(said.maps, expected.maps, 2e-3)
     back = module.float()(images)
     assert back.maps.dtype == torch.float32 and not torch.equal(back.logits, said.logits)
 

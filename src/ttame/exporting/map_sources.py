@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedClasses
@@ -26,43 +23,11 @@ from ttame.explainers.methods.attention.raw_attention import RawAttention
 from ttame.explainers.methods.perturbation.vit_recipro_cam import ViTReciproCam
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.attention_head import mix_channels
+from ttame.explainers.trained.shared_head import SharedHead
+from ttame.exporting.one_pass_maps import MapSource, Read
+from ttame.exporting.shared_head_maps import SharedHeadMaps
 from ttame.images.map_details import with_details
 from ttame.networks.layer_outputs import hooks_at_rest, uncompiled
-
-
-class Read(NamedTuple):
-    """What one pass of the network gave: scores (B, C), and tensors that maps are made of."""
-
-    scores: Tensor
-    tensors: tuple[Tensor, ...]
-
-
-class MapSource(nn.Module, ABC):
-    """The maps of a method in two steps: a pass of the network, and what is made of it.
-
-    The first step may use hooks, and is there to be recorded. The second one is an ordinary module,
-    which holds the weights that are not the network's.
-
-    Args:
-        classifier: on a copy of the network that nobody else uses.
-    """
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.classes = classifier.number_of_classes
-
-    @abstractmethod
-    def read(self, classifier: Classifier, images: Tensor) -> Read:
-        """Run the network once.
-
-        Args:
-            classifier: as passed when this was made.
-            images: (B, 3, H, W) float, normalised.
-        """
-
-    @abstractmethod
-    def forward(self, tensors: Sequence[Tensor], classes: Tensor | None) -> Tensor:
-        """Maps (B, K, h, w) float32 of classes (B, K), or of all classes in their order."""
 
 
 class HeadMaps(MapSource):
@@ -193,6 +158,9 @@ def map_source(explainer: Explainer) -> MapSource:
             that can be exported.
     """
     if isinstance(explainer, AttentionExplainer):
+        head = explainer.head
+        if isinstance(head, SharedHead):
+            return SharedHeadMaps(explainer, head)
         return HeadMaps(explainer)
     if isinstance(explainer, Cam | ClassEvidence) and isinstance(explainer.end, LinearEnd):
         details = explainer.options.get("details", 1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassifierError, TtameError, either
-from ttame.exporting.map_sources import MapSource
+from ttame.exporting.one_pass_maps import MapSource
 
 _EXAMPLES = 2
 """Images that are recorded where any number is to be accepted; one would be a constant."""

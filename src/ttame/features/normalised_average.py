@@ -168,20 +168,28 @@ def normalised_as(
         (..., D) in the dtype of the vectors.
     """
     exact = torch.promote_types(vectors.dtype, torch.float32)
-    scaled, token = vectors.to(exact), token.to(exact)
+    scaled = vectors.to(exact)
     if isinstance(norm, nn.LayerNorm):
         scaled = scaled - scaled.mean(dim=-1, keepdim=True)
-        square = token.var(dim=-1, keepdim=True, correction=0)
-    else:
-        square = token.square().mean(dim=-1, keepdim=True)
-    epsilon = torch.finfo(exact).eps if norm.eps is None else norm.eps
-    scaled = scaled / (square + epsilon).sqrt()
+    scaled = scaled / divisor_of(norm, token.to(exact))
     if isinstance(norm.weight, Tensor):
         scaled = scaled * norm.weight
     offset = getattr(norm, "bias", None)
     if bias and offset is not None:
         scaled = scaled + offset
     return scaled.to(vectors.dtype)
+
+
+def divisor_of(norm: Normalisation, token: Tensor) -> Tensor:
+    """By what a normalisation divides a vector: (..., D) to (..., 1), in float32 at least."""
+    exact = torch.promote_types(token.dtype, torch.float32)
+    token = token.to(exact)
+    if isinstance(norm, nn.LayerNorm):
+        square = token.var(dim=-1, keepdim=True, correction=0)
+    else:
+        square = token.square().mean(dim=-1, keepdim=True)
+    epsilon = torch.finfo(exact).eps if norm.eps is None else norm.eps
+    return (square + epsilon).sqrt()
 
 
 def alike(actual: Tensor, expected: Tensor, roundings: int = 16) -> bool:

@@ -53,17 +53,17 @@ class TokenContributions(GridTap):
 
     def read(self, reading: TapReading) -> None:
         """Watch the blocks, and add up what their tokens give."""
-        self.watched(reading, _Passage)
+        self.watched(reading, Passage)
 
-    def watched(self, reading: TapReading, passage: type[_Passage]) -> _Contributions:
-        """Watch the blocks with one :class:`_Passage` each; what will be seen of them."""
+    def watched(self, reading: TapReading, passage: type[Passage]) -> WatchedContributions:
+        """Watch the blocks with one :class:`Passage` each; what will be seen of them."""
 
         def keep(contributions: Tensor) -> None:
             reading.outputs[self] = contributions
 
         found = token_blocks(reading.trace)
         assert found is not None
-        contributions = _Contributions(keep, passage, self.batch_axis)
+        contributions = WatchedContributions(keep, passage, self.batch_axis)
         for block in found.blocks:
             reading.at_input(block.name, contributions.enter)
             reading.at_output(block.name, contributions.leave)
@@ -115,7 +115,7 @@ def contributions_tap(
     return tap if _is_whole(found, len(blocks.blocks)) else None
 
 
-def _is_whole(found: _Contributions, blocks: int) -> bool:
+def _is_whole(found: WatchedContributions, blocks: int) -> bool:
     """Whether the class token went through these blocks, one after the other, and no others."""
     passages = [seen for seen in found.passages if isinstance(seen, _CheckedPassage)]
     if len(passages) != blocks or found.class_token is None:
@@ -141,7 +141,7 @@ def _final_norm(network: nn.Module, trace: NetworkTrace, features: str) -> Layer
     return max(inside, key=lambda layer: layer.order) if features in records and inside else None
 
 
-class _Passage:
+class Passage:
     """One block at work: what is known so far of the way from attention to the class token.
 
     The way is seen in this order: softmax, product with the values, output projection, layer
@@ -206,7 +206,7 @@ class _Passage:
         return tokens.select(1 - self.batch_axis, 0)
 
 
-class _CheckedPassage(_Passage):
+class _CheckedPassage(Passage):
     """A passage that also finds out whether the way is the whole one.
 
     What attention puts out must be a term of the first sum, and this sum must leave the block with
@@ -252,7 +252,7 @@ def _is_cast_of(tensor: Any, probabilities: Tensor) -> bool:
     )
 
 
-class _Contributions:
+class WatchedContributions:
     """Watches the blocks and the final normalisation of one forward pass.
 
     Attributes:
@@ -262,13 +262,13 @@ class _Contributions:
     """
 
     def __init__(
-        self, keep: Callable[[Tensor], None], passage: type[_Passage], batch_axis: int = 0
+        self, keep: Callable[[Tensor], None], passage: type[Passage], batch_axis: int = 0
     ) -> None:
         self.keep = keep
         self.passage = passage
         self.batch_axis = batch_axis
-        self.running: list[_Passage] = []
-        self.passages: list[_Passage] = []
+        self.running: list[Passage] = []
+        self.passages: list[Passage] = []
         self.class_token: Tensor | None = None
         self.attended_outside: set[int] = set()
 

@@ -32,11 +32,24 @@ def with_details(maps: Tensor, share: float, image_size: tuple[int, int] | None 
     """
     if share == 1:
         return maps
+    down, right = blurring_matrices(maps, image_size)
+    broad = down @ maps @ right.T
+    return broad + share * (maps - broad)
+
+
+def blurring_matrices(
+    maps: Tensor, image_size: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """(h, h) and (w, w) matrices that blur along the sides: ``down @ maps @ right.T``.
+
+    Args:
+        maps: (B, K, h, w), any range.
+        image_size: see :func:`with_details`.
+    """
     height, width = image_size or (int(maps.shape[2]), int(maps.shape[3]))
     shorter = min(height, width)
     down = _gaussian(maps.shape[2], _BROAD * shorter / height, maps)
-    broad = down @ maps @ _gaussian(maps.shape[3], _BROAD * shorter / width, maps).T
-    return broad + share * (maps - broad)
+    return down, _gaussian(maps.shape[3], _BROAD * shorter / width, maps)
 
 
 def blurred(maps: Tensor, deviation: float) -> Tensor:

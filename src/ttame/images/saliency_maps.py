@@ -35,9 +35,9 @@ def to_unit_range(maps: Tensor) -> Tensor:
     lowest = maps.amin(dim=(-2, -1), keepdim=True)
     highest = maps.amax(dim=(-2, -1), keepdim=True)
     spread = highest - lowest
-    tells = has_evidence(maps)[..., None, None]
-    scaled = (maps - lowest) / torch.where(tells, spread, torch.ones_like(spread))
-    return torch.where(tells, scaled, torch.zeros_like(scaled)).clamp(0, 1)
+    tells = _tells(lowest, highest)
+    scaled = (maps - lowest) / torch.where(tells, spread, 1.0)
+    return torch.where(tells, scaled, 0.0).clamp(0, 1)
 
 
 def has_evidence(maps: Tensor) -> Tensor:
@@ -53,9 +53,12 @@ def has_evidence(maps: Tensor) -> Tensor:
         >>> has_evidence(torch.zeros(2, 3, 3))
         tensor([False, False])
     """
-    lowest, highest = maps.amin(dim=(-2, -1)), maps.amax(dim=(-2, -1))
-    rounding = _ROUNDINGS * torch.finfo(maps.dtype).eps * torch.maximum(lowest.abs(), highest.abs())
-    return highest - lowest > rounding
+    return _tells(maps.amin(dim=(-2, -1)), maps.amax(dim=(-2, -1)))
+
+
+def _tells(lowest: Tensor, highest: Tensor) -> Tensor:
+    largest = torch.maximum(lowest.abs(), highest.abs())
+    return highest - lowest > _ROUNDINGS * torch.finfo(lowest.dtype).eps * largest
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:

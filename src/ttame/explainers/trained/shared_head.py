@@ -321,8 +321,8 @@ class SharedHead(Head):
             of_classes = self.class_embedding(classes)
         else:
             assert class_weights is not None
-            spread = class_weights.std(correction=0).clamp_min(_SMALLEST_SPREAD)
-            sought = (class_weights[classes] - class_weights.mean(dim=0)) / spread
+            mean, spread = rows_in_common(class_weights)
+            sought = (class_weights[classes] - mean) / spread
             if evidence is not None:
                 sought = _with_what_is_there(sought, evidence)
             of_classes = self.class_embedding(sought)
@@ -365,3 +365,9 @@ def _with_what_is_there(sought: Tensor, evidence: Tensor) -> Tensor:
     present = pooled / pooled.std(dim=1, keepdim=True, correction=0).clamp_min(_SMALLEST_SPREAD)
     found = sought * present[:, None]
     return torch.cat([sought.expand_as(found), found], dim=2)
+
+
+def rows_in_common(class_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean (D,) of (C, D) class weights, and the standard deviation of all their entries."""
+    spread = class_weights.std(correction=0).clamp_min(_SMALLEST_SPREAD)
+    return class_weights.mean(dim=0), spread
