@@ -131,8 +131,12 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """From here on, garbage is looked for among what the tests make, not among the tests."""
+    """From here on, garbage is looked for among what the tests make, not among the tests.
+
+    And seldom: what is made of libraries and tiny networks is large in number and small in bytes.
+    """
     gc.freeze()
+    gc.set_threshold(10_000, 20, 10)
     gc.enable()
 
 

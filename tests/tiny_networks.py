@@ -79,7 +79,7 @@ SHALLOW = {**VIT, "depth": 2}
 
 TINY: dict[str, Callable[[], Classifier]] = {
     "cnn": tiny_cnn,
-    "timm resnet": lambda: tiny_timm("resnet10t", 64, channels=(8, 12, 16, 24)),
+    "timm resnet": lambda: tiny_timm("resnet10t", 64, channels=(8, 12, 16, 24), stem_width=8),
     "timm vit": lambda: tiny_timm("vit_tiny_patch16_224", 64, **VIT),
     "timm vit, distilled": lambda: tiny_timm("deit_tiny_distilled_patch16_224", 64, **SHALLOW),
     "timm vit, registers": lambda: tiny_timm("vit_small_patch14_reg4_dinov2", 56, **SHALLOW),

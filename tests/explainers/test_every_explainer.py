@@ -95,7 +95,7 @@ def explainer_for(method: str, network: str) -> Explainer:
 
 @functools.cache
 def explained(method: str, network: str) -> Explanation:
-    """What several tests look at: the two most probable classes of three images."""
+    """What several tests look at: the two most probable classes of two images."""
     explainer = explainer_for(method, network)
     return explainer(images_for(explainer), "top2")
 
@@ -109,7 +109,7 @@ def first_defined(method: str, *networks: str) -> Explainer:
     pytest.skip(f"{method} is defined for none of {networks}")
 
 
-def images_for(explainer: Explainer, count: int = 3) -> Tensor:
+def images_for(explainer: Explainer, count: int = 2) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     return torch.randn(
         count, 3, *explainer.classifier.preprocessing.input_size, generator=generator
@@ -159,16 +159,16 @@ every_kind = pytest.mark.parametrize(
 def test_maps_have_the_documented_form(method: str, network: str) -> None:
     explainer = explainer_for(method, network)
     explanation = explained(method, network)
-    assert explanation.maps.shape[:2] == explanation.classes.shape == (3, 2)
+    assert explanation.maps.shape[:2] == explanation.classes.shape == (2, 2)
     assert explanation.maps.dtype == torch.float32
     assert explanation.classes.dtype == torch.int64
-    assert explanation.logits.shape == (3, CLASSES)
+    assert explanation.logits.shape == (2, CLASSES)
     assert not explanation.maps.requires_grad
     assert torch.isfinite(explanation.maps).all()
     assert explanation.method == method
     assert explanation.provenance["classifier"] == explainer.classifier.name
     heatmaps = explanation.heatmaps(size=(40, 50))
-    assert heatmaps.shape == (3, 2, 40, 50)
+    assert heatmaps.shape == (2, 2, 40, 50)
     assert heatmaps.min() >= 0
     assert heatmaps.max() <= 1
 
@@ -176,18 +176,17 @@ def test_maps_have_the_documented_form(method: str, network: str) -> None:
 @every_pair
 def test_a_batch_gives_what_single_images_give(method: str, network: str) -> None:
     explainer = explainer_for(method, network)
-    images = images_for(explainer)
     together = explained(method, network)
-    for index in (0, len(images) - 1):
-        alone = explainer(images[index : index + 1], "top2")
-        assert torch.equal(alone.classes[0], together.classes[index])
-        assert_close(alone.maps[0], together.maps[index], ROUNDING.get(method, 1e-4))
+    # The second one: the first may well be what it is alone where the others are mixed up.
+    alone = explainer(images_for(explainer)[1:], "top2")
+    assert torch.equal(alone.classes[0], together.classes[1])
+    assert_close(alone.maps[0], together.maps[1], ROUNDING.get(method, 1e-4))
 
 
 @every_kind
 def test_every_way_to_ask_for_classes_agrees(method: str, network: str) -> None:
     explainer = explainer_for(method, network)
-    images = images_for(explainer, count=2)
+    images = images_for(explainer)
     everything = explainer(images, "all")
     assert everything.maps.shape[1] == CLASSES
     assert_close(explainer(images, 3).maps[:, 0], everything.maps[:, 3], 1e-4)
@@ -216,7 +215,7 @@ def test_the_network_is_left_as_found(method: str, network: str) -> None:
     except ExplainerError as problem:
         assert_unchanged(before, model)
         pytest.skip(str(problem))
-    images = images_for(explainer)
+    images = images_for(explainer, count=1)
     explainer(images, "top2")
     assert calls, "the user's own hook still runs"
     assert_unchanged(before, model)
@@ -234,6 +233,11 @@ def test_the_network_is_left_as_found(method: str, network: str) -> None:
     handle.remove()
 
 
+BOTH_WAYS = ("timm resnet", "torchvision vit")
+"""What threads have in common is a network's modes, flags and hooks, and what torch keeps for each
+of them, whatever the layers are. A method reads them in one of two ways: as maps of features or as
+tokens."""
+
 TURNS = 2
 """Calls of every thread: one begins while others are in the middle. As threads change often, few
 are enough."""
@@ -250,7 +254,9 @@ def often_changing_threads() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-@every_kind
+@pytest.mark.parametrize(
+    ("method", "network"), [(method, network) for method in METHODS for network in BOTH_WAYS]
+)
 def test_four_threads_give_what_one_gives(method: str, network: str) -> None:
     explainer = explainer_for(method, network)
     model = explainer.classifier.network
@@ -319,7 +325,7 @@ def test_cam_and_grad_cam_agree_with_the_logit_on_a_linear_head() -> None:
 
 def test_bad_input_is_one_clear_error() -> None:
     explainer = METHODS["t_tame"](cached("cnn"))
-    images = images_for(explainer)
+    images = images_for(explainer, count=3)
     with pytest.raises(ImageError, match=r"\(3, 32, 32\).*\(B, 3, H, W\)"):
         explainer(images[0])
     with pytest.raises(ImageError, match="torch.uint8"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -175,28 +175,42 @@ from ttame.training.train_explainer import train_explainer
 train_explainer(tiny_cnn(), sys.argv[1], sys.argv[2], quick(epochs=1))
 """
 
+LAUNCH = (
+    # Not --cpu, with which Accelerate starts a single process if there is no MPI.
+    "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no "
+    "--num_cpu_threads_per_process 1 --main_process_port 0"
+)
+
+
+def run_as_launched(words: list[str]) -> list[tuple[str, str]]:
+    """Launch a script in a process that goes on as one of those which it would start."""
+    import torch.distributed.run as torch_launcher
+    from accelerate.commands import launch
+
+    told = []
+
+    def go_on(args: Any) -> None:
+        told.append((args.nproc_per_node, os.environ["ACCELERATE_MIXED_PRECISION"]))
+        sys.argv = [args.training_script, *args.training_script_args]
+        runpy.run_path(args.training_script, run_name="__main__")
+
+    torch_launcher.run = go_on
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    del os.environ["ACCELERATE_USE_CPU"]  # ttame has to find that out alone.
+    args = launch.launch_command_parser().parse_args(words)
+    launch.launch_command(args)
+    return told
+
 
 def test_accelerate_launch_trains_in_two_processes(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
+    """In two forks: that torch's launcher starts processes is seen in the tests of documentation,
+
+    where each of them imports torch anew; Accelerate calls the same one.
+    """
+    script, photos = tmp_path / "train.py", photo_folder(tmp_path / "photos", PHOTOS)
     script.write_text(SCRIPT)
-    photos = photo_folder(tmp_path / "photos", PHOTOS)
-    # Not --cpu, with which Accelerate starts a single process if there is no MPI.
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-    command += ["--num_processes", "2", "--num_machines", "1"]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--num_cpu_threads_per_process", "1", "--main_process_port", "0"]
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": root, "CUDA_VISIBLE_DEVICES": ""}
-    del environment["ACCELERATE_USE_CPU"]  # ttame has to find that out alone.
-    finished = subprocess.run(
-        [*command, str(script), str(photos), str(tmp_path / "two")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
+    words = [*LAUNCH.split(), str(script), str(photos), str(tmp_path / "two")]
+    assert in_two_processes(run_as_launched, words) == 2 * [[("2", "no")]]
     torch.set_num_threads(1)
     explainer = train(tiny_cnn(), photos, tmp_path / "one", quick(epochs=1))
     assert explainer.training_record["processes"] == 1
