@@ -38,7 +38,7 @@ from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.memory_reuse import keep_freed_memory
-from ttame.reporting.explain_to_shards import explain_to_shards
+from ttame.reporting.explain_to_shards import SHARD_SIZE, explain_to_shards
 from ttame.testing import tiny_classifier
 
 BATCH = 16
@@ -113,12 +113,21 @@ def explainer_of(network: str) -> Explainer:
     return load_explainer(network)
 
 
-def work(task: Task, photos: PhotoSource, explainer: Explainer, out: Path) -> None:
+def work(
+    task: Task, photos: PhotoSource, explainer: Explainer, out: Path, shard_size: int = SHARD_SIZE
+) -> None:
     """Do what is measured."""
     classifier = explainer.classifier
     if task.kind == "shards":
         explain_to_shards(
-            photos, explainer, out, classes="top3", batch_size=BATCH, workers=0, progress=False
+            photos,
+            explainer,
+            out,
+            classes="top3",
+            batch_size=BATCH,
+            shard_size=shard_size,
+            workers=0,
+            progress=False,
         )
     elif task.kind == "evaluate":
         evaluate(
@@ -152,7 +161,9 @@ def measure(task: Task, shard: Path, out: Path) -> Measured:
         os.sched_setaffinity(0, {cores[int(os.environ["LOCAL_RANK"]) % len(cores)]})
     explainer = explainer_of(task.network)
     photos = TarShards([shard])
-    work(task, ChosenPhotos(photos, range(BATCH)), explainer, out.with_name("warm"))
+    # One batch for each process: the first takes longer, and counts for none of them.
+    first = ChosenPhotos(photos, range(BATCH * task.processes))
+    work(task, first, explainer, out.with_name("warm"), shard_size=BATCH)
     # Sets the peak that the kernel remembers back to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
     before, began, processor = _resident("VmRSS"), time.perf_counter(), _processor()

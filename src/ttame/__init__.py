@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from ttame.networks.region_scores import ScoresOfRegions, predicted_regions
     from ttame.networks.value_scores import ValueAbove
     from ttame.outputs import Outputs, OwnOutputs
+    from ttame.reporting.evaluation_report import write_evaluation_report
     from ttame.reporting.explain import explain
     from ttame.reporting.explain_to_shards import explain_to_shards
     from ttame.results.evaluation import Evaluation
@@ -106,6 +107,7 @@ _HOMES = {
     "text_embeddings": "ttame.classifiers.zero_shot",
     "train_explainer": "ttame.training.train_explainer",
     "training_settings": "ttame.training.training_settings",
+    "write_evaluation_report": "ttame.reporting.evaluation_report",
 }
 
 # In the order of dir(), which ruff would have otherwise.
@@ -154,6 +156,7 @@ __all__ = [  # noqa: RUF022
     "text_embeddings",
     "train_explainer",
     "training_settings",
+    "write_evaluation_report",
 ]
 
 

@@ -140,3 +140,12 @@ def test_a_function_that_cuts_the_graph_is_refused_where_a_gradient_is_needed() 
 def test_targets_that_cannot_be(make: Any, message: str) -> None:
     with pytest.raises(ClassSelectionError, match=message):
         make().explained(SCORES, NAMES)
+
+
+def test_targets_say_how_they_were_made() -> None:
+    assert repr(Target.contrast("cat", rather_than="dog")) == (
+        "Target.contrast('cat', rather_than='dog')"
+    )
+    assert repr(Target.of("top3")) == "Target.of('top3')"
+    assert repr(Target.weights(torch.ones(2, 3))) == "<Target.weights: a weighting, 2 x 3>"
+    assert repr(Target.function(torch.sum, name="all")) == "<Target.function: all>"

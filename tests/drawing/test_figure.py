@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from PIL import Image
 
@@ -25,9 +23,3 @@ def test_pyplot_does_not_know_of_it() -> None:
     before = pyplot.get_fignums()
     figure_of([(Image.new("RGB", (8, 4)), "")])
     assert pyplot.get_fignums() == before
-
-
-def test_a_notebook_shows_it_where_nobody_has_imported_pyplot() -> None:
-    figure = figure_of([(Image.new("RGB", (8, 4)), "")])
-    with Image.open(io.BytesIO(figure._repr_png_())) as shown:
-        assert shown.format == "PNG" and shown.size == tuple(map(int, figure.bbox.size))

@@ -25,6 +25,7 @@ from ttame.datasets.open_photos import open_photos
 from ttame.errors import (
     DatasetError,
     EvaluationError,
+    ImageError,
     NonFiniteMapError,
     OutputError,
     TtameError,
@@ -77,6 +78,15 @@ def test_numbers_are_those_of_the_pure_functions(photos: Path, undisturbed: Eval
         rise = increase_in_confidence(*arguments, kept_share=kept).mean()
         assert scores[f"average_drop@{key}"].value == pytest.approx(float(drop), abs=1e-3)
         assert scores[f"increase_in_confidence@{key}"].value == pytest.approx(float(rise))
+
+
+def test_a_list_of_photos_is_a_set_of_them(photos: Path, tmp_path: Path) -> None:
+    paths = sorted(photos.iterdir())[:3]
+    random = make_explainer("random", tiny_cnn())
+    found = evaluate(random.classifier, paths, random, tmp_path / "out", metrics=["mean_map"])
+    assert found.images == 3
+    with pytest.raises(ImageError, match="does not exist"):
+        evaluate(random.classifier, [*paths, "gone.jpg"], random, tmp_path / "other")
 
 
 def test_everything_is_counted(undisturbed: Evaluation) -> None:

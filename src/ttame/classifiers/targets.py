@@ -123,6 +123,9 @@ class _Classes(Target):
     kind = "classes"
     classes: ClassSelection
 
+    def __repr__(self) -> str:
+        return f"Target.of({self.classes!r})"
+
     @property
     def is_row_wise(self) -> bool:
         """For the most probable classes, all, or the same for all images."""
@@ -138,6 +141,9 @@ class _Contrast(Target):
     kind = "weightings"
     classes: ClassSelection
     rather_than: ClassSelection
+
+    def __repr__(self) -> str:
+        return f"Target.contrast({self.classes!r}, rather_than={self.rather_than!r})"
 
     def explained(self, scores: Tensor, names: Sequence[str] = ()) -> ExplainedTargets:
         wanted = select_classes(self.classes, scores, names)
@@ -174,6 +180,10 @@ class _Weights(Target):
     weighting: Tensor
     name: str
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.weighting.shape))
+        return f"<Target.weights: {self.name or 'a weighting'}, {shape}>"
+
     def explained(self, scores: Tensor, names: Sequence[str] = ()) -> ExplainedTargets:
         weights = self.weighting.to(scores.device)
         images, count = scores.shape
@@ -205,6 +215,9 @@ class _Function(Target):
     kind = "functions"
     compute: Callable[[Tensor], Any]
     name: str
+
+    def __repr__(self) -> str:
+        return f"<Target.function: {self.name}>"
 
     def explained(self, scores: Tensor, names: Sequence[str] = ()) -> ExplainedTargets:
         scores = scores.detach()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +25,7 @@ def figure_of(pictures: Sequence[tuple[Image.Image, str]], per_row: int = 4) -> 
         MissingExtraError: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        from ttame.drawing.notebook_figure import NotebookFigure
     except ImportError as problem:
         raise MissingExtraError(
             "figures need the package matplotlib", remedy="pip install matplotlib"
@@ -36,9 +34,7 @@ def figure_of(pictures: Sequence[tuple[Image.Image, str]], per_row: int = 4) -> 
     rows = -(-len(pictures) // columns)
     width, height = pictures[0][0].size
     cell = 3.2
-    figure = Figure(figsize=(cell * columns, (cell * height / width + 0.6) * rows))
-    # Without pyplot, notebooks do not know how to show a figure; with it they ask pyplot instead.
-    figure._repr_png_ = functools.partial(_png_of, figure)  # type: ignore[attr-defined]
+    figure = NotebookFigure(figsize=(cell * columns, (cell * height / width + 0.6) * rows))
     figure.set_layout_engine("constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for place in axes:
@@ -47,10 +43,3 @@ def figure_of(pictures: Sequence[tuple[Image.Image, str]], per_row: int = 4) -> 
         place.imshow(picture)
         place.set_title(title, fontsize=10)
     return figure
-
-
-def _png_of(figure: Any) -> bytes:
-    """The figure as a notebook shows it."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()

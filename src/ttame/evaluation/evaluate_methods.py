@@ -13,7 +13,7 @@ import torch
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.given_network import refuse_other_than_classifier
-from ttame.datasets.open_photos import open_photos
+from ttame.datasets.named_photos import open_named_photos
 from ttame.errors import (
     EvaluationError,
     UnknownNameError,
@@ -89,7 +89,8 @@ def evaluate(
 
     Args:
         classifier: the explained network.
-        data: whatever :func:`ttame.datasets.open_photos.open_photos` takes.
+        data: whatever :func:`ttame.datasets.open_photos.open_photos` takes, or a list of the paths
+            of photos, all of which must be readable.
         methods: label to explainer, of this classifier; or one explainer, or several in a list.
         out: a new folder, or with ``resume`` the one of an earlier run with the same data,
             protocol and metrics; methods may be added.
@@ -150,7 +151,7 @@ def evaluate(
         refuse_other_than_classifier(judge)
         refuse_other_classes(classifier, judge)
         measured_metrics = with_judged(measured_metrics)
-    photos = open_photos(data)
+    photos = open_named_photos(data)
     out = Path(out)
     measuring = Measuring(
         classifier=classifier,

@@ -308,9 +308,7 @@ def _refuse_class_as_photo(explained: Explained, image: int, photo: Photo | None
     Raises:
         ImageError: the name of an explained class instead of a photo.
     """
-    labels = [
-        explained.target_label(image, place) for place in range(explained.classes.shape[1])
-    ]
+    labels = [explained.target_label(image, place) for place in range(explained.classes.shape[1])]
     if isinstance(photo, str) and photo in labels and not Path(photo).exists():
         raise ImageError(
             f"{photo!r} as photo, which is an explained class", remedy=f"overlay(class_={photo!r})"
