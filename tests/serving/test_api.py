@@ -150,6 +150,13 @@ def test_hidden_places_change_the_prediction_as_they_do_in_the_library(client: A
     black = sent(client, "/v1/predictions", photo=content(), hide=hide, fill="black").json()
     covered[..., centres < 30] = classifier.preprocessing.black(covered)
     assert np.allclose(black["probabilities"], classifier.probabilities(covered)[0], atol=1e-5)
+    # Of a tensor, fractions are of all of it.
+    left = json.dumps([{"left": 0, "top": 0, "right": 0.25, "bottom": 1}])
+    tensor = save({"images": image})
+    found = sent(client, "/v1/predictions", tensor=tensor, hide=left, fill="mean").json()
+    covered = image.clone()
+    covered[..., :8] = 0
+    assert np.allclose(found["probabilities"], classifier.probabilities(covered)[0], atol=1e-5)
     for wrong in ("[1]", "{}", '[{"left": 2, "top": 0, "right": 1, "bottom": 1}]', "["):
         assert "'hide'" in refusal(sent(client, "/v1/predictions", photo=content(), hide=wrong))
 
@@ -161,7 +168,7 @@ def test_hidden_places_change_the_prediction_as_they_do_in_the_library(client: A
         ({"photo": content(), "tensor": b"x"}, 422, "needs a 'photo'"),
         ({"photo": "a text"}, 422, "of another kind"),
         ({"photo": content(), "classes": b"x"}, 422, "of another kind"),
-        ({"photo": content(), "colour": "red"}, 422, "'colour'"),
+        ({"photo": content(), "colour": "red"}, 422, "unknown field 'colour'; allowed: photo,"),
         ({"photo": content(), "methods": ["gradcam"]}, 422, "try: grad_cam"),
         ({"photo": content(), "methods": ["cam", "grad_cam", "rise", "input_x_gradient", "lrp"]},
          422, "allowed: 4"),
@@ -171,6 +178,9 @@ def test_hidden_places_change_the_prediction_as_they_do_in_the_library(client: A
         ({"photo": content(), "classes": ["all"]}, 422, "allowed: 1 to 6"),
         ({"photo": content(), "classes": [","]}, 422, "empty list"),
         ({"photo": content(), "classes": ["<script>alert(1)</script>"]}, 422, "unknown class"),
+        ({"photo": content(), "classes": ["k" * 90_000]}, 422, "at most 500"),
+        ({"photo": content(), "methods": ["grad_cam"], "weights": '{"%s": 1}' % ("k" * 9_000)},
+         422, "endless name"),
         ({"photo": content(), "top": "many"}, 422, "'top'"),
         ({"photo": content(), "top": ["3", "4"]}, 422, "given twice"),
         ({"photo": b"not a photo"}, 415, "not a photo"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import socket
@@ -19,10 +20,11 @@ import pytest
 import ttame
 from tests.serving.tiny_server import content, explainers, photo
 from ttame.images.saliency_maps import to_unit_range
+from ttame.serving import server
 from ttame.serving.app import make_app
 from ttame.serving.client import ServerClient, ServerError, form_of
 from ttame.serving.served_network import TorchNetwork
-from ttame.serving.server import bound, run_in_thread
+from ttame.serving.server import ImpatientProtocol, bound, run_in_thread
 from ttame.serving.settings import ServingSettings
 
 LIMITS = ServingSettings(port=0, upload_seconds=1.0, largest_upload=1_000_000, token="sesame")
@@ -76,10 +78,10 @@ def test_refusals_reach_the_client_as_errors(client: ServerClient, address: str)
     assert not ServerClient(f"http://127.0.0.1:{port}").is_ready()
 
 
-def posted(address: str) -> tuple[socket.socket, bytes]:
+def posted(address: str, **fields: list[str]) -> tuple[socket.socket, bytes]:
     """A connection, and a whole request for it."""
     place = urlsplit(address)
-    body, kind = form_of({"maps": ["none"]}, content())
+    body, kind = form_of(fields or {"maps": ["none"]}, content())
     head = (
         f"POST /v1/explanations HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: {kind}\r\n"
         f"Authorization: Bearer sesame\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -101,9 +103,69 @@ def test_slow_and_vanishing_clients_are_dealt_with(address: str, client: ServerC
         connection.close()
     connection, _ = posted(address)
     connection.sendall(b"\x00\x01 nonsense \r\n\r\n")
-    assert b"400" in connection.recv(1000)
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    assert answer.status == 400 and answer.getheader("content-type") == "application/problem+json"
+    assert json.loads(answer.read())["detail"] == "a request that is not HTTP/1.1"
     connection.close()
     assert client.explain(content()).prediction
+
+
+def closes(connection: socket.socket, word: bytes = b"x") -> bool:
+    """Whether the other end gives up while words trickle in."""
+    connection.settimeout(20)
+    for _ in range(400):
+        try:
+            connection.sendall(word)
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\nX: ",
+             b"GET /healthz HTTP/1.1\r\n{host}\r\n\r\nGET / HTTP/1.1\r\nX: ",
+             b"POST /healthz HTTP/1.1\r\n{host}\r\nContent-Length: 100000\r\n\r\n"],
+    ids=["first", "second", "body that nobody reads"],
+)  # fmt: skip
+def test_words_that_trickle_in_hold_no_connection(
+    address: str, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImpatientProtocol, "seconds_between_looks", 0.1)
+    place = urlsplit(address)
+    with socket.create_connection((place.hostname, place.port), 20) as connection:
+        connection.sendall(sent.replace(b"{host}", b"Host: " + place.netloc.encode()))
+        assert closes(connection)
+
+
+def test_an_answer_that_nobody_takes_is_given_up(
+    client: ServerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImpatientProtocol, "seconds_between_looks", 0.2)
+    ended = threading.Event()
+
+    class Noted(ImpatientProtocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            ended.set()
+
+    monkeypatch.setattr(server, "ImpatientProtocol", Noted)
+    where, stop = run_in_thread(make_app(TorchNetwork(explainers()), LIMITS), LIMITS)
+    fields = {"methods": ["cam"], "classes": ["all"], "maps": ["float16"], "size": ["900x900"]}
+    connection, request = posted(where, **fields)
+    with connection:
+        connection.sendall(request)
+        assert ended.wait(30)
+        got = 0
+        with contextlib.suppress(OSError):
+            while part := connection.recv(1 << 20):
+                got += len(part)
+    stop()
+    assert got < 7 * 900 * 900 * 2 * 4 / 3  # What the kernel held, and no more.
+    # Whoever reads gets all of it.
+    found = client.explain(content(), methods=["cam"], classes=["all"], size="900x900")
+    assert len(found.methods["cam"]) == 7
 
 
 def test_the_end_answers_or_refuses_whatever_was_accepted() -> None:

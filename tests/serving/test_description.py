@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -56,7 +57,6 @@ def may_be_asked(context: Any, case: Any) -> bool:
     meta, body = case.meta, case.body
     if not isinstance(body, dict) or meta is None or not meta.generation.mode.is_positive:
         return True
-    methods = ",".join(body.get("methods") or ["cam"]).split(",")
     classes = body.get("classes") or ["top1"]
     other = body.get("rather_than")
     alone = {"top1", "top3", "all"}
@@ -83,7 +83,15 @@ def address() -> Iterator[str]:
 def test_it_answers_as_it_describes(address: str) -> None:
     from schemathesis.cli import schemathesis as command
 
-    asked = ["--max-examples", str(EXAMPLES), "--seed", "1", "--no-shrink", "--suppress-health-check", "all"]
+    asked = [
+        "--max-examples",
+        str(EXAMPLES),
+        "--seed",
+        "1",
+        "--no-shrink",
+        "--suppress-health-check",
+        "all",
+    ]
     kept = ["--generation-database", "none", "--continue-on-failure", "--no-color"]
     answer = CliRunner().invoke(
         command, ["run", f"{address}/openapi.json", "--header", TOKEN, *asked, *kept]

@@ -51,6 +51,22 @@ def test_requests_for_other_pages_are_refused_unless_they_were_allowed() -> None
     assert status(settings, **{**cross, "sec_fetch_site": "same-origin"}) == 200
 
 
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [("https://evil.example", 403), ("null", 403), ("http://127.0.0.1:9000", 403),
+     ("http://127.0.0.1:8000", 200), ("https://good.example", 200)],
+)  # fmt: skip
+def test_a_browser_that_names_only_the_origin_is_believed(origin: str, expected: int) -> None:
+    """Chromium says where a page is from only to this machine and over TLS, old ones never."""
+    for settings in (
+        ServingSettings(origins=("https://good.example",)),
+        ServingSettings(host="0.0.0.0", origins=("https://good.example",)),
+    ):
+        asked = {"method": "POST", "host": "127.0.0.1:8000", "origin": origin}
+        assert status(settings, **asked) == expected
+        assert status(settings, **{**asked, "method": "GET"}) == 200
+
+
 def test_a_token_is_asked_for_where_there_is_one() -> None:
     settings = ServingSettings(token="sesame")
     assert status(settings) == 401
@@ -88,13 +104,17 @@ def test_every_answer_carries_the_headers_and_nothing_is_allowed_inline() -> Non
         headers = client.get(path).headers
         assert {headers[name] for name in SECURITY_HEADERS} == set(SECURITY_HEADERS.values())
         assert "access-control-allow-origin" not in headers
+    assert client.head("/").status_code == client.head("/healthz").status_code == 200
+    assert client.head("/v1/explanations").headers["allow"] == "POST"
     assert "unsafe" not in SECURITY_HEADERS["Content-Security-Policy"]
     page = client.get("/").text
     assert "style=" not in page and "onclick=" not in page and "http://" not in page
     before = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
     assert client.options("/v1/explanations", headers=before).status_code == 405
     allowed = make_app(network, ServingSettings(origins=("https://good.example",), token="t"))
-    answer = TestClient(allowed, base_url="http://localhost").options("/v1/explanations", headers=before)
+    answer = TestClient(allowed, base_url="http://localhost").options(
+        "/v1/explanations", headers=before
+    )
     assert answer.headers["access-control-allow-origin"] == "https://good.example"
 
 

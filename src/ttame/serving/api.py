@@ -150,9 +150,8 @@ async def answer_explanations(request: Request, engine: Engine) -> Response:
         arrived = held.enter_context(engine.admitted())
         upload = await read_form(request, engine.settings, SEVERAL)
         form = checked_form(ExplanationForm, upload.fields)
-        asked = asked_maps(form, engine.network, engine.settings)
         seconds = engine.settings.time_limit
-        given = await engine.in_thread(lambda: given_in(form, upload, engine))
+        asked, given = await engine.in_thread(lambda: read_request(form, upload, engine))
         if not form.progress:
             body = await while_wanted(
                 request, explained(engine, given, asked, form.top, arrived, None), seconds
@@ -229,6 +228,19 @@ def _partly_hidden(
         kept &= read_uploaded_mask(upload.files["kept"], size)
     hidden = with_hidden(given.input, kept, preprocessing, form.fill)
     return hidden, 1.0 - float(kept.float().mean())
+
+
+def read_request(
+    form: ExplanationForm, upload: UploadForm, engine: Engine
+) -> tuple[AskedMaps, GivenPhoto]:
+    """What is wanted, and of which photo; what is wanted is checked first.
+
+    Raises:
+        TtameError: a class or method that does not exist, or a photo that cannot be read.
+        Problem: what is not allowed.
+    """
+    asked = asked_maps(form, engine.network, engine.settings)
+    return asked, given_in(form, upload, engine)
 
 
 def given_in(

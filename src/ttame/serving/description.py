@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from ttame.serving.answers import ProblemAnswer
 from ttame.serving.hiding import MOST_RECTANGLES, Rectangle
 from ttame.serving.problems import MEDIA_TYPE
+from ttame.serving.requested import LONGEST_NAME
 from ttame.serving.settings import ServingSettings
 
 _REFUSED = {
@@ -130,6 +131,7 @@ def _field(about: dict[str, Any]) -> dict[str, Any]:
 
 def _more_about(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What the fields' texts are: names of what is served, and JSON."""
+    text = {"type": "string", "maxLength": LONGEST_NAME}
     names = "|".join(_SPECIAL.sub(r"\\\g<0>", name) for name in methods)
     rectangles = {
         "type": "array",
@@ -137,8 +139,8 @@ def _more_about(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
         "items": Rectangle.model_json_schema(),
     }
     return {
-        "methods": {"items": {"type": "string", "pattern": f"^({names})(,({names}))*$"}},
-        "classes": {"items": {"type": "string", "format": "classes"}},
+        "methods": {"items": {**text, "pattern": f"^({names})(,({names}))*$"}},
+        "classes": {"items": {**text, "format": "classes"}},
         "rather_than": {"format": "class"},
         "weights": {"format": "class-weights", "contentMediaType": _JSON},
         "hide": {"format": "rectangles", "contentMediaType": _JSON, "contentSchema": rectangles},

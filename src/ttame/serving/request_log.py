@@ -37,10 +37,12 @@ class JsonLines(logging.Formatter):
 
 
 def log_to(stream: TextIO | None = None) -> None:
-    """Write the lines to a stream, the error stream if not given; uvicorn's own among them."""
+    """Write the lines to a stream, the error stream if not given; uvicorn's and asyncio's too."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
-    for name in ("ttame.serving", "uvicorn"):
+    # Damaged forms are refused, which says enough.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    for name in ("ttame.serving", "uvicorn", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(logging.INFO)

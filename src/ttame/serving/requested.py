@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,10 @@ MapFormat = Literal["png", "float16", "safetensors", "none"]
 
 _LARGEST_SIDE = 4096
 """Pixels of maps that are asked for."""
+
+LONGEST_NAME = 500
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+"""Of a class or method; what is longer is none, and looking for what was meant would take long."""
 
 
 class PhotoForm(BaseModel):
@@ -51,8 +55,8 @@ class PredictionForm(PhotoForm):
 
     hide: str | None = Field(
         None,
-        description="Rectangles of the photo, or of the tensor, that are hidden, in fractions of its "
-        "sides: "
+        description="Rectangles of the photo, or of the tensor, that are hidden, in fractions of "
+        "its sides: "
         '`[{"left": 0.1, "top": 0.2, "right": 0.5, "bottom": 0.6}]`.',
         max_length=10_000,
     )
@@ -68,15 +72,15 @@ class PredictionForm(PhotoForm):
 class ExplanationForm(PhotoForm):
     """The fields of ``POST /v1/explanations``."""
 
-    methods: list[str] = Field(
+    methods: list[Name] = Field(
         [], description="Names of methods; the first of `GET /v1/methods` if not given."
     )
-    classes: list[str] = Field(
+    classes: list[Name] = Field(
         [],
         description="Names or indices of classes, `top3` and the like, or `all`; `top1` if not "
         "given.",
     )
-    rather_than: str | None = Field(
+    rather_than: Name | None = Field(
         None, description="A class: maps show what speaks for `classes` rather than for it."
     )
     weights: str | None = Field(
@@ -140,6 +144,9 @@ def checked_form(model: type[Form], fields: Mapping[str, Any]) -> Form:
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:100]
+        if first["type"] == "extra_forbidden":
+            allowed = ", ".join(model.model_fields)
+            raise Problem(422, f"unknown field {field!r}; allowed: {allowed}") from problem
         raise Problem(422, f"{field!r}: {first['msg']}") from problem
 
 
@@ -214,6 +221,8 @@ def _weights(text: str, network: ServedNetwork) -> tuple[float, ...]:
         pairs = [(str(name), float(weight)) for name, weight in given.items()]
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as problem:
         raise ClassSelectionError("weights that cannot be read", allowed=allowed) from problem
+    if any(len(name) > LONGEST_NAME for name, _ in pairs):
+        raise ClassSelectionError("weights of a class with an endless name", allowed=allowed)
     weights = [0.0] * network.number_of_classes
     for name, weight in pairs:
         weights[class_index(name, network.class_names, network.number_of_classes)] = weight

@@ -62,6 +62,9 @@ class ImpatientProtocol(H11Protocol):
             self.transport.write(unreadable())
         self.transport.close()
 
+    def _should_upgrade(self) -> bool:
+        return False  # Nothing but HTTP/1.1 is spoken; whoever asks for more gets that.
+
     def _look(self) -> None:
         waiting = self.transport.get_write_buffer_size()
         same = self.cycle is self._seen

@@ -71,8 +71,8 @@ def _refuse_large(count: int, size: tuple[int, int], most: int) -> None:
     if count * size[0] * size[1] > most:
         raise Problem(
             422,
-            f"{count} maps of {size[0]}x{size[1]} numbers; allowed: {most / 1e6:.3g} million "
-            "numbers in all; try: size=input",
+            f"{count} map{'s' * (count > 1)} of {size[0]}x{size[1]} numbers; "
+            f"allowed: {most / 1e6:.3g} million numbers in all; try: size=input",
         )
 
 
