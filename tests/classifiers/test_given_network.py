@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import timm
 import torch
 from torch import nn
 
+from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.given_network import PREPARED_AS_CONFIGURED, classifier_of
-from ttame.errors import ClassifierError
+from ttame.errors import ClassifierError, ExplainerError
+from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.known_explainers import make_explainer
-from ttame.testing import tiny_classifier, tiny_photos
+from ttame.images.preprocessing import Preprocessing
+from ttame.networks.given_module import TEXT_CLASSIFIER
+from ttame.testing import tiny_classifier, tiny_photos, tiny_text_classifier
 
 
 def test_a_network_of_timm_says_how_photos_are_prepared() -> None:
@@ -33,3 +39,27 @@ def test_other_networks_are_refused_and_classifiers_pass() -> None:
         classifier_of(nn.Linear(2, 2))
     with pytest.raises(ClassifierError, match="a str as classifier"):
         classifier_of("resnet18")
+
+
+def test_a_network_of_texts_is_sent_to_classifiers_of_texts() -> None:
+    model: Any = tiny_text_classifier().network.model
+    for refused, problem in (
+        (lambda: make_explainer("attn_lrp", model), ClassifierError),
+        (lambda: Classifier(model, preprocessing=Preprocessing.imagenet(32)), ClassifierError),
+        (lambda: labelled_explainers(model), ExplainerError),
+    ):
+        with pytest.raises(problem) as caught:
+            refused()
+        assert TEXT_CLASSIFIER in str(caught.value) and "preprocessing" not in str(caught.value)
+
+
+class SeesAndReads(nn.Module):
+    """Takes pixels as well as tokens, as CLIP does."""
+
+    def forward(self, input_ids: Any, pixel_values: Any) -> None:
+        """Never runs."""
+
+
+def test_a_network_that_also_sees_is_not_one_of_texts() -> None:
+    with pytest.raises(ClassifierError, match="preprocessing="):
+        make_explainer("grad_cam", SeesAndReads())

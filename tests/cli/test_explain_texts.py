@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_commands import run
-from ttame.cli.text_networks import DEFAULT_TEXT_MODEL, methods_of_texts
+from ttame.cli.text_networks import DEFAULT_TEXT_MODEL, default_method, methods_of_texts
 from ttame.testing import tiny_text_classifier
 
 
@@ -108,3 +108,17 @@ def test_bad_input_is_refused_in_one_line(
 def test_all_stands_for_the_methods_of_texts() -> None:
     assert "input_x_gradient" in methods_of_texts() and "grad_cam" not in methods_of_texts()
     assert DEFAULT_TEXT_MODEL == "minilm_reviews"
+
+
+@pytest.mark.parametrize(
+    ("model", "outputs", "method"),
+    [
+        ("minilm_reviews", None, "few_shot"),
+        ("minilm_reviews", "sigmoid", "transformer_attribution"),
+        ("hf/somewhere", None, "transformer_attribution"),
+    ],
+)
+def test_a_bundled_explainer_explains_where_no_method_is_named(
+    model: str, outputs: str | None, method: str
+) -> None:
+    assert default_method(model, {"outputs": outputs}) == method

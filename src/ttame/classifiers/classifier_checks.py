@@ -10,7 +10,11 @@ from torch.nn.parameter import is_lazy
 
 from ttame.errors import ClassifierError, ImageError, kind_of
 from ttame.images.preprocessing import Preprocessing
-from ttame.networks.given_module import refuse_other_than_module
+from ttame.networks.given_module import (
+    TEXT_CLASSIFIER,
+    reads_tokens,
+    refuse_other_than_module,
+)
 from ttame.networks.module_walk import all_modules
 from ttame.outputs import Outputs
 
@@ -23,6 +27,11 @@ def refuse_other_parts(network: object, preprocessing: object) -> None:
     """
     refuse_other_than_module(network)
     assert isinstance(network, nn.Module)
+    if reads_tokens(network):
+        raise ClassifierError(
+            f"a {type(network).__name__}, which reads tokens and no pixels, as a network of images",
+            remedy=TEXT_CLASSIFIER,
+        )
     if isinstance(network, torch.jit.ScriptModule):
         raise ClassifierError(
             "a TorchScript network, whose layers cannot be read",

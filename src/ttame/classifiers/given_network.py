@@ -8,6 +8,7 @@ from ttame.classifiers.any_classifier import AnyClassifier
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.sources.timm_models import configured_network
 from ttame.errors import ClassifierError, kind_of
+from ttame.networks.given_module import TEXT_CLASSIFIER, reads_tokens
 
 PREPARED_AS_CONFIGURED = (
     "photos are prepared as the network's pretrained_cfg says; if you trained it with other "
@@ -59,12 +60,14 @@ def refuse_other_than_classifier(value: object) -> None:
         return
     raise ClassifierError(
         f"{kind_of(value)} as classifier",
-        allowed="a ttame.Classifier",
+        allowed="a ttame.text.TextClassifier" if reads_tokens(value) else "a ttame.Classifier",
         remedy=_making(value),
     )
 
 
 def _making(given: object) -> str:
+    if reads_tokens(given):
+        return TEXT_CLASSIFIER
     if isinstance(given, nn.Module):
         return (
             "ttame.Classifier(network, preprocessing=ttame.Preprocessing.imagenet(224)), with the "

@@ -21,7 +21,7 @@ DEFAULT_TEXT_MODEL = "minilm_reviews"
 """The classifier of texts that ships with ttame."""
 
 DEFAULT_TEXT_METHOD = "transformer_attribution"
-"""What explains texts if no method is named."""
+"""What explains texts if no method is named and no trained explainer is bundled."""
 
 _OF_TEXTS = ("class_names", "outputs", "device")
 """Options of the network that classifiers of texts have too."""
@@ -89,12 +89,27 @@ def choose_text_explainers(
             names.append(said.explainer)
     else:
         classifier = trained.classifier
-    made, left_out = _made(names, said, classifier, with_default=trained is None)
+    default = "" if trained is not None else default_method(model or DEFAULT_TEXT_MODEL, typed)
+    made, left_out = _made(names, said, classifier, default)
     if trained is not None:
         made = {trained.method: trained, **made}
     if not made:
         raise ExplainerError(f"no method is defined for {classifier.name}")
     return classifier, made, left_out
+
+
+def default_method(model: str, typed: Mapping[str, Any]) -> str:
+    """What explains a classifier of texts if nothing is named: its bundled explainer, as of photos.
+
+    Args:
+        model: name of the classifier.
+        typed: name of each option to its value; an explainer is bundled for the outputs that the
+            classifier has by itself.
+    """
+    from ttame.explainers.trained.explainer_places import bundled_explainers
+
+    bundled = model in bundled_explainers() and not typed["outputs"]
+    return "few_shot" if bundled else DEFAULT_TEXT_METHOD
 
 
 def _trained(
@@ -121,12 +136,12 @@ def _trained(
 
 
 def _made(
-    names: list[str], said: MethodOptions, classifier: TextClassifier, *, with_default: bool
+    names: list[str], said: MethodOptions, classifier: TextClassifier, default: str
 ) -> tuple[dict[str, Explainer[Any]], dict[str, str]]:
     """The methods that are named; ``all`` stands for those that explain texts."""
     from ttame.cli.chosen_explainers import choose_methods
 
-    wanted = names or ([DEFAULT_TEXT_METHOD] if with_default else [])
+    wanted = names or ([default] if default else [])
     if not wanted:
         return {}, {}
     expanded = [

@@ -13,6 +13,7 @@ from torch import nn
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
 from ttame.classifiers.sources.connection import hub_without_retries
 from ttame.classifiers.sources.foreign_configuration import refuse_code
+from ttame.classifiers.sources.quiet_loading import loading_quietly
 from ttame.errors import ClassifierError, MissingExtraError, WeightsError
 from ttame.memory_limit import ran_out_of_memory
 from ttame.networks.network_trace import first_line
@@ -109,7 +110,7 @@ def _place(name: str) -> str:
 def _loaded(place: str, name: str, connection: str) -> tuple[nn.Module, Any]:
     from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 
-    with _in_our_words(name, connection):
+    with _in_our_words(name, connection), loading_quietly():
         described, _ = PretrainedConfig.get_config_dict(place)
         _refuse_code(described, name)
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)

@@ -10,7 +10,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from ttame.errors import ClassifierError, TextError, UnknownNameError, setting
+from ttame.errors import (
+    ClassifierError,
+    TextError,
+    UnknownNameError,
+    either,
+    setting,
+)
 from ttame.text_classifiers.given_texts import GivenText
 from ttame.text_classifiers.token_signal import PADDING, SPECIAL
 from ttame.words.tokenised_text import TokenisedText
@@ -20,6 +26,14 @@ TooLong = Literal["refuse", "truncate"]
 
 MOST_UNUSED = 1024
 """Word embeddings without a token: padded to a round number, or reserved."""
+
+_FOR_LONG_PAIRS = f"{setting('too_long', 'truncate')}, which cuts its end off"
+_FOR_LONG_TEXTS = (
+    f"{_FOR_LONG_PAIRS}, or "
+    f"{either('ttame.text.explain_long_text(explainer, text)', '--too-long windows')}, which reads "
+    "all of it in windows"
+)
+"""What to do about them; only a single text can be read in windows."""
 
 _ONE_AT_A_TIME = threading.Lock()
 """A tokenizer keeps whether it truncates as its own state, which threads would share."""
@@ -119,7 +133,7 @@ class Tokenising:
             raise TextError(
                 f"text {number} has {count} tokens",
                 allowed=f"at most {self.most}, special ones included",
-                remedy=f"{setting('too_long', 'truncate')}, which cuts its end off",
+                remedy=_FOR_LONG_TEXTS if given.pair is None else _FOR_LONG_PAIRS,
             )
         if count > self.most:
             encoded = self._encoded(given, cut=True)

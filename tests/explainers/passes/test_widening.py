@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.conftest import assert_close
-from ttame.explainers.passes.widening import as_float32, widening
+from ttame.explainers.passes.widening import as_float32, in_float32, widening
 
 WEIGHT = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -93,3 +94,15 @@ def test_tensors_are_found_in_containers() -> None:
     assert found["pair"][0].dtype == found["pair"][1][0].dtype == torch.float32
     assert found["whole"] is whole
     assert found["nothing"] is None
+
+
+def test_a_network_computes_in_float32_from_its_input_on() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3)).bfloat16()
+    given = torch.randn(2, 3).bfloat16()
+    with in_float32(network, torch.bfloat16):
+        found = network(given)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, copy.deepcopy(network).float()(given.float()))
+    assert network(given).dtype == network[0].weight.dtype == torch.bfloat16
+    with in_float32(network, torch.float64):
+        assert network(given).dtype == torch.bfloat16

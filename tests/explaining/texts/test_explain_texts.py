@@ -69,7 +69,10 @@ def test_what_fits_is_explained_by_every_method_and_what_does_not_is_named(notes
     assert notes.skipped == {
         "long": "long has 62 tokens; allowed: at most 32, special ones included"
     }
-    assert notes.heard.notes == ["skipped texts: --too-long truncate, which cuts its end off"]
+    assert notes.heard.notes == [
+        "skipped texts: --too-long truncate, which cuts its end off, or --too-long windows, which "
+        "reads all of it in windows"
+    ]
 
 
 def test_texts_are_explained_as_they_are_alone(notes: Notes, explaining: ExplainingTexts) -> None:

@@ -17,6 +17,7 @@ from ttame.classifiers.sources import timm_folders, timm_models
 from ttame.classifiers.sources.connection import hub_without_retries
 from ttame.classifiers.sources.foreign_configuration import refuse_code
 from ttame.classifiers.sources.network_source import LoadedNetwork, NetworkSource, with_image_size
+from ttame.classifiers.sources.quiet_loading import loading_quietly
 from ttame.errors import (
     SAYING_PREPROCESSING,
     ClassifierError,
@@ -74,7 +75,7 @@ def _load(place: str, recipe: ClassifierRecipe, connection: str) -> LoadedNetwor
         config = _config(place, recipe)
     # Before the weights, which may take long to come.
     preprocessing, channels_reversed = _preprocessing(place, config, recipe)
-    with _in_our_words(recipe, connection):
+    with _in_our_words(recipe, connection), loading_quietly():
         network = _network(place, config, recipe)
     if channels_reversed:
         network.register_forward_pre_hook(_reverse_channels)

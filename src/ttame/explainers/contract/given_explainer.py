@@ -6,6 +6,7 @@ from torch import nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, kind_of
+from ttame.networks.given_module import TEXT_CLASSIFIER, reads_tokens
 
 
 def not_an_explainer(value: object, allowed: str) -> ExplainerError:
@@ -21,6 +22,8 @@ def not_an_explainer(value: object, allowed: str) -> ExplainerError:
 def _making(given: object) -> str:
     if isinstance(given, Classifier):
         return "ttame.make_explainer('grad_cam', classifier)"
+    if reads_tokens(given):
+        return f"ttame.make_explainer('attn_lrp', {TEXT_CLASSIFIER})"
     if isinstance(given, nn.Module):
         return (
             "ttame.make_explainer('grad_cam', ttame.Classifier(network, preprocessing=...)), with "

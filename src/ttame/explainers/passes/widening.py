@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ttame.networks.layer_outputs import uncompiled, watching_inputs
 from ttame.networks.loans import Lent
 from ttame.networks.torch_mode_loans import InFunctionMode
 
+_HALF = (torch.float16, torch.bfloat16)
 _OVERWRITES_BY_NAME = frozenset({"__setitem__", "__set__", "__iadd__", "__isub__", "__imul__"})
 
 
@@ -33,6 +35,34 @@ def widening() -> contextlib.AbstractContextManager[None]:
     return Lent(InFunctionMode(_Widening()))
 
 
+@contextlib.contextmanager
+def in_float32(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """Let a network compute in float32 from its input on, with its half-precision weights.
+
+    Relevance divides by sums that nearly cancel, where the roundings of half precision decide.
+    Other networks run as they are.
+
+    Args:
+        network: not behind ``torch.compile``, or behind it.
+        dtype: of its weights.
+
+    Example:
+        >>> layer = torch.nn.Linear(2, 2, dtype=torch.bfloat16)
+        >>> with in_float32(layer, layer.weight.dtype):
+        ...     layer(torch.ones(1, 2).bfloat16()).dtype
+        torch.float32
+    """
+    if dtype not in _HALF:
+        yield
+        return
+
+    def widen(_network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return as_float32(args), as_float32(kwargs)
+
+    with watching_inputs([(uncompiled(network), widen)]), widening():
+        yield
+
+
 class _Widening(TorchFunctionMode):
     def __torch_function__(
         self,
@@ -50,7 +80,7 @@ class _Widening(TorchFunctionMode):
 def as_float32(value: Any) -> Any:
     """Half-precision tensors as float32, also those in tuples, lists and dicts."""
     if isinstance(value, Tensor):
-        return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+        return value.float() if value.dtype in _HALF else value
     if type(value) in (tuple, list):
         return type(value)(as_float32(part) for part in value)
     if isinstance(value, dict):

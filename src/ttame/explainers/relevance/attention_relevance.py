@@ -19,6 +19,7 @@ from ttame.explainers.passes.block_attention import (
     block_modules,
     gradients_by_target,
 )
+from ttame.explainers.passes.widening import in_float32
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.recording import widened
 from ttame.explainers.relevance.rule_table import RuleTable
@@ -78,6 +79,7 @@ def attention_relevance(
             network=classifier.network,
         ),
         attention_graph(blocks) as probabilities,
+        in_float32(classifier.network, classifier.dtype),
     ):
         scores = classifier.logits(images.detach())
     targets = choose(scores.detach())

@@ -13,6 +13,7 @@ from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.explained_targets import LinearTargets
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.explainers.passes.block_attention import gradients_by_target
+from ttame.explainers.passes.widening import in_float32
 from ttame.explainers.relevance.attention_relevance import Propagated, half_precision_scale
 from ttame.explainers.relevance.propagation import propagating
 from ttame.explainers.relevance.recording import widened
@@ -52,6 +53,7 @@ def token_relevance(
             images=len(images),
             network=classifier.network,
         ),
+        in_float32(classifier.network, classifier.dtype),
     ):
         scores = classifier.logits(images.detach())
     targets = choose(scores.detach())
