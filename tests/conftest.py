@@ -36,7 +36,13 @@ TOGETHER = {
         "tests/benchmarks/reliability/test_forked_commands.py",
         "tests/benchmarks/reliability/test_killed_commands.py",
         "tests/benchmarks/reliability/test_killed_training.py",
+        "tests/evaluation/test_evaluate_methods.py",
+        "tests/explainers/trained/test_global_batch_norm.py",
+        "tests/reporting/test_explain.py",
+        "tests/reporting/test_explain_to_shards.py",
         "tests/test_documented_processes.py",
+        "tests/test_other_device.py",
+        "tests/training/test_kill_and_resume.py",
         "tests/training/test_several_processes.py",
     ),
     "exporting": (

@@ -86,6 +86,8 @@ _TINY_VIT = {
     "intermediate_size": 64,
     "image_size": 64,
 }
+_WITHOUT_HEADS_INSIDE = {"aux_logits": False, "init_weights": False}
+"""And with PyTorch's usual random weights: torchvision's for these are drawn slowly."""
 _STAGES = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
 _SWIN = {
     "image_size": 64,
@@ -104,8 +106,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("RegNet", "torchvision/regnet_y_400mf"),
     Architecture("ShuffleNetV2", "torchvision/shufflenet_v2_x0_5"),
     Architecture("SqueezeNet", "torchvision/squeezenet1_1"),
-    Architecture("GoogLeNet", "torchvision/googlenet", options={"aux_logits": False}),
-    Architecture("InceptionV3", "torchvision/inception_v3", 128, {"aux_logits": False}),
+    Architecture("GoogLeNet", "torchvision/googlenet", options=_WITHOUT_HEADS_INSIDE),
+    Architecture("InceptionV3", "torchvision/inception_v3", 128, _WITHOUT_HEADS_INSIDE),
     Architecture("Swin", "torchvision/swin_t", (64, 96), note="channels last"),
     Architecture("ResNet", "timm/test_resnet"),
     Architecture("VGG", "timm/vgg11", options={"mlp_ratio": 0.02}),
@@ -117,7 +119,12 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("FastViT", "timm/fastvit_t8"),
     Architecture("PoolFormer", "timm/poolformer_s12"),
     Architecture("FocalNet", "timm/focalnet_tiny_srf"),
-    Architecture("Sequencer2D", "timm/sequencer2d_s", 112),
+    Architecture(
+        "Sequencer2D",
+        "timm/sequencer2d_s",
+        112,
+        {"layers": (1, 1, 2, 1), "embed_dims": (48, 96, 96, 96), "hidden_sizes": (12, 24, 24, 24)},
+    ),
     Architecture("ViT", "timm/vit_base_patch16_224", (64, 96), _NARROW),
     Architecture("ViT, one block", "timm/vit_tiny_patch16_224", options={"depth": 1}),
     Architecture("ViT, global pooling", "timm/vit_base_patch16_gap_224", options=_NARROW),
@@ -133,10 +140,21 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         "CaiT", "timm/cait_xxs24_224", options={"depth": 4}, note="class token joins late"
     ),
     Architecture("XCiT", "timm/xcit_nano_12_p16_224", options={"depth": 4}),
-    Architecture("ConViT", "timm/convit_tiny"),
-    Architecture("Swin", "timm/swin_tiny_patch4_window7_224", note="channels last"),
+    Architecture(
+        "ConViT", "timm/convit_tiny", options={"depth": 4, "local_up_to_layer": 3, "embed_dim": 12}
+    ),
+    Architecture(
+        "Swin",
+        "timm/swin_tiny_patch4_window7_224",
+        options={"embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 2, 4)},
+        note="channels last",
+    ),
     Architecture("PVT v2", "timm/pvt_v2_b0"),
-    Architecture("Twins", "timm/twins_pcpvt_small"),
+    Architecture(
+        "Twins",
+        "timm/twins_pcpvt_small",
+        options={"embed_dims": (16, 24, 40, 64)},
+    ),
     Architecture("MViTv2", "timm/mvitv2_tiny"),
     Architecture("MaxViT", "timm/maxvit_rmlp_pico_rw_256"),
     Architecture("CoAtNet", "timm/coatnet_pico_rw_224"),
@@ -145,7 +163,12 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("LeViT", "timm/levit_128s", 128),
     Architecture("PiT", "timm/pit_ti_224"),
     Architecture("CAFormer", "timm/caformer_s18"),
-    Architecture("EfficientFormer", "timm/efficientformer_l1", 224),
+    Architecture(
+        "EfficientFormer",
+        "timm/efficientformer_l1",
+        224,
+        {"embed_dims": (16, 24, 40, 64), "depths": (1, 1, 2, 2)},
+    ),
     Architecture(
         "Hiera",
         "timm/hiera_tiny_224",
@@ -153,13 +176,27 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         {"embed_dim": 24},
         note="only the last stage: before it, tokens do not stand row by row",
     ),
-    Architecture("VOLO", "timm/volo_d1_224", 224, note="two resolutions only"),
-    Architecture("CoaT", "timm/coat_tiny", note="before its last blocks"),
-    Architecture("CoaT-Lite", "timm/coat_lite_tiny"),
+    Architecture("VOLO", "timm/volo_d1_224", 96, note="two resolutions only"),
+    Architecture(
+        "CoaT",
+        "timm/coat_tiny",
+        options={
+            "embed_dims": (32, 32, 32, 32),
+            "serial_depths": (1, 1, 1, 1),
+            "parallel_depth": 2,
+        },
+        note="before its last blocks",
+    ),
+    Architecture(
+        "CoaT-Lite",
+        "timm/coat_lite_tiny",
+        options={"embed_dims": (16, 24, 32, 40), "serial_depths": (1, 1, 2, 1)},
+    ),
     Architecture(
         "CrossViT",
         "timm/crossvit_tiny_240",
         240,
+        {"embed_dim": (24, 48)},
         note="two branches, before the last fusion of each one",
     ),
     Architecture("MLP-Mixer", "timm/mixer_s32_224", 128),
@@ -169,7 +206,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         "TNT",
         "timm/tnt_s_patch16_224",
         224,
-        {"depth": 4},
+        {"depth": 4, "embed_dim": 48, "num_heads_outer": 3},
         note="inside its blocks, which return pixels before patches",
     ),
     Architecture("ViT", "hf/ViTConfig", options=_TINY_VIT),
