@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ttame.errors import setting
+from ttame.errors import Wording, setting
 from ttame.images.network_channels import photo_channels
 from ttame.images.preprocessing import Preprocessing
 from ttame.networks.frozen_network import frozen
@@ -47,7 +47,7 @@ def trace_with_channels(
         if number is None:
             raise
     fitting = preprocessing.for_channels(photo_channels(number))
-    return trace_network(network, size, number), fitting, (_notice(fitting, name),)
+    return trace_network(network, size, number), fitting, (Wording(_notice(fitting, name)),)
 
 
 def _other_number(network: nn.Module, preprocessing: Preprocessing) -> int | None:

@@ -23,7 +23,7 @@ from ttame.errors import ClassifierError, TapError, setting
 from ttame.features.feature_taps import LayerOutput
 from ttame.features.layer_layouts import describe_layer, token_blocks
 from ttame.features.layer_runs import UNCLEAR, UPRIGHT, sound_run, views_of_runs
-from ttame.features.tap_choice import NAMED, TapChoice, choose_taps
+from ttame.features.tap_choice import FEWEST_CHANNELS, NAMED, TapChoice, choose_taps
 from ttame.networks.frozen_network import frozen
 from ttame.networks.layer_outputs import first_tensor, put_first_tensor
 from ttame.networks.network_trace import NetworkTrace, noise_images, run_network
@@ -156,8 +156,9 @@ def _told_by(scores: Tensor, taps: Sequence[LayerOutput]) -> TapInfluence:
 def influential_choice(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     """The automatic choice of taps, among layers on which the scores depend.
 
-    Where something goes past the last tap, the reason says so; for taps inside the blocks of a
-    Vision Transformer, where something goes past the last block. Layers that see the photo turned
+    Where something goes past the last tap, another one of its grid is taken that nothing goes past;
+    where there is none, the reason and a notice say so. For taps inside the blocks of a Vision
+    Transformer, that is asked of the last block. Layers that see the photo turned
     round, or not at all, are passed over.
 
     Args:
@@ -174,9 +175,43 @@ def influential_choice(network: nn.Module, trace: NetworkTrace) -> TapChoice:
             trace = _without_idle_layers(network, trace, found.idle)
         elif found.passed is not False and (askew := _taps_askew(network, trace, choice)):
             trace = _without_layers_askew(network, trace, askew)
+        elif found.passed:
+            return _behind_all_paths(network, trace, choice)
         else:
-            reason = f"{choice.reason}; {PASSED}" if found.passed else choice.reason
-            return dataclasses.replace(choice, reason=reason)
+            return choice
+
+
+def _behind_all_paths(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> TapChoice:
+    """The choice with another last tap of the same grid, which nothing goes past.
+
+    The same choice, with a notice, where there is none, as in an ensemble.
+    """
+    last = choice.taps[-1]
+    records = trace.by_name()
+    like = [
+        tap
+        for layer in sorted(trace.layers, key=lambda layer: -layer.order)
+        if layer.name != last.layer and layer.kind not in ("Identity", "Dropout")
+        if (tap := describe_layer(network, trace, layer)) is not None
+        if tap.grid == last.grid and tap.layout == last.layout != "tokens"
+        if tap.channels >= FEWEST_CHANNELS and tap.channels != trace.number_of_outputs
+    ]
+    for tap in like[:_AT_ONCE]:
+        found = tap_influence(network, trace, [tap])
+        if found.passed is False and not found.idle:
+            before = [
+                each
+                for each in choice.taps[:-1]
+                if records[each.layer].order < records[tap.layer].order
+            ]
+            reason = f"{choice.reason}, the last of them one that nothing goes past"
+            changed = dataclasses.replace(choice, taps=(*before, tap), reason=reason)
+            return _with_sound_runs(network, trace, changed)
+    return dataclasses.replace(
+        choice,
+        reason=f"{choice.reason}; {PASSED}",
+        notices=(*choice.notices, f"{last}: {PASSED}"),
+    )
 
 
 def _with_sound_runs(network: nn.Module, trace: NetworkTrace, choice: TapChoice) -> TapChoice:

@@ -61,6 +61,9 @@ class TailPass:
     Attributes:
         reads_nothing_else: whether the tail reads nothing but the tapped output; found by a run in
             which the batch would otherwise not fit.
+        goes_round_in_place: whether the variants are written to something that goes round the
+            layer, as ``x += layer(x)`` does, and does not grow with them. Each variant then runs
+            with an image of its own.
 
     Example:
         >>> from ttame.testing import tiny_classifier
@@ -77,19 +80,24 @@ class TailPass:
         self.classifier = classifier
         self.tap = tapped_output(classifier)
         blank = classifier.blank_image()
+        self.goes_round_in_place = False
         self.reads_nothing_else = self._takes_another_batch(blank)
+        if not self.reads_nothing_else:
+            self.goes_round_in_place = not self._adds_one_row_to_all(blank)
 
     @torch.no_grad()
     def read(self, images: Tensor) -> tuple[FeatureReading, int]:
         """Run the network once on the images.
 
         Returns:
-            Logits and features, and the bytes that a variant needs in the tail, with a margin.
+            Logits and features, and the bytes that a variant needs in the tail (in the whole
+            network where it has an image of its own), with a margin.
         """
         meter = ActivationMeter()
 
         def restart(_output: Any) -> None:
-            meter.restart()
+            if not self.goes_round_in_place:
+                meter.restart()
 
         with exchanging_output(self.classifier, restart), meter:
             reading = self.classifier.read_features(images)
@@ -137,8 +145,20 @@ class TailPass:
         def put(output: Any) -> Any:
             return put_first_tensor(output, changed)
 
+        if self.goes_round_in_place:
+            images = images.expand(len(changed), -1, -1, -1)
         with exchanging_output(self.classifier, put):
             return self.classifier.logits(images, rows=len(changed))
+
+    @torch.no_grad()
+    def _adds_one_row_to_all(self, blank: Tensor) -> bool:
+        """Whether two rows after the layer are welcome where one image went in."""
+        output = self.classifier.read_features(blank).layer_outputs[0]
+        try:
+            self._logits(blank, output[[0, 0]])
+        except ClassifierError:
+            return False
+        return True
 
     @torch.no_grad()
     def _takes_another_batch(self, blank: Tensor) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ttame.classifiers.linear_end import scoring_in_the_last_layer
 from ttame.errors import ExplainerError
@@ -177,14 +178,15 @@ def relevance_of_classes(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _reading_convolution_inputs() -> Iterator[list[Tensor]]:
-    """Collect what goes into each convolution, in the order of the calls."""
-    inputs: list[Tensor] = []
+def _reading_convolution_inputs() -> Iterator[list[GradientEdge]]:
+    """Collect where in the graph each convolution gets its input, in the order of the calls."""
+    inputs: list[GradientEdge] = []
 
     def keep(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         values = convolution_arguments(*args, **kwargs)[0]
         if values.requires_grad:
-            inputs.append(values)
+            # Not the tensor: something may add to it in place later, and it is another one then.
+            inputs.append(get_gradient_edge(values))
         return function(*args, **kwargs)
 
     with replacing_functions({"convolution": keep}):
