@@ -59,10 +59,10 @@ def test_the_group_the_worse_the_choice_and_the_photos() -> None:
         scored("bb", (0.2, 1.0), passes=1, needed=135),
         RANDOM,
     ) == (
-        "On these 20 photos, BB and A are not significantly different from the best method in all "
-        "2 measures; RANDOM is clearly worse. For maps like these use BB: it is among the best in "
-        "all 2 measures and costs one pass. About 58 more photos would separate them in Deletion, "
-        "the measure that needs fewest."
+        "On these 20 photos, BB and A are not significantly different from the best method in "
+        "either of the two measures; RANDOM is clearly worse. For maps like these use BB: it is "
+        "among the best in both measures and costs one pass. About 58 more photos would separate "
+        "them in Deletion, the measure that needs fewest."
     )
 
 
@@ -79,9 +79,9 @@ def test_photos_are_named_only_where_they_can_be_computed(needed: tuple[int, int
 
 def test_one_clear_winner() -> None:
     assert said(scored("a", (1.0, 1.0), passes=50), scored("bb", (0.01, 0.01)), RANDOM) == (
-        "On these 20 photos, A is significantly better than every other method in all 2 measures; "
-        "BB and RANDOM are clearly worse. For maps like these use A: it is among the best in all "
-        "2 measures and costs 50 passes."
+        "On these 20 photos, A is significantly better than every other method in both measures; "
+        "BB and RANDOM are clearly worse. For maps like these use A: it is among the best in "
+        "both measures and costs 50 passes."
     )
 
 

@@ -49,21 +49,17 @@ def summarise(found: ExplainedPhotos, already_said: Set[str] = frozenset()) -> P
     for _, reason in found.skipped:
         if reason not in already_said:
             typer.echo(f"skipped: {reason}", err=True)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("photo", style="bold", overflow="fold")
-    table.add_column("prediction")
-    table.add_column("explained")
+    shown: list[ExplainedPhoto] = []
     remarks: list[str] = []
     n_remarks = 0
     for number, photo in enumerate(found.rows()):
-        name = last_part(photo.name)
         if number < _MOST_PHOTOS:
-            table.add_row(name, _predicted(photo), _in_words(photo.classes))
-        blank = list(_without_evidence(name, photo))
+            shown.append(photo)
+        blank = list(_without_evidence(last_part(photo.name), photo))
         n_remarks += len(blank)
         remarks += blank[: _MOST_REMARKS - len(remarks)]
     console = wide_console()
-    console.print(table)
+    console.print(_table(shown))
     if found.explained > _MOST_PHOTOS:
         console.print(f"… and {found.explained - _MOST_PHOTOS} more")
     for remark in remarks:
@@ -77,6 +73,22 @@ def summarise(found: ExplainedPhotos, already_said: Set[str] = frozenset()) -> P
     page = (found.folder / "index.html").resolve()
     typer.echo(f"open {page}")
     return page
+
+
+def _table(photos: Sequence[ExplainedPhoto]) -> Table:
+    """A row per photo; where the first explained class is the prediction, it is said once."""
+    same = all(photo.found is None and photo.classes[:1] == (photo.prediction,) for photo in photos)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("photo", style="bold", overflow="fold")
+    if not same:
+        table.add_column("prediction")
+    table.add_column("prediction and further classes" if same else "explained")
+    for photo in photos:
+        words = (
+            [_in_words(photo.classes)] if same else [_predicted(photo), _in_words(photo.classes)]
+        )
+        table.add_row(last_part(photo.name), *words)
+    return table
 
 
 def _predicted(photo: ExplainedPhoto) -> str:

@@ -139,12 +139,11 @@ def _group(
     columns: Sequence[ColumnFacts],
     called: Mapping[str, str],
 ) -> str:
-    measures = _measures(len(columns), len(columns))
     if not top:
         return f"no method is among the best in more than half of the {len(columns)} measures"
     if len(top) > 1:
         same = all(_among_best(method, columns) == len(columns) for method in top)
-        where = measures if same else f"most of the {len(columns)} measures"
+        where = f"most of the {len(columns)} measures" if not same else _any_measure(len(columns))
         return (
             f"{_named(top, called)} are not significantly different from the best method in {where}"
         )
@@ -160,7 +159,16 @@ def _group(
 def _measures(count: int, all_of_them: int) -> str:
     if all_of_them == 1:
         return "the only measure"
+    if all_of_them == count == 2:
+        return "both measures"
     return f"all {count} measures" if count == all_of_them else f"{count} of {all_of_them} measures"
+
+
+def _any_measure(count: int) -> str:
+    """All of the measures, in a sentence that denies something."""
+    if count == 1:
+        return "the only measure"
+    return "either of the two measures" if count == 2 else f"any of the {count} measures"
 
 
 def _wins_alone(evaluation: Evaluation, method: MethodScores, column: ColumnFacts) -> bool:
