@@ -174,7 +174,7 @@ def test_the_help_names_every_choice(
         "--preset": PRESETS,
         "--head": HEADS,
         "--without": get_args(HeadPart),
-        "--maps": ("raw", "sigmoid", "min-max"),
+        "--maps": ("raw", "sigmoid", "standard", "min-max"),
         "--optimiser": ("sgd", "adamw"),
         "--objective": OBJECTIVES,
     }.items():

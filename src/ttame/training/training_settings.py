@@ -18,7 +18,7 @@ from ttame.explainers.trained.head_settings import (
     LCamHeadSettings,
     MinMaxMaps,
     SharedHeadSettings,
-    SigmoidMaps,
+    StandardMaps,
 )
 from ttame.explainers.trained.known_head_settings import HEAD_SETTINGS
 from ttame.explainers.trained.settings_part import (
@@ -190,7 +190,7 @@ PRESETS: dict[str, TrainingSettings] = {
     "few-shot-text": TrainingSettings(
         preset="few-shot-text",
         method="few_shot",
-        head=SharedHeadSettings(maps=SigmoidMaps(), blur=1.0),
+        head=SharedHeadSettings(maps=StandardMaps(), blur=1.0),
         objective=KeptShareObjective(
             masked=MaskedTokens(),
             hard=1.0,

@@ -111,7 +111,9 @@ def _figures(
     images = batch.images.to(classifier.device)
     place = BatchPlace(torch.Generator().manual_seed(number))
     loss = batch_loss(classifier, head, images, settings.objective, place)
-    masks, masked = _masked(classifier, images, head.explained(loss.maps), settings)
+    masks, masked = _masked(
+        classifier, images, head.explained(loss.maps, loss.reading.places), settings
+    )
     rows = loss.labels[:, None]
     before = classifier.outputs.probabilities(loss.reading.logits).gather(1, rows)
     after = classifier.probabilities(masked).gather(1, rows)

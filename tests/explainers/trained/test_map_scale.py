@@ -37,6 +37,24 @@ def test_other_scales_take_no_exponent() -> None:
     assert torch.equal(scaled_maps(maps, "sigmoid", torch.tensor(3.0)), maps.sigmoid())
 
 
+def test_standard_maps_are_sigmoids_of_deviations_from_the_mean_of_their_places() -> None:
+    maps = 30 * random_maps(1, 6).reshape(2, 2, 1, 6)
+    places = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 0]]).bool()[:, None, None]
+    found = scaled_maps(maps, "standard", places=places)
+    for image in range(2):
+        for number in range(2):
+            own = maps[image, number][places[image, 0]].tolist()
+            mean = sum(own) / len(own)
+            deviation = math.sqrt(sum((value - mean) ** 2 for value in own) / len(own))
+            values = maps[image, number].flatten().tolist()
+            slow = [1 / (1 + math.exp(-(value - mean) / deviation)) for value in values]
+            close(found[image, number].flatten(), slow, 1e-9)
+    close(scaled_maps(maps[:1] * 1e3 + 5, "standard"), found[:1], 1e-9)
+    assert torch.equal(
+        scaled_maps(torch.full((1, 1, 2, 2), 4.0), "standard"), torch.full((1, 1, 2, 2), 0.5)
+    )
+
+
 @pytest.mark.parametrize("value", [0.0, -3.0, 1e4])
 def test_a_constant_map_is_zero_and_stays_finite(value: float) -> None:
     maps = torch.full((2, 1, 3, 4), value)

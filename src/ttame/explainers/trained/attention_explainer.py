@@ -112,7 +112,7 @@ class AttentionExplainer(Explainer[Explained]):
             maps = self.head.maps(self.classifier, reading, None)
         else:
             maps = self.head.maps(self.classifier, reading, classes)
-        maps = self.head.explained(targets.from_class_maps(maps))
+        maps = self.head.explained(targets.from_class_maps(maps), reading.places)
         return RawMaps(reading.logits, targets, maps)
 
 

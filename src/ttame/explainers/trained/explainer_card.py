@@ -12,6 +12,8 @@ from ttame.explainers.trained.settings_part import flat_settings
 _MAPS = {
     "raw": "the head's output before the sigmoid",
     "sigmoid": "the sigmoid of the head's output, in [0, 1], which masked the images in training",
+    "standard": "the sigmoid of the head's output in units of each map's standard deviation, from "
+    "its mean on, in [0, 1]",
     "min-max": "the head's output, each map from 0 to 1, to a power that gives them their mean",
 }
 

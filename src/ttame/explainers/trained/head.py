@@ -137,9 +137,15 @@ class Head(nn.Module, ABC):
         maps: Tensor = (wrapped or self)(features, classes, **others)
         return maps
 
-    def explained(self, maps: Tensor) -> Tensor:
-        """What explanations hold of (B, K, h, w) maps before any activation."""
-        return scaled_maps(maps, self.settings.maps.kind)
+    def explained(self, maps: Tensor, places: Tensor | None = None) -> Tensor:
+        """What explanations hold of (B, K, h, w) maps before any activation.
+
+        Args:
+            maps: of the head.
+            places: (B, 1, h, w) bool, where something is that a map can speak of, on its grid;
+                ``None`` for everywhere.
+        """
+        return scaled_maps(maps, self.settings.maps.kind, places=places)
 
     def follow(self, maps: Tensor, gather: Gather) -> None:
         """Learn from a batch what no gradient teaches; most heads have nothing of that kind.

@@ -32,6 +32,17 @@ class SigmoidMaps(SettingsPart):
 
 
 @dataclasses.dataclass(frozen=True)
+class StandardMaps(SettingsPart):
+    """Explanations hold the sigmoid of the output in units of each map's standard deviation.
+
+    A place at the mean of its map has a half. Objectives that draw the share which is kept only
+    teach the order of places: however large the output has become, the sigmoid does not saturate.
+    """
+
+    kind: Literal["standard"] = "standard"
+
+
+@dataclasses.dataclass(frozen=True)
 class MinMaxMaps(SettingsPart):
     """Every map goes from 0 to 1, raised to a power that training finds.
 
@@ -45,7 +56,7 @@ class MinMaxMaps(SettingsPart):
     mean_map: float = number(0.55, BELOW_ONE)
 
 
-MapScale = RawMaps | SigmoidMaps | MinMaxMaps
+MapScale = RawMaps | SigmoidMaps | StandardMaps | MinMaxMaps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +64,9 @@ class HeadSettings(SettingsPart):
     """The settings that all kinds of heads have; ``HEAD_SETTINGS`` has the kinds.
 
     Attributes:
-        maps: What explanations hold: the head's raw output (published), its sigmoid, or, of a
-            few-shot head, its min-max over the picture.
+        maps: What explanations hold: the head's raw output (published), its sigmoid, that in units
+            of the map's standard deviation (standard), or, of a few-shot head, its min-max over the
+            picture.
 
     Example:
         >>> SharedHeadSettings(maps=MinMaxMaps()).maps.kind

@@ -9,21 +9,29 @@ from torch import Tensor
 
 from ttame.images.saliency_maps import to_unit_range
 
-MapKind = Literal["raw", "sigmoid", "min-max"]
+MapKind = Literal["raw", "sigmoid", "standard", "min-max"]
 
 _BISECTIONS = 30
 _LARGEST_LOGARITHM = 7.0
 """Of an exponent, either way: from 1/1000 to 1000."""
 
 
-def scaled_maps(maps: Tensor, scale: MapKind, exponent: Tensor | None = None) -> Tensor:
+def scaled_maps(
+    maps: Tensor,
+    scale: MapKind,
+    exponent: Tensor | None = None,
+    places: Tensor | None = None,
+) -> Tensor:
     """Give a head's output the scale that explanations have.
 
     Args:
         maps: (B, K, h, w), before any activation.
-        scale: ``"raw"`` leaves them; ``"sigmoid"``; ``"min-max"`` takes every map from 0 to 1 and
-            raises it to ``exponent``.
+        scale: ``"raw"`` leaves them; ``"sigmoid"``; ``"standard"``: the sigmoid in units of each
+            map's own standard deviation, from its mean on; ``"min-max"`` takes every map from 0 to
+            1 and raises it to ``exponent``.
         exponent: scalar, above 0; for ``"min-max"``.
+        places: (B, 1, h, w) bool, of which mean and deviation are, for ``"standard"``; all if not
+            given.
 
     Example:
         >>> maps = torch.tensor([[[[1.0, 2.0, 3.0]]]])
@@ -32,11 +40,22 @@ def scaled_maps(maps: Tensor, scale: MapKind, exponent: Tensor | None = None) ->
     """
     if scale == "sigmoid":
         return maps.sigmoid()
+    if scale == "standard":
+        return _standardised(maps, places).sigmoid()
     if scale == "min-max":
         assert exponent is not None
         scaled: Tensor = to_unit_range(maps) ** exponent
         return scaled
     return maps
+
+
+def _standardised(maps: Tensor, places: Tensor | None) -> Tensor:
+    """Less their mean, over their standard deviation; of constant maps 0."""
+    weights = torch.ones_like(maps) if places is None else places.to(maps).expand_as(maps)
+    count = weights.sum(dim=(2, 3), keepdim=True).clamp_min(1)
+    centred = maps - (maps * weights).sum(dim=(2, 3), keepdim=True) / count
+    square = (centred.square() * weights).sum(dim=(2, 3), keepdim=True) / count
+    return centred / square.sqrt().clamp_min(torch.finfo(maps.dtype).tiny)
 
 
 @torch.no_grad()

@@ -251,11 +251,11 @@ class SharedHead(Head):
             maps = maps + resize_maps(self._prior(evidence, classes, class_weights), grid)
         return maps
 
-    def explained(self, maps: Tensor) -> Tensor:
+    def explained(self, maps: Tensor, places: Tensor | None = None) -> Tensor:
         """What explanations hold of (B, K, h, w) maps before any activation; see ``map_scale``."""
         exponent = self.exponent if isinstance(self.settings.maps, MinMaxMaps) else None
         maps = with_details(maps, self.settings.details)
-        return scaled_maps(maps, self.settings.maps.kind, exponent)
+        return scaled_maps(maps, self.settings.maps.kind, exponent, places)
 
     def unit_range(self, maps: Tensor) -> Tensor:
         """Min–max maps before the exponent, (B, K, h, w) in [0, 1]."""
