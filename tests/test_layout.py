@@ -49,6 +49,7 @@ CROSS_CUTTING = {
     "training/test_kill_and_resume.py": "a whole training",
     "training/test_several_processes.py": "a whole training",
     "training/test_train_few_shot.py": "a whole training, with the few-shot head",
+    "training/test_train_with_features_from.py": "a whole training, on another network's features",
     "training/test_training_step.py": "one step through several modules, against golden tensors",
 }
 """Tests of more than one module, and why they are."""

@@ -22,7 +22,7 @@ from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.known_head_settings import head_settings
-from ttame.explainers.trained.trained_cards import TRAINED_CARDS
+from ttame.explainers.trained.trained_cards import P_TAME, TRAINED_CARDS
 from ttame.results.explanation import Explanation
 
 
@@ -38,7 +38,8 @@ def untrained(method: str) -> Callable[[Classifier], Explainer]:
     def make(classifier: Classifier) -> Explainer:
         if settings.kind == "l-cam":
             classifier = classifier.with_taps(classifier.taps[-1:])
-        return new_attention_explainer(classifier, settings, method=method)
+        other = TINY["cnn"]() if method == P_TAME else None
+        return new_attention_explainer(classifier, settings, method=method, features_from=other)
 
     return make
 

@@ -101,6 +101,7 @@ def test_the_methods_of_the_comparison_are_all_here() -> None:
         "tame",
         "l_cam_img",
         "l_cam_fm",
+        "p_tame",
     ]
     assert set(asked) <= set(EXPLAINERS)
 
