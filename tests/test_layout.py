@@ -72,6 +72,8 @@ TESTED_THROUGH = {
     "explainers/contract/option_checks": "explainers/test_known_explainers.py: options refused",
     "explainers/methods/gradient/averaged_gradients": "explainers/methods/gradient/"
     "test_integrated_gradients.py: what two methods have in common",
+    "explainers/methods/perturbation/optimised_masks": "explainers/methods/perturbation/"
+    "test_extremal_perturbation.py: targets, progress",
     "explainers/methods/perturbation/token_mosaics": "explainers/methods/perturbation/"
     "test_vit_recipro_cam.py: its variants",
     "explainers/passes/token_variants": "explainers/methods/perturbation/"
