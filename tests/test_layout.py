@@ -72,15 +72,12 @@ TESTED_THROUGH = {
     "explainers/contract/option_checks": "explainers/test_known_explainers.py: options refused",
     "explainers/methods/gradient/averaged_gradients": "explainers/methods/gradient/"
     "test_integrated_gradients.py: what two methods have in common",
-    "explainers/methods/perturbation/optimised_masks": "explainers/methods/perturbation/"
-    "test_extremal_perturbation.py: targets, progress",
     "explainers/methods/perturbation/token_mosaics": "explainers/methods/perturbation/"
     "test_vit_recipro_cam.py: its variants",
     "explainers/passes/token_variants": "explainers/methods/perturbation/"
     "test_vit_recipro_cam.py: its passes",
     "explainers/relevance/held_scales": "explainers/relevance/test_propagation.py: scales are held",
     "explainers/trained/explainer_files": "explainers/trained/test_explainer_folder.py: names",
-    "explainers/trained/head_provenance": "explainers/trained/test_attention_explainer.py",
     "explainers/trained/shared_head_layers": "explainers/trained/test_shared_head.py: the formula",
     "explainers/trained/strict_model": "explainers/trained/test_folder_recipes.py: bad files",
     "explainers/trained/token_gated_head": "explainers/trained/test_attention_head.py: both heads",

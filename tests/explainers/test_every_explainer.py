@@ -49,7 +49,7 @@ QUICK_OPTIONS: dict[str, dict[str, Any]] = {
     "smooth_grad": {"samples": 3},
     "rise": {"masks": 20, "cells": 4},
     "occlusion": {"window": 16, "stride": 16},
-    "extremal_perturbation": {"areas": (0.3,), "steps": 3},
+    "extremal_perturbation": {"areas": (0.3,), "steps": 1},
     "meaningful_perturbation": {"steps": 2},
     "iia": {"image_steps": 2, "attention_steps": 2},
 }

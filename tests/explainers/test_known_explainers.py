@@ -102,6 +102,9 @@ def test_the_methods_of_the_comparison_are_all_here() -> None:
         "l_cam_img",
         "l_cam_fm",
         "p_tame",
+        "meaningful_perturbation",
+        "extremal_perturbation",
+        "caap",
     ]
     assert set(asked) <= set(EXPLAINERS)
 

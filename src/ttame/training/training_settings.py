@@ -42,6 +42,7 @@ from ttame.training.optimiser_settings import AdamW, Sgd
 _OBJECTIVE_FILES = (
     "attention_objective",
     "kept_share_objective",
+    "ranking_objective",
 )
 """The files of this folder that define an objective: one line each."""
 
@@ -109,7 +110,8 @@ class TrainingSettings(SettingsPart):
         method: The registry name of the explainer that comes out.
         head: The head to train.
         objective: The loss: t-tame keeps the prediction with a small and smooth mask (published),
-            kept-share keeps it at every share of the picture.
+            kept-share keeps it at every share of the picture, ranking sorts the places by insertion
+            and deletion.
         data: Which images are seen, and how.
         optimiser: SGD with Nesterov momentum (published), or AdamW.
         run: How long, how much at a time, and with what.

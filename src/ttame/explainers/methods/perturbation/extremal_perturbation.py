@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -43,10 +43,12 @@ class ExtremalPerturbation(Explainer):
     The formulas are the paper's as far as they are known here; its code was not read. Uncertain,
     and chosen here: the areas, and that their masks are averaged (the paper looks for the smallest
     area that keeps the target, and shows masks of single areas, which ``areas=(a,)`` gives); the
-    start, 0.5 everywhere; a λ that grows linearly from 0; the size of a step. Deviations: Φ is
+    start, 0.5 everywhere; a λ that grows with the square of the steps; their size. Deviations: Φ is
     divided by how much the target changes from nothing to all of the picture, so that λ and the
     steps mean the same for every network; the norm is a mean over the grid; the mask is made on the
     grid and interpolated to pixels. Masks are found that keep the target, none that remove it.
+    Where places are worth the same, the last bit of a sum decides which are among the best, so that
+    the map of a photo may depend a little on the batch that it is in.
 
     Args:
         classifier: any network that gradients go through.
@@ -100,6 +102,10 @@ class ExtremalPerturbation(Explainer):
                 )
         check_choice(self.method, "score", self.score, get_args(ScoreKind))
 
+    def provenance(self) -> dict[str, Any]:
+        """The areas as a list, which JSON has."""
+        return {**super().provenance(), "areas": list(self.areas)}
+
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         return optimised_maps(
             self.classifier,
@@ -129,7 +135,7 @@ class ExtremalPerturbation(Explainer):
             worth = views.values(views.seen(masks)) / span
             missed = (masks.flatten(1).sort(dim=1).values - wanted).square().mean(dim=1)
             # Nothing at first: among equal values the order would be that of the places.
-            weight = self.area_weight * step / self.steps
+            weight = self.area_weight * (step / self.steps) ** 2
             (slope,) = torch.autograd.grad((worth - weight * missed).sum(), values)
             velocity = _MOMENTUM * velocity + slope * (rows * columns)
             values = (values.detach() + self.rate * velocity).clamp(0, 1)
