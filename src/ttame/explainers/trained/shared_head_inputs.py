@@ -116,7 +116,8 @@ def find_inputs(classifier: Explainable, *, prior: bool) -> tuple[Explainable, S
     class token it reads what each token adds to it; where that is not found, the patch tokens
     behind the final normalisation. Where other layers, such as BERT's pooler, turn the first token
     into what the last linear layer reads, it is what tokens add to that to first order, see
-    :mod:`ttame.features.read_contributions`. Features of another network are no evidence of this one.
+    :mod:`ttame.features.read_contributions`. Features of another network are no evidence of this
+    one.
 
     Args:
         classifier: with the taps that branches are to read.

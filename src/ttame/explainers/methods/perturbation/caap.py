@@ -176,5 +176,5 @@ def _of_one_image(parts: Iterator[slice], places: int) -> Iterator[tuple[int, Te
     """
     for part in parts:
         numbers = torch.arange(part.start, part.stop)
-        for image in (numbers // places).unique_consecutive().tolist():
+        for image in range(part.start // places, (part.stop - 1) // places + 1):
             yield image, numbers[numbers // places == image] % places
