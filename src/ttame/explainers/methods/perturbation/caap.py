@@ -35,7 +35,9 @@ from ttame.networks.layer_outputs import first_tensor, put_first_tensor, watchin
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Caap(Explainer):
-    """The score of a neutral image in which one patch has the activations of the photo::
+    """The class score of a neutral image in which one patch has the activations of the photo.
+
+    For patch i, class c and blocks b from the first to the last of a range::
 
         S_c(i) = f_c( x₀ with z^b_i := z^b_i(x) after each block b = first .. last )
 

@@ -28,7 +28,9 @@ _LARGEST_BLUR = 20.0
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ExtremalPerturbation(Explainer):
-    """The mask of a given area that keeps most of the target, found for each image::
+    """The masks of given areas that keep most of the target, found for each image.
+
+    With the target Φ, the image x and an area a::
 
         m_a = argmax over smooth m of  Φ(m ⊗ x) − λ ‖vecsort(m) − r_a‖²
         S   = mean over areas of m_a
@@ -153,9 +155,8 @@ def smooth_masks(values: Tensor) -> Tensor:
         (n, 1, h, w) in [0, 1], differentiable.
 
     Example:
-        >>> mask = smooth_masks(torch.tensor([[[[0.0, 0.0, 1.0, 0.0, 0.0]]]]))
-        >>> mask.flatten().round(decimals=2).tolist()
-        [0.78, 1.0, 1.0, 1.0, 0.78]
+        >>> smooth_masks(torch.tensor([[[[0.0, 0.0, 1.0, 0.0, 0.0]]]])).flatten()
+        tensor([0.7788, 1.0000, 1.0000, 1.0000, 0.7788])
     """
     reach = torch.arange(-_REACH, _REACH + 1, device=values.device, dtype=values.dtype)
     distance = (reach[:, None].square() + reach[None].square()).sqrt()

@@ -36,7 +36,9 @@ _CIRCLES = 10
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class MeaningfulPerturbation(Explainer):
-    """The smallest smooth deletion that takes the target away, found for each image::
+    """The smallest smooth deletion that takes the target away, found for each image.
+
+    With the image x and a mask m::
 
         min over m in [0, 1]  λ₁ Σ_u |1 − m(u)| + λ₂ Σ_u ‖∇m(u)‖_β^β + E_τ[ p(Φ(x(· − τ); m)) ]
         S = 1 − m
