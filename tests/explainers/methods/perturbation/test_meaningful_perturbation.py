@@ -12,7 +12,6 @@ from ttame.explainers.methods.perturbation.meaningful_perturbation import (
     MeaningfulPerturbation,
     deletion_cost,
     first_circles,
-    shifted,
 )
 from ttame.explainers.methods.perturbation.optimised_masks import MaskedViews
 from ttame.images.local_blur import blur_levels
@@ -30,13 +29,6 @@ def test_the_cost_is_the_sum_over_places() -> None:
         ) + sum(abs(values[y][x + 1] - values[y][x]) ** 3 for y in range(3) for x in range(3))
         expected.append((0.5 * hidden + 2 * edges) * 784 / 12)
     assert deletion_cost(mask, 0.5, 2.0, 3.0).tolist() == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_shift_moves_the_picture() -> None:
-    images = torch.rand(1, 2, 5, 6)
-    moved = shifted(images, (2, -1))
-    assert torch.equal(moved[..., 2:, :-1], images[..., :-2, 1:])
-    assert torch.equal(moved[..., 0, :-1], images[..., 0, 1:])
 
 
 def test_what_has_to_be_deleted_is_what_the_class_looks_at() -> None:

@@ -6,7 +6,6 @@ import dataclasses
 from typing import get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ttame.errors import ExplainerError
@@ -21,6 +20,7 @@ from ttame.explainers.methods.perturbation.optimised_masks import (
     optimised_maps,
 )
 from ttame.images.local_blur import gaussian_blurred
+from ttame.images.moved_images import Move, moved
 
 _PUBLISHED_PLACES = 28 * 28
 """Of the published grid: the weights belong to sums over as many."""
@@ -133,7 +133,7 @@ class MeaningfulPerturbation(Explainer):
         pixels = min(views.levels.shape[-2:]) / PUBLISHED_SIDE
         for _ in range(self.steps):
             mask = gaussian_blurred(values, _MASK_BLUR * pixels / self.cell)
-            seen = shifted(views.seen(mask), _shift(self.jitter * pixels, generator))
+            seen = moved(views.seen(mask), _shift(self.jitter * pixels, generator))
             cost = deletion_cost(
                 mask, self.area_weight, self.smoothness_weight, self.power
             ) + views.values(seen)
@@ -195,24 +195,7 @@ def deletion_cost(
     return scale * (area_weight * hidden + smoothness_weight * (down + across))
 
 
-def shifted(images: Tensor, shift: tuple[int, int]) -> Tensor:
-    """Images moved down and to the right by some pixels, which may be negative; edges are repeated.
-
-    Example:
-        >>> shifted(torch.arange(3.0).reshape(1, 1, 1, 3), (0, 1)).flatten().tolist()
-        [0.0, 0.0, 1.0]
-    """
-    down, right = shift
-    reach = max(abs(down), abs(right))
-    if reach == 0:
-        return images
-    padded = F.pad(images, (reach,) * 4, mode="replicate")
-    height, width = images.shape[-2:]
-    top, left = reach - down, reach - right
-    return padded[..., top : top + height, left : left + width]
-
-
-def _shift(most: float, generator: torch.Generator) -> tuple[int, int]:
+def _shift(most: float, generator: torch.Generator) -> Move:
     longest = round(most)
     down, right = torch.randint(-longest, longest + 1, (2,), generator=generator).tolist()
-    return down, right
+    return Move(down=down, right=right)
