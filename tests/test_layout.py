@@ -49,6 +49,7 @@ CROSS_CUTTING = {
     "training/test_kill_and_resume.py": "a whole training",
     "training/test_several_processes.py": "a whole training",
     "training/test_train_few_shot.py": "a whole training, with the few-shot head",
+    "training/test_train_with_features_from.py": "a whole training, on another network's features",
     "training/test_training_step.py": "one step through several modules, against golden tensors",
 }
 """Tests of more than one module, and why they are."""
@@ -77,7 +78,6 @@ TESTED_THROUGH = {
     "test_vit_recipro_cam.py: its passes",
     "explainers/relevance/held_scales": "explainers/relevance/test_propagation.py: scales are held",
     "explainers/trained/explainer_files": "explainers/trained/test_explainer_folder.py: names",
-    "explainers/trained/head_provenance": "explainers/trained/test_attention_explainer.py",
     "explainers/trained/shared_head_layers": "explainers/trained/test_shared_head.py: the formula",
     "explainers/trained/strict_model": "explainers/trained/test_folder_recipes.py: bad files",
     "explainers/trained/token_gated_head": "explainers/trained/test_attention_head.py: both heads",

@@ -22,8 +22,10 @@ AT_ONCE = 25
 """Images in a batch."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
+    "extremal_perturbation": {"areas": (0.1,), "steps": 30, "cell": 4},
     "iia": {"image_steps": 2, "attention_steps": 3},
     "integrated_gradients": {"steps": 20},
+    "meaningful_perturbation": {"steps": 40, "cell": 4},
     "occlusion": {"stride": 8},
     "rise": {"masks": 300},
     "smooth_grad": {"samples": 10},

@@ -22,7 +22,7 @@ from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.known_head_settings import head_settings
-from ttame.explainers.trained.trained_cards import TRAINED_CARDS
+from ttame.explainers.trained.trained_cards import P_TAME, TRAINED_CARDS
 from ttame.results.explanation import Explanation
 
 
@@ -38,7 +38,8 @@ def untrained(method: str) -> Callable[[Classifier], Explainer]:
     def make(classifier: Classifier) -> Explainer:
         if settings.kind == "l-cam":
             classifier = classifier.with_taps(classifier.taps[-1:])
-        return new_attention_explainer(classifier, settings, method=method)
+        other = TINY["cnn"]() if method == P_TAME else None
+        return new_attention_explainer(classifier, settings, method=method, features_from=other)
 
     return make
 
@@ -48,6 +49,8 @@ QUICK_OPTIONS: dict[str, dict[str, Any]] = {
     "smooth_grad": {"samples": 3},
     "rise": {"masks": 20, "cells": 4},
     "occlusion": {"window": 16, "stride": 16},
+    "extremal_perturbation": {"areas": (0.3,), "steps": 1},
+    "meaningful_perturbation": {"steps": 2},
     "iia": {"image_steps": 2, "attention_steps": 2},
 }
 """Options that make the slow methods quick enough for a contract."""

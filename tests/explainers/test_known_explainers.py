@@ -8,6 +8,7 @@ import json
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.conftest import assert_close
 from tests.explainers.test_every_explainer import (
@@ -28,6 +29,7 @@ from ttame.explainers.known_explainers import (
 )
 from ttame.explainers.method_description import describe_method
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
+from ttame.images.preprocessing import Preprocessing
 
 COMPUTED = [name for name in EXPLAINERS if name not in TRAINED_CARDS]
 
@@ -101,6 +103,10 @@ def test_the_methods_of_the_comparison_are_all_here() -> None:
         "tame",
         "l_cam_img",
         "l_cam_fm",
+        "p_tame",
+        "meaningful_perturbation",
+        "extremal_perturbation",
+        "caap",
     ]
     assert set(asked) <= set(EXPLAINERS)
 
@@ -213,3 +219,27 @@ def test_a_network_or_swapped_arguments_are_one_line() -> None:
         make_explainer("grad_cam", nn.Sequential())  # type: ignore[arg-type]
     with pytest.raises(ExplainerError, match=r"swapped.*make_explainer\('grad_cam', classifier\)"):
         make_explainer(classifier, "grad_cam")  # type: ignore[arg-type]
+
+
+class Brightness(nn.Module):
+    """How bright each colour is; no layer of it puts anything out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.square().mean(dim=(2, 3)) * self.scale
+
+
+@pytest.mark.parametrize("method", COMPUTED)
+def test_a_network_without_taps_is_explained_or_refused_in_words(method: str) -> None:
+    classifier = Classifier(Brightness(), preprocessing=Preprocessing.imagenet(32), taps=())
+    assert repr(classifier) == "<Classifier Brightness: 3 classes, taps none>"
+    try:
+        explainer = make_explainer(method, classifier, **QUICK_OPTIONS.get(method, {}))
+    except ExplainerError as problem:
+        assert f"{method} is not defined for Brightness" in str(problem)
+        assert method not in ("rise", "occlusion", "input_x_gradient", "extremal_perturbation")
+        return
+    assert explainer(torch.randn(2, 3, 32, 32)).maps.isfinite().all()

@@ -82,9 +82,19 @@ def test_presets_hold_the_published_protocol(preset: str) -> None:
 
 
 def test_every_preset_is_checked_here() -> None:
-    assert set(PRESETS) == {*PUBLISHED, "few-shot", "few-shot-text"}
+    assert set(PRESETS) == {*PUBLISHED, "p-tame", "few-shot", "few-shot-text"}
     assert TrainingSettings() == training_settings("t-tame")
     assert training_settings() == training_settings("few-shot")
+
+
+def test_the_p_tame_preset_stays_within_what_was_published() -> None:
+    flat = training_settings("p-tame").flat()
+    assert (flat["method"], flat["head"], flat["epochs"]) == ("p_tame", "t-tame", 1)
+    # AdamW without weight decay is Adam.
+    assert (flat["optimiser"], flat["learning_rate"], flat["weight_decay"]) == ("adamw", 1e-4, 0)
+    assert 0.073 <= flat["cross_entropy_weight"] <= 0.161
+    assert 0.839 <= flat["area_weight"] <= 0.978
+    assert 0 <= flat["smoothness_weight"] <= 1e-4
 
 
 def test_the_few_shot_preset_trains_the_shared_head() -> None:

@@ -22,7 +22,7 @@ from ttame.classifiers.zero_shot import zero_shot_parts
 from ttame.errors import ClassSelectionError, ImageError
 from ttame.features.patch_grids import with_patch_grids
 from ttame.features.photo_view import view_notice
-from ttame.features.tap_choice import in_order_of_reading
+from ttame.features.tap_choice import in_order_of_reading, untapped
 from ttame.features.tap_names import Tap
 from ttame.images.picture_files import Photo, open_picture
 from ttame.images.preprocessing import Preprocessing
@@ -50,6 +50,8 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
         class_names: C names; without them classes are called by index.
         taps: one to four layer names, or ready taps; chosen automatically if not given. Of a layer
             that runs several times, the last run on the upright photo; ``"layer#0"`` is the first.
+            ``()`` for a network that shows no feature maps: methods that read none explain it, and
+            trained explainers that read another network's (``features_from``).
         outputs: what the network's outputs mean: ``"softmax"`` (logits of classes of which one is
             true), ``"sigmoid"`` (logits of independent findings), ``"binary"`` (one logit),
             ``"softmax probabilities"``, ``"sigmoid probabilities"``, or an
@@ -110,7 +112,8 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
             found = check_outputs(network, self.trace, self.outputs, self.name)
             self.class_names = checked_names(class_names, self.number_of_classes, self.outputs)
             found += offered_outputs(self.class_names, self.name) if outputs is None else ()
-            self.tap_choice = self._choose_taps(taps)
+            none = taps is not None and not len(taps)
+            self.tap_choice = untapped(self.trace) if none else self._choose_taps(taps)
             view = () if self.examined else view_notice(network, self.trace, self.name)
             self.notices = (*notices, *seen, *view, *found, *self.tap_choice.notices)
             # Transformers gain nothing.
@@ -173,7 +176,7 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
         )
 
     def __repr__(self) -> str:
-        count, taps = self.number_of_classes, ", ".join(map(str, self.taps))
+        count, taps = self.number_of_classes, ", ".join(map(str, self.taps)) or "none"
         return f"<Classifier {self.name}: {count} classes, taps {taps}>"
 
     _repr_html_ = classifier_card

@@ -27,3 +27,11 @@ class FeatureReading:
     class_tokens: tuple[Tensor | None, ...]
     layer_outputs: tuple[Tensor, ...]
     places: Tensor | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The (h, w) of the last feature maps; without any that of many a network's, 7×7."""
+        if not self.feature_maps:
+            return 7, 7
+        rows, columns = self.feature_maps[-1].shape[2:]
+        return rows, columns

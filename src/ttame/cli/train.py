@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ttame.cli.added_options import with_options
+from ttame.cli.features_options import FeaturesOptions, features_parameters
 from ttame.cli.network_options import DEFAULT_MODEL, ModelName, NamedClassifier, network_parameters
 from ttame.cli.setting_options import setting_options, setting_parameters
 from ttame.cli.train_texts import (
@@ -33,7 +34,7 @@ def _one_of(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}."
 
 
-@with_options(*network_parameters(), *setting_parameters())
+@with_options(*network_parameters(), *features_parameters(), *setting_parameters())
 def train(
     model: ModelName = DEFAULT_MODEL,
     data: Annotated[
@@ -87,8 +88,13 @@ def train(
     from ttame.training.training_settings import training_settings
 
     changes = {name: typed[name] for name in setting_options() if typed[name] is not None}
+    features = FeaturesOptions.of(typed)
     if text_data is not None:
-        refuse_photo_options(data, find_learning_rate=find_learning_rate)
+        refuse_photo_options(
+            data,
+            find_learning_rate=find_learning_rate,
+            features_from=features.features_from is not None,
+        )
         asked = TextTrainingAsked(text_data, words, model, _place(out), resume, overwrite)
         train_on_texts(asked, training_settings(preset_of_texts(preset), **changes), typed)
         return
@@ -102,15 +108,16 @@ def train(
         )
     out = _place(out)
     classifier = NamedClassifier.of(model, typed).load()
+    other = features.load(typed["device"])
     if find_learning_rate and resume:
         raise TrainingError(
             "--find-learning-rate with --resume: the test starts over each time",
             remedy="one of the two",
         )
     if find_learning_rate:
-        _find_learning_rate(classifier, data, out, settings, overwrite=overwrite)
+        _find_learning_rate(classifier, other, data, out, settings, overwrite=overwrite)
     else:
-        _train(classifier, data, out, settings, resume=resume, overwrite=overwrite)
+        _train(classifier, other, data, out, settings, resume=resume, overwrite=overwrite)
 
 
 def _place(out: Path | None) -> Path:
@@ -123,6 +130,7 @@ def _place(out: Path | None) -> Path:
 
 def _train(
     classifier: Classifier,
+    other: Classifier | None,
     data: list[str],
     out: Path,
     settings: TrainingSettings,
@@ -142,9 +150,17 @@ def _train(
         if is_first_process():
             typer.echo(f"the training in {out} is complete; --overwrite trains from scratch")
         return
-    with TrainingDisplay(classifier, settings, nothing_to_resume=resume and not begun) as display:
+    fresh = resume and not begun
+    with TrainingDisplay(classifier, settings, other, nothing_to_resume=fresh) as display:
         explainer = train_explainer(
-            classifier, data, out, settings, resume=resume, overwrite=overwrite, watch=display.show
+            classifier,
+            data,
+            out,
+            settings,
+            features_from=other,
+            resume=resume,
+            overwrite=overwrite,
+            watch=display.show,
         )
     if is_first_process():
         display.summarise(explainer.training_record, out)
@@ -152,6 +168,7 @@ def _train(
 
 def _find_learning_rate(
     classifier: Classifier,
+    other: Classifier | None,
     data: list[str],
     out: Path,
     settings: TrainingSettings,
@@ -167,7 +184,7 @@ def _find_learning_rate(
     if launched_processes() > 1:
         raise TrainingError("a range test in several processes", remedy="one process")
     with whole_folder(out, overwrite=overwrite) as temporary:
-        found = find_learning_rate(classifier, data, settings)
+        found = find_learning_rate(classifier, data, settings, features_from=other)
         found.save_json(temporary / "learning_rate.json")
         write_learning_rate_plot(found, temporary / "learning_rate.svg")
     print_range_test(found, out)

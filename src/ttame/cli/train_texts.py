@@ -45,7 +45,7 @@ def preset_of_texts(preset: str) -> str:
     return TEXT_PRESET if preset == DEFAULT_PRESET else preset
 
 
-def refuse_photo_options(data: object, *, find_learning_rate: bool) -> None:
+def refuse_photo_options(data: object, *, find_learning_rate: bool, features_from: bool) -> None:
     """Refuse what has no use for texts.
 
     Raises:
@@ -53,6 +53,8 @@ def refuse_photo_options(data: object, *, find_learning_rate: bool) -> None:
     """
     if data:
         raise TrainingError("--data and --text-data", allowed="one of them")
+    if features_from:
+        raise TrainingError("--features-from with --text-data", allowed="photos")
     if find_learning_rate:
         raise TrainingError("--find-learning-rate with --text-data", allowed="photos")
 

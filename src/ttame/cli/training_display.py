@@ -23,10 +23,11 @@ class TrainingDisplay(TrainingLine):
         self,
         classifier: Classifier,
         settings: TrainingSettings,
+        features_from: Classifier | None = None,
         *,
         nothing_to_resume: bool = False,
     ) -> None:
-        notes = [*_notes(classifier, settings)]
+        notes = [*_notes(classifier, settings, features_from)]
         if nothing_to_resume:
             notes.insert(0, "no checkpoint to resume from; starting over")
         super().__init__(classifier.name, settings, notes)
@@ -53,7 +54,9 @@ def print_range_test(found: LearningRateTest, out: Path) -> None:
     typer.echo(f"open {(out / 'learning_rate.svg').resolve()}")
 
 
-def _notes(classifier: Classifier, settings: TrainingSettings) -> Iterator[str]:
+def _notes(
+    classifier: Classifier, settings: TrainingSettings, other: Classifier | None
+) -> Iterator[str]:
     from ttame.classifiers.recipe_rules import refused_in_a_file
 
     recipe = classifier.recipe
@@ -65,11 +68,19 @@ def _notes(classifier: Classifier, settings: TrainingSettings) -> Iterator[str]:
             "with ttame explain --model next to --explainer, or "
             "load_explainer(..., classifier=...)"
         )
-    if _lacks_a_prior(classifier, settings):
+    if other is not None:
+        yield f"the head reads the features of {other.name}"
+        yield from _part_lost(settings)
+    elif _lacks_a_prior(classifier, settings):
         yield (
             f"{classifier.name} is not linear in pooled features or a class token, so its "
             "head is trained without a prior"
         )
+
+
+def _part_lost(settings: TrainingSettings) -> Iterator[str]:
+    if "prior" in settings.head.parts:
+        yield "features of another network are no evidence of this one, so there is no prior"
 
 
 def _lacks_a_prior(classifier: Classifier, settings: TrainingSettings) -> bool:

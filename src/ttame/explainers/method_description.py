@@ -9,7 +9,7 @@ from typing import Any
 
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.known_explainers import EXPLAINERS, method_options
-from ttame.explainers.trained.trained_cards import TRAINED_CARDS
+from ttame.explainers.trained.trained_cards import P_TAME, TRAINED_CARDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def describe_method(name: str) -> MethodDescription:
     method: Any = EXPLAINERS[name]
     if name in TRAINED_CARDS:
         # A trained method is an object: what it does stands in its class, its options in its call.
-        summary = _TRAINED_SUMMARY
+        summary = _P_TAME_SUMMARY if name == P_TAME else _TRAINED_SUMMARY
         meanings = argument_meanings(inspect.getdoc(type(method).__call__) or "")
     else:
         summary = " ".join((inspect.getdoc(method) or "").partition("\n\n")[0].split())
@@ -89,6 +89,13 @@ def describe_method(name: str) -> MethodDescription:
 _TRAINED_SUMMARY = (
     "An attention head on top of the frozen classifier, trained on your images by ``ttame train``; "
     "one forward pass gives the maps of all classes."
+)
+
+
+_P_TAME_SUMMARY = (
+    "An attention head that reads the features of another network, which sees the same images; "
+    "trained by ``ttame train --features-from NETWORK`` to keep the explained network's "
+    "prediction. One forward pass of each gives the maps of all classes."
 )
 
 

@@ -34,6 +34,12 @@ class HeadMaps(MapSource):
     """Those of a trained head, which is copied."""
 
     def __init__(self, explainer: AttentionExplainer) -> None:
+        if explainer.features_from is not None:
+            raise ExplainerError(
+                f"exporting a head that reads the features of {explainer.features_from.name}: a "
+                "file holds one network",
+                allowed="heads that read the explained network itself",
+            )
         super().__init__(explainer.classifier)
         self.head = copy.deepcopy(explainer.head).eval().requires_grad_(False)
         self.others = tuple(self.head.shapes_of_others)

@@ -91,7 +91,7 @@ def choose_taps(network: nn.Module, trace: NetworkTrace) -> TapChoice:
     blocks = token_blocks(trace)
     if blocks is not None:
         return _tap_token_blocks(network, trace, blocks, family)
-    candidates = _spatial_layers(network, trace)
+    candidates = spatial_layers(network, trace)
     if _end_early(candidates, trace):
         candidates = _oblong_layers(trace) or candidates
     pools = _closing_pools(candidates) if family == "CNN" else []
@@ -115,6 +115,11 @@ def in_order_of_reading(network: nn.Module, trace: NetworkTrace) -> NetworkTrace
     except TapError:
         return with_batch_in_front(network, trace) or trace
     return trace
+
+
+def untapped(trace: NetworkTrace) -> TapChoice:
+    """No taps, for a network whose user says so."""
+    return TapChoice((), network_family(trace), "none: no features are read")
 
 
 def network_family(trace: NetworkTrace) -> Family:
@@ -159,7 +164,7 @@ def _tap_token_blocks(
     return TapChoice(tuple(taps), family, reason)
 
 
-def _spatial_layers(
+def spatial_layers(
     network: nn.Module, trace: NetworkTrace
 ) -> list[tuple[LayerRecord, LayerOutput]]:
     """All layers with a feature map of at least 2x2 places, without the maps of the classes."""
@@ -253,7 +258,7 @@ def _tap_stages(
     depth = next((depth for depth in levels if missed[depth] <= MOST_WORK_AFTER), least)
     chosen = levels[depth]
     _refuse_early(chosen[0], trace)
-    chosen = chosen[:1] + [tap for tap in chosen[1:] if _place_in_network(tap, trace) > STEM_SHARE]
+    chosen = chosen[:1] + [tap for tap in chosen[1:] if place_in_network(tap, trace) > STEM_SHARE]
     reason = (
         f"the outputs of the last {len(chosen)} stages: the last layer at each of the coarsest "
         "resolutions, at the level of the network's stages"
@@ -313,7 +318,7 @@ def _refuse_early(last: LayerOutput, trace: NetworkTrace) -> None:
 
 
 def _is_early(tap: LayerOutput, trace: NetworkTrace) -> bool:
-    return _place_in_network(tap, trace) < 0.5
+    return place_in_network(tap, trace) < 0.5
 
 
 def _nothing_seen(problem: str, trace: NetworkTrace) -> TapError:
@@ -337,7 +342,7 @@ def _nothing_seen(problem: str, trace: NetworkTrace) -> TapError:
     )
 
 
-def _place_in_network(tap: LayerOutput, trace: NetworkTrace) -> float:
+def place_in_network(tap: LayerOutput, trace: NetworkTrace) -> float:
     """0 for the first layer that finishes, 1 for the last one before the head's vectors."""
     latest = max(layer.order for layer in trace.layers if len(layer.shape) > 2)
     return trace.by_name()[tap.layer].order / latest if latest else 1.0

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.feature_reading import FeatureReading
 from ttame.explainers.trained.head import Head
+from ttame.images.moved_images import Move, moved
 from ttame.training.loss_parts import LossParts
 from ttame.training.masked_pass import masked_logits
 from ttame.training.objective import Objective, ObjectiveBatch
@@ -76,6 +77,11 @@ def batch_loss(
     def maps(classes: Tensor) -> Tensor:
         return head.maps(classifier, reading, classes, wrapped=place.wrapped_head).float()
 
+    def maps_of_moved(classes: Tensor, move: Move) -> Tensor:
+        with torch.no_grad():
+            of_moved = classifier.read_features(moved(images, move))
+        return head.maps(classifier, of_moved, classes, wrapped=place.wrapped_head).float()
+
     def masked_scores(masks: Tensor) -> Tensor:
         scores = masked_logits(
             classifier, images, masks, objective.masked, of_grounds, place.first_image
@@ -92,6 +98,8 @@ def batch_loss(
         first_image=place.first_image,
         generator=place.generator,
         places=classifier.places(images),
+        maps_of_moved=maps_of_moved if classifier.kind == "images" else None,
+        image_size=(int(images.shape[2]), int(images.shape[3])),
     )
     parts, own = objective.loss(batch)
     return BatchLoss(parts, reading, labels, own)

@@ -49,6 +49,7 @@ class RunIdentity:
         taps: layer names.
         preprocessing: the preprocessing of the classifier, as JSON; not in checkpoints of the first
             version.
+        features_from: what is known of the network whose features are read, if it is another one.
     """
 
     settings: Mapping[str, Any]
@@ -56,6 +57,7 @@ class RunIdentity:
     classifier: str
     taps: tuple[str, ...]
     preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    features_from: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def refuse_other(self, other: RunIdentity) -> None:
         """Raise if a checkpoint of ``other`` cannot be continued by this run.
@@ -79,6 +81,8 @@ class RunIdentity:
             changed.append("other images")
         if other.classifier != self.classifier:
             changed.append("a classifier with other weights")
+        if other.features_from != self.features_from:
+            changed.append("features from another network")
         if tuple(other.taps) != tuple(self.taps):
             changed.append(f"taps were {', '.join(other.taps)}, now {', '.join(self.taps)}")
         changed += [

@@ -33,7 +33,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ttame.explainers.trained.settings_part import ABOVE_ZERO, UP_TO_ONE, number
+from ttame.explainers.trained.settings_part import ABOVE_ZERO, UP_TO_ONE, ZERO_OR_MORE, number
 from ttame.training.loss_parts import LossParts
 from ttame.training.objective import Objective, ObjectiveBatch
 
@@ -69,6 +69,8 @@ class KeptShareObjective(Objective):
             their logarithm, from 2 % on.
         runner_up: The share of images whose second most probable class is explained instead of the
             first.
+        consistency: Weight of how little the map of a photo agrees with that of the photo mirrored
+            and shifted, 1 − their correlation; a step then takes one forward pass more.
     """
 
     kind: Literal["kept-share"] = "kept-share"
@@ -79,6 +81,7 @@ class KeptShareObjective(Objective):
     measure: Literal["ratio", "difference"] = "ratio"
     shares: Literal["even", "logarithmic"] = "even"
     runner_up: float = number(0.0, UP_TO_ONE)
+    consistency: float = number(0.0, ZERO_OR_MORE)
 
     bounded: ClassVar[bool] = True
     explains: ClassVar[tuple[str, ...]] = ("images", "texts")
@@ -94,7 +97,13 @@ class KeptShareObjective(Objective):
             for of in (batch.scores, scores)
         )
         removed_or_none = removed if self.removing else None
-        return kept_share_loss(before, after, removed_or_none, self.measure), maps
+        parts = kept_share_loss(before, after, removed_or_none, self.measure)
+        if not self.consistency:
+            return parts, maps
+        from ttame.training.consistency import inconsistency
+
+        differing = self.consistency * inconsistency(batch, rows, maps)
+        return LossParts({**parts.weighted, "consistency": differing}), maps
 
 
 def _explained(batch: ObjectiveBatch, runner_up: float) -> Tensor:

@@ -9,7 +9,11 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from torch import nn
+
 from ttame.classifiers.any_classifier import Explainable
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.features_from import with_features_from
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import NonFiniteLossError, TrainingError
 from ttame.files.atomic_writing import whole_file, write_json
@@ -72,6 +76,7 @@ def find_learning_rate(
     data: TrainingData,
     settings: TrainingSettings = training_settings(),  # noqa: B008 - frozen
     *,
+    features_from: Classifier | nn.Module | None = None,
     steps: int = 100,
     lowest: float = 1e-6,
     highest: float = 1.0,
@@ -88,6 +93,7 @@ def find_learning_rate(
         classifier: stays as it is.
         data: as for :func:`train_explainer`.
         settings: as for :func:`train_explainer`; their learning rate is not used.
+        features_from: as for :func:`train_explainer`.
         steps: optimiser steps at most; the test ends early when the loss is not a number, or, where
             it is not bounded, exceeds four times its best. The kept-share loss is bounded.
         lowest: the first rate.
@@ -105,6 +111,8 @@ def find_learning_rate(
             f"a range test of {steps} steps from {lowest} to {highest}",
             allowed="at least 2 steps, and 0 < lowest < highest",
         )
+    if features_from is not None:
+        classifier = with_features_from(classifier, features_from)
     run = new_run(classifier, data, TrainingFolder(Path()), settings, make_accelerator(settings))
     main = run.accelerator.is_main_process
     rates: list[float] = []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ttame.classifiers.any_classifier import Explainable
+    from ttame.images.moved_images import Move
     from ttame.training.loss_parts import LossParts
 
 
@@ -106,6 +107,9 @@ class ObjectiveBatch:
         labels_of_all: gives the labels of the whole batch, over all processes.
         first_image: where this process's images begin in the whole batch.
         places: (B, 1, h, w) bool, which places a mask may hide; ``None`` for all.
+        maps_of_moved: gives the maps, as ``maps`` does, of the photos after a
+            :class:`ttame.images.moved_images.Move`; ``None`` of texts.
+        image_size: (H, W) of the photos.
         generator: on the CPU; what is drawn at random comes from it, alike in all processes.
 
     Example:
@@ -130,6 +134,8 @@ class ObjectiveBatch:
     first_image: int
     generator: torch.Generator
     places: Tensor | None = None
+    maps_of_moved: Callable[[Tensor, Move], Tensor] | None = None
+    image_size: tuple[int, int] = (0, 0)
 
 
 @dataclasses.dataclass(frozen=True)

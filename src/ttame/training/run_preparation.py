@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.features_from import taken_apart
 from ttame.datasets.held_out_split import split_held_out
 from ttame.datasets.open_photos import open_photos
 from ttame.datasets.photo_source import PhotoSource
@@ -27,6 +28,7 @@ from ttame.errors import (
     setting,
 )
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.trained_cards import P_TAME
 from ttame.features.feature_taps import LayerOutput
 from ttame.files.sole_use import FolderUse
 from ttame.processes import (
@@ -183,9 +185,11 @@ def _new_run(
         classifier, settings.head, method=settings.method, seed=settings.run.seed
     )
     # A few-shot head reads more of the classifier than its taps.
-    classifier, head = explainer.classifier, explainer.head.train()
+    classifier, head = explainer.seen, explainer.head.train()
     # Last, so that a network which is refused stays where it is.
     classifier.network.to(accelerator.device)
+    if explainer.features_from is not None:
+        explainer.features_from.network.to(accelerator.device)
     head.to(accelerator.device)
     optimiser = make_optimiser(head, settings.optimiser)
     return TrainingRun(
@@ -198,6 +202,7 @@ def _new_run(
             classifier=classifier.fingerprint(),
             taps=tuple(tap.to_config() for tap in classifier.taps),
             preprocessing=_as_read_from_json(classifier.inputs_as_json()),
+            features_from=_identity_of(explainer.features_from),
         ),
         accelerator=accelerator,
         head=head,
@@ -251,6 +256,26 @@ def _check_kind(classifier: Explainable, data: object, settings: TrainingSetting
 def _check_method(classifier: Explainable, settings: TrainingSettings) -> None:
     """Refuse what would fail in the first step."""
     masks_features = isinstance(settings.objective.masked, MaskedFeatures)
+    _, other = taken_apart(classifier)
+    if settings.method == P_TAME and other is None:
+        raise TrainingError(
+            "p-tame without another network whose features its head is to read",
+            remedy=either(
+                "features_from=ttame.load_classifier('timm/resnet18')",
+                "--features-from timm/resnet18",
+            ),
+        )
+    if masks_features and other is not None:
+        raise ExplainerError(
+            f"masking the features of {other.name}, on which the scores of {classifier.name} do "
+            "not depend",
+            remedy=setting("preset", "l-cam-img"),
+        )
+    if not classifier.taps:
+        raise ExplainerError(
+            f"a head that reads features of {classifier.name}, which has no taps",
+            remedy=either("features_from=another network", "--features-from NETWORK"),
+        )
     last = classifier.taps[-1]
     if masks_features and last.layout == "tokens":
         raise ExplainerError(
@@ -333,6 +358,14 @@ def _check_steps(order: BatchOrder, settings: TrainingSettings) -> None:
             allowed=f"at least {_FEWEST_STEPS}",
             remedy=f"a smaller {setting('batch_size')} or more {setting('epochs')}",
         )
+
+
+def _identity_of(other: Classifier | None) -> dict[str, Any]:
+    """What must be the same of the network whose features are read, when a run is resumed."""
+    if other is None:
+        return {}
+    facts = {"fingerprint": other.fingerprint(), "preprocessing": other.inputs_as_json()}
+    return _as_read_from_json(facts)
 
 
 def _as_read_from_json(content: Mapping[str, Any]) -> dict[str, Any]:

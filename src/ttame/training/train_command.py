@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.classifier_recipe import ClassifierRecipe
+from ttame.classifiers.features_from import taken_apart
 from ttame.classifiers.typed_recipes import typed_words
 from ttame.errors import TtameError
 from ttame.explainers.trained.settings_part import changed, kinds_of, leaves_of, option
@@ -23,21 +25,41 @@ def command_of_run(
 ) -> str:
     """The ``ttame train`` command of this run; or the call, where the network, the data or a
     setting came from Python and cannot be typed."""
-    recipe = classifier.recipe
+    explained, other = taken_apart(classifier)
+    recipe = explained.recipe
     places = _places(data)
     # There is no option for another seed of random weights.
     typed = recipe is not None and not recipe.weights_seed and recipe.outputs != OwnOutputs.kind
+    features = _features_words(other)
+    typed = typed and features is not None
     if recipe is None or not typed or not places or not can_be_typed(settings):
-        return python_call(settings)
+        return python_call(settings, "features_from=other" if other else "")
     words = typed_words(recipe)
     if recipe.class_names is not None:
         # Where the names were typed is not known; the explainer has them itself.
         words += ["--class-names", "FILE"]
-    if classifier.tap_choice.reason == NAMED:
-        words += ["--taps", ",".join(str(tap) for tap in classifier.taps)]
+    if explained.tap_choice.reason == NAMED and other is None:
+        words += ["--taps", ",".join(str(tap) for tap in explained.taps)]
+    words += features or []
     # A name that is not text would make the configuration unreadable.
     shown = [printable(place) for place in places]
     return train_command(settings, words, shown, printable(str(folder)))
+
+
+def _features_words(other: Classifier | None) -> list[str] | None:
+    """The words that name the network whose features are read; ``None`` if it has none."""
+    if other is None:
+        return []
+    recipe = other.recipe
+    if recipe is None or recipe.weights_seed:
+        return None
+    named = ClassifierRecipe(recipe.name, recipe.weights, weights_seed=recipe.weights_seed)
+    if dataclasses.replace(recipe, outputs=named.outputs) != named:
+        return None
+    words = ["--features-from", recipe.name]
+    if recipe.weights != "default":
+        words += ["--features-weights", recipe.weights]
+    return [*words, "--features-taps", ",".join(str(tap) for tap in other.taps)]
 
 
 def data_names(data: object) -> tuple[str, ...]:
@@ -82,8 +104,12 @@ def train_command(
     return shlex.join(words)
 
 
-def python_call(settings: TrainingSettings) -> str:
+def python_call(settings: TrainingSettings, further: str = "") -> str:
     """The call of :func:`ttame.train_explainer` that has these settings; for cards.
+
+    Args:
+        settings: what differs from the preset is written out.
+        further: another argument.
 
     Example:
         >>> python_call(PRESETS["tame"])
@@ -91,7 +117,8 @@ def python_call(settings: TrainingSettings) -> str:
     """
     changes = [f", {name}={value!r}" for name, value in _changes(settings).items()]
     made = f"ttame.training_settings({settings.preset!r}{''.join(changes)})"
-    return f"ttame.train_explainer(classifier, data, folder, {made})"
+    behind = f", {further}" if further else ""
+    return f"ttame.train_explainer(classifier, data, folder, {made}{behind})"
 
 
 def can_be_typed(settings: TrainingSettings) -> bool:

@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ttame.classifiers.any_classifier import AnyClassifier, Explainable
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.features_from import with_features_from
 from ttame.classifiers.given_network import classifier_of
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.errors import (
@@ -45,6 +49,7 @@ def train_explainer(
     folder: str | Path,
     settings: TrainingSettings = training_settings(),  # noqa: B008 - frozen
     *,
+    features_from: Classifier | nn.Module | None = None,
     resume: bool = False,
     overwrite: bool = False,
     watch: Watch | None = None,
@@ -64,6 +69,9 @@ def train_explainer(
         folder: gets ``training.jsonl``, ``checkpoint.safetensors`` while training runs, and the
             explainer at the end.
         settings: see :func:`training_settings` for the presets.
+        features_from: another network, which sees the same images and whose features the head
+            reads (P-TAME); it stays as it is, too. The classifier itself is then only asked for
+            its scores.
         resume: continue from the checkpoint in ``folder``, if there is one.
         overwrite: train from scratch even if ``folder`` is not empty. An explainer there stays
             until the new one is complete; the new training runs in its sub-folder ``unfinished``.
@@ -103,6 +111,8 @@ def train_explainer(
     _refuse_other_arguments(settings, typed)
     if not isinstance(classifier, AnyClassifier):
         classifier = classifier_of(classifier)
+    if features_from is not None:
+        classifier = with_features_from(classifier, features_from)
     # Notebooks switch gradients off for good.
     with (
         differentiating(),

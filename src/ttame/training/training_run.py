@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from ttame.classifiers.any_classifier import Explainable
+from ttame.classifiers.features_from import taken_apart
 from ttame.datasets.prepared_images import PreparedBatch
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.head import Head
@@ -37,7 +38,7 @@ class TrainingRun:
 
     Attributes:
         settings: the settings of the run.
-        classifier: on the device of this process.
+        classifier: on the device of this process; perhaps with the features of another network.
         folder: where everything goes.
         identity: what a resumed run must share.
         accelerator: devices, precision, processes.
@@ -228,12 +229,14 @@ class TrainingRun:
     def finish(self) -> AttentionExplainer:
         """Save the explainer, remove the checkpoint, and hand the explainer over."""
         self._share_skipped()
-        explained: Any = self.classifier
+        explained: Any
+        explained, other = taken_apart(self.classifier)
         explainer = AttentionExplainer(
             explained,
             self.bare_head,
             method=self.settings.method,
             training=self._record(),
+            features_from=other,
         )
 
         on_main_process(self.accelerator, lambda: self.folder.complete(explainer.write_files))

@@ -16,7 +16,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedTargets
 from ttame.classifiers.given_network import refuse_other_than_classifier
 from ttame.classifiers.targets import Target
-from ttame.errors import ClassSelectionError, ExplainerError, either
+from ttame.errors import ClassSelectionError, ExplainerError, TapError, either
 from ttame.explainers.contract.differentiation import differentiating
 from ttame.explainers.contract.finite_maps import refuse_non_finite
 from ttame.explainers.contract.map_refinement import Refinement, explain_and_refine
@@ -320,7 +320,15 @@ def _made(finish: Callable[[Explainer[Any]], None]) -> Callable[[Explainer[Any]]
 
     def post_init(self: Explainer[Any]) -> None:
         self._refuse_other_classifiers()
-        guarded(self)
+        try:
+            guarded(self)
+        except (TapError, IndexError) as problem:
+            if self.classifier.taps:
+                raise
+            raise ExplainerError(
+                f"{self.method} is not defined for {self.classifier.name}, which has no taps",
+                remedy="a method that reads no features, such as rise or input_x_gradient",
+            ) from problem
 
     return post_init
 

@@ -11,6 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.any_classifier import AnyClassifier, Explainable
+from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.features_from import (
+    WithFeaturesFrom,
+    taken_apart,
+    with_features_from,
+)
 from ttame.classifiers.given_network import classifier_of
 from ttame.errors import ExplainerError, kind_of
 from ttame.explainers.contract.explainer import Explained, Explainer
@@ -40,6 +46,8 @@ class AttentionExplainer(Explainer[Explained]):
         head: trained, or fresh from :func:`new_attention_explainer`.
         method: the name in the registry, e.g. ``"t_tame"``.
         training: what is known about its training: settings, data, figures; for the card.
+        features_from: the network whose features the head reads, where it is not the classifier
+            itself (P-TAME). Explaining then takes one pass of each.
 
     Raises:
         ExplainerError: the head does not fit the classifier's taps, classes or last layer.
@@ -55,9 +63,10 @@ class AttentionExplainer(Explainer[Explained]):
     head: Head = dataclasses.field(repr=False)
     method: str = "t_tame"
     training: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    features_from: Classifier | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        self.head.check(self.classifier)
+        self.head.check(self.seen)
         trained_card(self.method)
         self.head.to(self.classifier.device).eval()
 
@@ -65,6 +74,14 @@ class AttentionExplainer(Explainer[Explained]):
     def card(self) -> MethodCard:
         """The facts about the method that the head was trained as."""
         return trained_card(self.method)
+
+    @property
+    def seen(self) -> Explainable:
+        """What the head reads: the classifier, perhaps with the features of another network."""
+        if self.features_from is None:
+            return self.classifier
+        explained: Any = self.classifier
+        return WithFeaturesFrom(explained, self.features_from)
 
     @property
     def training_record(self) -> dict[str, Any]:
@@ -77,15 +94,18 @@ class AttentionExplainer(Explainer[Explained]):
         Raises:
             ExplainerError: the head does not fit it.
         """
-        tapped: Any = classifier.with_taps(self.classifier.taps)
+        own = self.features_from is None
+        tapped: Any = classifier.with_taps(self.classifier.taps) if own else classifier
         return dataclasses.replace(self, classifier=tapped)
 
     def provenance(self) -> dict[str, Any]:
         """The classifier, the head's kind and parts, its details, and where it reads."""
+        other = self.features_from
         return {
             **super().provenance(),
             **self.head.provenance(),
-            "taps": [tap.to_config() for tap in self.classifier.taps],
+            **({} if other is None else {"features_from": other.name}),
+            "taps": [tap.to_config() for tap in self.seen.taps],
         }
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> None:
@@ -96,22 +116,21 @@ class AttentionExplainer(Explainer[Explained]):
     @gives_everything_back
     def write_files(self, folder: Path) -> None:
         """Write the files into an existing folder; ``config.json`` comes last."""
-        config = config_of(
-            self.classifier, self.head, method=self.method, training=self.training_record
-        )
+        config = config_of(self.seen, self.head, method=self.method, training=self.training_record)
         write_explainer_files(config, self.head, folder, texts_of(self.classifier))
 
     @torch.no_grad()
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
-        reading = self.classifier.read_features(images)
+        seen = self.seen
+        reading = seen.read_features(images)
         self.head.to(reading.logits.device)  # The network may have been moved since.
         targets = request.linear_targets(reading.logits)
         classes = targets.single_classes().classes
         every = torch.arange(self.head.number_of_classes, device=classes.device)
         if classes.shape[1] == len(every) and bool((classes == every).all()):
-            maps = self.head.maps(self.classifier, reading, None)
+            maps = self.head.maps(seen, reading, None)
         else:
-            maps = self.head.maps(self.classifier, reading, classes)
+            maps = self.head.maps(seen, reading, classes)
         maps = self.head.explained(targets.from_class_maps(maps), reading.places)
         return RawMaps(reading.logits, targets, maps)
 
@@ -123,8 +142,16 @@ def new_attention_explainer(
     *,
     method: str = "t_tame",
     seed: int = 0,
+    features_from: Classifier | nn.Module | None = None,
 ) -> AttentionExplainer:
     """An explainer with an untrained head that fits the classifier.
+
+    Args:
+        classifier: to explain.
+        settings: of the head.
+        method: the name in the registry.
+        seed: of the initial weights.
+        features_from: the network whose features the head reads, if not the classifier itself.
 
     Raises:
         ClassifierError: not a classifier, nor a network that timm configured.
@@ -144,6 +171,9 @@ def new_attention_explainer(
         )
     if not isinstance(classifier, AnyClassifier):
         classifier = classifier_of(classifier)
+    if features_from is not None:
+        classifier = with_features_from(classifier, features_from)
     plan = plan_head(classifier, settings)
-    explained: Any = plan.classifier
-    return AttentionExplainer(explained, plan.make(seed), method=method)
+    explained: Any
+    explained, other = taken_apart(plan.classifier)
+    return AttentionExplainer(explained, plan.make(seed), method=method, features_from=other)

@@ -51,20 +51,22 @@ def _front_matter(what: str) -> str:
 
 def _head(config: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     classifier, head = config["classifier"], config["head"]
+    other = config.get("features_from")
     settings = head["settings"]
-    taps = ", ".join(f"`{tap}`" for tap in classifier["taps"])
+    taps = ", ".join(f"`{tap}`" for tap in (other or classifier)["taps"])
+    passes = "one forward pass of the classifier" + (" and one of another network" if other else "")
     rows = "".join(f"| {name} | {words} |\n" for name, words in facts.items())
     return f"""
 # {config["method"]} explainer for {classifier["name"]}
 
 A trained attention head (kind `{settings["kind"]}`, {head["number_of_classes"]} classes) that
-gives a saliency map for every class in one forward pass of the classifier.
+gives a saliency map for every class in {passes}.
 
 | | |
 |---|---|
 | classifier | `{classifier["name"]}` |
 | fingerprint of its weights | `{classifier["fingerprint"]}` |
-| feature taps | {taps} |
+{_other_network(other)}| feature taps | {taps} |
 | its outputs | {classifier.get("outputs", "softmax")} |
 {rows}| maps | {_MAPS[settings["maps"]["kind"]]} |
 | made by | ttame {config["ttame_version"]} |
@@ -72,10 +74,22 @@ gives a saliency map for every class in one forward pass of the classifier.
 """
 
 
+def _other_network(other: Mapping[str, Any] | None) -> str:
+    """The rows of the network whose features are read, if it is not the classifier."""
+    if other is None:
+        return ""
+    return (
+        f"| features from another network | `{other['name']}` |\n"
+        f"| fingerprint of that network's weights | `{other['fingerprint']}` |\n"
+    )
+
+
 def _use(config: Mapping[str, Any]) -> str:
     recipe = config["classifier"]["recipe"]
-    own = recipe is None or refused_in_a_file(_without_flag(recipe))
-    extra = ", classifier=your_classifier" if own else ""
+    extra = ", classifier=your_classifier" if _must_be_passed(recipe) else ""
+    other = config.get("features_from")
+    if other is not None and _must_be_passed(other["recipe"]):
+        extra += ", features_from=the_other_network"
     shown = min(3, config["head"]["number_of_classes"])
     return f"""
 ```python
@@ -86,6 +100,10 @@ explanation = explainer("photo.jpg", classes="top{shown}")
 explanation.heatmaps()
 ```
 """
+
+
+def _must_be_passed(recipe: Mapping[str, Any] | None) -> bool:
+    return recipe is None or bool(refused_in_a_file(_without_flag(recipe)))
 
 
 def _without_flag(recipe: Mapping[str, Any]) -> ClassifierRecipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ttame.classifiers.any_classifier import Explainable, Kind
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
+from ttame.classifiers.features_from import taken_apart
 from ttame.errors import TRAINING, ExplainerFolderError, TtameError, either
 from ttame.explainers.trained.head import Head, HeadConfig
 from ttame.explainers.trained.known_head_settings import head_settings_from_json
@@ -20,6 +21,8 @@ from ttame.explainers.trained.known_heads import make_head
 from ttame.explainers.trained.older_config import of_schema_1
 from ttame.explainers.trained.strict_model import PER_TAP, Count, StrictModel, Text
 from ttame.explainers.trained.trained_cards import TRAINED_CARDS
+from ttame.features.tap_choice import MOST_TAPS
+from ttame.features.tap_names import Tap
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import read_json
 from ttame.files.printable_names import printable
@@ -105,11 +108,14 @@ class _SavedRecipe(StrictModel):
     own_preprocessing: bool = False
 
 
-class _SavedClassifier(StrictModel):
+class SavedClassifier(StrictModel):
+    """A network as ``config.json`` describes it."""
+
     name: Text
     fingerprint: Text
     recipe: _SavedRecipe | None
-    taps: Annotated[tuple[Text, ...], PER_TAP]
+    # None of a network that is explained by another one's features.
+    taps: Annotated[tuple[Text, ...], pydantic.Field(max_length=MOST_TAPS)]
     preprocessing: Annotated[dict[str, Any], pydantic.AfterValidator(_plausible)]
     # Files of older versions have none.
     outputs: Annotated[str, pydantic.AfterValidator(_kind_of_outputs)] = SOFTMAX.kind
@@ -129,8 +135,15 @@ class ExplainerConfig(StrictModel):
     ttame_version: Text
     method: Annotated[str, pydantic.AfterValidator(_known)]
     head: _SavedHead
-    classifier: _SavedClassifier
+    classifier: SavedClassifier
+    # The network whose features the head reads, if it is not the classifier itself.
+    features_from: SavedClassifier | None = None
     training: dict[str, Any]
+
+    @property
+    def seen(self) -> SavedClassifier:
+        """The network whose features the head reads."""
+        return self.classifier if self.features_from is None else self.features_from
 
 
 def texts_of(classifier: Explainable) -> dict[str, Tensor] | None:
@@ -145,7 +158,7 @@ def config_of(
     """What there is to know of an explainer besides its weights.
 
     Args:
-        classifier: that it explains.
+        classifier: that it explains, perhaps with the features of another network.
         head: trained.
         method: name in the registry.
         training: what is known about its training.
@@ -153,6 +166,7 @@ def config_of(
     from ttame.version import __version__
 
     made_of = head.to_config()
+    explained, other = taken_apart(classifier)
     return ExplainerConfig(
         schema_version=SCHEMA_VERSION,
         ttame_version=__version__,
@@ -163,16 +177,21 @@ def config_of(
             number_of_classes=made_of.number_of_classes,
             inputs=dict(made_of.inputs),
         ),
-        classifier=_SavedClassifier(
-            name=printable(classifier.name),
-            fingerprint=classifier.fingerprint(),
-            recipe=_saved_recipe(classifier.recipe),
-            taps=tuple(tap.to_config() for tap in classifier.taps),
-            preprocessing=classifier.inputs_as_json(),
-            outputs=classifier.outputs.kind,
-            texts=None if texts_of(classifier) is None else classifier.class_names,
-        ),
+        classifier=_saved(explained, () if other else explained.taps),
+        features_from=None if other is None else _saved(other, other.taps),
         training=dict(training),
+    )
+
+
+def _saved(classifier: Explainable, taps: Sequence[Tap]) -> SavedClassifier:
+    return SavedClassifier(
+        name=printable(classifier.name),
+        fingerprint=classifier.fingerprint(),
+        recipe=_saved_recipe(classifier.recipe),
+        taps=tuple(tap.to_config() for tap in taps),
+        preprocessing=classifier.inputs_as_json(),
+        outputs=classifier.outputs.kind,
+        texts=None if texts_of(classifier) is None else classifier.class_names,
     )
 
 

@@ -34,10 +34,12 @@ def write_explainer_files(
         OutputError: the disk is full, or the place is not writable.
     """
     described = config.model_dump(mode="json")
+    if config.features_from is None:
+        del described["features_from"]  # Which versions of ttame before it do not know.
     write_tensors(folder / WEIGHTS_FILE, head.state_dict(), {"format": "pt"})
     if texts is not None:
         write_tensors(folder / TEXTS_FILE, dict(texts), {"format": "pt"})
     with whole_file(folder / CARD_FILE) as temporary:
-        card = explainer_card(described, head.facts(config.classifier.taps))
+        card = explainer_card(described, head.facts(config.seen.taps))
         temporary.write_text(card, encoding="utf-8", errors="backslashreplace")
     write_json(folder / CONFIG_FILE, described)

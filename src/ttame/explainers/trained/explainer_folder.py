@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ttame.classifiers.any_classifier import AnyClassifier, Explainable
+from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.classifier import Classifier
-from ttame.classifiers.classifier_recipe import ClassifierRecipe
-from ttame.classifiers.given_network import classifier_of
-from ttame.classifiers.known_classifiers import load_described_classifier
-from ttame.classifiers.recipe_rules import ForbiddenRecipeError
-from ttame.classifiers.typed_recipes import typed_again
 from ttame.errors import (
-    ANOTHER_TRAINING,
     ExplainerError,
     ExplainerFolderError,
-    OtherClassifierError,
-    TapError,
     WeightsError,
-    either,
-    setting,
 )
 from ttame.explainers.contract.given_explainer import not_an_explainer
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
@@ -38,15 +26,13 @@ from ttame.explainers.trained.explainer_config import (
 )
 from ttame.explainers.trained.explainer_places import find_explainer
 from ttame.explainers.trained.head import Head
+from ttame.explainers.trained.saved_networks import SavedNetwork
 from ttame.explainers.trained.zero_shot_folder import zero_shot_of_folder
-from ttame.features.tap_names import parse_tap
-from ttame.images.preprocessing import Preprocessing
 from ttame.memory_limit import SMALLER_NETWORK, naming_the_setting
 from ttame.networks.given_module import refuse_other_than_module
 from ttame.networks.giving_back import gives_everything_back
 from ttame.networks.network_trace import first_line
 from ttame.networks.weights_files import read_shapes, read_weights
-from ttame.outputs import OwnOutputs
 
 
 @gives_everything_back
@@ -76,6 +62,7 @@ def load_explainer(
     place: Path | str,
     classifier: Explainable | nn.Module | None = None,
     *,
+    features_from: Classifier | nn.Module | None = None,
     image_tower: nn.Module | None = None,
     weights: Path | str | None = None,
     allow_other_weights: bool = False,
@@ -91,6 +78,8 @@ def load_explainer(
         classifier: the network to explain, or a network of timm itself. Needed if the explainer
             was trained for a network that ttame cannot load by name, or not without options that
             only you may give; else loaded as it was for training.
+        features_from: the network whose features the head reads, or a network of timm itself; of
+            an explainer that was trained on another network's. Needed as ``classifier`` is.
         image_tower: the image tower of a zero-shot classifier: the CLIP-like model, or its image
             tower. The embeddings of the texts, their names and all else are in the folder.
         weights: the file of the classifier's weights, where it is no longer where it was for
@@ -116,6 +105,7 @@ def load_explainer(
     folder = find_explainer(place)
     config = read_config(folder)
     _check_shapes(config, folder)
+    network = SavedNetwork(config.classifier, folder)
     if image_tower is not None:
         refuse_other_than_module(image_tower, "image tower")
         if classifier is not None or weights is not None:
@@ -125,23 +115,20 @@ def load_explainer(
         classifier = zero_shot_of_folder(config, folder, image_tower)
     elif classifier is not None:
         _refuse_both(weights)
-        if not isinstance(classifier, AnyClassifier):
-            classifier = classifier_of(classifier)
-        classifier = _passed(config, folder, classifier)
+        classifier = network.passed(classifier)
     else:
-        classifier = _described(config, folder, weights, device)
+        classifier = network.described(weights, device)
     if not allow_other_weights:
-        _check_fingerprint(config, classifier, folder)
-        _check_normalisation(config, classifier, folder)
-        _check_outputs(config, classifier, folder)
+        network.check(classifier)
+    other = _other_network(config, folder, features_from, allow_other_weights, device)
     head = head_of(config, folder / CONFIG_FILE)
     _load_head(head, folder / WEIGHTS_FILE)
     explained: Any = classifier
-    explainer = AttentionExplainer(explained, head, method=config.method, training=config.training)
+    explainer = AttentionExplainer(explained, head, config.method, config.training, other)
     if device is not None:
         # Last, so that a network which is refused stays where it is.
-        classifier.network.to(device)
-        explainer.head.to(device)
+        for module in (classifier.network, explainer.head, *([other.network] if other else [])):
+            module.to(device)
     return explainer
 
 
@@ -190,168 +177,35 @@ def _refuse_other_than_trained(value: object) -> None:
         raise not_an_explainer(value, "a trained one, of ttame.train_explainer or load_explainer")
 
 
-def _in_pixels(size: Sequence[int]) -> str:
-    return f"{size[0]}x{size[1]} pixels"
+def _other_network(
+    config: ExplainerConfig,
+    folder: Path,
+    given: Classifier | nn.Module | None,
+    allow_other_weights: bool,
+    device: torch.device | str | None,
+) -> Classifier | None:
+    """The network whose features the head reads, if it is not the explained one."""
+    saved = config.features_from
+    if saved is None:
+        if given is not None:
+            raise ExplainerError(
+                f"features from another network for {folder}, whose head reads those of "
+                f"{config.classifier.name} itself",
+                remedy="leaving features_from out",
+            )
+        return None
+    network = SavedNetwork(saved, folder, "features_from")
+    other = network.described(device=device) if given is None else network.passed(given)
+    if not allow_other_weights:
+        network.check(other)
+    assert isinstance(other, Classifier)
+    return other
 
 
 def _refuse_both(weights: Path | str | None) -> None:
     if weights is not None:
         raise ExplainerError(
             "both a classifier and weights for one", allowed="one of them, or neither"
-        )
-
-
-def _passed(config: ExplainerConfig, folder: Path, classifier: Explainable) -> Explainable:
-    """A classifier that the user passed, read where the head was trained to read."""
-    saved = config.classifier
-    _check_kind(saved.kind, folder, classifier)
-    try:
-        return classifier.with_taps(saved.taps)
-    except TapError as problem:
-        if not isinstance(classifier, Classifier):
-            raise _other_layers(folder, saved.name, classifier, problem) from problem
-        trained_at = tuple(saved.preprocessing["input_size"])
-        ran = classifier.trace.by_name()
-        same_layers = all(ran.keys() >= set(parse_tap(text).layers) for text in saved.taps)
-        if same_layers and classifier.preprocessing.input_size != trained_at:
-            raise OtherClassifierError(
-                f"{folder.name} on images of {_in_pixels(classifier.preprocessing.input_size)} "
-                f"({problem.problem})",
-                allowed=f"{_in_pixels(trained_at)}, at which it was trained, and sizes near it",
-                remedy=setting("image_size", trained_at[0]),
-            ) from problem
-        raise _other_layers(folder, saved.name, classifier, problem) from problem
-
-
-def _other_layers(
-    folder: Path, trained: str, classifier: Explainable, problem: TapError
-) -> OtherClassifierError:
-    return OtherClassifierError(
-        f"{folder} reads layers of {trained} that {classifier.name} does not have "
-        f"({problem.problem})",
-        remedy=f"the network it was trained for, or {ANOTHER_TRAINING}",
-    )
-
-
-def _check_kind(trained: str, folder: Path, classifier: Explainable) -> None:
-    if trained != classifier.kind:
-        raise OtherClassifierError(
-            f"{folder} was trained for a classifier of {trained}, but {classifier.name} is one of "
-            f"{classifier.kind}",
-            remedy="the network it was trained for",
-        )
-
-
-def _described(
-    config: ExplainerConfig,
-    folder: Path,
-    weights: Path | str | None,
-    device: torch.device | str | None,
-) -> Classifier:
-    """The classifier that the folder describes."""
-    saved = config.classifier
-    if saved.kind == "texts":
-        raise ExplainerError(
-            f"{folder} explains {saved.name}, a classifier of texts",
-            remedy="ttame.text.load_explainer(...), or load_explainer(..., classifier=...)",
-        )
-    if saved.recipe is None or saved.outputs == OwnOutputs.kind:
-        raise ExplainerError(
-            f"{folder} explains {saved.name}, which ttame cannot load by name",
-            remedy="load_explainer(..., classifier=Classifier(your_network, ...))"
-            if saved.texts is None
-            else "load_explainer(..., image_tower=model), with the CLIP-like model; the embeddings "
-            "of its texts are in the folder",
-        )
-    recipe = saved.recipe
-    if recipe.weights == "none" and recipe.weights_seed is None:
-        raise ExplainerError(
-            f"{folder} was trained for random weights of {recipe.name} without a seed, which "
-            "cannot be made again",
-            remedy="load_explainer(..., classifier=...) with the network it was trained for",
-        )
-    described = ClassifierRecipe(
-        recipe.name,
-        recipe.weights,
-        recipe.image_size,
-        recipe.network_options,
-        recipe.class_names,
-        saved.outputs,
-        recipe.weights_seed,
-        Preprocessing.from_json(saved.preprocessing) if recipe.own_preprocessing else None,
-    )
-    try:
-        return load_described_classifier(described, taps=saved.taps, weights=weights, device=device)
-    except ForbiddenRecipeError as problem:
-        raise _forbidden(problem, folder, described) from problem
-    except WeightsError as problem:
-        moved = weights is None and os.path.isabs(recipe.weights)
-        if not moved or os.path.exists(recipe.weights):
-            raise
-        raise WeightsError(
-            f"{folder} was trained for {recipe.name} with weights {recipe.weights}, which do "
-            "not exist any more",
-            remedy=either(
-                "load_explainer(..., weights=FILE)",
-                f"ttame explain --explainer {folder} --weights FILE",
-            )
-            + ", with the place where they are now",
-        ) from problem
-
-
-def _forbidden(
-    problem: ForbiddenRecipeError, folder: Path, recipe: ClassifierRecipe
-) -> ExplainerFolderError:
-    """What the folder asks for, and how its user can ask for it."""
-    return ExplainerFolderError(
-        f"{folder} asks for {problem.problem}, which only you may ask for",
-        allowed=f"in a file {problem.allowed}",
-        remedy=either(
-            "load_explainer(..., classifier=load_classifier(...))",
-            f"ttame explain --explainer {folder} {typed_again(recipe)}",
-        )
-        + ", if you trust it",
-    )
-
-
-def _check_normalisation(config: ExplainerConfig, classifier: Explainable, folder: Path) -> None:
-    """The same weights see other images where pixels are normalised in another way."""
-    if not isinstance(classifier, Classifier):
-        return  # Its word embeddings are among the weights.
-    trained = Preprocessing.from_json(config.classifier.preprocessing)
-    now = classifier.preprocessing
-    if (now.mean, now.std) != (trained.mean, trained.std):
-        raise OtherClassifierError(
-            f"{folder} was trained on images of mean {trained.mean} and std {trained.std}, but "
-            f"{classifier.name} normalises with mean {now.mean} and std {now.std}",
-            remedy=f"the same preprocessing, {ANOTHER_TRAINING}, or "
-            f"{setting('allow_other_weights', True)} if you know better",
-        )
-
-
-def _check_outputs(config: ExplainerConfig, classifier: Explainable, folder: Path) -> None:
-    """The same numbers mean other probabilities where they are read in another way."""
-    trained, now = config.classifier.outputs, classifier.outputs.kind
-    if trained != now:
-        raise OtherClassifierError(
-            f"{folder} was trained for outputs of kind {trained!r}, but those of "
-            f"{classifier.name} are read as {now!r}",
-            remedy=setting("outputs", trained),
-        )
-
-
-def _check_fingerprint(config: ExplainerConfig, classifier: Explainable, folder: Path) -> None:
-    found = classifier.fingerprint()
-    if found != config.classifier.fingerprint:
-        recipe = classifier.recipe
-        seed = None if recipe is None else recipe.weights_seed
-        random = f", drawn with seed {seed}; other versions of torch and timm may draw others"
-        raise OtherClassifierError(
-            f"{folder} was trained for {config.classifier.name} with weights "
-            f"{config.classifier.fingerprint[:12]}, but {classifier.name} has weights {found[:12]}"
-            + ("" if seed is None else random),
-            remedy=f"the same weights, {ANOTHER_TRAINING}, or "
-            f"{setting('allow_other_weights', True)} if you know better",
         )
 
 

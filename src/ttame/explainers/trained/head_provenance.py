@@ -13,5 +13,7 @@ def full_provenance(explainer: Explainer) -> dict[str, Any]:
     """What an explainer's maps depend on, a trained head's weights included."""
     if not isinstance(explainer, AttentionExplainer):
         return dict(explainer.provenance())
-    head = weight_fingerprint(explainer.head)[:12]
-    return {**explainer.provenance(), "head_fingerprint": head}
+    facts = {**explainer.provenance(), "head_fingerprint": weight_fingerprint(explainer.head)[:12]}
+    if explainer.features_from is not None:
+        facts["features_fingerprint"] = explainer.features_from.fingerprint()[:12]
+    return facts

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ttame.classifiers.any_classifier import Explainable
+from ttame.classifiers.features_from import taken_apart
 from ttame.classifiers.linear_end import (
     LinearEnd,
     evidence_tap,
@@ -115,7 +116,8 @@ def find_inputs(classifier: Explainable, *, prior: bool) -> tuple[Explainable, S
     class token it reads what each token adds to it; where that is not found, the patch tokens
     behind the final normalisation. Where other layers, such as BERT's pooler, turn the first token
     into what the last linear layer reads, it is what tokens add to that to first order, see
-    :mod:`ttame.features.read_contributions`.
+    :mod:`ttame.features.read_contributions`. Features of another network are no evidence of this
+    one.
 
     Args:
         classifier: with the taps that branches are to read.
@@ -127,14 +129,15 @@ def find_inputs(classifier: Explainable, *, prior: bool) -> tuple[Explainable, S
     Raises:
         ExplainerError: the classifier has more taps than leave room for the pooled features.
     """
-    end = find_linear_end(classifier)
+    explained, other = taken_apart(classifier)
+    end = find_linear_end(explained)
     if end is not None and not end.layer:
         end = None  # Maps of classes, without features that a row of weights looks for.
-    layer = end.layer if end is not None else find_class_layer(classifier)
-    width = width_read(classifier, layer) if layer else 0
+    layer = end.layer if end is not None else find_class_layer(explained)
+    width = width_read(explained, layer) if layer else 0
     branched = classifier.taps
     pooled = None
-    evidence = _evidence(classifier, end, layer) if prior and layer else None
+    evidence = _evidence(classifier, end, layer) if prior and layer and other is None else None
     if evidence is not None:
         classifier = _also_reading(classifier, evidence)
         pooled = str(evidence)

@@ -14,6 +14,9 @@ _PUBLISHED = (
     "our own implementation of the paper's formulas, Apache-2.0; the published code is for "
     "non-commercial use"
 )
+P_TAME = "p_tame"
+"""The method that reads another network's features, and is nothing without one."""
+
 _OURS = "our own method after the paper's idea, Apache-2.0; head and loss are not the paper's"
 
 
@@ -23,13 +26,15 @@ def _card(
     paper: str,
     licence_note: str = _PUBLISHED,
     explains: tuple[Kind, ...] = ("images",),
+    networks: str = "any with feature maps or patch tokens, after training",
+    cost: str = "1 forward and the head, all classes",
 ) -> MethodCard:
     return MethodCard(
         name=name,
         title=title,
         family="trained",
-        networks="any with feature maps or patch tokens, after training",
-        cost="1 forward and the head, all classes",
+        networks=networks,
+        cost=cost,
         paper=paper,
         targets=LINEAR_TARGETS,
         licence_note=licence_note,
@@ -50,6 +55,13 @@ TRAINED_CARDS: dict[str, MethodCard] = {
             "ours, after Ntrougkas et al., arXiv 2403.04523",
             _OURS,
             ("images", "texts"),
+        ),
+        _card(
+            P_TAME,
+            "P-TAME",
+            "Ntrougkas et al., arXiv 2501.17813",
+            networks="any, after training with the features of another network",
+            cost="1 forward, 1 of the other network and the head, all classes",
         ),
     )
 }

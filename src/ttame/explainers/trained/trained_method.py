@@ -14,6 +14,7 @@ from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.explainer_places import bundled_methods
+from ttame.explainers.trained.trained_cards import P_TAME
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +70,16 @@ class TrainedMethod:
                 ),
             )
         preset = self.card.name.replace("_", "-")
+        reads_another = self.card.name == P_TAME
+        argument = ", features_from=other_network" if reads_another else ""
+        option = " --features-from NETWORK" if reads_another else ""
         return ExplainerError(
             f"{self.card.name} is not defined for {classifier.name} before it is trained",
             remedy=either(
-                f"train_explainer(classifier, photos, folder, training_settings({preset!r})), then "
+                f"train_explainer(classifier, photos, folder, training_settings({preset!r})"
+                f"{argument}), then "
                 "load_explainer(folder, classifier=classifier)",
-                f"ttame train --preset {preset} --model {classifier.name} --data PHOTOS "
+                f"ttame train --preset {preset} --model {classifier.name}{option} --data PHOTOS "
                 "--out FOLDER, then FOLDER: ttame explain --explainer, or ttame evaluate --methods",
             ),
         )

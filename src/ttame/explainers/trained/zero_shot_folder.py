@@ -61,7 +61,7 @@ def zero_shot_of_folder(
         ZeroShotScores.of_rows(image_tower_of(image_tower), rows),
         preprocessing=Preprocessing.from_json(saved.preprocessing),
         class_names=saved.texts or None,
-        taps=saved.taps,
+        taps=saved.taps or None,
         outputs=saved.outputs,
         name=saved.name,
     )

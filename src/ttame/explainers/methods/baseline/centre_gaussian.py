@@ -58,7 +58,7 @@ class CentreGaussian(Explainer):
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         read = self.classifier.read_features(images)
         targets = request.targets(read.logits)
-        rows, columns = read.feature_maps[-1].shape[2:]
+        rows, columns = read.grid
         blob = self._profile(rows)[:, None] * self._profile(columns)
         return RawMaps(
             read.logits, targets, blob.to(read.logits.device).expand(*targets.shape, -1, -1)

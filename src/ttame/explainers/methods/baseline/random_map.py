@@ -55,7 +55,7 @@ class RandomMap(Explainer[Explained]):
             return self._of_tokens(images, present, request)
         read = self.classifier.read_features(images)
         targets = request.targets(read.logits)
-        grid = read.feature_maps[-1].shape[2:]
+        grid = torch.Size(read.grid)
         maps = torch.stack([self._noise(image, grid) for image in images]).to(read.logits.device)
         return RawMaps(read.logits, targets, maps[:, None].expand(-1, targets.shape[1], -1, -1))
 

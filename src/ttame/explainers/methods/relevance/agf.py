@@ -90,6 +90,12 @@ class Agf(Explainer):
                 f"{self.classifier.family}: it factorises the feature maps of convolutions",
                 remedy="transformer_attribution, attn_lrp or full_lrp",
             )
+        if not self.classifier.taps:
+            raise ExplainerError(
+                f"{self.method} is not defined for {self.classifier.name}, which has no taps: it "
+                "factorises the feature maps of convolutions",
+                remedy="full_lrp",
+            )
         bytes_per_image = check_propagation(
             self.classifier, _RULES, self.method, "full_lrp or grad_cam"
         )
