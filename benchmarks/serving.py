@@ -3,8 +3,9 @@
 All traffic is on loopback, bounded in count and time. The clients share the machine with the
 server, and their work counts against it.
 
-python -m benchmarks.serving [--requests 10000] [--tiny]
-python -m benchmarks.serving --speed
+python -m benchmarks.serving             # all of it: about ten minutes on two quiet cores
+python -m benchmarks.serving --speed     # throughput, latency and the first map alone
+python -m benchmarks.serving --requests 2000 --tiny
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -50,6 +52,7 @@ FIRST = 1000
 """Requests after which memory is looked at first."""
 TINY = ("--model", "timm/resnet10t", "--image-size", "64")
 LONGEST = 3000.0
+BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
 TOLERANCE = 5e-3
 """Of a map in [0, 1]: float16, and the rounding of other batches."""
 
@@ -230,15 +233,19 @@ def measure_throughput(explainer: Explainer, server: Served, files: Sequence[byt
 
 
 def malformed(content: bytes, random: np.random.Generator) -> bytes:
-    """A file that cannot be read: cut off, other bytes, or another kind of file."""
-    choice = int(random.integers(0, 4))
+    """A file that cannot be read: cut off, other bytes, another kind of file, or a bomb."""
+    choice = int(random.integers(0, 7))
     if choice == 0:
         return content[: int(random.integers(1, len(content) // 2))]
     if choice == 1:
         return bytes(random.integers(0, 256, 5000, dtype=np.uint8))
     if choice == 2:
         return b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>"
-    return b""
+    if choice == 3:  # The picture says that it has ten gigapixels.
+        return BOMB
+    if choice == 4:  # It is decoded once for each of two million scans.
+        return content[:2] + 2_000 * b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00" + content[2:]
+    return content[2:] if choice == 5 else b""
 
 
 def measure_many(
@@ -403,30 +410,27 @@ def main() -> None:
         "--speed", action="store_true", help="throughput, latency and the first map alone"
     )
     typed = parser.parse_args()
+    command = "python -m benchmarks.serving"
+    command += f" --requests {typed.requests}" if typed.requests != 10_000 else ""
+    command += "".join(f" --{name}" for name in ("tiny", "speed") if getattr(typed, name))
     files = photos_of(PHOTOS)
     explainer = ttame.load_explainer("efficientnet_lite0")
     with served("--methods", "few_shot") as server:
         parts = measure_throughput(explainer, server, files)
-        print("\n\n".join(parts), flush=True)
-        parts += measure_page(server)
+        parts += [*measure_page(server), load_in_words()]
+    write_section("serving-speed", "A server's speed", command, "\n\n".join(parts))
     if typed.speed:
-        parts.append(load_in_words())
-        command = "python -m benchmarks.serving --speed"
-        write_section("serving-speed", "A server's speed", command, "\n\n".join(parts))
         return
     if typed.tiny:
         with tiny_weights() as (weights, classifier):
             explainer = ttame.make_explainer("grad_cam", classifier)
             options = (*TINY, "--weights", weights, "--methods", "grad_cam")
-            parts += under_load(explainer, options, files, typed.requests)
-        parts.append("These two with timm/resnet10t on 64x64 pixels, Grad-CAM.")
+            parts = under_load(explainer, options, files, typed.requests)
+        parts.append("With timm/resnet10t on 64x64 pixels, Grad-CAM.")
     else:
-        parts += under_load(explainer, ("--methods", "few_shot"), files, typed.requests)
+        parts = under_load(explainer, ("--methods", "few_shot"), files, typed.requests)
+        parts.append("With EfficientNet-Lite0 and its trained explainer.")
     parts.append(load_in_words())
-    command = "python -m benchmarks.serving" + (
-        f" --requests {typed.requests}" if typed.requests != 10_000 else ""
-    )
-    command += " --tiny" if typed.tiny else ""
     write_section("serving", "A server under load", command, "\n\n".join(parts))
 
 
@@ -451,9 +455,9 @@ def under_load(
 
 @contextlib.contextmanager
 def tiny_weights() -> Iterator[tuple[str, ttame.Classifier]]:
+    """Random weights differ between processes, so the server's are saved and loaded here."""
     from safetensors.torch import save_file
 
-    """Random weights differ between processes, so the server's are saved and loaded here."""
     with tempfile.TemporaryDirectory() as folder:
         classifier = ttame.load_classifier("timm/resnet10t", "none", image_size=64)
         state = {name: each.contiguous() for name, each in classifier.network.state_dict().items()}

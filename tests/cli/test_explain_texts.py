@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_commands import run
-from ttame.cli.text_networks import DEFAULT_TEXT_MODEL, default_method, methods_of_texts
+from ttame.cli.network_options import DEFAULT_TEXT_MODEL
+from ttame.cli.text_networks import default_method, methods_of_texts
 from ttame.testing import tiny_text_classifier
 
 

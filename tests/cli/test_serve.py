@@ -70,6 +70,7 @@ def test_it_says_what_it_serves_to_whom_and_within_which_limits(
         (["--host", ""], "an empty host"),
         (["--host", "no.such.host.invalid"], "cannot listen"),
         (["--methods", "gradcam"], "try: grad_cam"),
+        (["--model", "minilm_reviews"], 'try: ttame explain --model minilm_reviews --text "..."'),
         (["--explainer", "nothing.onnx"], "cannot be read as an exported explainer"),
     ],
 )

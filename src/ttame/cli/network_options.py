@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "efficientnet_lite0"
 """The classifier, and the explainer, that ship with ttame."""
 
+DEFAULT_TEXT_MODEL = "minilm_reviews"
+"""The classifier of texts that ships with ttame."""
+
 _PANEL = "Classifier"
 _LARGEST_NAMES = 16 * 2**20  # bytes
 
@@ -214,6 +217,11 @@ def load_named_classifier(
     Raises:
         TtameError: as :func:`ttame.load_classifier`, and for options that cannot be read.
     """
+    if model == DEFAULT_TEXT_MODEL:
+        raise ClassifierError(
+            f"{model} classifies texts; this explains classifiers of photos",
+            remedy=f'ttame explain --model {model} --text "..."',
+        )
     from ttame.classifiers.known_classifiers import load_classifier
 
     classifier = load_classifier(

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ttame.cli.method_options import MethodOptions, every_method
-from ttame.cli.network_options import NetworkOptions, choose_device, read_class_names
+from ttame.cli.network_options import (
+    DEFAULT_TEXT_MODEL,
+    NetworkOptions,
+    choose_device,
+    read_class_names,
+)
 from ttame.errors import ClassifierError, ExplainerError, on_command_line
 from ttame.files.printable_names import printable
 
 if TYPE_CHECKING:
     from ttame.explainers.contract.explainer import Explainer
     from ttame.text_classifiers.text_classifier import TextClassifier
-
-DEFAULT_TEXT_MODEL = "minilm_reviews"
-"""The classifier of texts that ships with ttame."""
 
 DEFAULT_TEXT_METHOD = "transformer_attribution"
 """What explains texts if no method is named and no trained explainer is bundled."""

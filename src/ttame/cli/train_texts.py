@@ -72,7 +72,8 @@ def train_on_texts(
     Raises:
         TtameError: whatever was typed does not exist or does not fit together.
     """
-    from ttame.cli.text_networks import DEFAULT_TEXT_MODEL, load_text_classifier
+    from ttame.cli.network_options import DEFAULT_TEXT_MODEL
+    from ttame.cli.text_networks import load_text_classifier
     from ttame.processes import is_first_process
     from ttame.training.texts.train_text_explainer import train
     from ttame.training.training_folder import TrainingFolder

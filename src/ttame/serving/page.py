@@ -94,7 +94,7 @@ def page_of(engine: Engine, samples: Sequence[str]) -> str:
         scales=known_scales(),
         opacity=round(100 * DEFAULT_OPACITY),
         most_methods=settings.most_methods,
-        limits="; ".join(settings.in_words()[:2]),
+        limits=settings.of_photos(),
     )
 
 

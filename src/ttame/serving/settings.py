@@ -85,6 +85,16 @@ class ServingSettings:
         except ValueError:
             return False
 
+    def of_photos(self) -> str:
+        """How large a photo may be.
+
+        Example:
+            >>> ServingSettings().of_photos()
+            '20 MB and 50 megapixels'
+        """
+        largest, most = self.largest_upload / _MEGA, self.most_pixels / _MEGA
+        return f"{largest:.3g} MB and {most:.3g} megapixels"
+
     def in_words(self) -> list[str]:
         """The limits, one line each, for whoever starts the server.
 
@@ -93,8 +103,7 @@ class ServingSettings:
             'uploads: at most 20 MB and 50 megapixels, within 30 s'
         """
         return [
-            f"uploads: at most {self.largest_upload / _MEGA:.3g} MB and "
-            f"{self.most_pixels / _MEGA:.3g} megapixels, within {self.upload_seconds:g} s",
+            f"uploads: at most {self.of_photos()}, within {self.upload_seconds:g} s",
             f"answers: within {self.time_limit:g} s; at most {self.most_methods} methods and "
             f"{self.most_classes} classes",
             f"queue: {self.queue_length} requests, then 503; up to {self.batch_size} photos "

@@ -41,6 +41,16 @@ def test_a_folder_is_loaded_with_its_names_and_weights(tmp_path: Path) -> None:
     assert torch.equal(classifier.network.classifier.weight, saved.classifier.weight)
 
 
+def test_a_classifier_of_texts_is_named_with_what_explains_it(tmp_path: Path) -> None:
+    sizes = {name: SIZES[name] for name in ("hidden_size", "num_hidden_layers")}
+    config = transformers.BertConfig(vocab_size=9, **sizes)
+    config.architectures = ["BertForSequenceClassification"]
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ClassifierError, match="classifies texts") as caught:
+        load_classifier(f"hf/{tmp_path}")
+    assert caught.value.remedy == f"ttame.text.load('hf/{tmp_path}')"
+
+
 def test_numbered_labels_are_no_names_and_the_size_can_change(tmp_path: Path) -> None:
     save_vit(tmp_path)
     classifier = load_classifier(f"hf/{tmp_path}", weights="none", image_size=(32, 48))

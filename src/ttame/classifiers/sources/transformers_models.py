@@ -23,6 +23,7 @@ from ttame.errors import (
     ClassifierError,
     MissingExtraError,
     WeightsError,
+    either,
     setting,
 )
 from ttame.images.library_transforms import processor_fields
@@ -73,6 +74,7 @@ def load_network(recipe: ClassifierRecipe) -> LoadedNetwork:
 def _load(place: str, recipe: ClassifierRecipe, connection: str) -> LoadedNetwork:
     with _in_our_words(recipe, connection):
         config = _config(place, recipe)
+    _refuse_texts(config, recipe.name)
     # Before the weights, which may take long to come.
     preprocessing, channels_reversed = _preprocessing(place, config, recipe)
     with _in_our_words(recipe, connection), loading_quietly():
@@ -172,6 +174,17 @@ def _config(place: str, recipe: ClassifierRecipe) -> Any:
         # Some configurations have several classifiers; without a choice the first one is taken.
         config.architectures = []
     return config
+
+
+def _refuse_texts(config: Any, name: str) -> None:
+    if any(each.endswith("ForSequenceClassification") for each in config.architectures):
+        raise ClassifierError(
+            f"{name} classifies texts",
+            allowed="a classifier of photos",
+            remedy=either(
+                f"ttame.text.load({name!r})", f'ttame explain --model {name} --text "..."'
+            ),
+        )
 
 
 def _is_trusted(recipe: ClassifierRecipe) -> bool:

@@ -215,8 +215,15 @@ const draw = () => {
     figure.setAttribute("aria-busy", !map && remark.startsWith("on its way"));
   });
   one(".why > header h2").textContent = headline();
-  one("#what").textContent = photo.rather === null ? "what speaks for it" : "what speaks for the one and not for the other";
+  one("#what").textContent = remarkOnClass();
   hiding.methodsAre(names.map((name) => [name, method(name).title]));
+};
+
+const remarkOnClass = () => {
+  if (photo.rather !== null) return "what speaks for the one and not for the other";
+  const said = photo.prediction.find((each) => each.index === photo.shown) ?? photo.others.get(photo.shown);
+  const sure = said?.probability ?? null;
+  return sure === null ? "what speaks for it" : `${percent(sure)}: what speaks for it`;
 };
 
 const headline = () => nameOf(photo.shown)
