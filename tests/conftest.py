@@ -48,13 +48,18 @@ TOGETHER = {
         "tests/training/test_kill_and_resume.py",
         "tests/training/test_several_processes.py",
     ),
+    "every explainer": (
+        "tests/explainers/test_every_explainer.py",
+        "tests/explainers/test_known_explainers.py",
+        "tests/explainers/test_targets_of_every_explainer.py",
+    ),
     "exporting": (
         "tests/cli/test_export.py",
         "tests/exporting/",
         "tests/scripts/docs/test_exported_networks.py",
     ),
 }
-"""Files for one worker: what they share, a server of forks or what writes ONNX, takes seconds."""
+"""Files for one worker: what they share, such as a server of forks, takes seconds to make."""
 
 
 def scope_of(nodeid: str) -> str:
