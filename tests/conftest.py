@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from safetensors import safe_open
-from torch import Tensor
+
+# Not torch itself: the process that hands out the tests to the workers reads this file, too.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -45,13 +48,18 @@ TOGETHER = {
         "tests/training/test_kill_and_resume.py",
         "tests/training/test_several_processes.py",
     ),
+    "every explainer": (
+        "tests/explainers/test_every_explainer.py",
+        "tests/explainers/test_known_explainers.py",
+        "tests/explainers/test_targets_of_every_explainer.py",
+    ),
     "exporting": (
         "tests/cli/test_export.py",
         "tests/exporting/",
         "tests/scripts/docs/test_exported_networks.py",
     ),
 }
-"""Files for one worker: what they share, a server of forks or what writes ONNX, takes seconds."""
+"""Files for one worker: what they share, such as a server of forks, takes seconds to make."""
 
 
 def scope_of(nodeid: str) -> str:
@@ -75,10 +83,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
-@pytest.fixture(autouse=True)
-def _fresh_accelerator() -> Iterator[None]:
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
     """Accelerate keeps the first precision for the whole life of a process."""
-    yield
     state = sys.modules.get("accelerate.state")
     if state is not None and state.AcceleratorState._shared_state:
         state.AcceleratorState._reset_state(reset_partial_state=True)
@@ -118,17 +125,25 @@ def golden() -> Callable[[str], Golden]:
     return Golden
 
 
-# The suite runs in one process per core; more threads would only wait for each other.
-torch.set_num_threads(1)
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """The suite runs in one process per core; more threads would only wait for each other."""
+    if isinstance(collector, pytest.Session):
+        import torch
+
+        torch.set_num_threads(1)
 
 
-_SEEDS = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
-"""Where no GPU has numbers to seed: torch would format the stack four times, for every test."""
+@functools.cache
+def _seeding() -> Callable[[int], object]:
+    """Where no GPU has numbers to seed: torch would format the stack four times, for every test."""
+    import torch
+
+    return torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
 
 
 @pytest.fixture(autouse=True)
 def _one_seed() -> None:
-    _SEEDS(0)
+    _seeding()(0)
 
 
 def pytest_collection() -> None:

@@ -27,7 +27,7 @@ from ttame.explainers.relevance.stabilisers import (
     Stabiliser,
     divide_sign_aware,
 )
-from ttame.explainers.relevance.weighted_map import Weighted as Weighted
+from ttame.explainers.relevance.weighted_map import Weighted
 
 
 class WeightedRule(Rule):

@@ -26,7 +26,8 @@ from ttame.explainers.relevance.operation_rules import Constant, Pass
 from ttame.explainers.relevance.rule_presets import RULE_PRESETS, rule_table
 from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.explainers.relevance.stabilisers import divide_sign_aware
-from ttame.explainers.relevance.weighted_rules import Flat, Weighted, WeightedRule, WSquare
+from ttame.explainers.relevance.weighted_map import Weighted
+from ttame.explainers.relevance.weighted_rules import Flat, WeightedRule, WSquare
 from ttame.images.preprocessing import Preprocessing
 
 

@@ -27,7 +27,8 @@ from ttame.explainers.relevance.pixel_relevance import highest_of_image, lowest_
 from ttame.explainers.relevance.propagation import check_propagation, propagating
 from ttame.explainers.relevance.recording import recorded, widened
 from ttame.explainers.relevance.rule import Rule
-from ttame.explainers.relevance.weighted_rules import Absolute, Weighted, ZBox
+from ttame.explainers.relevance.weighted_map import Weighted
+from ttame.explainers.relevance.weighted_rules import Absolute, ZBox
 from ttame.networks.function_replacement import replacing_functions
 
 
