@@ -56,7 +56,6 @@ CROSS_CUTTING = {
 
 TESTED_THROUGH = {
     "__main__": "cli/test_main.py: the command line as a program",
-    "cli/explanation_display": "cli/test_explain.py: what the terminal shows",
     "cli/inspect": "cli/test_commands.py: what it prints of a classifier",
     "cli/text_display": "cli/test_explain_texts.py: what the terminal shows",
     "reporting/texts/explained_text": "reporting/texts/test_text_report.py: what is written",

@@ -12,8 +12,8 @@ import ctypes
 import os
 import sys
 
-MOST_KEPT = 1 << 30
-"""Bytes of freed memory that a process holds on to at the end of its heap."""
+MOST_KEPT = (1 << 31) - 1
+"""Bytes of freed memory that a process holds on to at the end of its heap; mallopt takes an int."""
 
 _TRIM_THRESHOLD = -1
 _MOST_MAPPED_BLOCKS = -4
@@ -21,7 +21,7 @@ _MOST_MAPPED_BLOCKS = -4
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, up to a gigabyte, for its next large blocks.
+    """Let this process keep what it frees, up to two gigabytes, for its next large blocks.
 
     It is of the whole process, so a program decides on it and no function of the library does: the
     commands do, before they import torch. What a user has set in the environment (``MALLOC_...``,

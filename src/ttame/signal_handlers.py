@@ -13,7 +13,7 @@ def raised_by_signal_handler(problem: BaseException) -> bool:
 
     It strikes wherever the program happens to be, and says nothing about the network or the photo
     there: it goes on to the code that set the limit, as it is. What is raised in another way at any
-    moment, with ``PyThreadState_SetAsyncExc``, cannot be told apart.
+    moment, with ``PyThreadState_SetAsyncExc``, is not recognised.
 
     Example:
         >>> def too_late(*_):

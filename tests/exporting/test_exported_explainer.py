@@ -35,6 +35,19 @@ def test_it_explains_as_the_explainer_does(
     assert dict(found.provenance) == dict(expected.provenance)
 
 
+def test_its_maps_are_drawn_on_the_photos_as_the_explainers_are(
+    loaded: ExportedExplainer, explainer: AttentionExplainer, photos: list[Image.Image]
+) -> None:
+    found, expected = loaded(photos, "top3"), explainer(photos, "top3")
+    assert found.crop == expected.crop and len(found.photos) == len(photos)
+    assert found[0].overlay(class_=1).size == photos[0].size
+    assert torch.allclose(
+        found.heatmaps_on(photos[1], 1), expected.heatmaps_on(photos[1], 1), atol=1e-4
+    )
+    with pytest.raises(ImageError, match="without its photo"):
+        loaded(torch.zeros(1, 32, 32, 3, dtype=torch.uint8)).overlay()
+
+
 def test_a_tensor_is_taken_as_the_file_takes_it(loaded: ExportedExplainer) -> None:
     assert loaded(torch.zeros(2, 32, 32, 3, dtype=torch.uint8)).maps.shape[:2] == (2, 1)
     with pytest.raises(ImageError, match="uint8"):

@@ -160,6 +160,26 @@ def test_rows_stand_by_the_first_column_that_compares() -> None:
     assert last == ["T-TAME", "Grad-CAM"]
 
 
+def test_a_p_value_that_was_not_kept_is_not_shown() -> None:
+    hints = {}
+    for known in (True, False):
+        found = material.realistic()
+        methods = tuple(
+            dataclasses.replace(
+                method,
+                scores={
+                    key: dataclasses.replace(score, p_known=known)
+                    for key, score in method.scores.items()
+                },
+            )
+            for method in found.methods
+        )
+        rows = table_rows(dataclasses.replace(found, methods=methods))
+        hints[known] = " ".join(cell["hint"] for row in rows for cell in row["cells"])
+    assert "(p = " in hints[True] and "(p = " not in hints[False]
+    assert hints[True].count("significantly") == hints[False].count("significantly") > 0
+
+
 def test_cells_say_value_interval_rank_and_standing() -> None:
     rows = {row["title"]: row for row in table_rows(material.realistic())}
     cell = rows["Grad-CAM"]["cells"][0]

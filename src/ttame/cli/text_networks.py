@@ -106,7 +106,7 @@ def default_method(model: str, typed: Mapping[str, Any]) -> str:
     Args:
         model: name of the classifier.
         typed: name of each option to its value; an explainer is bundled for the outputs that the
-            classifier has by itself.
+            classifier has anyway.
     """
     from ttame.explainers.trained.explainer_places import bundled_explainers
 

@@ -24,6 +24,7 @@ from ttame.images.photos import read_photo
 from ttame.images.preprocessing import Preprocessing
 from ttame.images.rgb_conversion import to_rgb
 from ttame.results.explanation import Explanation
+from ttame.results.remembered_photo import remembered
 
 _LARGEST_FILE = 2**31
 """Bytes."""
@@ -89,6 +90,8 @@ class ExportedExplainer:
             provenance=self.facts.provenance,
             probabilities=found.probabilities,
             exclusive=self.facts.exclusive,
+            crop=self.preprocessing.crop,
+            photos=() if isinstance(images, Tensor) else remembered(images),
         )
 
     def explained(

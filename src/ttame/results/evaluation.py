@@ -95,7 +95,7 @@ class ColumnFacts:
 
 @dataclasses.dataclass(frozen=True)
 class MethodCost:
-    """What a method's maps cost, an image.
+    """What a method's maps cost, per image.
 
     Attributes:
         forward: passes of the whole network.

@@ -39,7 +39,7 @@ class LongText:
         """Cut a text of any length.
 
         Raises:
-            TextError: it holds no token, or the classifier takes none beside special ones.
+            TextError: it holds no token, or the classifier takes none but special ones.
         """
         encoded = classifier.tokenising.without_special_tokens(text)
         spans = [span for span in encoded["offset_mapping"] if span[0] < span[1]]
