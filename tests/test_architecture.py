@@ -40,8 +40,8 @@ FLOORS: list[dict[str, set[str]]] = [
         "compat": {"explainers", "explainers.methods", "explainers.contract", "classifiers"}
         | {"features", "networks", "results", "images", "outputs", "errors"},
         "exporting": {"explainers", "explainers.trained", "explainers.methods"}
-        | {"explainers.contract", "metrics", "classifiers", "networks", "results", "images"}
-        | {"files", "outputs", "version", "errors"},
+        | {"explainers.contract", "metrics", "classifiers", "features", "networks", "results"}
+        | {"images", "files", "outputs", "version", "errors"},
     },
     {
         "explaining.texts": {"explaining", "explainers.contract", "classifiers"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import json
 import re
 import sys
 import textwrap
@@ -29,6 +30,7 @@ from ttame.classifiers.recipe_rules import refused_in_a_file
 from ttame.cli.setting_options import setting_options
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer, method_options
+from ttame.exporting.export_explainer import export_explainer
 from ttame.metrics.known_metrics import METRICS
 from ttame.serving.app import make_app
 from ttame.serving.served_network import TorchNetwork
@@ -101,10 +103,18 @@ def test_readme(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_exporting(desk: Path) -> None:
     (desk / "why.onnx").write_bytes(exported_files()[0])
+    page = "docs/how-to/export.md"
     names: dict[str, Any] = {"cam": make_explainer("cam", tiny_cnn())}
     quick = {'ttame.load_explainer("efficientnet_lite0")': "cam", "224, 224": "32, 32"}
-    assert run_page("docs/how-to/export.md", names, quick) == 2
-    assert names["maps"].shape == (2, 3, 4, 4)
+    export_explainer(names["cam"], desk / "why.pt2", format="pt2")
+    if importlib.util.find_spec("openvino") is None:
+        (block,) = [block for block in python_blocks(page) if "openvino" in block]
+        quick = {block: "", **quick}
+    else:
+        export_explainer(names["cam"], desk / "why.xml", format="openvino")
+    assert run_page(page, names, quick) == 4
+    assert names["maps"].shape == (1, 3, 4, 4)
+    assert json.loads(names["extra"]["ttame.json"])["method"] == "cam"
     assert names["explanation"].method == "cam"
 
 

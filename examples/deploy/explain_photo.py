@@ -11,18 +11,25 @@ import sys
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 facts = json.loads(session.get_modelmeta().custom_metadata_map["ttame"])
 prepare, names = facts["preprocessing"], facts["class_names"]
-(height, width), side = prepare["input_size"], prepare["resize"]
-photo = Image.open(sys.argv[2]).convert("RGB")
-sides = [
-    side * length // min(photo.size) for length in photo.size
-]  # the shorter one becomes `side`
+(height, width), resize = prepare["input_size"], prepare["resize"]
+photo = ImageOps.exif_transpose(Image.open(sys.argv[2])).convert("RGB")
+if resize == "pad":  # the whole photo fits in
+    scale = min(width / photo.width, height / photo.height)
+    sides = [max(1, round(scale * length)) for length in photo.size]
+elif isinstance(resize, list):  # exactly so high and wide
+    sides = resize[::-1]
+else:  # the shorter side becomes so long
+    sides = [max(1, int(resize * length / min(photo.size))) for length in photo.size]
 photo = photo.resize(sides, Image.Resampling[prepare["interpolation"].upper()])
-left, top = round((sides[0] - width) / 2), round((sides[1] - height) / 2)
+left, top = (
+    round(slack / 2) if slack >= 0 else -(-slack // 2)
+    for slack in (sides[0] - width, sides[1] - height)
+)
 photo = photo.crop((left, top, left + width, top + height))
 _, probabilities, classes, maps = session.run(None, {"pixels": np.asarray(photo)[None]})
 for place, (index, heat) in enumerate(zip(classes[0], maps[0], strict=True)):

@@ -21,8 +21,14 @@ def explain(photo, title):
 
 page = gr.Interface(
     explain,
-    [gr.Image(type="pil", label="Photo"), gr.Radio(list(methods), value="Few-shot T-TAME", label="Method")],
-    [gr.Label(label="What it says"), gr.Gallery(label="Why", columns=3, object_fit="contain", height="auto")],
+    [
+        gr.Image(type="pil", label="Photo"),
+        gr.Radio(list(methods), value="Few-shot T-TAME", label="Method"),
+    ],
+    [
+        gr.Label(label="What it says"),
+        gr.Gallery(label="Why", columns=3, object_fit="contain", height="auto"),
+    ],
     title="Why did it say that?",
     flagging_mode="never",  # "Flag" would keep a visitor's photo on the disk.
 )

@@ -92,3 +92,9 @@ def test_files_of_torch_export_are_not_opened(tmp_path: Path) -> None:
     """They can run code; not even whether the file is there is asked."""
     with pytest.raises(ExplainerError, match="run code when it is loaded.*torch.export.load"):
         load_exported(tmp_path / "why.pt2")
+
+
+@pytest.mark.parametrize("name", ["why.xml", "why.bin"])
+def test_files_of_openvino_are_named_as_such(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ExplainerError, match="a file of OpenVINO.*openvino.compile_model"):
+        load_exported(tmp_path / name)

@@ -35,7 +35,9 @@ def test_products_and_averages_are_those_of_the_contributions(kind: str) -> None
     products = torch.einsum("bkd,btd->bkt", rows, contributions)
     average = contributions[:, tap.prefix_tokens :].mean(dim=1)
     assert_close(found.products(rows), products, 1e-9)
-    assert_close(found.products(rows[:1]), torch.einsum("kd,btd->bkt", rows[0], contributions), 1e-9)
+    assert_close(
+        found.products(rows[:1]), torch.einsum("kd,btd->bkt", rows[0], contributions), 1e-9
+    )
     assert_close(found.average(tap.prefix_tokens), average, 1e-9)
     again = ContributionFactors.of_tensors(found.tensors, centres=found.centres)
     assert again.gain.dtype == torch.float32 and len(again.blocks) == len(found.blocks)

@@ -24,7 +24,12 @@ function prepared(photo, { input_size: [height, width], resize }) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const shorter = Math.min(photo.width, photo.height);
-  const sides = [photo.width, photo.height].map((side) => Math.floor((resize * side) / shorter));
+  const scale = Math.min(width / photo.width, height / photo.height);
+  const fitted = (side) =>
+    resize === "pad" ? Math.round(scale * side) : Math.floor((resize * side) / shorter);
+  const sides = Array.isArray(resize)
+    ? [resize[1], resize[0]] // exactly (height, width)
+    : [photo.width, photo.height].map((side) => Math.max(1, fitted(side)));
   context.imageSmoothingQuality = "high";
   const left = Math.round((width - sides[0]) / 2);
   const top = Math.round((height - sides[1]) / 2);

@@ -178,8 +178,10 @@ def summary(facts: ExportedFacts, out: Path) -> Sequence[str]:
     """What was written, in lines for people."""
     given = ", ".join(f"{name} {words}" for name, words in facts.inputs.items())
     parity = ", ".join(f"{name} {value:.3g}" for name, value in facts.parity.items())
+    files = [out, *([out.with_suffix(".bin")] if out.suffix == ".xml" else [])]
+    size = sum(file.stat().st_size for file in files) / 2**20
     return (
-        f"{out}: {facts.classifier} with {facts.method}, {out.stat().st_size / 2**20:.1f} MB",
+        f"{' and '.join(map(str, files))}: {facts.classifier} with {facts.method}, {size:.1f} MB",
         f"takes {given}",
         f"gives {', '.join(facts.results)}",
         f"compared with PyTorch: {parity}",

@@ -224,6 +224,13 @@ def load_exported(path: Path | str) -> ExportedExplainer:
             remedy="torch.export.load, if you trust whoever made it; or the same explainer "
             f"exported with {setting('format', 'onnx')}",
         )
+    if Path(path).suffix.lower() in (".xml", ".bin"):
+        raise ExplainerError(
+            f"{path}, a file of OpenVINO",
+            allowed="an ONNX file that ttame export wrote",
+            remedy="openvino.compile_model; or the same explainer exported with "
+            f"{setting('format', 'onnx')}",
+        )
     try:
         content = read_bounded(path, _LARGEST_FILE)
         found = onnx_contents(content)

@@ -57,7 +57,8 @@ class FoldedSharedHead(nn.Module):
             constant = head.bias.detach().clone()
             self.exponent = None
         self.places = _Places(head) if {"embedding", "gate"} & {*parts} else None
-        self.classes = _Classes(head, rows) if "embedding" in parts else None
+        gates = int("gate" in parts)
+        self.classes = _Classes(head, rows, gates) if "embedding" in parts else None
         if "prior" in parts:
             scale, shift = _affine(head.prior_norm)
             self.prior_scale: Tensor
@@ -103,24 +104,30 @@ class FoldedSharedHead(nn.Module):
 
 
 class _Classes(nn.Module):
-    """What the embeddings of places are compared with: (B, K, 64), as long as the scale says."""
+    """What the embeddings of places are compared with, as long as the scale says.
 
-    def __init__(self, head: SharedHead, rows: Tensor | None) -> None:
+    They are (B, K, 64 + gates), with zeros where places have their gate.
+    """
+
+    def __init__(self, head: SharedHead, rows: Tensor | None, gates: int) -> None:
         super().__init__()
+        self.scale: Tensor
+        self.mean: Tensor
         self.register_buffer("scale", head.embedding_scale.detach().clone())
         self.found: nn.Linear | None = None
         layer = head.class_embedding
         if isinstance(layer, nn.Embedding):
-            self.table = nn.Parameter(layer.weight.detach().clone())
+            self.table = nn.Parameter(F.pad(layer.weight.detach(), (0, gates)))
             return
         assert rows is not None
         mean, spread = rows_in_common(rows)
         width = rows.shape[1]
         weight = layer.weight.detach()
-        self.table = nn.Parameter(F.linear((rows - mean) / spread, weight[:, :width], layer.bias))
+        sought = F.linear((rows - mean) / spread, weight[:, :width], layer.bias)
+        self.table = nn.Parameter(F.pad(sought.detach(), (0, gates)))
         if weight.shape[1] > width:
             self.register_buffer("mean", mean)
-            self.found = _linear(weight[:, width:] / spread)
+            self.found = _linear(F.pad(weight[:, width:] / spread, (0, 0, 0, gates)))
 
     def forward(
         self, classes: Tensor | None, rows: Tensor | None, evidence: Evidence | None
@@ -139,10 +146,10 @@ class _Places(nn.Module):
     def __init__(self, head: SharedHead) -> None:
         super().__init__()
         scale, shift = _affine(head.fusion.batch_norm)
-        shares = (head.fusion.convolution.weight.detach().flatten(1) * scale[:, None]).split(
-            WIDTH, dim=1
-        )
-        self.branches = nn.ModuleList(_folded(branch) for branch in head.branches)
+        weight = head.fusion.convolution.weight.detach().flatten(1) * scale[:, None]
+        shares = torch.split(weight, WIDTH, dim=1)
+        branches = [branch for branch in head.branches if isinstance(branch, Branch)]
+        self.branches = nn.ModuleList(_folded(branch) for branch in branches)
         self.mixes = nn.ModuleList(
             _convolution(share[:, :, None, None], shift if place == 0 else None)
             for place, share in enumerate(shares)
@@ -163,15 +170,15 @@ class _Places(nn.Module):
         *others, last = (_enlarged(part, grid) for part in reversed(mixed.values()))
         fused = (last + sum(others[1:], others[0]) if others else last).relu()
         fused = fused + self.pointwise(self.depthwise(fused).relu())
-        joint = self.joint(fused).flatten(2)
+        joint: Tensor = self.joint(fused).flatten(2)
         if wanted is None:
-            return joint.unflatten(2, grid)
-        found = F.pad(wanted, (0, joint.shape[1] - WIDTH)) @ joint
+            return joint.reshape(*joint.shape[:2], *grid)
+        found = wanted @ joint
         squares = self.embeds @ (joint * joint)
-        maps = found / squares.sqrt().clamp_min(_SMALLEST)
+        maps: Tensor = found / squares.sqrt().clamp_min(_SMALLEST)
         if joint.shape[1] > WIDTH:
             maps = maps + joint[:, WIDTH:]
-        return maps.unflatten(2, grid)
+        return maps.reshape(*maps.shape[:2], *grid)
 
 
 _SMALLEST = 1e-12
@@ -179,7 +186,8 @@ _SMALLEST = 1e-12
 
 
 def _length(vectors: Tensor, axis: int) -> Tensor:
-    return vectors.norm(dim=axis, keepdim=True).clamp_min(_SMALLEST)
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=axis, keepdim=True)
+    return length.clamp_min(_SMALLEST)
 
 
 def _relative_strength(pooled: Tensor) -> Tensor:
@@ -268,13 +276,13 @@ def _convolution(weight: Tensor, bias: Tensor | None, groups: int = 1) -> nn.Con
         bias=bias is not None,
         device="meta",
     )
-    layer.weight = nn.Parameter(weight.clone())
+    layer.register_parameter("weight", nn.Parameter(weight.clone()))
     if bias is not None:
-        layer.bias = nn.Parameter(bias.detach().clone())
+        layer.register_parameter("bias", nn.Parameter(bias.detach().clone()))
     return layer
 
 
 def _linear(weight: Tensor) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    layer.weight = nn.Parameter(weight.clone())
+    layer.register_parameter("weight", nn.Parameter(weight.clone()))
     return layer

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.linear_end import class_weights
@@ -34,12 +33,14 @@ class SharedHeadMaps(MapSource):
         self.head = FoldedSharedHead(head, rows)
         self.branched, self.pooled = inputs.branched, inputs.pooled
         self.factored: TokenContributions | None = None
-        self.reader = classifier
+        self.reader, self.centres = classifier, False
         if self.pooled is not None and self.pooled not in self.branched:
             others = list(classifier.taps)
             evidence = others.pop(self.pooled)
             if isinstance(evidence, TokenContributions):
                 self.factored = evidence
+                norm = uncompiled(classifier.network).get_submodule(evidence.layer)
+                self.centres = isinstance(norm, nn.LayerNorm)
                 # Here, since this looks at numbers, which a pass that is recorded does not have.
                 self.reader = classifier.with_taps(others)
                 self.branched = tuple(place - (place > self.pooled) for place in self.branched)
@@ -54,7 +55,6 @@ class SharedHeadMaps(MapSource):
         factors = FactorReading(network, classifier.trace, self.factored)
         with factors.watching():
             reading = self.reader.read_features(images)
-        self.centres = factors.centres
         features = (maps.float() for maps in reading.feature_maps)
         return Read(reading.logits, (*features, *rows, *factors.found().tensors))
 
@@ -69,7 +69,9 @@ class SharedHeadMaps(MapSource):
             evidence = _Factors(factors, self.factored)
         elif self.pooled is not None:
             evidence = Features(features[self.pooled])
-        return self.head([features[place] for place in self.branched], classes, rows, evidence)
+        branched = [features[place] for place in self.branched]
+        maps: Tensor = self.head(branched, classes, rows, evidence)
+        return maps
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,10 +81,11 @@ class Features:
     features: Tensor
 
     def average(self) -> Tensor:
-        # As networks pool, so that a runtime that shares equal operations does it once.
-        return F.adaptive_avg_pool2d(self.features, 1).flatten(1)
+        """Over the places, in the words of networks: a runtime does equal operations once."""
+        return self.features.mean(dim=(-1, -2), keepdim=True).flatten(1)
 
     def products(self, rows: Tensor) -> Tensor:
+        """Of places and rows."""
         return mix_channels(self.features, rows)
 
 
@@ -94,8 +97,11 @@ class _Factors:
     tap: TokenContributions
 
     def average(self) -> Tensor:
+        """Over the patches."""
         return self.factors.average(self.tap.prefix_tokens)
 
     def products(self, rows: Tensor) -> Tensor:
+        """Of patches and rows, on the patches' grid."""
         found = self.factors.products(rows)[:, :, self.tap.prefix_tokens :]
-        return found.unflatten(2, self.tap.grid_at(self.tap.image_size, found.shape[2]))
+        grid = self.tap.grid_at(self.tap.image_size, found.shape[2])
+        return found.reshape(*found.shape[:2], *grid)

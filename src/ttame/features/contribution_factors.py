@@ -110,12 +110,13 @@ class ContributionFactors:
         return cls(blocks, gain, divisor, centres)
 
     def products(self, rows: Tensor) -> Tensor:
-        """(B, K, T) products of rows, (B, K, D) or (1, K, D), with the contribution of each token."""
+        """(B, K, T) products of (B, K, D) or (1, K, D) rows with each token's contribution."""
         sought = self._through_norm(rows * self.gain)
         total = rows.new_zeros(())
         for block in self.blocks:
             _, heads, _, width = block.values.shape
-            asked = ((sought * block.scale) @ block.weight).unflatten(2, (heads, width))
+            asked = (sought * block.scale) @ block.weight
+            asked = asked.reshape(*sought.shape[:2], heads, width)
             found = asked.transpose(1, 2) @ block.values.transpose(2, 3)
             total = total + (found * block.attended[:, :, None]).sum(dim=1)
         return total / self.divisor[:, :, None]
@@ -160,7 +161,9 @@ class FactorReading:
 
     def found(self) -> ContributionFactors:
         """What was seen."""
-        blocks = [seen.factors for seen in self._found.passages if isinstance(seen, FactoredPassage)]
+        blocks = [
+            seen.factors for seen in self._found.passages if isinstance(seen, FactoredPassage)
+        ]
         token = self._found.class_token
         assert token is not None
         gain = self.norm.weight

@@ -159,11 +159,13 @@ class Passage:
         self.attends_again = False
 
     def see_softmax(self, probabilities: Tensor) -> None:
+        """The probabilities of attention between these tokens."""
         length = self.shape[1 - self.batch_axis]
         if tuple(probabilities.shape[-2:]) == (length, length):
             self.probabilities = probabilities
 
     def see_product(self, left: Any, right: Any) -> None:
+        """The probabilities times the values."""
         if self.probabilities is None or not _is_cast_of(left, self.probabilities):
             return
         if self.is_over:
@@ -175,6 +177,7 @@ class Passage:
         self.probabilities = None
 
     def see_linear(self, weight: Tensor, bias: Tensor | None) -> None:
+        """The output projection."""
         weighted, self.weighted = self.weighted, None
         if weighted is not None and weight.shape[1] == weighted.shape[2]:
             self.contributions = F.linear(weighted, weight)
@@ -199,6 +202,7 @@ class Passage:
         """The block puts out its tokens."""
 
     def tokens_among(self, terms: Sequence[Any]) -> list[Tensor]:
+        """Those terms that have the tokens' shape."""
         return [term for term in terms if isinstance(term, Tensor) and term.shape == self.shape]
 
     def class_token(self, tokens: Tensor) -> Tensor:
@@ -273,12 +277,14 @@ class WatchedContributions:
         self.attended_outside: set[int] = set()
 
     def enter(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before a block."""
         tokens = first_tensor((args, kwargs))
         if tokens is None or tokens.ndim != 3:
             raise TapError("a block that gets no tokens", allowed="(B, T, D) tokens")
         self.running.append(self.passage(tokens, self.batch_axis))
 
     def leave(self, _block: nn.Module, output: Any) -> None:
+        """After a block."""
         passage = self.running.pop()
         passage.see_end(output)
         self.passages.append(passage)
@@ -294,6 +300,8 @@ class WatchedContributions:
             self.keep(normalised_as(norm, sum(found[1:], found[0]), tokens[:, :1]))
 
     def replacements(self) -> dict[Operation, Replacement]:
+        """What has to be seen of the network's operations."""
+
         def softmax(function: Function, args: Arguments, kwargs: dict[str, Any]) -> Any:
             probabilities = function(*args, **kwargs)
             if self.running:

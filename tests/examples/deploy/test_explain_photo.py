@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
+import pytest
 from PIL import Image
+from PIL.ExifTags import Base
 
 from tests.tiny_networks import tiny_cnn
+from ttame.classifiers.classifier import Classifier
 from ttame.explainers.known_explainers import make_explainer
 from ttame.exporting.export_explainer import export_explainer
 
@@ -24,13 +32,37 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_it_says_what_ttame_says(tmp_path: Path) -> None:
-    explainer = make_explainer("cam", tiny_cnn())
-    pixels = np.random.default_rng(0).integers(0, 256, (41, 60, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    export_explainer(explainer, tmp_path / "why.onnx")
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "why.onnx"
+    export_explainer(make_explainer("cam", tiny_cnn()), path)
+    return path
+
+
+def photo_in(folder: Path, size: tuple[int, int], orientation: int = 1) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[Base.Orientation] = orientation
+    Image.fromarray(pixels).save(folder / "photo.png", exif=exif)
+    return folder / "photo.png"
+
+
+def says_the_same(said: str, classifier: Classifier, photo: Path) -> None:
+    expected = make_explainer("cam", classifier)([photo], "top3")
+    lines = []
+    for index in expected.classes[0].tolist():
+        value = float(expected.probabilities[0, index])
+        lines.append(f"{value:.4f} {classifier.class_label(index)}")
+    assert said.splitlines() == lines
+    for place in range(3):
+        with Image.open(photo.parent / f"why_{place}.png") as picture:
+            assert picture.size == (32, 32)
+
+
+def test_it_says_what_ttame_says(exported: Path, tmp_path: Path) -> None:
+    photo = photo_in(tmp_path, (41, 60))
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, EXAMPLE, "why.onnx", "photo.png"],
+        [sys.executable, "-c", WITHOUT, EXAMPLE, exported, "photo.png"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -38,11 +70,33 @@ def test_it_says_what_ttame_says(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    expected = explainer([tmp_path / "photo.png"], "top3")
-    for place, line in enumerate(done.stdout.splitlines()):
-        index = int(expected.classes[0, place])
-        value = float(expected.probabilities[0, index])
-        assert line == f"{value:.4f} {explainer.classifier.class_label(index)}"
-        with Image.open(tmp_path / f"why_{place}.png") as picture:
-            assert picture.size == (32, 32)
-    assert len(done.stdout.splitlines()) == 3
+    says_the_same(done.stdout, tiny_cnn(), photo)
+
+
+@pytest.mark.parametrize("resize", [33, (40, 35), "pad"])
+@pytest.mark.parametrize(("size", "orientation"), [((60, 41), 1), ((30, 57), 6)])
+def test_each_way_to_resize_and_photos_that_were_turned(
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    resize: Any,
+    size: tuple[int, int],
+    orientation: int,
+) -> None:
+    model = onnx.load(exported)
+    (facts,) = [each for each in model.metadata_props if each.key == "ttame"]
+    said = json.loads(facts.value)
+    said["preprocessing"]["resize"] = resize
+    facts.value = json.dumps(said)
+    onnx.save(model, tmp_path / "why.onnx")
+    photo = photo_in(tmp_path, size, orientation)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), "why.onnx", "photo.png"])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    classifier = tiny_cnn()
+    preprocessing = dataclasses.replace(classifier.preprocessing, resize=resize)
+    changed = Classifier(
+        classifier.network, preprocessing=preprocessing, class_names=classifier.class_names
+    )
+    says_the_same(capsys.readouterr().out, changed, photo)
