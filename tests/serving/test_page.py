@@ -96,6 +96,8 @@ def test_a_photo_is_explained_and_a_click_shows_another_class(open_page: Any) ->
     names = page.locator(".classes .name").all_inner_texts()
     assert names[:2] == [expected.target_label(0, place) for place in range(2)]
     assert page.locator("#why").inner_text() == names[0]
+    sure = page.locator(".classes .percent").first.inner_text()
+    assert page.locator("#what").inner_text() == f"{sure}: what speaks for it"
     with _no_request(page):
         page.locator(".classes button").nth(1).click()
         page.wait_for_selector(f".classes [aria-pressed=true] >> text={names[1]}")

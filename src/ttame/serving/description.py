@@ -34,6 +34,9 @@ _PHOTOS = "image/jpeg, image/png, image/webp, image/bmp, image/gif, image/tiff, 
 _SCHEMAS = "#/components/schemas/{model}"
 _JSON = "application/json"
 _TOKEN = "token"
+_SIDE = "([1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-6])"
+"""A whole number from 1 to 4096, the largest side of maps that are asked for."""
+
 _SPECIAL = re.compile(r"[.*+?^${}()|\[\]\\/]")
 
 
@@ -140,6 +143,7 @@ def _more_about(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     }
     return {
         "methods": {"items": {**text, "pattern": f"^({names})(,({names}))*$"}},
+        "size": {"pattern": f"^(grid|input|photo|{_SIDE}x{_SIDE})$"},
         "classes": {"items": {**text, "format": "classes"}},
         "rather_than": {"format": "class"},
         "weights": {"format": "class-weights", "contentMediaType": _JSON},

@@ -19,7 +19,7 @@ from ttame.serving.wanted import Wanted
 
 MapFormat = Literal["png", "float16", "safetensors", "none"]
 
-_LARGEST_SIDE = 4096
+LARGEST_SIDE = 4096
 """Pixels of maps that are asked for."""
 
 LONGEST_NAME = 500
@@ -235,8 +235,6 @@ def _size(text: str) -> Any:
     if "x" not in text:
         return text
     height, width = (int(side) for side in text.split("x"))
-    if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE):
-        raise Problem(
-            422, f"maps of {text} pixels; allowed: 1x1 to {_LARGEST_SIDE}x{_LARGEST_SIDE}"
-        )
+    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
+        raise Problem(422, f"maps of {text} pixels; allowed: 1x1 to {LARGEST_SIDE}x{LARGEST_SIDE}")
     return height, width

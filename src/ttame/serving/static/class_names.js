@@ -1,4 +1,6 @@
-// The class that somebody types.
+// The class that somebody types, and what is said of the one that is shown.
+
+import { percent } from "./maps.js";
 
 const like = ({ class_names: names }, text) => names.flatMap(
   (name, index) => (name.toLowerCase().includes(text.trim().toLowerCase()) ? [index] : []),
@@ -36,4 +38,12 @@ export const findingsOf = (prediction) => {
   const found = prediction.filter((each) => each.probability >= FOUND).length;
   return `${found || "None"} of these findings ${found > 1 ? "reach" : "reaches"} ${100 * FOUND}%. `
     + "Each has a probability of its own; they do not add up to 100%.";
+};
+
+// Next to the name of the class whose map is shown.
+export const whatIsShown = ({ prediction, others, shown, rather }) => {
+  if (rather !== null) return "what speaks for the one and not for the other";
+  const said = prediction.find((each) => each.index === shown) ?? others.get(shown);
+  const sure = said?.probability ?? null;
+  return sure === null ? "what speaks for it" : `${percent(sure)}: what speaks for it`;
 };

@@ -3,7 +3,7 @@
 import { drawMap, gradient, look, numbersIn, percent } from "./maps.js";
 import { blobOf, pictureOf, thumbnail } from "./pictures.js";
 import { ask, Refused, send, sendAndListen, setToken } from "./server.js";
-import { classCalled, findingsOf, noClass } from "./class_names.js";
+import { classCalled, findingsOf, noClass, whatIsShown } from "./class_names.js";
 import { makeFetching } from "./fetching.js";
 import { makeHiding } from "./hiding.js";
 import { saveData, savePage, savePicture } from "./saving.js";
@@ -215,15 +215,8 @@ const draw = () => {
     figure.setAttribute("aria-busy", !map && remark.startsWith("on its way"));
   });
   one(".why > header h2").textContent = headline();
-  one("#what").textContent = remarkOnClass();
+  one("#what").textContent = whatIsShown(photo);
   hiding.methodsAre(names.map((name) => [name, method(name).title]));
-};
-
-const remarkOnClass = () => {
-  if (photo.rather !== null) return "what speaks for the one and not for the other";
-  const said = photo.prediction.find((each) => each.index === photo.shown) ?? photo.others.get(photo.shown);
-  const sure = said?.probability ?? null;
-  return sure === null ? "what speaks for it" : `${percent(sure)}: what speaks for it`;
 };
 
 const headline = () => nameOf(photo.shown)
