@@ -86,6 +86,14 @@ def with_features_from(explained: Explainable, other: Classifier | nn.Module) ->
     nothing but the sharpness of maps speaks for one layer or another of a network that is not
     explained.
 
+    P-TAME (Ntrougkas, Mezaris and Patras, arXiv 2501.17813) is T-TAME's head on the four stages of
+    a ResNet-18, trained by the explained network's prediction on the masked image. Known of it here
+    are its abstract, the layers, the kind of head and loss, and ranges of the loss's weights (see
+    ``ttame.training.training_settings.PRESETS``). Deviations: features are resized once to the grid
+    of the finest tap, at most 56 rows, where the paper doubles them repeatedly up to 56×56; the
+    other network gets images of its own size; explanations hold the head's output before the
+    sigmoid, whose min–max the paper takes.
+
     Args:
         explained: the classifier to explain; of images.
         other: whose features are read; also a network of timm.

@@ -35,12 +35,6 @@ class HeadMaps(MapSource):
     """Those of a trained head, which is copied."""
 
     def __init__(self, explainer: AttentionExplainer) -> None:
-        if explainer.features_from is not None:
-            raise ExplainerError(
-                f"exporting a head that reads the features of {explainer.features_from.name}: a "
-                "file holds one network",
-                allowed="heads that read the explained network itself",
-            )
         super().__init__(explainer.classifier)
         self.head = copy.deepcopy(explainer.head).eval().requires_grad_(False)
         self.others = tuple(self.head.shapes_of_others)
@@ -165,6 +159,12 @@ def map_source(explainer: Explainer) -> MapSource:
             that can be exported.
     """
     if isinstance(explainer, AttentionExplainer):
+        if explainer.features_from is not None:
+            raise ExplainerError(
+                f"exporting a head that reads the features of {explainer.features_from.name}: a "
+                "file holds one network",
+                allowed="heads that read the explained network itself",
+            )
         head = explainer.head
         if isinstance(head, SharedHead):
             return SharedHeadMaps(explainer, head)

@@ -16,6 +16,7 @@ from ttame.explainers.trained.attention_explainer import (
 )
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.head_provenance import full_provenance
+from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.exporting.export_explainer import export_explainer
 
 
@@ -70,9 +71,13 @@ def test_features_for_a_head_that_reads_its_own_network_are_refused(tmp_path: Pa
 
 
 def test_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ExplainerError, match="a file holds one network") as told:
-        export_explainer(explainer(), tmp_path / "out.onnx")
-    assert "\n" not in str(told.value)
+    few_shot = new_attention_explainer(
+        tiny_cnn(), head_settings("few-shot"), method="few_shot", features_from=tiny_cnn()
+    )
+    for made in (explainer(), few_shot):
+        with pytest.raises(ExplainerError, match="a file holds one network") as told:
+            export_explainer(made, tmp_path / "out.onnx")
+        assert "\n" not in str(told.value)
 
 
 def test_provenance_and_another_classifier() -> None:
