@@ -227,8 +227,8 @@ def _normalised_like(
         return None
     token = _first(named["input"]).to(vectors)
     square = token.var(dim=-1, keepdim=True, correction=0) + named.get("eps", 1e-5)
-    scaled = (vectors - vectors.mean(dim=-1, keepdim=True)) * square.rsqrt()[:, None]
-    weight = named.get("weight")
+    scaled: Tensor = (vectors - vectors.mean(dim=-1, keepdim=True)) * square.rsqrt()[:, None]
+    weight: Tensor | None = named.get("weight")
     return scaled if weight is None else scaled * weight.detach().to(vectors)
 
 
@@ -238,5 +238,6 @@ def _slope(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     with torch.inference_mode(False), torch.enable_grad():
         at = args[0].detach().to(wide, copy=True).requires_grad_()
         # A copy again: the function may work in place.
+        slope: Tensor
         (slope,) = torch.autograd.grad(function(at.clone(), *args[1:], **kwargs).sum(), at)
     return slope

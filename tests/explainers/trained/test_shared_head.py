@@ -408,3 +408,18 @@ def test_settings_that_give_no_head_are_refused(
     changed = dataclasses.replace(FEW_SHOT, **settings)  # type: ignore[arg-type]
     with pytest.raises(ExplainerError, match=message):
         SharedHead(inputs, classes, changed)
+
+
+def test_evidence_is_that_of_places_and_as_large_in_long_texts_as_in_short_ones() -> None:
+    """Shares of a sum over twice as many places are half as large."""
+    inputs = SharedHeadInputs((4,), branched=(0,), pooled=0, class_layer="fc", class_width=4)
+    settings = SharedHeadSettings(without=("embedding", "gate"), blur=1.0)
+    head = SharedHead(inputs, 3, settings).eval()
+    rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    evidence = torch.randn(1, 4, 1, 6, generator=torch.Generator().manual_seed(1))
+    places = torch.tensor([0, 1, 1, 1, 0, 0]).bool()[None, None, None]
+    found = head([evidence], class_weights=rows, places=places)
+    assert_close(found, head([3 * evidence * places], class_weights=rows), 1e-6)
+    longer = torch.cat([evidence, evidence], dim=3) / 2
+    twice = head([longer], class_weights=rows, places=torch.cat([places, places], dim=3))
+    assert_close(twice[..., :3], found[..., :3], 1e-6)

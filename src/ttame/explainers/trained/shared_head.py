@@ -238,7 +238,9 @@ class SharedHead(Head):
             maps = maps + self.bias
         evidence = None if self.inputs.pooled is None else feature_maps[self.inputs.pooled]
         if evidence is not None and places is not None:
-            evidence = evidence * places
+            # As many times as there are places: shares of a sum become as large as what is averaged
+            # elsewhere, so that the prior weighs as much in a long text as in a short one.
+            evidence = evidence * (places * places.sum(dim=(2, 3), keepdim=True))
         parts = self.settings.parts
         if "embedding" in parts or "gate" in parts:
             fused = self._fused(feature_maps, grid)
