@@ -200,7 +200,7 @@ class Explanation(Prediction, Pictured):
             [0.0, 0.25, 0.5, 1.0]
         """
         if size is not None and tuple(size) != self.image_size:
-            self._refuse_size_of_a_photo(tuple(size))
+            self._refuse_size_of_a_photo((size[0], size[1]))
         # Interpolation may leave the range by a rounding.
         return resize_maps(to_unit_range(self.maps), size or self.image_size).clamp(0, 1)
 
