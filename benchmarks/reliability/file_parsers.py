@@ -41,7 +41,7 @@ from benchmarks.reliability.mutations import (
 from ttame.classifiers.class_selection import class_index
 from ttame.classifiers.recipe_rules import check_timm_configuration
 from ttame.classifiers.sources.timm_folders import open_place
-from ttame.cli.network_options import read_class_names
+from ttame.cli.class_names import read_class_names
 from ttame.datasets.annotated_photo import AnnotationSource
 from ttame.datasets.coco_annotations import CocoAnnotations
 from ttame.datasets.image_list import ImageList

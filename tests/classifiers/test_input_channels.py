@@ -51,6 +51,7 @@ def test_channels_are_found_and_said(channels: int, kind: object, words: str) ->
     classifier = classifier_of(channels)
     assert classifier.preprocessing.channels == kind
     assert words in classifier.notices[0]
+    assert str(classifier.notices[0]).isprintable()
     assert classifier.prepare(picture(channels)).shape == (1, channels, SIZE, SIZE)
 
 

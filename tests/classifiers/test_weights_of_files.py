@@ -42,3 +42,27 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
     torch.save(timm.create_model("test_vit", num_classes=2).state_dict(), tmp_path / "m.pth")
     with pytest.raises(WeightsError, match="weights of another architecture"):
         load_classifier("timm/test_resnet", tmp_path / "m.pth")
+
+
+def test_another_end_of_the_same_network_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    network = timm.create_model("test_resnet", num_classes=2)
+    network.fc = torch.nn.Sequential(torch.nn.Dropout(), network.fc)
+    torch.save(network.state_dict(), tmp_path / "m.pth")
+    with pytest.raises(WeightsError, match="unknown, e.g. fc.1.weight.*built as it was for train"):
+        load_classifier("timm/test_resnet", tmp_path / "m.pth")
+    (tmp_path / "built.py").write_text(
+        "import timm, torch, ttame\n"
+        "def build():\n"
+        "    network = timm.create_model('test_resnet', num_classes=2)\n"
+        "    network.fc = torch.nn.Sequential(torch.nn.Dropout(), network.fc)\n"
+        "    return ttame.Classifier(network, preprocessing=ttame.Preprocessing.imagenet(32))\n"
+    )
+    found = load_classifier(f"{tmp_path / 'built.py'}:build", tmp_path / "m.pth")
+    assert torch.equal(found.network.fc[1].weight, network.fc[1].weight)
+
+
+def test_weights_whose_counters_were_made_half_precision_too_fit(tmp_path: Path) -> None:
+    network = timm.create_model("test_resnet", num_classes=2)
+    halves = {name: value.half() for name, value in network.state_dict().items()}
+    torch.save(halves, tmp_path / "m.pth")
+    assert load_classifier("timm/test_resnet", tmp_path / "m.pth").number_of_classes == 2

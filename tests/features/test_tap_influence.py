@@ -133,6 +133,40 @@ def test_the_choice_moves_on_and_names_what_goes_past() -> None:
         choice = influential_choice(network, trace_network(network, (32, 32)))
         assert choice.taps[-1].layer.startswith(last)
         assert choice.reason.endswith(PASSED) == passed
+        assert [notice.endswith(PASSED) for notice in choice.notices] == [True] * passed
+
+
+class AddsInPlace(nn.Module):
+    """A body, and a layer whose output is added to the body's in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+        self.side, self.head = nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.body(images)
+        features += self.side(features)
+        out: Tensor = self.head(features.mean((2, 3)))
+        return out
+
+
+def test_the_choice_moves_back_to_a_layer_that_nothing_goes_past() -> None:
+    network = AddsInPlace().eval()
+    trace = trace_network(network, (32, 32))
+    choice = influential_choice(network, trace)
+    assert str(choice.taps[-1]) == "body"
+    assert not choice.notices
+    assert tap_influence(network, trace, choice.taps[-1:]).passed is False
+    assert influence_of(network, "side") is True
+
+
+def influence_of(network: nn.Module, layer: str) -> bool | None:
+    trace = trace_network(network, (32, 32))
+    tap = describe_layer(network, trace, trace.by_name()[layer])
+    assert tap is not None
+    return tap_influence(network, trace, [tap]).passed
 
 
 def test_a_named_layer_that_does_not_matter_is_refused() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
@@ -10,7 +11,12 @@ from PIL import Image
 from ttame.errors import ImageError, MissingExtraError
 from ttame.images import band_files
 from ttame.images.band_photo import BandPhoto
-from ttame.images.picture_files import check_picture, open_picture, read_picture
+from ttame.images.picture_files import (
+    check_picture,
+    listed_photos,
+    open_picture,
+    read_picture,
+)
 
 BANDS = np.arange(5 * 6 * 7, dtype=np.uint16).reshape(5, 6, 7)
 
@@ -140,3 +146,13 @@ def test_wide_greys_are_scaled_with_a_warning(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="0 became black and 65535 white"):
             opened = open_picture(photo)
         assert isinstance(opened, Image.Image) and opened.getpixel((0, 0)) == (128,) * 3
+
+
+def test_bytes_and_open_files_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (6, 4)).save(path)
+    with path.open("rb") as file, pytest.raises(ImageError, match=r"try: PIL.Image.open\(file\)"):
+        listed_photos(file)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match=r"a bytes as photo.*open\(io.BytesIO\(data\)\)"):
+        listed_photos(path.read_bytes())  # type: ignore[arg-type]
+    assert Image.open(io.BytesIO(path.read_bytes())).size == (6, 4)

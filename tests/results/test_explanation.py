@@ -17,6 +17,7 @@ from ttame.errors import ExplainerError, ImageError
 from ttame.files.tensor_files import read_tensors
 from ttame.images.photo_crop import PhotoCrop
 from ttame.results.explanation import Explanation
+from ttame.results.remembered_photo import remembered
 
 
 @pytest.fixture
@@ -45,6 +46,29 @@ def test_numbers_follow_from_maps_and_logits(explanation: Explanation) -> None:
     assert [explanation.target_label(0, place) for place in (0, 1)] == ["cat", "ant"]
     contrast = dataclasses.replace(explanation, target_labels=(("cat rather than bee", "mood"),))
     assert contrast.target_label(0, 1) == "mood"
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_maps_of_the_photo_s_size_in_the_frame_of_the_input_are_refused(
+    as_file: bool, explanation: Explanation, tmp_path: Path
+) -> None:
+    photo = Image.new("RGB", (20, 10))
+    photo.save(tmp_path / "photo.png")
+    given = tmp_path / "photo.png" if as_file else photo
+    cropped = dataclasses.replace(
+        explanation, crop=PhotoCrop((4, 6), 8), photos=remembered([given])
+    )
+    with pytest.raises(ExplainerError, match=r"try: heatmaps_on\(photo\)"):
+        cropped.heatmaps((10, 20))
+    assert cropped.heatmaps_on(given).shape == (2, 10, 20)
+    # Another size, the input's own, and a photo that is seen whole.
+    assert cropped.heatmaps((11, 20)).shape[2:] == (11, 20)
+    assert cropped.heatmaps((4, 6)).shape[2:] == (4, 6)
+    whole = dataclasses.replace(cropped, crop=PhotoCrop((4, 6), (4, 6)))
+    assert whole.heatmaps((10, 20)).shape[2:] == (10, 20)
+    if as_file:
+        given.unlink()
+        assert cropped.heatmaps((10, 20)).shape[2:] == (10, 20)
 
 
 def test_it_cannot_be_changed(explanation: Explanation) -> None:

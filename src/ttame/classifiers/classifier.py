@@ -24,7 +24,7 @@ from ttame.features.patch_grids import with_patch_grids
 from ttame.features.photo_view import view_notice
 from ttame.features.tap_choice import in_order_of_reading, untapped
 from ttame.features.tap_names import Tap
-from ttame.images.picture_files import Photo, open_picture
+from ttame.images.picture_files import Photo, listed_photos, open_picture
 from ttame.images.preprocessing import Preprocessing
 from ttame.images.saliency_maps import resize_maps
 from ttame.memory_limit import FEWER_IMAGES, SMALLER_NETWORK, naming_the_setting
@@ -214,7 +214,7 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
             ImageError: a file that is not a readable image.
             MemoryLimitError: the photos do not fit into memory.
         """
-        several = [photos] if isinstance(photos, Photo) else list(photos)
+        several = listed_photos(photos)
         if not several:
             raise ImageError("an empty list of photos", allowed="at least one photo")
         with naming_the_setting(FEWER_IMAGES):
@@ -227,8 +227,9 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
         if isinstance(given, Tensor):
             # Maps lie on the classifier's device, wherever the images came from.
             return Batch(given.to(self.device))
-        photos = remembered(given)
-        return Batch(self.prepare(given), photos)
+        several = listed_photos(given)
+        photos = remembered(several)  # as they are now, before they are read
+        return Batch(self.prepare(several), photos)
 
     def result(self, found: FoundMaps, batch: Batch) -> Explanation:
         """The maps with the prediction, and the photos that they belong to."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from ttame.cli.class_names import read_class_names
 from ttame.cli.pixel_options import PixelOptions, typed_changes
 from ttame.errors import ClassifierError, ImageError, on_command_line
-from ttame.files.bounded_reading import UnreadableFileError, read_text
+from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import parse_json
 from ttame.files.printable_names import printable
 
@@ -28,7 +29,6 @@ DEFAULT_TEXT_MODEL = "minilm_reviews"
 """The classifier of texts that ships with ttame."""
 
 _PANEL = "Classifier"
-_LARGEST_NAMES = 16 * 2**20  # bytes
 
 MODEL_HELP = (
     "torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER, timm/hf-hub:REPO, timm/local-dir:FOLDER; "
@@ -276,28 +276,6 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         except UnreadableFileError:
             options[name] = value
     return options
-
-
-def read_class_names(path: Path) -> list[str]:
-    """Read one class name per line, or names between commas where there is no such file.
-
-    Raises:
-        ClassifierError: the file cannot be read.
-
-    Example:
-        >>> read_class_names(Path("bird, dog"))
-        ['bird', 'dog']
-    """
-    if "," in str(path) and not path.exists():
-        return [name.strip() for name in str(path).split(",") if name.strip()]
-    try:
-        lines = read_text(path, _LARGEST_NAMES).splitlines()
-    except UnreadableFileError as problem:
-        raise ClassifierError(
-            f"cannot read class names from {path} ({problem})",
-            allowed="a UTF-8 text file with one name per line, or bird,dog",
-        ) from problem
-    return [line.strip() for line in lines if line.strip()]
 
 
 def choose_device(name: str) -> str:

@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ttame.cli.class_names import read_class_names
 from ttame.cli.method_options import MethodOptions, every_method
-from ttame.cli.network_options import (
-    DEFAULT_TEXT_MODEL,
-    NetworkOptions,
-    choose_device,
-    read_class_names,
-)
+from ttame.cli.network_options import DEFAULT_TEXT_MODEL, NetworkOptions, choose_device
 from ttame.errors import ClassifierError, ExplainerError, on_command_line
 from ttame.files.printable_names import printable
 

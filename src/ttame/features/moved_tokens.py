@@ -2,8 +2,8 @@
 
 In front of attention :mod:`ttame.features.token_order` sees how tokens stand. Behind it every token
 knows something of every patch, but most of its own: a small change of one patch changes the token
-of that patch most, as long as tokens are only added to. Where several patches change other tokens
-far more than their own, and each of them another one, tokens have moved.
+of that patch most, as long as tokens are only added to. Where patches change one other token each,
+and hardly their own, tokens have moved.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from ttame.features.feature_taps import GridTap
 from ttame.features.token_order import ROW_BY_ROW
 from ttame.networks.frozen_network import frozen
 from ttame.networks.layer_outputs import OutputAction, watching
-from ttame.networks.network_trace import NetworkTrace, noise_images, run_network
+from ttame.networks.network_trace import (
+    LayerRecord,
+    NetworkTrace,
+    noise_images,
+    run_network,
+)
 
 _CHANGE = 0.05
 """Of noise, and small, so that tokens that are sorted by what they hold stay in their order."""
@@ -32,8 +37,16 @@ _CHANGE_OF_HALF = 1.0
 _FAR_MORE = 10
 """Of squares: what is behind a patch's edge also changes its neighbours' tokens, but not so."""
 
-_MOVED = 2
+_MOST_OF_ALL = 0.5
+"""Of the change of all tokens: what one token has of it that took a patch's place. Attention with
+wild weights may move more than that of one patch, but not of most."""
+
+_MOVED = 3
 """Patches, of four, that have to agree that tokens have moved."""
+
+_IN_PLACE = 2
+"""Patches, of four, that have to change their own token where tokens are fewer than patches: they
+may have been pooled, or pruned, so that some patches have none."""
 
 
 def refuse_moved_tokens(network: nn.Module, trace: NetworkTrace, taps: Iterable[GridTap]) -> None:
@@ -53,7 +66,7 @@ def refuse_moved_tokens(network: nn.Module, trace: NetworkTrace, taps: Iterable[
     if not of_tokens or trace.output.is_meta:
         return
     for tap, changes in _changes(network, trace, of_tokens).items():
-        if has_moved(changes, tap):
+        if has_moved(changes, tap, of_fewer=_are_fewer(trace, tap)):
             grids = [layer.name for layer in trace.layers if layer.kind == "Conv2d"]
             remedy = "the network with its tokens in this order"
             if grids:
@@ -67,27 +80,44 @@ def refuse_moved_tokens(network: nn.Module, trace: NetworkTrace, taps: Iterable[
             )
 
 
-def has_moved(changes: Tensor, tap: GridTap) -> bool:
+def has_moved(changes: Tensor, tap: GridTap, *, of_fewer: bool = False) -> bool:
     """Whether patches change other tokens than their own.
 
     Args:
         changes: (4, T), squares of how much each token changed with each of :func:`_patches`.
         tap: that says which token is which patch's.
+        of_fewer: whether tokens are fewer than the patches that the network began with.
     """
-    found = set()
+    moved, in_place = set(), 0
     for (row, column), change in zip(_patches(tap.grid), changes, strict=True):
-        own = tap.prefix_tokens + row * tap.grid[1] + column
+        own = float(change[tap.prefix_tokens + row * tap.grid[1] + column])
         most = int(change.argmax())
-        if float(change[most]) > _FAR_MORE * float(change[own]):
-            found.add(most)
-    return len(found) >= _MOVED
+        largest = float(change[most])
+        if own > largest / 2:
+            in_place += 1
+        elif largest > max(_FAR_MORE * own, _MOST_OF_ALL * float(change.sum())):
+            moved.add(most)
+    return in_place < _IN_PLACE if of_fewer else not in_place and len(moved) >= _MOVED
+
+
+def _are_fewer(trace: NetworkTrace, tap: GridTap) -> bool:
+    patches = tap.grid[0] * tap.grid[1]
+    order = trace.by_name()[tap.layer].order
+    seen = [layer.shape[1] for layer in trace.layers if layer.order < order and _is_row(layer)]
+    return any(each - tap.prefix_tokens > patches for each in seen)
+
+
+def _is_row(layer: LayerRecord) -> bool:
+    return len(layer.shape) == 3
 
 
 def _patches(grid: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """Four patches in (row, column), of which no usual way to move patches leaves two in place."""
+    """Four patches in (row, column), none of which a usual way to move patches leaves in place.
+
+    Flips, turns, windows that stand one behind the other, and rolling move each of them.
+    """
     rows, columns = grid
-    inner = (rows // 3, min(columns // 2, columns - 1)), (2 * rows // 3, columns // 3)
-    return ((0, columns - 1), (rows - 1, 0), *inner)
+    return ((0, columns - 1), (rows - 1, 0), (0, columns // 2), (1, 0))
 
 
 def _changes(

@@ -210,7 +210,7 @@ def _behind_all_paths(network: nn.Module, trace: NetworkTrace, choice: TapChoice
     return dataclasses.replace(
         choice,
         reason=f"{choice.reason}; {PASSED}",
-        notices=(*choice.notices, f"{last}: {PASSED}"),
+        notices=(f"{last}: {PASSED}", *choice.notices),
     )
 
 

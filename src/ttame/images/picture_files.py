@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -87,6 +89,27 @@ def open_picture(photo: Photo) -> Picture:
         remedy="PIL.Image.fromarray(array) for an array of pixels, or "
         "ttame.BandPhoto(array) for one of any number of bands",
     )
+
+
+def listed_photos(photos: Photo | Iterable[Photo]) -> list[Photo]:
+    """One photo or several, from whatever holds them; a generator is gone through once.
+
+    Raises:
+        ImageError: bytes, or a file that is open.
+
+    Example:
+        >>> len(listed_photos(Image.new("L", (4, 3)) for _ in range(2)))
+        2
+    """
+    if isinstance(photos, bytes | bytearray | memoryview | io.IOBase):
+        raise ImageError(
+            f"{kind_of(photos)} as photo",
+            allowed="a PIL image or a path",
+            remedy="PIL.Image.open(file)"
+            if isinstance(photos, io.IOBase)
+            else "PIL.Image.open(io.BytesIO(data))",
+        )
+    return [photos] if isinstance(photos, Photo) else list(photos)
 
 
 def _told(picture: Picture, name: str) -> Picture:

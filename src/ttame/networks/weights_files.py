@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ttame.errors import WeightsError
+from ttame.errors import WeightsError, either
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.tensor_files import opened_tensors, read_tensors
 from ttame.networks.torch_files import TORCH_SUFFIXES, FoundWeights, read_torch_file
@@ -146,9 +146,13 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
         raise WeightsError(
             f"{name} are weights of another architecture than {type(network).__name__} "
             f"({'; '.join(problems)})",
-            remedy="the name of the network they were trained for",
+            remedy=_where_they_fit(len(own), missing, surplus, reshaped),
         )
-    other = [key for key in own if key in weights and _kind(own[key]) != _kind(weights[key])]
+    other = [
+        key
+        for key in own
+        if key in weights and key not in counters and _kind(own[key]) != _kind(weights[key])
+    ]
     if other:
         key = other[0]
         raise WeightsError(
@@ -156,6 +160,24 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
             allowed="weights of the network's own kind of number",
         )
     network.load_state_dict(dict(weights), strict=False)
+
+
+def _where_they_fit(count: int, *others: list[str]) -> str:
+    """What to name instead of a network that some weights do not fit.
+
+    Args:
+        count: of the network's tensors.
+        *others: names that do not fit, of each kind.
+    """
+    if sum(map(len, others)) < count / 4:
+        # Its end was changed for training, say, to dropout and a linear layer: what is between
+        # layers cannot be seen in weights.
+        return either(
+            "the network built as it was for training, since most of its layers fit",
+            "--model FILE.py:FUNCTION, which builds the network as it was for training, since most "
+            "of its layers fit",
+        )
+    return "the name of the network they were trained for"
 
 
 def _kind(values: Tensor) -> str:

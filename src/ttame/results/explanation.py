@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ttame.errors import ExplainerError, ImageError
-from ttame.images.photo_crop import PhotoCrop
+from ttame.errors import ExplainerError, ImageError, TtameError
+from ttame.images.photo_crop import PhotoCrop, PhotoRegion
 from ttame.images.photo_frame import PhotoFrame
 from ttame.images.picture_files import Photo
 from ttame.images.saliency_maps import has_evidence, resize_maps, to_unit_range
@@ -188,6 +188,10 @@ class Explanation(Prediction, Pictured):
         Returns:
             (B, K, H, W) float32 in [0, 1].
 
+        Raises:
+            ExplainerError: the size is that of the photo, of which the input shows a part: laid on
+                the photo, the maps would lie in the wrong place.
+
         Example:
             >>> explanation = Explanation(
             ...     maps=torch.tensor([[[[0.0, 1.0], [2.0, 4.0]]]]),
@@ -195,8 +199,29 @@ class Explanation(Prediction, Pictured):
             >>> explanation.heatmaps().flatten().tolist()
             [0.0, 0.25, 0.5, 1.0]
         """
+        if size is not None and tuple(size) != self.image_size:
+            self._refuse_size_of_a_photo((size[0], size[1]))
         # Interpolation may leave the range by a rounding.
         return resize_maps(to_unit_range(self.maps), size or self.image_size).clamp(0, 1)
+
+    def _refuse_size_of_a_photo(self, size: tuple[int, int]) -> None:
+        for remembered in self.photos if self.crop is not None else ():
+            if not remembered.may_measure(size):
+                continue
+            try:
+                frame = self.frame_of(remembered.get())
+            except TtameError:
+                continue
+            width, height = frame.size
+            whole = frame.region == PhotoRegion(0, 0, width, height)
+            if size in ((height, width), (width, height)) and not whole:
+                raise ExplainerError(
+                    f"maps of {size[0]}x{size[1]} pixels in the frame of the network's input, "
+                    "where that is the size of the photo: laid on it, they would lie in the "
+                    "wrong place",
+                    allowed="heatmaps(), for the network's input",
+                    remedy="heatmaps_on(photo), for the photo",
+                )
 
     def heatmaps_on(
         self, photo: Photo, image: int | None = None, *, outside: float = 0.0

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ttame.errors import ImageError
 from ttame.images.band_photo import BandPhoto
+from ttame.images.photos import PHOTO_FORMATS
 from ttame.images.picture_files import Photo
 
 _PASS_IT = "photo=..., the photo that was explained"
@@ -53,6 +54,17 @@ class RememberedPhoto:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, also those for other processes, forget photos that were open."""
         return type(self), (self.name, self.path, self.stamp, self.size)
+
+    def may_measure(self, size: tuple[int, int]) -> bool:
+        """Whether the photo is (H, W) pixels, upright or on its side; no pixel is read."""
+        measured = self.size
+        if self.path is not None:
+            try:
+                with Image.open(self.path, formats=PHOTO_FORMATS) as opened:
+                    measured = opened.size
+            except (OSError, ValueError):
+                return False
+        return size in (measured, measured[::-1])
 
     def get(self) -> Photo:
         """The photo.

@@ -44,6 +44,51 @@ def test_a_residual_round_the_layer_is_noticed(network: str, alone: bool) -> Non
     assert TailPass(one_tap(network)).reads_nothing_else is alone
 
 
+class Side(nn.Module):
+    """A layer whose output meets that of the layer in front of it, as a test chooses."""
+
+    def __init__(self, meet: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+        self.side, self.meet = nn.Conv2d(8, 8, 3, 1, 1), meet
+        self.head = nn.Linear(16 if meet == "joined" else 8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.body(images)
+        if self.meet == "added in place":
+            features += self.side(features)
+        elif self.meet == "added":
+            features = features + self.side(features)
+        else:
+            features = torch.cat([features, self.side(features)], dim=1)
+        out: Tensor = self.head(features.mean((2, 3)))
+        return out
+
+
+@pytest.mark.parametrize("meet", ["added", "added in place", "joined"])
+def test_what_goes_round_the_layer_may_be_written_to(meet: str) -> None:
+    network = Side(meet).eval()
+    classifier = Classifier(network, preprocessing=Preprocessing.imagenet(16), taps=["side"])
+    tail = TailPass(classifier)
+    assert not tail.reads_nothing_else
+    assert tail.goes_round_in_place is (meet != "added")
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    reading, _ = tail.read(images)
+
+    def one_channel_off(outputs: Tensor, channels: Tensor) -> Tensor:
+        outputs[torch.arange(len(outputs)), channels] = 0
+        return outputs
+
+    for chunk in tail.run(images, reading, 8, one_channel_off, at_once=5):
+        for image, channel, logits in zip(chunk.images, chunk.variants, chunk.logits, strict=True):
+            features = network.body(images[image][None])
+            side = network.side(features)
+            side[:, channel] = 0
+            met = torch.cat([features, side], 1) if meet == "joined" else features + side
+            assert_close(logits[None], network.head(met.mean((2, 3))).detach(), 1e-5)
+
+
 def test_the_body_runs_once_a_chunk_and_the_tail_for_every_variant() -> None:
     classifier = tiny_cnn(64)
     explainer = ReciproCam(classifier)

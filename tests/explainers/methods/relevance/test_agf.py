@@ -20,8 +20,10 @@ from tests.explainers.relevance.slow_cnn_relevance import (
 from tests.explainers.relevance.slow_vit_relevance import image_extremes
 from tests.plain_vit import golden_vit
 from tests.tiny_networks import TINY
+from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError
 from ttame.explainers.methods.relevance.agf import Agf, factorised, relevance_of_classes, to_largest
+from ttame.images.preprocessing import Preprocessing
 
 
 def test_replica() -> None:
@@ -170,3 +172,32 @@ def test_every_image_is_scaled_by_its_own_largest_magnitude() -> None:
 def test_a_network_that_is_not_convolutional_is_refused() -> None:
     with pytest.raises(ExplainerError, match="factorises the feature maps of convolutions"):
         Agf(golden_vit())
+
+
+class AddsTo(nn.Module):
+    """A residual sum, written in place or not."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+        self.side, self.head, self.in_place = nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(8, 4), in_place
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.body(images)
+        if self.in_place:
+            features += self.side(features)
+        else:
+            features = features + self.side(features)
+        out: Tensor = self.head(features.mean((2, 3)))
+        return out
+
+
+def test_a_sum_in_place_behind_a_convolution_s_input_changes_nothing() -> None:
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    plain, in_place = (
+        Agf(Classifier(AddsTo(place).eval(), preprocessing=Preprocessing.imagenet(16)))(images, 1)
+        for place in (False, True)
+    )
+    assert plain.maps.abs().max() > 0
+    assert torch.equal(plain.maps, in_place.maps)
