@@ -206,6 +206,7 @@ def test_figures_need_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     figure = explanation.plot(photos)
     assert sum(1 for axes in figure.axes if axes.images) == 8
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "ttame.drawing.notebook_figure")
     with pytest.raises(MissingExtraError, match="try: pip install matplotlib$"):
         explanation.plot(photos)
 
