@@ -4,6 +4,7 @@ python -m benchmarks.export                            # everything, into BENCHM
 python -m benchmarks.export --only torchvision/vit_b_16  # one network again; others as they were
 python -m benchmarks.export --only parity --data PHOTOS  # 100 photos in each format
 python -m benchmarks.export --only int8 --data PHOTOS    # what 8 bits cost
+python -m benchmarks.export --only NAME --files FOLDER   # what the map costs alone, files kept
 python -m benchmarks.export --quick                    # EfficientNet-Lite0, printed only
 
 What was measured is kept in ``export_values/``, one file per network, each from one run.
@@ -52,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="folder of photos")
     parser.add_argument("--only", help="a network, parity or int8", default="")
+    parser.add_argument(
+        "--files",
+        type=Path,
+        help="keep exported files here, use those that are, and leave PyTorch out (minutes less)",
+    )
     parser.add_argument("--quick", action="store_true")
     typed = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -61,7 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     photos = spread(sorted(map(str, Path(typed.data).rglob("*.jp*g")))) if typed.data else []
     wanted = [typed.only] if typed.only else [*NETWORKS, "parity", "int8"]
     measures: dict[str, Callable[[], dict[str, Any]]] = {
-        **{name: lambda name=name: speed(name) for name in NETWORKS},  # type: ignore[misc]
+        **{
+            name: lambda name=name: (  # type: ignore[misc]
+                in_runtime(name, typed.files) if typed.files else speed(name)
+            )
+            for name in NETWORKS
+        },
         "parity": lambda: parity(photos),
         "int8": lambda: int8(photos),
     }
@@ -102,18 +113,43 @@ def speed(
         if batch == 1 and not quick:
             runs["compiled"] = lambda given=tensor: no_grad(compiled, given)  # type: ignore[misc]
         seconds = interleaved_seconds(runs, rounds, 1, clock=time.process_time)
-        row = {
-            "batch": batch,
-            "rounds": rounds,
-            "with / without": median_ratio(seconds["with"], seconds["without"]),
-            "seconds": median(seconds["with"]),
-        }
+        row = _row(batch, rounds, seconds)
         if batch == 1:
             row["eager / ONNX"] = median_ratio(seconds["eager"], seconds["with"])
         if "compiled" in seconds:
             row["eager / compiled"] = median_ratio(seconds["eager"], seconds["compiled"])
         rows.append(row)
     return {"rows": rows, "bytes": [len(with_maps), len(without_maps)]}
+
+
+def in_runtime(name: str, folder: Path, rounds_of: Mapping[int, int] = ROUNDS) -> dict[str, Any]:
+    """Ratios of processor time in ONNX Runtime alone, with a file that may be there already."""
+    place = folder / f"{name.replace('/', '-')}.onnx"
+    if not place.exists():
+        place.write_bytes(exported_bytes(few_shot_explainer(name)))
+    with_maps = place.read_bytes()
+    without_maps = cut(with_maps)
+    run_with, run_without = session(with_maps), session(without_maps)
+    rows = []
+    for batch, rounds in rounds_of.items():
+        pixels = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), np.uint8)
+        runs: dict[str, Callable[[], object]] = {
+            "with": lambda given=pixels: run_with({"pixels": given}),  # type: ignore[misc]
+            "without": lambda given=pixels: run_without({"pixels": given}),  # type: ignore[misc]
+        }
+        rows.append(
+            _row(batch, rounds, interleaved_seconds(runs, rounds, 1, clock=time.process_time))
+        )
+    return {"rows": rows, "bytes": [len(with_maps), len(without_maps)]}
+
+
+def _row(batch: int, rounds: int, seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    return {
+        "batch": batch,
+        "rounds": rounds,
+        "with / without": median_ratio(seconds["with"], seconds["without"]),
+        "seconds": median(seconds["with"]),
+    }
 
 
 def parity(photos: Sequence[str]) -> dict[str, Any]:
