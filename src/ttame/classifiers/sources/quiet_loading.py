@@ -24,13 +24,12 @@ def loading_quietly() -> contextlib.AbstractContextManager[None]:
     """Let transformers be quiet while the block loads; afterwards it is as talkative as before.
 
     Example:
-        >>> import logging
-        >>> logger = logging.getLogger("transformers")
-        >>> level = logger.level
+        >>> from transformers.utils import logging as theirs
+        >>> before = theirs.get_verbosity()
         >>> with loading_quietly():
-        ...     logger.isEnabledFor(logging.WARNING)
-        False
-        >>> logger.level == level
+        ...     theirs.get_verbosity() == theirs.ERROR
+        True
+        >>> theirs.get_verbosity() == before
         True
     """
     return Lent(_Quiet())
