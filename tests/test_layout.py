@@ -55,6 +55,7 @@ CROSS_CUTTING = {
 """Tests of more than one module, and why they are."""
 
 TESTED_THROUGH = {
+    "exporting/one_pass_maps": "exporting/test_map_sources.py: both steps of every source",
     "__main__": "cli/test_main.py: the command line as a program",
     "cli/inspect": "cli/test_commands.py: what it prints of a classifier",
     "cli/text_display": "cli/test_explain_texts.py: what the terminal shows",
