@@ -29,8 +29,8 @@ class GradCamPlusPlus(ActivationGradientMethod):
 
     Deviation: the paper has no ε. The published implementations add 1e-6, which is not small
     compared with the squared gradient of a large network, and then weighs by nearly ``g³``;
-    ``epsilon=0`` is the paper's formula. Without ε, ``2 + (Σ_xy A_k) g_k`` may come near 0 where features are
-    signed, as a Vision Transformer's are.
+    ``epsilon=0`` is the paper's formula. Without ε, ``2 + (Σ_xy A_k) g_k`` may come near 0 where
+    features are signed, as a Vision Transformer's are.
 
     Args:
         classifier: the network to explain.
