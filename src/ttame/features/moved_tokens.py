@@ -93,7 +93,8 @@ def has_moved(changes: Tensor, tap: GridTap, *, of_fewer: bool = False) -> bool:
         own = float(change[tap.prefix_tokens + row * tap.grid[1] + column])
         most = int(change.argmax())
         largest = float(change[most])
-        if own > largest / 2:
+        # Pooling may spread a patch over its neighbours.
+        if own > largest / (_FAR_MORE if of_fewer else 2):
             in_place += 1
         elif largest > max(_FAR_MORE * own, _MOST_OF_ALL * float(change.sum())):
             moved.add(most)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ttame.errors import ImageError
 from ttame.images.band_photo import BandPhoto
-from ttame.images.photos import PHOTO_FORMATS
+from ttame.images.photos import open_as_photo
 from ttame.images.picture_files import Photo
 
 _PASS_IT = "photo=..., the photo that was explained"
@@ -60,7 +60,7 @@ class RememberedPhoto:
         measured = self.size
         if self.path is not None:
             try:
-                with Image.open(self.path, formats=PHOTO_FORMATS) as opened:
+                with open_as_photo(self.path) as opened:
                     measured = opened.size
             except (OSError, ValueError):
                 return False
