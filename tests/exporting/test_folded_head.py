@@ -33,12 +33,12 @@ def folded_maps(
 
 
 @every_kind
-@pytest.mark.parametrize("details", [1.0, 0.3])
+@pytest.mark.parametrize(("details", "blur"), [(1.0, 0.0), (0.3, 0.0), (0.3, 1.3)])
 @torch.no_grad()
-def test_it_says_what_the_head_says(kind: str, details: float) -> None:
+def test_it_says_what_the_head_says(kind: str, details: float, blur: float) -> None:
     torch.manual_seed(len(kind))
     head = random_head(kind)
-    head.settings = dataclasses.replace(head.settings, details=details)
+    head.settings = dataclasses.replace(head.settings, details=details, blur=blur)
     features, rows = features_for(head), weights_for(head)
     for classes in (torch.tensor([[3, 0, 3], [1, 4, 2]]), None):
         expected = head.explained(head(features, classes, class_weights=rows))

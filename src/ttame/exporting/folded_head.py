@@ -15,7 +15,7 @@ from ttame.explainers.trained.head_settings import MinMaxMaps
 from ttame.explainers.trained.map_scale import scaled_maps
 from ttame.explainers.trained.shared_head import SharedHead, rows_in_common
 from ttame.explainers.trained.shared_head_layers import WIDTH, Branch
-from ttame.images.map_details import blurring_matrices
+from ttame.images.map_details import blurring_matrices, plain_blurring_matrices
 from ttame.images.saliency_maps import resize_maps
 
 Grid = tuple[int, int]
@@ -49,6 +49,7 @@ class FoldedSharedHead(nn.Module):
         parts = head.settings.parts
         self.number_of_classes = head.number_of_classes
         self.details = head.settings.details
+        self.blur = head.settings.blur
         self.kind = head.settings.maps.kind
         if isinstance(head.settings.maps, MinMaxMaps):
             constant = torch.zeros_like(head.exponent)
@@ -97,7 +98,8 @@ class FoldedSharedHead(nn.Module):
             maps = maps + self.places(features, wanted, grid)
         if evidence is not None:
             assert chosen is not None
-            maps = maps + _prior(evidence.products(chosen), self.prior_scale, grid)
+            found = evidence.products(chosen)
+            maps = maps + _prior(found, self.prior_scale, self.blur, grid)
         count = self.number_of_classes if classes is None else classes.shape[1]
         maps = maps.expand(first.shape[0], count, *grid)
         return scaled_maps(_with_details(maps, self.details), self.kind, self.exponent)
@@ -222,9 +224,9 @@ def _joint(head: SharedHead) -> tuple[nn.Conv2d, nn.Parameter]:
     return joint, nn.Parameter(ones)
 
 
-def _prior(maps: Tensor, scale: Tensor, grid: Grid) -> Tensor:
+def _prior(maps: Tensor, scale: Tensor, deviation: float, grid: Grid) -> Tensor:
     """Sharp and broad, each times its scale, enlarged and added: (B, K, h, w) to (B, K, S, S')."""
-    broad = blurring_matrices(maps)
+    broad = plain_blurring_matrices(maps, deviation) if deviation else blurring_matrices(maps)
     larger = [_enlarging(maps, axis, side) for axis, side in zip((2, 3), grid, strict=True)]
     rows, columns = (
         torch.stack([large, large @ blur]) for large, blur in zip(larger, broad, strict=True)

@@ -67,8 +67,14 @@ def blurred(maps: Tensor, deviation: float) -> Tensor:
         >>> [round(value, 2) for value in blurred(peak, 0.5).flatten().tolist()]
         [0.0, 0.08, 0.62, 0.08]
     """
-    down, across = (_plain_gaussian(side, deviation, maps) for side in maps.shape[2:])
-    return down @ maps @ across
+    down, across = plain_blurring_matrices(maps, deviation)
+    return down @ maps @ across.T
+
+
+def plain_blurring_matrices(maps: Tensor, deviation: float) -> tuple[Tensor, Tensor]:
+    """(h, h) and (w, w) matrices of :func:`blurred`: ``down @ maps @ across.T``."""
+    down, across = (_plain_gaussian(int(side), deviation, maps) for side in maps.shape[2:])
+    return down, across
 
 
 def _plain_gaussian(side: int, deviation: float, like: Tensor) -> Tensor:
