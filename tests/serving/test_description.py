@@ -110,6 +110,7 @@ def test_a_token_is_described_where_one_is_asked_for() -> None:
 
 def test_it_answers_as_it_describes(address: str) -> None:
     pytest.importorskip("schemathesis")
+    teach()  # Before its command is there, which looks once at what is known.
     from schemathesis.cli import schemathesis as command
 
     asked = [
