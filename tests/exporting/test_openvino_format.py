@@ -10,13 +10,15 @@ import pytest
 from PIL import Image
 
 from ttame.errors import ExplainerError, MissingExtraError, OutputError
-from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.explainers.trained.attention_explainer import AttentionExplainer, new_attention_explainer
+from ttame.explainers.trained.head_settings import SharedHeadSettings
 from ttame.exporting import openvino_format
 from ttame.exporting.export_explainer import export_explainer
 from ttame.exporting.exported_facts import ExportedFacts
 from ttame.exporting.graph_formats import run_onnx
 from ttame.exporting.openvino_format import openvino_files, run_openvino
 from ttame.exporting.parity import inputs_of, pixels_of
+from ttame.testing import tiny_classifier
 
 
 def test_the_files_say_what_the_onnx_file_says(
@@ -59,3 +61,11 @@ def test_names_of_openvino_files_are_checked_first(
     with pytest.raises(OutputError, match=r"why\.bin exists"):
         export_explainer(explainer, tmp_path / "why.xml", format="openvino")
     assert (tmp_path / "why.bin").read_bytes() == b"mine"
+
+
+def test_maps_of_tokens_are_those_of_pytorch(tmp_path: Path, photos: list[Image.Image]) -> None:
+    """Output projections are square, and used as they are and transposed."""
+    pytest.importorskip("openvino")
+    explainer = new_attention_explainer(tiny_classifier("vit", size=32), SharedHeadSettings())
+    facts = export_explainer(explainer, tmp_path / "why.xml", format="openvino", photos=photos)
+    assert facts.parity["maps"] < 1e-4

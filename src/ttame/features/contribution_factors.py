@@ -115,9 +115,11 @@ class ContributionFactors:
         total = rows.new_zeros(())
         for block in self.blocks:
             _, heads, _, width = block.values.shape
-            asked = (sought * block.scale) @ block.weight
-            asked = asked.reshape(*sought.shape[:2], heads, width)
-            found = asked.transpose(1, 2) @ block.values.transpose(2, 3)
+            # Weights first: OpenVINO 2026 takes a square matrix that is multiplied from the right
+            # both as it is and transposed for one and the same.
+            asked = block.weight.T @ (sought * block.scale).transpose(1, 2)
+            asked = asked.reshape(-1, heads, width, asked.shape[2])
+            found = (block.values @ asked).transpose(2, 3)
             total = total + (found * block.attended[:, :, None]).sum(dim=1)
         return total / self.divisor[:, :, None]
 
