@@ -34,6 +34,10 @@ for _name, _bytes in {
 }.items():
     os.environ.setdefault(f"MALLOC_{_name}_", str(_bytes))
 
+# The suite runs in one process per core; more threads would only wait for each other. Set before
+# torch is imported, and for the processes that tests start; no hook of this file runs that early.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 TOGETHER = {
     "forked processes": (
         "tests/benchmarks/reliability/test_forked_commands.py",
@@ -123,14 +127,6 @@ class Golden:
 @pytest.fixture
 def golden() -> Callable[[str], Golden]:
     return Golden
-
-
-def pytest_collectstart(collector: pytest.Collector) -> None:
-    """The suite runs in one process per core; more threads would only wait for each other."""
-    if isinstance(collector, pytest.Session):
-        import torch
-
-        torch.set_num_threads(1)
 
 
 @functools.cache

@@ -7,6 +7,8 @@ import functools
 import statistics
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 SOURCE = ROOT / "src" / "ttame"
@@ -140,6 +142,11 @@ def test_every_module_is_tested() -> None:
 def test_the_table_of_other_tests_is_up_to_date() -> None:
     others = {words.partition(":")[0] for words in TESTED_THROUGH.values()}
     assert all((TESTS / name).is_file() for name in {*CROSS_CUTTING, *others})
+
+
+def test_a_worker_has_one_thread() -> None:
+    """Two that wait for each other take twice the processor time, which nobody would notice."""
+    assert torch.get_num_threads() == 1
 
 
 def test_nothing_among_the_tests_is_a_program() -> None:
