@@ -4,7 +4,7 @@ import gradio as gr
 import ttame
 
 explainer = ttame.load_explainer("efficientnet_lite0")
-methods = {"Few-shot T-TAME": explainer}
+methods = {"T-TAME": explainer}
 for title, name in (("Grad-CAM", "grad_cam"), ("LayerCAM", "layer_cam")):
     methods[title] = ttame.make_explainer(name, explainer.classifier)
 
@@ -21,14 +21,8 @@ def explain(photo, title):
 
 page = gr.Interface(
     explain,
-    [
-        gr.Image(type="pil", label="Photo"),
-        gr.Radio(list(methods), value="Few-shot T-TAME", label="Method"),
-    ],
-    [
-        gr.Label(label="What it says"),
-        gr.Gallery(label="Why", columns=3, object_fit="contain", height="auto"),
-    ],
+    [gr.Image(type="pil", label="Photo"), gr.Radio(list(methods), value="T-TAME", label="Method")],
+    [gr.Label(label="What it says"), gr.Gallery(label="Why", columns=3, height="auto")],
     title="Why did it say that?",
     flagging_mode="never",  # "Flag" would keep a visitor's photo on the disk.
 )

@@ -233,7 +233,7 @@ def test_unknown_classes_are_found_before_anything_is_written(
     classifier = tiny_cnn()
     new_attention_explainer(classifier).save(tmp_path / "saved")
     monkeypatch.setattr(
-        "ttame.explainers.trained.explainer_folder.load_described_classifier",
+        "ttame.explainers.trained.saved_networks.load_described_classifier",
         lambda *a, **o: classifier,
     )
     config_path = tmp_path / "saved" / "config.json"

@@ -38,7 +38,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "trained"
     new_attention_explainer(classifier).save(folder)
     monkeypatch.setattr(
-        "ttame.explainers.trained.explainer_folder.load_described_classifier",
+        "ttame.explainers.trained.saved_networks.load_described_classifier",
         lambda *a, **o: classifier,
     )
     config = json.loads((folder / "config.json").read_text())

@@ -56,12 +56,14 @@ PRINTED_BY = {
     "explainers/contract/explainer.py": EXPLAINING,
     "explainers/trained/explainer_folder.py": EXPLAINING,
     "explainers/trained/head_settings.py": {"train"},
+    "explainers/trained/trained_method.py": {"train"},  # a part of the command that it offers
     "memory_limit.py": WRITING,
     "reporting/": {"explain"},
     "reporting/evaluation_": {"evaluate"},
     "cli/serve.py": {"serve"},
     "serving/": {"serve"},
     "training/": {"train"},
+    "cli/features_options.py": {"train"},
 }
 """Beginning of a module's path, and a function in it where that matters: who can print it."""
 OF_OTHERS = {

@@ -76,8 +76,11 @@ def unchanged(weights: dict[str, Tensor], start: dict[str, Tensor]) -> set[str]:
     }
 
 
+OF_THEIR_OWN = ("few-shot-text", "p-tame")
+"""Of texts, and with another network: they have their own tests."""
+
 OPTIONS: dict[str, TrainingSettings] = {
-    **{preset: quick(preset) for preset in PRESETS if preset != "few-shot-text"},
+    **{preset: quick(preset) for preset in PRESETS if preset not in OF_THEIR_OWN},
     "diagonal": quick(map_selection="diagonal"),
     "max": quick(map_selection="max"),
     "no-skip": quick(head="no-skip"),

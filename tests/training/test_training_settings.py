@@ -118,7 +118,7 @@ def test_the_preset_for_texts_differs_in_what_is_masked_and_shown() -> None:
     assert (settings.method, settings.head.kind) == (photos.method, photos.head.kind)
     assert settings.objective.kind == photos.objective.kind
     assert settings.objective.masked.explains == "texts"
-    assert settings.head.maps.kind == "sigmoid", "no token's number depends on padding"
+    assert settings.head.maps.kind == "standard", "no token's number depends on padding"
 
 
 @pytest.mark.parametrize("part", ["prior", "embedding", "gate"])

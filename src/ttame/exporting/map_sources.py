@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedClasses
@@ -150,6 +150,11 @@ WITHOUT_TRAINING = (
 )
 """Methods besides trained heads that can be exported."""
 
+FOLDED: dict[type[nn.Module], Callable[[AttentionExplainer], MapSource]] = {
+    SharedHead: SharedHeadMaps
+}
+"""Heads that do less work in a file than in Python, for the same maps, and what does it."""
+
 
 def map_source(explainer: Explainer) -> MapSource:
     """How the maps of an explainer come out of one pass.
@@ -165,10 +170,7 @@ def map_source(explainer: Explainer) -> MapSource:
                 "file holds one network",
                 allowed="heads that read the explained network itself",
             )
-        head = explainer.head
-        if isinstance(head, SharedHead):
-            return SharedHeadMaps(explainer, head)
-        return HeadMaps(explainer)
+        return FOLDED.get(type(explainer.head), HeadMaps)(explainer)
     if isinstance(explainer, Cam | ClassEvidence) and isinstance(explainer.end, LinearEnd):
         details = explainer.options.get("details", 1)
         return EvidenceMaps(explainer.classifier, explainer.end, details)

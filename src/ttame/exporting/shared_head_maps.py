@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -23,9 +24,13 @@ class SharedHeadMaps(MapSource):
     """Those of a few-shot head, whose weights are copied.
 
     What each token adds to a class token is not multiplied out, unless a branch reads it too.
+
+    Args:
+        explainer: an explainer whose head is a few-shot one.
     """
 
-    def __init__(self, explainer: AttentionExplainer, head: SharedHead) -> None:
+    def __init__(self, explainer: AttentionExplainer) -> None:
+        head = cast("SharedHead", explainer.head)
         classifier, inputs = explainer.classifier, head.inputs
         super().__init__(classifier)
         self.layer = inputs.class_layer

@@ -156,6 +156,7 @@ READS = re.compile(
     r"|\.from_pretrained\((?!\.\.\.)|pickle\.load|yaml\.|csv\.|np\.load\("
 )
 READ_BY_OTHERS = {
+    "cli/network_options.py",  # by cli/class_names.py
     "files/json_files.py",  # what all of them use
     "files/bounded_reading.py",
     "files/record_files.py",
