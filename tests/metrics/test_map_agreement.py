@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from ttame.images.moved_images import Move, moved
 from ttame.metrics.image_generator import image_generator
-from ttame.metrics.map_agreement import agreement_under_noise, agreement_under_shifts, shifted
+from ttame.metrics.map_agreement import agreement_under_noise, agreement_under_shifts
 
 CLASSES = torch.tensor([0, 1])
 
@@ -28,8 +29,8 @@ def coarse(images: Tensor, classes: Tensor) -> Tensor:
 
 def test_shifts_repeat_the_border() -> None:
     image = torch.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]]])
-    assert shifted(image, 1)[0, 0].tolist() == [[1, 1, 2], [1, 1, 2], [4, 4, 5]]
-    assert shifted(image, -1)[0, 0].tolist() == [[5, 6, 6], [8, 9, 9], [8, 9, 9]]
+    assert moved(image, Move(down=1, right=1))[0, 0].tolist() == [[1, 1, 2], [1, 1, 2], [4, 4, 5]]
+    assert moved(image, Move(down=-1, right=-1))[0, 0].tolist() == [[5, 6, 6], [8, 9, 9], [8, 9, 9]]
 
 
 def test_a_map_that_goes_along_agrees_and_a_fixed_one_does_not() -> None:

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def declared_options(kind: type) -> dict[str, inspect.Parameter]:
+    """The fields of a frozen dataclass as options of a command, by name and in their order.
+
+    Args:
+        kind: the dataclass; each field has a default, and ``Annotated`` what typer wants to know.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Shown:
+        ...     width: int = 80
+        >>> declared_options(Shown)["width"].default
+        80
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        field.name: inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(kind)
+    }
 
 
 def with_options(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ttame.cli.added_options import declared_options
 from ttame.cli.network_options import choose_device
 
 if TYPE_CHECKING:
@@ -87,13 +88,4 @@ class FeaturesOptions:
 
 def features_parameters() -> tuple[inspect.Parameter, ...]:
     """The options, for :func:`ttame.cli.added_options.with_options`."""
-    hints = get_type_hints(FeaturesOptions, include_extras=True)
-    return tuple(
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=hints[field.name],
-        )
-        for field in dataclasses.fields(FeaturesOptions)
-    )
+    return tuple(declared_options(FeaturesOptions).values())

@@ -7,10 +7,11 @@ import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args
 
 import typer
 
+from ttame.cli.added_options import declared_options
 from ttame.cli.refined_methods import checked_refinement, split_refinement
 from ttame.errors import ExplainerError, UnknownNameError
 from ttame.files.bounded_reading import UnreadableFileError
@@ -130,16 +131,7 @@ class MethodOptions:
 @functools.cache
 def _declarations() -> dict[str, inspect.Parameter]:
     """Every option, made once: all commands have the same objects."""
-    hints = get_type_hints(MethodOptions, include_extras=True)
-    return {
-        field.name: inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=hints[field.name],
-        )
-        for field in dataclasses.fields(MethodOptions)
-    }
+    return declared_options(MethodOptions)
 
 
 def method_parameters(

@@ -8,10 +8,11 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ttame.cli.added_options import declared_options
 from ttame.cli.class_names import read_class_names
 from ttame.cli.pixel_options import PixelOptions, typed_changes
 from ttame.errors import ClassifierError, ImageError, on_command_line
@@ -111,22 +112,10 @@ def network_parameters() -> tuple[inspect.Parameter, ...]:
 
     Made once: all commands have the same objects.
     """
-    hints = get_type_hints(NetworkOptions, include_extras=True)
-    return tuple(
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=hints[field.name],
-        )
-        for field in (*_fields_of_the_network(), *dataclasses.fields(PixelOptions))
-    )
-
-
-def _fields_of_the_network() -> list[dataclasses.Field[Any]]:
-    """Those that say nothing about pixels; they stand first in every help."""
-    of_pixels = {field.name for field in dataclasses.fields(PixelOptions)}
-    return [field for field in dataclasses.fields(NetworkOptions) if field.name not in of_pixels]
+    declared = declared_options(NetworkOptions)
+    # Those that say nothing about pixels stand first in every help.
+    of_pixels = [declared.pop(field.name) for field in dataclasses.fields(PixelOptions)]
+    return (*declared.values(), *of_pixels)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _notes(
 
 def _part_lost(settings: TrainingSettings) -> Iterator[str]:
     if "prior" in settings.head.parts:
-        yield "features of another network are no evidence of this one, so there is no prior"
+        yield "features of another network are not evidence of this one, so there is no prior"
 
 
 def _lacks_a_prior(classifier: Classifier, settings: TrainingSettings) -> bool:

@@ -144,7 +144,7 @@ def load_file_explainer(
     Args:
         path: the file, which may come from a stranger.
         classifier: that was exported; if not given, it is loaded as it was for the export.
-        weights: the weights of the classifier, where they are no longer where they were.
+        weights: the weights of the classifier, if they have moved.
         device: the device of the classifier; the file runs on the CPU.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One stage more than the taps that choose themselves, for whoever wants sharper maps."""
+"""One stage more than the automatic taps, for whoever wants sharper maps."""
 
 from __future__ import annotations
 

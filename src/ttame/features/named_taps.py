@@ -190,7 +190,7 @@ def _shares(network: nn.Module, trace: NetworkTrace, name: TapName, of: str) -> 
 
 
 def _family_of_choice(network: nn.Module, trace: NetworkTrace) -> Family:
-    """The family that the network has when its taps choose themselves."""
+    """The family that the network has when its taps are automatic."""
     try:
         return choose_taps(network, trace).family
     except TapError:

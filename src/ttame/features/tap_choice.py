@@ -47,7 +47,7 @@ STEM_SHARE = 0.05
 """A layer among this first share of the network's layers belongs to its stem."""
 
 NAMED = "named by the user"
-"""The reason of taps that did not choose themselves."""
+"""The reason of taps that were not chosen automatically."""
 
 BATCH_FIRST = "the network built with batch_first=True, as torch's own attention layers offer it"
 """The remedy where tokens come before the batch."""

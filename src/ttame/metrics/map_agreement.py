@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ttame.images.moved_images import Move, moved
 from ttame.images.saliency_maps import resize_maps
 from ttame.metrics.image_generator import image_generator
 from ttame.metrics.map_correlation import pearson_correlation
@@ -56,32 +56,10 @@ def agreement_under_shifts(
     before = resize_maps(maps[:, None].float(), (height, width))[:, 0]
     correlations = []
     for shift in (pixels, -pixels):
-        changed = explain(shifted(images, shift), classes)
+        changed = explain(moved(images, Move(down=shift, right=shift)), classes)
         after = resize_maps(changed[:, None].float(), (height, width))[:, 0]
         correlations.append(pearson_correlation(_in_view(before, -shift), _in_view(after, shift)))
     return torch.stack(correlations).mean(dim=0)
-
-
-def shifted(images: Tensor, pixels: int) -> Tensor:
-    """Images shifted down and to the right, or up and to the left; their border is repeated.
-
-    Args:
-        images: (B, C, H, W) float.
-        pixels: how far; down and to the right if positive.
-
-    Returns:
-        (B, C, H, W).
-
-    Example:
-        >>> shifted(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 1)
-        tensor([[[[1., 1.],
-                  [1., 1.]]]])
-    """
-    height, width = int(images.shape[2]), int(images.shape[3])
-    far = abs(pixels)
-    padded = F.pad(images, (far, far, far, far), mode="replicate")
-    start = far - pixels
-    return padded[:, :, start : start + height, start : start + width]
 
 
 def _in_view(maps: Tensor, shift: int) -> Tensor:

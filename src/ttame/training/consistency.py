@@ -71,10 +71,11 @@ def disagreement(maps: Tensor, of_moved: Tensor, move: Move, size: tuple[int, in
         0.0
     """
     grid = (int(maps.shape[2]), int(maps.shape[3]))
-    expected = F.adaptive_avg_pool2d(moved(resize_maps(maps, size), move), grid)
     if size == grid or not (move.down or move.right):
         # Without a shift nothing has to be resized.
         expected = moved(maps, move)
+    else:
+        expected = F.adaptive_avg_pool2d(moved(resize_maps(maps, size), move), grid)
     there = F.adaptive_avg_pool2d(moved_in(size, move), grid).flatten() > 1 - 1e-4
     there = there.to(maps.device)
     pairs = [_standardised(each.flatten(1)[:, there]) for each in (expected, of_moved)]

@@ -63,7 +63,7 @@ def attending_layout(
             blocks get (T, B, D) tokens.
 
     Raises:
-        ExplainerError: the network is no such transformer.
+        ExplainerError: the network is not such a transformer.
     """
     layout = require_layout(classifier, method, tokens_may_come_first=tokens_may_come_first)
     times: Counter[int] = Counter()

@@ -116,7 +116,7 @@ def find_inputs(classifier: Explainable, *, prior: bool) -> tuple[Explainable, S
     class token it reads what each token adds to it; where that is not found, the patch tokens
     behind the final normalisation. Where other layers, such as BERT's pooler, turn the first token
     into what the last linear layer reads, it is what tokens add to that to first order, see
-    :mod:`ttame.features.read_contributions`. Features of another network are no evidence of this
+    :mod:`ttame.features.read_contributions`. Features of another network are not evidence of this
     one.
 
     Args:

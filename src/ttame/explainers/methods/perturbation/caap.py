@@ -61,7 +61,7 @@ class Caap(Explainer):
         score: ``"logit"`` or ``"probability"``.
 
     Raises:
-        ExplainerError: the network is no such transformer, or an option is out of range.
+        ExplainerError: the network is not such a transformer, or an option is out of range.
 
     Example:
         >>> from ttame.testing import tiny_classifier

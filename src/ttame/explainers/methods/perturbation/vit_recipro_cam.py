@@ -94,7 +94,7 @@ class ViTReciproCam(Explainer):
             at all.
 
     Raises:
-        ExplainerError: the network is no such transformer, or an option is not known.
+        ExplainerError: the network is not such a transformer, or an option is not known.
 
     Example:
         >>> from ttame.testing import tiny_classifier
