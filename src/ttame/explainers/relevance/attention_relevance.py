@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -67,9 +67,40 @@ def attention_relevance(
         that start as 1 at the score of a class.
     """
     blocks = block_modules(classifier, layout)[first_block:]
+    begun, asked = _graph_from_input_of(blocks[0]), attention_graph(blocks)
+    found = propagated(classifier, table, images, choose, begun, asked)
+
+    def by_target() -> Iterator[list[Tensor]]:
+        for relevances in found.by_target:
+            yield [one.reshape(len(images), -1, *one.shape[-2:]) for one in relevances]
+
+    return dataclasses.replace(found, by_target=by_target())
+
+
+def propagated(
+    classifier: Explainable,
+    table: RuleTable,
+    images: Tensor,
+    choose: Callable[[Tensor], LinearTargets],
+    begun: contextlib.AbstractContextManager[None],
+    asked: contextlib.AbstractContextManager[Sequence[Tensor]],
+) -> Propagated[list[Tensor]]:
+    """Propagate the relevance of targets to tensors of a forward pass.
+
+    Args:
+        classifier: the network.
+        table: the rules.
+        images: (B, C, H, W).
+        choose: says the targets of the (B, C) scores; called once.
+        begun: lets the graph of the pass begin where nothing is asked before.
+        asked: gives the tensors whose relevance is asked for; they may appear during the pass.
+
+    Returns:
+        For each target the relevances of these tensors, float32, in their shapes.
+    """
     with (
         torch.enable_grad(),
-        _graph_from_input_of(blocks[0]),
+        begun,
         scoring_in_the_last_layer(classifier),
         propagating(
             table,
@@ -78,7 +109,7 @@ def attention_relevance(
             images=len(images),
             network=classifier.network,
         ),
-        attention_graph(blocks) as probabilities,
+        asked as tensors,
         in_float32(classifier.network, classifier.dtype),
     ):
         scores = classifier.logits(images.detach())
@@ -88,10 +119,8 @@ def attention_relevance(
         values = targets.of(scores) * scale
 
     def by_target() -> Iterator[list[Tensor]]:
-        for relevances in gradients_by_target(values, probabilities):
-            yield [
-                widened(one).reshape(len(images), -1, *one.shape[-2:]) / scale for one in relevances
-            ]
+        for relevances in gradients_by_target(values, tensors):
+            yield [widened(one) / scale for one in relevances]
 
     return Propagated(scores.detach(), targets, by_target())
 

@@ -6,17 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.explained_targets import LinearTargets
-from ttame.classifiers.linear_end import scoring_in_the_last_layer
-from ttame.explainers.passes.block_attention import gradients_by_target
-from ttame.explainers.passes.widening import in_float32
-from ttame.explainers.relevance.attention_relevance import Propagated, half_precision_scale
-from ttame.explainers.relevance.propagation import propagating
-from ttame.explainers.relevance.recording import widened
+from ttame.explainers.relevance.attention_relevance import Propagated, propagated
 from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.networks.layer_outputs import first_tensor, uncompiled, watching_inputs
 
@@ -42,30 +36,9 @@ def token_relevance(
     """
     module = uncompiled(classifier.network).get_submodule(block)
     entering: list[Tensor] = []
-    with (
-        torch.enable_grad(),
-        _leaves_at(module, entering),
-        scoring_in_the_last_layer(classifier),
-        propagating(
-            table,
-            "relevance propagation",
-            classifier.name,
-            images=len(images),
-            network=classifier.network,
-        ),
-        in_float32(classifier.network, classifier.dtype),
-    ):
-        scores = classifier.logits(images.detach())
-    targets = choose(scores.detach())
-    scale = half_precision_scale(scores)
-    with torch.enable_grad():
-        values = targets.of(scores) * scale
-
-    def by_target() -> Iterator[Tensor]:
-        for (relevance,) in gradients_by_target(values, entering):
-            yield widened(relevance) / scale
-
-    return Propagated(scores.detach(), targets, by_target())
+    asked = contextlib.nullcontext(entering)
+    found = propagated(classifier, table, images, choose, _leaves_at(module, entering), asked)
+    return Propagated(found.scores, found.targets, (relevance for (relevance,) in found.by_target))
 
 
 @contextlib.contextmanager
