@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,11 +20,14 @@ from tests.tiny_networks import CLASSES, TINY
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassSelectionError, ExplainerError, ImageError, NonFiniteMapError
 from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.contract.memory_budget import ActivationMeter
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.known_head_settings import head_settings
 from ttame.explainers.trained.trained_cards import P_TAME, TRAINED_CARDS
 from ttame.results.explanation import Explanation
+from ttame.testing.tiny_texts import tiny_text_classifier
+from ttame.text_classifiers.text_classifier import TextClassifier
 
 
 def untrained(method: str) -> Callable[[Classifier], Explainer]:
@@ -77,6 +81,11 @@ METHODS: dict[str, Callable[[Classifier], Explainer]] = {
 @functools.cache
 def cached(network: str) -> Classifier:
     return TINY[network]()
+
+
+@functools.cache
+def cached_texts() -> TextClassifier:
+    return tiny_text_classifier()
 
 
 @functools.cache
@@ -234,6 +243,34 @@ def test_the_network_is_left_as_found(method: str, network: str) -> None:
         explainer(images, "top2")
     assert_unchanged(during, model)
     handle.remove()
+
+
+def kept_of_a_call(explainer: Explainer[Any], given: Any) -> int:
+    """Bytes of tensors that are alive after a call, without the garbage collector."""
+    explainer(given, "top2")  # what is found out once may be kept
+    gc.collect()
+    gc.disable()
+    try:
+        with ActivationMeter() as meter:
+            explainer(given, "top2")
+            return meter.live
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("network", ["cnn", "timm vit"])
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_of_a_call_is_kept(method: str, network: str) -> None:
+    explainer = explainer_for(method, network)
+    assert kept_of_a_call(explainer, images_for(explainer, count=1)) == 0
+
+
+@pytest.mark.parametrize(
+    "method", [name for name, method in EXPLAINERS.items() if "texts" in method.card.explains]
+)
+def test_nothing_of_a_text_is_kept(method: str) -> None:
+    explainer: Explainer[Any] = METHODS[method](cached_texts())  # type: ignore[arg-type]
+    assert kept_of_a_call(explainer, ["the film was great"]) == 0
 
 
 BOTH_WAYS = ("timm resnet", "torchvision vit")

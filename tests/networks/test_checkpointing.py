@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -162,6 +163,27 @@ def test_nothing_is_copied_where_nothing_is_overwritten() -> None:
     assert hidden.grad_fn is not None
     saved = hidden.grad_fn._saved_result  # type: ignore[attr-defined]
     assert saved.data_ptr() == hidden.data_ptr()
+
+
+def test_a_function_that_saves_its_output_goes_with_it() -> None:
+    values = torch.randn(2, 3, requires_grad=True)
+    with keeping_activations(nn.Identity()):
+        output = values.softmax(dim=-1)
+    gone = weakref.ref(output)
+    del output
+    assert gone() is None
+
+
+def test_gradients_of_gradients_are_the_same() -> None:
+    values = torch.randn(2, 3, requires_grad=True)
+
+    def second() -> Tensor:
+        (first,) = torch.autograd.grad((values.softmax(-1) ** 3).sum(), values, create_graph=True)
+        return torch.autograd.grad((first**2).sum(), values)[0]
+
+    with keeping_activations(nn.Identity()):
+        found = second()
+    assert torch.equal(found, second())
 
 
 def test_hooks_end_with_the_block() -> None:

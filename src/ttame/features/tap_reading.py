@@ -91,14 +91,20 @@ class TapReading:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Watch what the taps asked for while the block runs one forward pass."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(watching(self._exits))
-            stack.enter_context(watching_inputs(self._entries))
-            for replacements in self._replacements:
-                stack.enter_context(replacing_functions(replacements))
-            for context in self._contexts:
-                stack.enter_context(context)
-            yield
+        try:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(watching(self._exits))
+                stack.enter_context(watching_inputs(self._entries))
+                for replacements in self._replacements:
+                    stack.enter_context(replacing_functions(replacements))
+                for context in self._contexts:
+                    stack.enter_context(context)
+                yield
+        finally:
+            # Actions know this reading: in a ring, what was read would wait for the garbage
+            # collector, which does not see how large it is.
+            for watched in (self._exits, self._entries, self._replacements, self._contexts):
+                watched.clear()
 
 
 class ReadsItself(Protocol):

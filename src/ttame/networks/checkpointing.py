@@ -91,7 +91,9 @@ class _KeepingActivations(TorchFunctionMode):
     def note(self, tensor: Tensor) -> _Saved:
         """A function saves this tensor for its gradient."""
         with DisableTorchFunction():
-            saved = _Saved(tensor, tensor._version, self.network)
+            # The values alone: an output, such as a softmax's, holds the function that saves it. As
+            # a ring through torch's own objects, no garbage collector would see it.
+            saved = _Saved(tensor.detach(), tensor._version, self.network)
             self.kept.setdefault(_memory(tensor), []).append(weakref.ref(saved))
         return saved
 
