@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,8 @@ class Outputs(ABC):
             classes add up to 1.
         in_words: one clause to read.
         reads_logits: whether the network returns logits rather than probabilities.
+        contrasts: whether classes compete in a softmax over scores that each class has of its own,
+            so that what speaks for a class can be told from what speaks for its rivals.
 
     Example:
         >>> outputs = outputs_of_kind("binary")
@@ -45,6 +47,7 @@ class Outputs(ABC):
     exclusive: bool
     in_words: ClassVar[str]
     reads_logits: ClassVar[bool] = True
+    contrasts: ClassVar[bool] = False
 
     def number_of_classes(self, width: int) -> int:
         """C, for a network that returns ``width`` numbers for every image."""
@@ -94,6 +97,7 @@ class SoftmaxOutputs(Outputs):
     kind = "softmax"
     exclusive = True
     in_words = "logits, of which a softmax makes probabilities: one class is true of an image"
+    contrasts = True
 
     def log_probabilities(self, scores: Tensor) -> Tensor:
         """``z − log Σ exp(z)``."""
@@ -146,6 +150,7 @@ class BinaryOutputs(SoftmaxOutputs):
 
     kind = "binary"
     in_words = "one logit of yes and no; class 0 is no, class 1 is yes"
+    contrasts = False
 
     def number_of_classes(self, width: int) -> int:
         """2."""
@@ -183,6 +188,7 @@ class SoftmaxProbabilities(SoftmaxOutputs):
     kind = "softmax probabilities"
     in_words = "probabilities of classes of which one is true; scores are their logarithms"
     reads_logits = False
+    contrasts = False
 
     def scores(self, output: Tensor) -> Tensor:
         """``log p``, cut off at 1e-12, or where the dtype cannot tell p from 0."""
@@ -307,6 +313,41 @@ def outputs_of_kind(kind: str | Outputs) -> Outputs:
     if name not in OUTPUTS:
         raise UnknownNameError.of("kind of outputs", str(kind), OUTPUTS)
     return OUTPUTS[name]
+
+
+class Rivals(NamedTuple):
+    """How probable a softmax finds classes, and the others where the most probable one is out.
+
+    Attributes:
+        shares: (B, C), ``p``: the softmax of the scores.
+        top: (B, 1) int64, the most probable class t.
+        without_top: (B, C), the softmax of all scores but that of t, which has 0.
+    """
+
+    shares: Tensor
+    top: Tensor
+    without_top: Tensor
+
+
+def rivals(scores: Tensor) -> Rivals:
+    """What any class competes with in a softmax, without a softmax for each class.
+
+    The softmax over all classes but k is ``p_j / (1 − p_k)``, which rounding destroys where p_k
+    is close to 1. That is so for the most probable class alone, whose rivals are computed anew; of
+    all others p_k is at most a half.
+
+    Args:
+        scores: (B, C), C at least 2.
+
+    Example:
+        >>> found = rivals(torch.tensor([[60.0, 1.0, 1.0]]))
+        >>> found.shares, found.top, found.without_top
+        (tensor([[1.0000e+00, 2.3802e-26, 2.3802e-26]]), tensor([[0]]), tensor([[0.0000, 0.5000, 0.5000]]))
+    """  # noqa: E501 - one line of output
+    top = scores.argmax(dim=1, keepdim=True)
+    is_top = torch.arange(scores.shape[1], device=scores.device) == top
+    others = scores.masked_fill(is_top, -torch.inf)
+    return Rivals(scores.softmax(dim=1), top, others.softmax(dim=1))
 
 
 def _are_shares(output: Tensor) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 import pytest
@@ -12,7 +12,8 @@ from PIL import Image
 
 from ttame.errors import ExplainerError, MissingExtraError, OutputError
 from ttame.explainers.known_explainers import make_explainer
-from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.explainers.trained.attention_explainer import AttentionExplainer, new_attention_explainer
+from ttame.explainers.trained.head_settings import SharedHeadSettings
 from ttame.exporting import export_explainer as exporting
 from ttame.exporting import graph_formats
 from ttame.exporting.comparison import images_of
@@ -107,6 +108,22 @@ def test_a_file_of_torch_export_says_the_same(
     assert len(program.module()(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))) == 4
     with pytest.raises(OutputError, match="exists"):
         export_explainer(explainer, path, format="pt2")
+
+
+@pytest.mark.parametrize(
+    ("kind", "format", "choose"),
+    [("cnn", "onnx", True), ("vit", "onnx", False), ("vit", "pt2", True)],
+)
+def test_heads_that_contrast_classes_agree(
+    kind: Literal["cnn", "vit"], format: Literal["onnx", "pt2"], choose: bool, tmp_path: Path
+) -> None:
+    explainer = new_attention_explainer(
+        tiny_classifier(kind, size=32), SharedHeadSettings(contrast=True), method="few_shot"
+    )
+    path = tmp_path / f"why.{format}"
+    facts = export_explainer(explainer, path, format=format, choose_classes=choose)
+    assert max(facts.parity.values()) < 1e-5
+    assert facts.provenance["contrast"] is True
 
 
 def test_half_precision_says_what_it_costs(

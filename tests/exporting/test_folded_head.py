@@ -12,6 +12,7 @@ from tests.conftest import assert_close
 from tests.explainers.trained.test_shared_head import (
     CLASSES,
     GRIDS,
+    KINDS,
     every_kind,
     features_for,
     random_head,
@@ -58,6 +59,25 @@ def test_grids_of_any_sizes_meet(grid: tuple[int, int], monkeypatch: pytest.Monk
     classes = torch.tensor([[0, 4], [2, 2]])
     expected = head.explained(head(features, classes, class_weights=rows))
     assert_close(folded_maps(head, features, classes, rows), expected, 1e-9)
+
+
+@pytest.mark.parametrize("blur", [0.0, 1.3])
+@torch.no_grad()
+def test_the_prior_contrasts_as_the_head_does(blur: float) -> None:
+    inputs, settings = KINDS["whole"]
+    settings = dataclasses.replace(settings, contrast=True, blur=blur, details=0.5)
+    head = SharedHead(inputs, CLASSES, settings).double().eval()
+    torch.nn.init.uniform_(head.prior_norm.weight, 0.5, 2)
+    features, rows = features_for(head), weights_for(head)
+    assert rows is not None
+    logits = torch.tensor([[80.0, 1.0, 0.0, -3.0, 2.0], [0.3, 0.1, -0.2, 0.5, 0.4]]).double()
+    folded = FoldedSharedHead(head, rows)
+    for classes in (torch.tensor([[3, 0, 3], [1, 4, 2]]), None):
+        maps = head(features, classes, class_weights=rows, logits=logits)
+        given = [features[place] for place in inputs.branched]
+        assert inputs.pooled is not None
+        found = folded(given, classes, rows, Features(features[inputs.pooled]), logits)
+        assert_close(found, head.explained(maps), 1e-9)
 
 
 @torch.no_grad()

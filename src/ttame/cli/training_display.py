@@ -12,6 +12,7 @@ from ttame.training.training_line import TrainingLine
 
 if TYPE_CHECKING:
     from ttame.classifiers.classifier import Classifier
+    from ttame.explainers.trained.head_settings import HeadSettings
     from ttame.training.learning_rate_test import LearningRateTest
     from ttame.training.training_settings import TrainingSettings
 
@@ -71,10 +72,17 @@ def _notes(
     if other is not None:
         yield f"the head reads the features of {other.name}"
         yield from _part_lost(settings)
-    elif _lacks_a_prior(classifier, settings):
+        return
+    planned = _planned(classifier, settings)
+    if "prior" in set(settings.head.parts) - set(planned.parts):
         yield (
             f"{classifier.name} is not linear in pooled features or a class token, so its "
             "head is trained without a prior"
+        )
+    elif settings.head.flat().get("contrast") and not planned.flat()["contrast"]:
+        yield (
+            f"the classes of {classifier.name} do not compete in a softmax, so its head is "
+            "trained without a contrast"
         )
 
 
@@ -83,10 +91,8 @@ def _part_lost(settings: TrainingSettings) -> Iterator[str]:
         yield "features of another network are not evidence of this one, so there is no prior"
 
 
-def _lacks_a_prior(classifier: Classifier, settings: TrainingSettings) -> bool:
-    """Whether a head is to have a prior that this classifier cannot give."""
+def _planned(classifier: Classifier, settings: TrainingSettings) -> HeadSettings:
+    """The settings of the head that this classifier has material for."""
     from ttame.explainers.trained.known_heads import plan_head
 
-    asked = settings.head
-    planned = plan_head(classifier, asked).config.settings
-    return "prior" in set(asked.parts) - set(planned.parts)
+    return plan_head(classifier, settings.head).config.settings

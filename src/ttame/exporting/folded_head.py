@@ -10,13 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ttame.classifiers.class_contrast import contrasted, rival_rows
 from ttame.explainers.trained.attention_head import map_grid
+from ttame.explainers.trained.class_rows import rows_in_common
 from ttame.explainers.trained.head_settings import MinMaxMaps
 from ttame.explainers.trained.map_scale import scaled_maps
-from ttame.explainers.trained.shared_head import SharedHead, rows_in_common
+from ttame.explainers.trained.shared_head import SharedHead
 from ttame.explainers.trained.shared_head_layers import WIDTH, Branch
 from ttame.images.map_details import blurring_matrices, plain_blurring_matrices
 from ttame.images.saliency_maps import resize_maps
+from ttame.outputs import rivals
 
 Grid = tuple[int, int]
 
@@ -50,6 +53,7 @@ class FoldedSharedHead(nn.Module):
         self.number_of_classes = head.number_of_classes
         self.details = head.settings.details
         self.blur = head.settings.blur
+        self.contrast = head.settings.contrast
         self.kind = head.settings.maps.kind
         if isinstance(head.settings.maps, MinMaxMaps):
             constant = torch.zeros_like(head.exponent)
@@ -75,6 +79,7 @@ class FoldedSharedHead(nn.Module):
         classes: Tensor | None,
         rows: Tensor | None = None,
         evidence: Evidence | None = None,
+        logits: Tensor | None = None,
     ) -> Tensor:
         """Make the maps as explanations hold them.
 
@@ -83,6 +88,7 @@ class FoldedSharedHead(nn.Module):
             classes: (B, K) int64; ``None`` for all in their order.
             rows: (C, D) class weights, if the head needs any.
             evidence: of the prior, if the head has one.
+            logits: (B, C) float32, if the prior contrasts classes.
 
         Returns:
             (B, K, S, S') float32.
@@ -99,7 +105,13 @@ class FoldedSharedHead(nn.Module):
         if evidence is not None:
             assert chosen is not None
             found = evidence.products(chosen)
-            maps = maps + _prior(found, self.prior_scale, self.blur, grid)
+            maps = maps + _prior(found, self.prior_scale[:2], self.blur, grid)
+            if self.contrast:
+                assert rows is not None and logits is not None
+                others = rivals(logits)
+                of_rivals = evidence.products(rival_rows(rows, others))
+                contrast = contrasted(found, of_rivals, others, classes)
+                maps = maps + _prior(contrast, self.prior_scale[2:], self.blur, grid)
         count = self.number_of_classes if classes is None else classes.shape[1]
         maps = maps.expand(first.shape[0], count, *grid)
         return scaled_maps(_with_details(maps, self.details), self.kind, self.exponent)

@@ -9,6 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.linear_end import class_weights
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.attention_head import mix_channels
@@ -37,6 +38,7 @@ class SharedHeadMaps(MapSource):
         rows = class_weights(classifier, self.layer).float() if self.layer else None
         self.head = FoldedSharedHead(head, rows)
         self.branched, self.pooled = inputs.branched, inputs.pooled
+        self.contrast = head.settings.contrast
         self.factored: TokenContributions | None = None
         self.reader, self.centres = classifier, False
         if self.pooled is not None and self.pooled not in self.branched:
@@ -51,32 +53,41 @@ class SharedHeadMaps(MapSource):
                 self.branched = tuple(place - (place > self.pooled) for place in self.branched)
 
     def read(self, classifier: Classifier, images: Tensor) -> Read:
-        """Read what the head does: features, rows of the last layer, and factors or evidence."""
+        """Read what the head does: features, rows of the last layer, logits, and any factors."""
         rows = (class_weights(classifier, self.layer).float(),) if self.layer else ()
         if self.factored is None:
             reading = self.reader.read_features(images)
-            return Read(reading.logits, (*(maps.float() for maps in reading.feature_maps), *rows))
+            features = (maps.float() for maps in reading.feature_maps)
+            return Read(reading.logits, (*features, *rows, *self._logits(reading)))
         network = uncompiled(classifier.network)
         factors = FactorReading(network, classifier.trace, self.factored)
         with factors.watching():
             reading = self.reader.read_features(images)
         features = (maps.float() for maps in reading.feature_maps)
-        return Read(reading.logits, (*features, *rows, *factors.found().tensors))
+        found = (*features, *rows, *self._logits(reading), *factors.found().tensors)
+        return Read(reading.logits, found)
 
     def forward(self, tensors: Sequence[Tensor], classes: Tensor | None) -> Tensor:
         """Run the head."""
         count = len(self.reader.taps)
         features, rest = tensors[:count], tensors[count:]
         rows = rest[0] if self.layer else None
+        logits = rest[1] if self.contrast else None
         evidence: Features | _Factors | None = None
         if self.factored is not None:
-            factors = ContributionFactors.of_tensors(rest[1:], centres=self.centres)
+            factors = ContributionFactors.of_tensors(
+                rest[1 + self.contrast :], centres=self.centres
+            )
             evidence = _Factors(factors, self.factored)
         elif self.pooled is not None:
             evidence = Features(features[self.pooled])
         branched = [features[place] for place in self.branched]
-        maps: Tensor = self.head(branched, classes, rows, evidence)
+        maps: Tensor = self.head(branched, classes, rows, evidence, logits)
         return maps
+
+    def _logits(self, reading: FeatureReading) -> tuple[Tensor, ...]:
+        # A copy: the scores are put out as well.
+        return (reading.logits.float().clone(),) if self.contrast else ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

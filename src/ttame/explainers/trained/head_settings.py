@@ -141,6 +141,9 @@ class SharedHeadSettings(HeadSettings):
         last_tap_only: Use only the classifier's last tap.
         blur: The standard deviation of the prior's blur, in places of its grid: of texts, tokens. 0
             for a seventh of the picture's side.
+        contrast: The prior also holds the evidence for a class against that for the classes which
+            would be said instead. It needs a prior and logits of which a softmax makes
+            probabilities, and is turned off without.
 
     Example:
         >>> SharedHeadSettings(maps=MinMaxMaps(), without=("embedding",)).parts
@@ -152,6 +155,7 @@ class SharedHeadSettings(HeadSettings):
     details: float = number(1.0, UP_TO_ONE)
     last_tap_only: bool = False
     blur: float = number(0.0, ZERO_OR_MORE)
+    contrast: bool = False
 
     head_file: ClassVar[str] = "shared_head"
     has_min_max_maps: ClassVar[bool] = True

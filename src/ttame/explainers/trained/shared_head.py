@@ -15,6 +15,7 @@ from ttame.classifiers.feature_reading import FeatureReading
 from ttame.classifiers.linear_end import class_weights as class_weights_of
 from ttame.errors import ExplainerError
 from ttame.explainers.trained.attention_head import map_grid, mix_channels
+from ttame.explainers.trained.class_rows import rows_in_common, with_what_is_there
 from ttame.explainers.trained.global_batch_norm import GlobalBatchNorm2d
 from ttame.explainers.trained.head import Gather, Head, HeadConfig, HeadInputs, HeadPlan
 from ttame.explainers.trained.head_settings import HeadSettings, MinMaxMaps, SharedHeadSettings
@@ -25,7 +26,8 @@ from ttame.explainers.trained.shared_head_inputs import (
     find_inputs,
 )
 from ttame.explainers.trained.shared_head_layers import WIDTH, Branch, Surroundings
-from ttame.images.map_details import blurred, with_details
+from ttame.explainers.trained.shared_head_prior import prior_channels
+from ttame.images.map_details import with_details
 from ttame.images.saliency_maps import resize_maps, to_unit_range
 from ttame.networks.layer_outputs import uncompiled
 
@@ -39,9 +41,6 @@ _PRIOR_WEIGHT = 1.5
 """Of each channel of the prior's batch norm at first. Their variance is also that between images,
 so that a smaller weight would let the prior vary less over a picture than the embedding, and AdamW
 takes long to catch up."""
-
-_SMALLEST_SPREAD = 1e-12
-"""Of class weights; a classifier whose last layer still is zero has none to divide by."""
 
 
 class SharedHead(Head):
@@ -66,9 +65,16 @@ class SharedHead(Head):
     and what of it this image has. For a CNN with average pooling the prior is CAM, for a Vision
     Transformer with a class token the direct contribution of each token to the logit, both as they
     are and blurred over a seventh of the picture: single tokens say little, their surroundings a
-    lot. The batch norm has one channel for each of the two and none for classes, whose order it
-    keeps. Gate and ``U`` start at zero: an untrained head is its prior with a little noise. A class
-    without training images has its prior, its gate and an embedding made of its weights.
+    lot. With ``contrast`` the prior also holds, sharp and broad, the evidence for k against that
+    for the classes that the classifier would say instead::
+
+        (w_k − Σ_{j≠k} q_j w_j) · A        q = softmax of the logits without that of k
+
+    to first order the gradient of ``log(p_k / (1 − p_k))``: what k shares with its rivals decides
+    nothing, see :mod:`ttame.classifiers.class_contrast`. The batch norm has one channel for each of
+    the two or four and none for classes, whose order it keeps. Gate and ``U`` start at zero: an
+    untrained head is its prior with a little noise. A class without training images has its prior,
+    its gate and an embedding made of its weights.
 
     Parts that the settings leave out do not exist; ``b`` does with each of them, since it decides
     how much of the picture a sigmoid keeps. A min–max takes it out, so that heads of such maps do
@@ -121,7 +127,7 @@ class SharedHead(Head):
                 self.fusion = Branch(WIDTH * len(widths))
                 self.surroundings = Surroundings()
             if "prior" in parts:
-                self.prior_norm = GlobalBatchNorm2d(2)
+                self.prior_norm = GlobalBatchNorm2d(4 if settings.contrast else 2)
                 nn.init.constant_(self.prior_norm.weight, _PRIOR_WEIGHT)
             if "embedding" in parts:
                 self.place_embedding = nn.Conv2d(WIDTH, WIDTH, kernel_size=1)
@@ -143,13 +149,19 @@ class SharedHead(Head):
 
     @classmethod
     def plan(cls, classifier: Explainable, settings: HeadSettings) -> HeadPlan:
-        """A head whose branches read the classifier's taps; without a prior where there is none."""
+        """A head whose branches read the classifier's taps.
+
+        It is without a prior where there is none, and without a contrast where there is no prior or
+        classes do not compete in a softmax.
+        """
         assert isinstance(settings, SharedHeadSettings)
         if settings.last_tap_only:
             classifier = classifier.with_taps(classifier.taps[-1:])
         classifier, inputs = find_inputs(classifier, prior="prior" in settings.parts)
         if inputs.pooled is None and "prior" in settings.parts:
             settings = dataclasses.replace(settings, without=("prior", *settings.without))
+        if settings.contrast and (inputs.pooled is None or not _contrasts(classifier)):
+            settings = dataclasses.replace(settings, contrast=False)
         config = HeadConfig(
             settings, inputs.channels, classifier.number_of_classes, inputs.as_json()
         )
@@ -167,8 +179,13 @@ class SharedHead(Head):
         return dataclasses.replace(super().to_config(), inputs=self.inputs.as_json())
 
     def check(self, classifier: Explainable) -> None:
-        """Refuse other taps, other classes, or another last linear layer."""
+        """Refuse other taps, classes or outputs, or another last linear layer."""
         super().check(classifier)
+        if self.settings.contrast and not _contrasts(classifier):
+            raise ExplainerError(
+                f"a head that contrasts classes, for {classifier.outputs.kind} outputs",
+                allowed="outputs of which a softmax over two classes or more makes probabilities",
+            )
         name, width = self.inputs.class_layer, self.inputs.class_width
         if not name:
             return
@@ -191,14 +208,17 @@ class SharedHead(Head):
         others = {"class_weights": class_weights_of(classifier, self.inputs.class_layer).float()}
         if reading.places is not None and self.inputs.pooled is not None:
             others["places"] = reading.places
+        if self.settings.contrast:
+            others["logits"] = reading.logits.float()
         return inputs._replace(others=others)
 
     @property
     def shapes_of_others(self) -> dict[str, tuple[int, ...]]:
-        """The shape of the class weights, if the classifier has any."""
+        """The shape of the class weights, if the classifier has any, and of an image's logits."""
         if not self.inputs.class_layer:
             return {}
-        return {"class_weights": (self.number_of_classes, self.inputs.class_width)}
+        logits = {"logits": (1, self.number_of_classes)} if self.settings.contrast else {}
+        return {"class_weights": (self.number_of_classes, self.inputs.class_width), **logits}
 
     def forward(
         self,
@@ -207,6 +227,7 @@ class SharedHead(Head):
         *,
         class_weights: Tensor | None = None,
         places: Tensor | None = None,
+        logits: Tensor | None = None,
     ) -> Tensor:
         """Compute the maps of some classes, before any activation.
 
@@ -217,18 +238,15 @@ class SharedHead(Head):
             class_weights: (C, D), the rows of the classifier's last linear layer; ``None`` for a
                 classifier without one.
             places: (B, 1, h, w) bool, on the grid of the prior: only they have evidence.
+            logits: (B, C), for a prior with ``contrast``; others do not look at them.
 
         Returns:
             (B, K, S, S') in the dtype of the features, on the grid of the first branched tap.
 
         Raises:
-            ExplainerError: the head compares places with class weights, and there are none.
+            ExplainerError: the head reads class weights or logits, and there are none.
         """
-        if class_weights is None and self.inputs.class_layer:
-            raise ExplainerError(
-                "a few-shot head without class weights",
-                allowed=f"class_weights=, the weight of {self.inputs.class_layer}",
-            )
+        self._refuse_missing(class_weights, logits)
         first = feature_maps[self.inputs.branched[0]]
         grid = map_grid((int(first.shape[2]), int(first.shape[3])))
         if classes is None:
@@ -250,7 +268,7 @@ class SharedHead(Head):
                 maps = maps + self._common(fused, classes, class_weights, evidence)
         if evidence is not None:
             assert class_weights is not None
-            maps = maps + resize_maps(self._prior(evidence, classes, class_weights), grid)
+            maps = maps + resize_maps(self._prior(evidence, classes, class_weights, logits), grid)
         return maps
 
     def explained(self, maps: Tensor, places: Tensor | None = None) -> Tensor:
@@ -288,14 +306,26 @@ class SharedHead(Head):
         facts = {"parts of the head": words + f"; without {' and '.join(lacks)}" * bool(lacks)}
         if self.inputs.pooled is not None:
             facts["the prior is made of"] = evidence_in_words(layers[self.inputs.pooled])
+        if self.settings.contrast:
+            facts["the prior also holds"] = (
+                "the evidence for a class against that for the classes said instead"
+            )
         if self.settings.details < 1:
             share = f"{self.settings.details:g}"
             facts["details"] = f"maps keep {share} of their short-range differences"
         return facts
 
     def provenance(self) -> dict[str, Any]:
-        """Also how many of the details are kept."""
-        return {**super().provenance(), "details": self.settings.details}
+        """Also how many of the details are kept, and a contrast if there is one."""
+        contrast = {"contrast": True} if self.settings.contrast else {}
+        return {**super().provenance(), "details": self.settings.details, **contrast}
+
+    def _refuse_missing(self, class_weights: Tensor | None, logits: Tensor | None) -> None:
+        needed = f"class_weights=, the weight of {self.inputs.class_layer}"
+        if class_weights is None and self.inputs.class_layer:
+            raise ExplainerError("a few-shot head without class weights", allowed=needed)
+        if logits is None and self.settings.contrast:
+            raise ExplainerError("a few-shot head with contrast, without logits", allowed="logits=")
 
     def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
@@ -326,21 +356,21 @@ class SharedHead(Head):
             mean, spread = rows_in_common(class_weights)
             sought = (class_weights[classes] - mean) / spread
             if evidence is not None:
-                sought = _with_what_is_there(sought, evidence)
+                sought = with_what_is_there(sought, evidence)
             of_classes = self.class_embedding(sought)
         cosine = mix_channels(
             F.normalize(self.place_embedding(fused), dim=1), F.normalize(of_classes, dim=-1)
         )
         return cosine * self.embedding_scale
 
-    def _prior(self, evidence: Tensor, classes: Tensor, class_weights: Tensor) -> Tensor:
+    def _prior(
+        self, evidence: Tensor, classes: Tensor, class_weights: Tensor, logits: Tensor | None
+    ) -> Tensor:
         """The classifier's own evidence on its own grid, sharp and broad, normalised as a whole."""
-        maps = mix_channels(evidence, class_weights[classes])
-        deviation = self.settings.blur
-        broad = blurred(maps, deviation) if deviation else with_details(maps, 0)
-        both = torch.stack([maps, broad], dim=2)
-        normalised: Tensor = self.prior_norm(both.flatten(0, 1))
-        return normalised.sum(dim=1).reshape(maps.shape)
+        rivals = logits if self.settings.contrast else None
+        channels = prior_channels(evidence, classes, class_weights, rivals, self.settings.blur)
+        normalised: Tensor = self.prior_norm(channels.flatten(0, 1))
+        return normalised.sum(dim=1).reshape(channels[:, :, 0].shape)
 
 
 def _check(inputs: SharedHeadInputs, number_of_classes: int, settings: SharedHeadSettings) -> None:
@@ -355,21 +385,16 @@ def _check(inputs: SharedHeadInputs, number_of_classes: int, settings: SharedHea
             f"prior={'prior' in settings.parts} with pooled={inputs.pooled}",
             allowed="a prior where there are pooled features, and nowhere else",
         )
+    if settings.contrast and (inputs.pooled is None or number_of_classes < 2):
+        raise ExplainerError(
+            f"contrast in a head of {number_of_classes} classes with pooled={inputs.pooled}",
+            allowed="a prior and at least two classes",
+        )
     if not settings.parts:
         raise ExplainerError(
             "a few-shot head without prior, embedding and gate", allowed="at least one of them"
         )
 
 
-def _with_what_is_there(sought: Tensor, evidence: Tensor) -> Tensor:
-    """What (K, D) or (B, K, D) classes look for, next to what of it each image has: (B, K, 2·D)."""
-    pooled = evidence.mean(dim=(2, 3))
-    present = pooled / pooled.std(dim=1, keepdim=True, correction=0).clamp_min(_SMALLEST_SPREAD)
-    found = sought * present[:, None]
-    return torch.cat([sought.expand_as(found), found], dim=2)
-
-
-def rows_in_common(class_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean (D,) of (C, D) class weights, and the standard deviation of all their entries."""
-    spread = class_weights.std(correction=0).clamp_min(_SMALLEST_SPREAD)
-    return class_weights.mean(dim=0), spread
+def _contrasts(classifier: Explainable) -> bool:
+    return classifier.outputs.contrasts and classifier.number_of_classes > 1
