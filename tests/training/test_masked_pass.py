@@ -13,7 +13,7 @@ from ttame.classifiers.classifier import Classifier
 from ttame.errors import ExplainerError, TrainingError
 from ttame.images.hidden_pixels import HidingGround, hiding_ground
 from ttame.images.preprocessing import Preprocessing
-from ttame.training.masked_pass import drawn_grounds, masked_logits
+from ttame.training.masked_pass import drawn_grounds, masked_logits, scores_on_one_ground
 from ttame.training.objective import MaskedOnGrounds
 
 
@@ -154,6 +154,21 @@ def kind_of(image: Tensor, ground: Tensor, classifier: Classifier) -> str:
         ):
             return name
     return "noise"
+
+
+@pytest.mark.parametrize("masked", ["image", "grounds", "features"])
+def test_masks_on_one_ground_are_seen_as_by_masked_logits(masked: str) -> None:
+    classifier = tiny_cnn()
+    images = classifier.prepare(noise_photos(3))
+    objective = quick("few-shot", masked=masked).objective
+    one = torch.Generator().manual_seed(4)
+    behind = scores_on_one_ground(classifier, images, objective.masked, one)
+    for _ in range(2):
+        masks = (torch.rand(3, 1, 16, 16) < 0.5).float().requires_grad_()
+        same = torch.Generator().manual_seed(4)
+        found = behind(masks)
+        assert_close(found, masked_logits(classifier, images, masks, objective.masked, same), 1e-6)
+        assert not found.requires_grad and torch.is_grad_enabled()
 
 
 def test_no_grounds_at_all_are_refused() -> None:

@@ -39,6 +39,9 @@ SETTINGS = {
     "few-shot, accumulated": quick(
         "few-shot", learning_rate=0.01, epochs=1, gradient_accumulation=2
     ),
+    "few-shot, random masks": quick(
+        "few-shot", learning_rate=0.01, epochs=1, contrast=True, random_masks=5, masked="grounds"
+    ),
     "few-shot, t-tame": quick("few-shot", learning_rate=0.01, objective="t-tame", maps="sigmoid"),
 }
 

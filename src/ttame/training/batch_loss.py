@@ -13,7 +13,7 @@ from ttame.classifiers.feature_reading import FeatureReading
 from ttame.explainers.trained.head import Head
 from ttame.images.moved_images import Move, moved
 from ttame.training.loss_parts import LossParts
-from ttame.training.masked_pass import masked_logits
+from ttame.training.masked_pass import masked_logits, scores_on_one_ground
 from ttame.training.objective import Objective, ObjectiveBatch
 
 
@@ -88,6 +88,10 @@ def batch_loss(
         )
         return scores.float()
 
+    def one_ground() -> Callable[[Tensor], Tensor]:
+        own = torch.Generator().manual_seed(place.generator.initial_seed() + 5)
+        return scores_on_one_ground(classifier, images, objective.masked, own, place.first_image)
+
     batch = ObjectiveBatch(
         classifier=classifier,
         scores=reading.logits,
@@ -100,6 +104,8 @@ def batch_loss(
         places=classifier.places(images),
         maps_of_moved=maps_of_moved if classifier.kind == "images" else None,
         image_size=(int(images.shape[2]), int(images.shape[3])),
+        one_ground=one_ground if classifier.kind == "images" else None,
+        shown=head.shown,
     )
     parts, own = objective.loss(batch)
     return BatchLoss(parts, reading, labels, own)

@@ -26,14 +26,23 @@ what sufficiency and comprehensiveness of texts measure, and which has a bound w
 ``shares`` draws the shares of hard masks evenly in their logarithm, down to two of a hundred
 places. ``runner_up`` explains the second class of some images, so that maps of classes which the
 network does not predict are trained as well.
+
+``random_masks`` adds a loss of another kind, whose gradient does not go through the classifier; see
+:mod:`ttame.training.random_mask_agreement`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from ttame.explainers.trained.settings_part import ABOVE_ZERO, UP_TO_ONE, ZERO_OR_MORE, number
+from ttame.explainers.trained.settings_part import (
+    ABOVE_ZERO,
+    UP_TO_ONE,
+    ZERO_OR_MORE,
+    Range,
+    number,
+)
 from ttame.training.loss_parts import LossParts
 from ttame.training.objective import Objective, ObjectiveBatch
 
@@ -51,6 +60,10 @@ _MOST_REWARD = 0.5
 """For a masked image that is recognised better than the whole one; without a bound, a few images
 with tiny probabilities would decide the step. The same bounds what an image may cost whose class
 becomes more probable when the most relevant places are removed."""
+_ENOUGH_MASKS = Range("0, or 4 and more", lambda value: value == 0 or value >= 4)
+"""A correlation of three numbers without their mean and the share of two is always 1 or -1."""
+_MASKS_IN_VALIDATION = 16
+"""Enough for a mean over many photos; a training may take hundreds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +82,10 @@ class KeptShareObjective(Objective):
             their logarithm, from 2 % on.
         runner_up: The share of images whose second most probable class is explained instead of the
             first.
+        random_masks: How many random masks are shown for each photo in each step, to compare what
+            they leave of the class with how much of the map they cover; 0 for none, or 4 and more.
+            A step then takes as many forward passes more, and no backward pass.
+        random_weight: Weight of how little the two agree, 1 − their correlation.
         consistency: Weight of how little the map of a photo agrees with that of the photo mirrored
             and shifted, 1 − their correlation; a step then takes one forward pass more.
     """
@@ -82,6 +99,8 @@ class KeptShareObjective(Objective):
     shares: Literal["even", "logarithmic"] = "even"
     runner_up: float = number(0.0, UP_TO_ONE)
     consistency: float = number(0.0, ZERO_OR_MORE)
+    random_masks: int = number(0, _ENOUGH_MASKS)
+    random_weight: float = number(1.0, ABOVE_ZERO)
 
     bounded: ClassVar[bool] = True
     explains: ClassVar[tuple[str, ...]] = ("images", "texts")
@@ -98,12 +117,26 @@ class KeptShareObjective(Objective):
         )
         removed_or_none = removed if self.removing else None
         parts = kept_share_loss(before, after, removed_or_none, self.measure)
-        if not self.consistency:
-            return parts, maps
-        from ttame.training.consistency import inconsistency
+        return LossParts({**parts.weighted, **self._more_parts(batch, rows, maps)}), maps
 
-        differing = self.consistency * inconsistency(batch, rows, maps)
-        return LossParts({**parts.weighted, "consistency": differing}), maps
+    def in_validation(self) -> Self:
+        """With at most 16 random masks."""
+        masks = min(self.random_masks, _MASKS_IN_VALIDATION)
+        return dataclasses.replace(self, random_masks=masks)
+
+    def _more_parts(self, batch: ObjectiveBatch, rows: Tensor, maps: Tensor) -> dict[str, Tensor]:
+        """What is asked of the maps (B, 1, h, w) besides keeping classes (B, 1), weighted."""
+        parts = {}
+        if self.consistency:
+            from ttame.training.consistency import inconsistency
+
+            parts["consistency"] = self.consistency * inconsistency(batch, rows, maps)
+        if self.random_masks:
+            from ttame.training.random_mask_agreement import random_mask_disagreement
+
+            found = random_mask_disagreement(batch, rows, maps, self.random_masks)
+            parts["random_masks"] = self.random_weight * found
+        return parts
 
 
 def _explained(batch: ObjectiveBatch, runner_up: float) -> Tensor:

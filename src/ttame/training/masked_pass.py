@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ def masked_logits(
     if isinstance(masked, MaskedFeatures):
         return _with_masked_features(classifier, images, masks)
     masks = resize_maps(masks, (int(images.shape[2]), int(images.shape[3])))
-    visible = _visible(classifier, images, masks, masked, generator, first_image)
+    visible = _masking(classifier, images, masked, generator, first_image)(masks)
     logits = classifier.logits(visible)
     if masks.requires_grad and not logits.requires_grad:
         raise ExplainerError(
@@ -67,6 +68,34 @@ def masked_logits(
             allowed="a network whose forward pass has no detach() and no inference_mode() in it",
         )
     return logits
+
+
+def scores_on_one_ground(
+    classifier: Explainable,
+    images: Tensor,
+    masked: MaskedImage | MaskedOnGrounds | MaskedFeatures | MaskedTokens,
+    generator: torch.Generator,
+    first_image: int = 0,
+) -> Callable[[Tensor], Tensor]:
+    """Draw what hidden pixels become, once, and give what runs the classifier behind masks.
+
+    Args:
+        classifier: frozen.
+        images: (B, 3, H, W), normalised.
+        masked: what is masked, and in which space or on which grounds.
+        generator: on the CPU; draws the grounds.
+        first_image: where the images begin in a batch that several processes share.
+
+    Returns:
+        A function of masks (B, 1, H, W) in [0, 1] that returns (B, C) scores, float32, without a
+        gradient.
+    """
+    if isinstance(masked, MaskedFeatures):
+        return torch.no_grad()(
+            lambda masks: _with_masked_features(classifier, images, masks).float()
+        )
+    masking = _masking(classifier, images, masked, generator, first_image)
+    return torch.no_grad()(lambda masks: classifier.logits(masking(masks)).float())
 
 
 def mixed_with_ground(
@@ -83,22 +112,23 @@ def mixed_with_ground(
     return torch.lerp(classifier.ground(images, ground), images, masks.to(images.dtype))
 
 
-def _visible(
+def _masking(
     classifier: Explainable,
     images: Tensor,
-    masks: Tensor,
     masked: MaskedImage | MaskedOnGrounds | MaskedTokens,
     generator: torch.Generator,
     first_image: int,
-) -> Tensor:
+) -> Callable[[Tensor], Tensor]:
+    """What makes of masks (B, 1, H, W) the visible images; grounds are drawn here, once."""
     if isinstance(masked, MaskedTokens):
-        return mixed_with_ground(classifier, images, masks, masked.ground)
+        return lambda masks: mixed_with_ground(classifier, images, masks, masked.ground)
     assert isinstance(classifier, Classifier)
     preprocessing = classifier.preprocessing
     if isinstance(masked, MaskedOnGrounds):
         grounds = drawn_grounds(images, masked, preprocessing, generator, first_image)
-        return show_on_ground(images, masks, grounds)
-    return mask_images(images, masks, preprocessing, masking_space(classifier, masked))
+        return lambda masks: show_on_ground(images, masks, grounds)
+    space = masking_space(classifier, masked)
+    return lambda masks: mask_images(images, masks, preprocessing, space)
 
 
 def drawn_grounds(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from ttame.errors import TrainingError
 from ttame.explainers.trained.settings_part import SettingsPart
@@ -110,6 +110,9 @@ class ObjectiveBatch:
         maps_of_moved: gives the maps, as ``maps`` does, of the photos after a
             :class:`ttame.images.moved_images.Move`; ``None`` of texts.
         image_size: (H, W) of the photos.
+        one_ground: draws a ground for each photo and gives scores (B, C), float32 and without
+            gradient, behind masks (B, 1, H, W) on this ground; ``None`` of texts.
+        shown: gives maps with the details that explanations keep, before any activation.
         generator: on the CPU; what is drawn at random comes from it, alike in all processes.
 
     Example:
@@ -136,6 +139,8 @@ class ObjectiveBatch:
     places: Tensor | None = None
     maps_of_moved: Callable[[Tensor, Move], Tensor] | None = None
     image_size: tuple[int, int] = (0, 0)
+    one_ground: Callable[[], Callable[[Tensor], Tensor]] | None = None
+    shown: Callable[[Tensor], Tensor] = lambda maps: maps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +165,10 @@ class Objective(SettingsPart, abc.ABC):
 
     explains: ClassVar[tuple[str, ...]] = ("images",)
     """The kinds of classifiers that it can train for."""
+
+    def in_validation(self) -> Self:
+        """The same objective for held-out images, where it would take too long."""
+        return self
 
     @abc.abstractmethod
     def loss(self, batch: ObjectiveBatch) -> tuple[LossParts, Tensor]:

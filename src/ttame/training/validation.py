@@ -110,7 +110,7 @@ def _figures(
     """
     images = batch.images.to(classifier.device)
     place = BatchPlace(torch.Generator().manual_seed(number))
-    loss = batch_loss(classifier, head, images, settings.objective, place)
+    loss = batch_loss(classifier, head, images, settings.objective.in_validation(), place)
     masks, masked = _masked(
         classifier, images, head.explained(loss.maps, loss.reading.places), settings
     )

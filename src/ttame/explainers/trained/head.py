@@ -137,6 +137,10 @@ class Head(nn.Module, ABC):
         maps: Tensor = (wrapped or self)(features, classes, **others)
         return maps
 
+    def shown(self, maps: Tensor) -> Tensor:
+        """(B, K, h, w) maps with the details that explanations keep, before any activation."""
+        return maps
+
     def explained(self, maps: Tensor, places: Tensor | None = None) -> Tensor:
         """What explanations hold of (B, K, h, w) maps before any activation.
 
@@ -145,7 +149,7 @@ class Head(nn.Module, ABC):
             places: (B, 1, h, w) bool, where something is that a map can speak of, on its grid;
                 ``None`` for everywhere.
         """
-        return scaled_maps(maps, self.settings.maps.kind, places=places)
+        return scaled_maps(self.shown(maps), self.settings.maps.kind, places=places)
 
     def follow(self, maps: Tensor, gather: Gather) -> None:
         """Learn from a batch what no gradient teaches; most heads have nothing of that kind.

@@ -22,6 +22,7 @@ from ttame.explainers.trained.head_settings import HeadSettings, MinMaxMaps, Sha
 from ttame.explainers.trained.map_scale import exponents_for_means, scaled_maps
 from ttame.explainers.trained.shared_head_inputs import (
     SharedHeadInputs,
+    check_settings,
     evidence_in_words,
     find_inputs,
 )
@@ -113,7 +114,7 @@ class SharedHead(Head):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        _check(inputs, number_of_classes, settings)
+        check_settings(inputs, number_of_classes, settings)
         self.inputs = inputs
         self.channels = inputs.channels
         self.number_of_classes = number_of_classes
@@ -271,15 +272,18 @@ class SharedHead(Head):
             maps = maps + resize_maps(self._prior(evidence, classes, class_weights, logits), grid)
         return maps
 
+    def shown(self, maps: Tensor) -> Tensor:
+        """Maps with the share of short-range differences that the settings keep."""
+        return with_details(maps, self.settings.details)
+
     def explained(self, maps: Tensor, places: Tensor | None = None) -> Tensor:
         """What explanations hold of (B, K, h, w) maps before any activation; see ``map_scale``."""
         exponent = self.exponent if isinstance(self.settings.maps, MinMaxMaps) else None
-        maps = with_details(maps, self.settings.details)
-        return scaled_maps(maps, self.settings.maps.kind, exponent, places)
+        return scaled_maps(self.shown(maps), self.settings.maps.kind, exponent, places)
 
     def unit_range(self, maps: Tensor) -> Tensor:
         """Min–max maps before the exponent, (B, K, h, w) in [0, 1]."""
-        return to_unit_range(with_details(maps, self.settings.details))
+        return to_unit_range(self.shown(maps))
 
     @torch.no_grad()
     def follow(self, maps: Tensor, gather: Gather) -> None:
@@ -371,29 +375,6 @@ class SharedHead(Head):
         channels = prior_channels(evidence, classes, class_weights, rivals, self.settings.blur)
         normalised: Tensor = self.prior_norm(channels.flatten(0, 1))
         return normalised.sum(dim=1).reshape(channels[:, :, 0].shape)
-
-
-def _check(inputs: SharedHeadInputs, number_of_classes: int, settings: SharedHeadSettings) -> None:
-    """Refuse what gives no head, or one with a part that is never used."""
-    if number_of_classes < 1 or min(inputs.channels) < 1:
-        raise ExplainerError(
-            f"a head for channels {list(inputs.channels)} and {number_of_classes} classes",
-            allowed="taps with channels, and at least one class",
-        )
-    if ("prior" in settings.parts) != (inputs.pooled is not None):
-        raise ExplainerError(
-            f"prior={'prior' in settings.parts} with pooled={inputs.pooled}",
-            allowed="a prior where there are pooled features, and nowhere else",
-        )
-    if settings.contrast and (inputs.pooled is None or number_of_classes < 2):
-        raise ExplainerError(
-            f"contrast in a head of {number_of_classes} classes with pooled={inputs.pooled}",
-            allowed="a prior and at least two classes",
-        )
-    if not settings.parts:
-        raise ExplainerError(
-            "a few-shot head without prior, embedding and gate", allowed="at least one of them"
-        )
 
 
 def _contrasts(classifier: Explainable) -> bool:

@@ -19,6 +19,7 @@ from ttame.errors import (
     ExplainerError,
     setting,
 )
+from ttame.explainers.trained.head_settings import SharedHeadSettings
 from ttame.features.read_contributions import read_contributions_tap
 from ttame.features.tap_choice import MOST_TAPS
 from ttame.features.tap_names import Tap, parse_tap
@@ -106,6 +107,35 @@ class SharedHeadInputs:
             return checked_as(cls, {**content, "channels": channels})
         except UnreadableFileError as problem:
             raise ExplainerError(f"inputs of a few-shot head {problem}") from problem
+
+
+def check_settings(
+    inputs: SharedHeadInputs, number_of_classes: int, settings: SharedHeadSettings
+) -> None:
+    """Refuse what gives no head, or one with a part that is never used.
+
+    Raises:
+        ExplainerError: it says which.
+    """
+    if number_of_classes < 1 or min(inputs.channels) < 1:
+        raise ExplainerError(
+            f"a head for channels {list(inputs.channels)} and {number_of_classes} classes",
+            allowed="taps with channels, and at least one class",
+        )
+    if ("prior" in settings.parts) != (inputs.pooled is not None):
+        raise ExplainerError(
+            f"prior={'prior' in settings.parts} with pooled={inputs.pooled}",
+            allowed="a prior where there are pooled features, and nowhere else",
+        )
+    if settings.contrast and (inputs.pooled is None or number_of_classes < 2):
+        raise ExplainerError(
+            f"contrast in a head of {number_of_classes} classes with pooled={inputs.pooled}",
+            allowed="a prior and at least two classes",
+        )
+    if not settings.parts:
+        raise ExplainerError(
+            "a few-shot head without prior, embedding and gate", allowed="at least one of them"
+        )
 
 
 def find_inputs(classifier: Explainable, *, prior: bool) -> tuple[Explainable, SharedHeadInputs]:
