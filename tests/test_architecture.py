@@ -153,12 +153,14 @@ class Read(NamedTuple):
         owners: the objects, other than ``self`` and ``cls``, whose attributes it sets or deletes.
         called: the last names of the functions that it calls.
         loading: what is wrong with how it reads pickles; empty if nothing is.
+        asks_the_kind: whether it asks if something is of images or of texts.
     """
 
     imports: set[str]
     owners: set[str]
     called: set[str]
     loading: list[str]
+    asks_the_kind: bool
 
 
 @functools.cache
@@ -171,6 +173,16 @@ def read(path: Path) -> Read:
         owners_of_attributes_set_from_outside(nodes),
         {last_name(function) for function in called},
         faults_of_loading(nodes, text, allowed=module_of(path) == "networks.torch_files"),
+        any(asks_for_a_kind(node) for node in nodes),
+    )
+
+
+def asks_for_a_kind(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+        return False
+    sides = [node.left, *node.comparators]
+    return any(
+        isinstance(side, ast.Constant) and side.value in ("images", "texts") for side in sides
     )
 
 
@@ -329,6 +341,20 @@ def test_what_images_and_texts_share_knows_neither() -> None:
     }
     assert len(found) > 50
     assert {module for module, kinds in found.items() if kinds} == of_images
+
+
+def test_methods_do_not_ask_whether_they_explain_images_or_texts() -> None:
+    """The classifier says what its inputs are like; a table by kind has a line for each."""
+    of_methods = {"methods", "contract", "passes", "relevance"}
+    found = {
+        module_of(path): read(path).asks_the_kind
+        for path in modules()
+        if room_of(module_of(path)) in {f"explainers.{room}" for room in of_methods} | {"training"}
+    }
+    assert len(found) > 100
+    assert {module for module, asks in found.items() if asks} == set()
+    (question,) = ast.parse("if classifier.kind == 'texts': pass").body
+    assert any(asks_for_a_kind(node) for node in ast.walk(question))
 
 
 def test_nobody_imports_the_command_line() -> None:
