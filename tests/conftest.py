@@ -62,6 +62,10 @@ TOGETHER = {
         "tests/exporting/",
         "tests/scripts/docs/test_exported_networks.py",
     ),
+    "the trained tiny BERT": (
+        "tests/test_docstring_examples.py",
+        "tests/testing/test_trained_texts.py",
+    ),
 }
 """Files for one worker: what they share, such as a server of forks, takes seconds to make."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -56,12 +56,19 @@ class FoundDigits:
         classifier: reads planted digits.
         trained: of methods that the registry cannot make without training.
         count: of images with one digit, and of digits in images with two.
+        options: name of a method to options that differ from its defaults.
     """
 
-    def __init__(self, classifier: Classifier, trained: Sequence[Explainer], count: int) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        trained: Sequence[Explainer],
+        count: int,
+        options: Mapping[str, Mapping[str, Any]] = OPTIONS,
+    ) -> None:
         defined, self.reasons = methods_for(classifier)
-        for name, options in OPTIONS.items():
-            defined[name] = make_explainer(name, classifier, **options)
+        for name, changed in options.items():
+            defined[name] = make_explainer(name, classifier, **changed)
         self.classifier = classifier
         self.explainers: dict[str, Explainer] = {
             **defined,

@@ -8,7 +8,6 @@ time went there, and processes that work next to each other wait for the same me
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 
@@ -39,6 +38,8 @@ def keep_freed_memory() -> bool:
     managed = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
     if sys.platform != "linux" or managed:
         return False
+    import ctypes  # here, since help needs none of it
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False

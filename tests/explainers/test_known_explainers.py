@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import json
 
 import pytest
@@ -150,11 +151,16 @@ def test_a_tiny_memory_budget_gives_the_same_maps(method: str) -> None:
     assert_close(tight, roomy, 1e-4)
 
 
+@functools.cache
+def in_half_precision(network: str) -> Classifier:
+    home = cached(network)
+    half = copy.deepcopy(home.network).bfloat16()
+    return Classifier(half, preprocessing=home.preprocessing)
+
+
 @pytest.mark.parametrize("method", EXPLAINERS)
 def test_half_precision_networks_give_finite_float32_maps(method: str) -> None:
-    home = cached(any_network(method) if method in COMPUTED else "cnn")
-    network = copy.deepcopy(home.network).bfloat16()
-    classifier = Classifier(network, preprocessing=home.preprocessing)
+    classifier = in_half_precision(any_network(method) if method in COMPUTED else "cnn")
     explainer = METHODS[method](classifier)
     explanation = explainer(images_for(explainer, count=1))
     assert explanation.maps.dtype == torch.float32

@@ -18,7 +18,8 @@ from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.suggested_methods import (
     EXPLAINING,
     TAKING_MORE,
-    TAKING_MORE_OF_TEXTS,
+    WITHOUT_ATTENTION,
+    WITHOUT_RELEVANCE,
 )
 from ttame.explainers.known_explainers import EXPLAINERS, make_explainer
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
@@ -158,20 +159,27 @@ def test_methods_that_look_at_no_class_take_every_target(method: str) -> None:
     assert EXPLAINERS[method].card.targets == ("classes", "weightings", "functions")
 
 
+def listed(names: str) -> list[str]:
+    return names.replace(" or ", ", ").split(", ")
+
+
 def test_the_methods_that_an_error_names_take_the_kind() -> None:
-    for kind, names in TAKING_MORE.items():
-        for name in names.replace(" or ", ", ").split(", "):
-            assert kind in EXPLAINERS[name].card.targets
-            assert EXPLAINERS[name].card.networks.startswith("any")
-    for name in TAKING_MORE_OF_TEXTS.replace(" or ", ", ").split(", "):
-        assert EXPLAINERS[name].card.targets == ("classes", "weightings", "functions")
-        assert "texts" in EXPLAINERS[name].card.explains
+    assert TAKING_MORE.keys() == {"images", "texts"}
+    for kind, suggested in TAKING_MORE.items():
+        assert suggested.keys() == {"classes", "weightings", "functions"}
+        for target, names in suggested.items():
+            for name in listed(names):
+                assert target in EXPLAINERS[name].card.targets
+                assert kind in EXPLAINERS[name].card.explains
+    for name in {name for names in TAKING_MORE["images"].values() for name in listed(names)}:
+        assert EXPLAINERS[name].card.networks.startswith("any")
 
 
 def test_the_methods_that_an_error_names_explain_the_kind() -> None:
-    for kind, names in EXPLAINING.items():
-        for name in names.replace(" or ", ", ").split(", "):
-            assert kind in EXPLAINERS[name].card.explains
+    for table in (EXPLAINING, WITHOUT_ATTENTION, WITHOUT_RELEVANCE):
+        for kind, names in table.items():
+            for name in listed(names):
+                assert kind in EXPLAINERS[name].card.explains
 
 
 def test_gradients_of_a_function_are_those_of_autograd() -> None:

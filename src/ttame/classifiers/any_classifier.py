@@ -89,6 +89,9 @@ class AnyClassifier(ABC, Generic[Given, Result]):
 
     Attributes:
         kind: what is classified.
+        is_plane: whether the places of an input lie on a plane, so that it can be shifted and
+            mirrored, and its maps blurred; tokens stand in a row.
+        is_embedded: whether an input is made of embeddings, which belong to the network.
         network: the user's module.
         name: in messages and results.
         outputs: what the network's numbers mean.
@@ -103,6 +106,8 @@ class AnyClassifier(ABC, Generic[Given, Result]):
     """
 
     kind: ClassVar[Kind]
+    is_plane: ClassVar[bool]
+    is_embedded: ClassVar[bool]
 
     network: nn.Module
     name: str

@@ -82,6 +82,8 @@ class Classifier(AnyClassifier[Tensor | Photo | Sequence[Photo], Explanation]):
     """
 
     kind = "images"
+    is_plane = True
+    is_embedded = False
 
     @gives_everything_back
     def __init__(

@@ -6,8 +6,8 @@ import functools
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -65,10 +65,13 @@ def setting_options() -> dict[str, SettingOption]:
         'The peak of the one-cycle schedule. (default: 0.005 with few-shot)'
     """
     options: dict[str, SettingOption] = {}
+    presets = {preset: PRESETS[preset].flat() for preset in (DEFAULT_PRESET, *PRESETS)}
     for part in fields_of(TrainingSettings):
         if part in _NO_OPTIONS:
             continue
-        for name, holder, field in _leaves(part):
+        leaves = [*_leaves(part)]
+        words = {holder: described(holder) for holder in {holder for _, holder, _ in leaves}}
+        for name, holder, field in leaves:
             if name in options:
                 continue
             hint = hint_of(holder, field)
@@ -76,16 +79,16 @@ def setting_options() -> dict[str, SettingOption]:
                 name=name,
                 kind=hint if hint in (int, float, bool) else str,
                 part=part,
-                words=_first_sentence(described(holder)[field]),
+                words=_first_sentence(words[holder][field]),
                 choices=tuple(
                     dict.fromkeys(
                         choice
-                        for other, member, its in _leaves(part)
+                        for other, member, its in leaves
                         if other == name
                         for choice in choices_of(member, its)
                     )
                 ),
-                default=_default(name),
+                default=_default(name, presets),
             )
     return options
 
@@ -133,10 +136,9 @@ def _leaves(part: str) -> Iterator[tuple[str, type[SettingsPart], str]]:
         yield from leaves_of(member)
 
 
-def _default(name: str) -> str:
-    """The value in the default preset, or in the first one that has such a setting."""
-    for preset in (DEFAULT_PRESET, *PRESETS):
-        flat = PRESETS[preset].flat()
+def _default(name: str, presets: Mapping[str, Mapping[str, Any]]) -> str:
+    """The value in the first preset that has such a setting."""
+    for preset, flat in presets.items():
         if name in flat:
             return f"{flat[name]} with {preset}"
     # No preset has a part of that kind.

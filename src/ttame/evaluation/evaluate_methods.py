@@ -32,15 +32,18 @@ from ttame.evaluation.reader_notes import (
     meaning_in_words,
     unfinished_in_words,
 )
-from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.run_folder import begin_run, write_results
-from ttame.evaluation.run_identity import MethodFacts, known_methods
 from ttame.evaluation.sanity import check_sanity, sanity_scores
-from ttame.evaluation.summary import MeasuredMethod, column_facts, method_rows, scores_of
+from ttame.evaluation.summary import (
+    MeasuredMethod,
+    column_facts,
+    found_methods,
+    method_rows,
+    scores_of,
+)
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
-from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
@@ -166,17 +169,13 @@ def evaluate(
         judge=judge,
     )
     identity = {**_identity(measuring), "annotations": annotations}
-    facts = {
-        label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
-        for label, method in methods.items()
-    }
     process = ProcessGroup()
     with (
         naming_the_setting(SMALLER_BATCH),
         FolderUse(out) as use,
         told(listener, methods, progress) as listener,
     ):
-        process.first(lambda: begin_run(out, use, identity, facts, resume=resume))
+        process.first(lambda: begin_run(out, use, identity, methods, resume=resume))
         process.all(
             lambda: measure_methods(measuring, methods, listener=listener, share=process.share)
         )
@@ -256,12 +255,8 @@ def summarise(
     Raises:
         EvaluationError: nothing was measured, or a file is damaged.
     """
-    store = RowStore(measuring.folder)
-    batches = -(-len(measuring.numbers) // measuring.batch_size)
-    known = known_methods(measuring.folder)
-    complete = [label for label in known if len(store.finished(label)) == batches]
-    missing = [label for label in known if label not in complete]
-    measured = [MeasuredMethod(store, label) for label in complete]
+    found = found_methods(measuring.folder, len(measuring.numbers), measuring.batch_size)
+    measured = found.measured
     images = max((len(method.images) for method in measured), default=0)
     if not images:
         raise EvaluationError(
@@ -271,7 +266,7 @@ def summarise(
     columns = columns_of(measuring.metrics, measuring.protocol)
     sanity = sanity_scores(measuring.folder)
     scores = _scores(measured, columns, sanity)
-    rows = method_rows(measured, known, scores, published or {}, sanity)
+    rows = method_rows(measured, found.known, scores, published or {}, sanity)
     skipped = dict(pair for method in measured for fact in method.facts for pair in fact.skipped)
     return Evaluation(
         classifier=measuring.classifier.name,
@@ -286,13 +281,13 @@ def summarise(
         protocol_words=protocol_in_words(measuring.protocol, measuring.metrics),
         columns=tuple(fact for fact in column_facts(columns) if any(scores[fact.key])),
         methods=rows,
-        left_out={name: why for name, why in (left_out or {}).items() if name not in known},
+        left_out={name: why for name, why in (left_out or {}).items() if name not in found.known},
         notes=(
             *meaning_in_words(measuring.classifier),
             *notes,
             *judge_in_words(measuring.judge),
             *_comparing(measuring, measured, sanity),
-            *unfinished_in_words(missing),
+            *unfinished_in_words(found.unfinished),
             *fewer_images(images, columns, scores),
         ),
         machine=machine_in_words(measuring.classifier.device),

@@ -13,6 +13,8 @@ from ttame.evaluation.run_identity import (
     make_folder,
     note_methods,
 )
+from ttame.explainers.contract.explainer import Explainer
+from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.atomic_writing import whole_file
 from ttame.files.leftovers import remove_leftovers_below
 from ttame.files.sole_use import FolderUse
@@ -23,7 +25,7 @@ def begin_run(
     out: Path,
     use: FolderUse,
     identity: Mapping[str, Any],
-    facts: Mapping[str, MethodFacts],
+    methods: Mapping[str, Explainer[Any]],
     *,
     resume: bool,
 ) -> None:
@@ -33,7 +35,7 @@ def begin_run(
         out: the folder.
         use: the use of it.
         identity: what all rows in it must share.
-        facts: label to what the results say of a method.
+        methods: label to explainer.
         resume: whether results may be there already.
 
     Raises:
@@ -44,6 +46,10 @@ def begin_run(
     use.take()
     check_identity(out, identity, resume=resume)
     remove_leftovers_below(out)
+    facts = {
+        label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
+        for label, method in methods.items()
+    }
     note_methods(out, facts)
 
 

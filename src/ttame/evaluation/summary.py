@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 from typing import Protocol as TypingProtocol
 
@@ -20,7 +22,7 @@ from ttame.evaluation.paired_statistics import (
     the_mean,
 )
 from ttame.evaluation.row_store import BatchFacts, RowStore
-from ttame.evaluation.run_identity import MethodFacts
+from ttame.evaluation.run_identity import MethodFacts, known_methods
 from ttame.metrics.metric import Column
 from ttame.results.evaluation import (
     ColumnFacts,
@@ -88,6 +90,42 @@ class MeasuredMethod:
             metric: tuple(sorted(points, key=lambda point: point.x))
             for metric, points in found.items()
         }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoundMethods:
+    """The methods of a folder of an evaluation.
+
+    Attributes:
+        known: label to what the results say of a method besides its numbers.
+        measured: those that are finished, with their rows.
+        unfinished: the labels of the others, which a run that was interrupted has begun.
+    """
+
+    known: Mapping[str, MethodFacts]
+    measured: Sequence[MeasuredMethod]
+    unfinished: Sequence[str]
+
+
+def found_methods(folder: Path, items: int, batch_size: int) -> FoundMethods:
+    """Read everything that was measured in a folder, in this run or before.
+
+    Args:
+        folder: of the evaluation.
+        items: how many photos or texts it is of.
+        batch_size: how many of them share a file of rows.
+
+    Raises:
+        EvaluationError: a file is damaged.
+    """
+    store, known = RowStore(folder), known_methods(folder)
+    batches = -(-items // batch_size)
+    complete = [label for label in known if len(store.finished(label)) == batches]
+    return FoundMethods(
+        known,
+        [MeasuredMethod(store, label) for label in complete],
+        [label for label in known if label not in complete],
+    )
 
 
 def method_rows(

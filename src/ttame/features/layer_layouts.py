@@ -12,6 +12,7 @@ from ttame.errors import ClassifierError
 from ttame.features.feature_taps import LayerOutput, TapLayout
 from ttame.networks.frozen_network import frozen
 from ttame.networks.layer_outputs import first_tensor, reading
+from ttame.networks.module_walk import all_modules
 from ttame.networks.network_trace import LayerRecord, NetworkTrace, noise_images, run_network
 
 LARGEST_PREFIX = 32
@@ -191,11 +192,7 @@ def _token_grid(
     if trace.image_size == (1, tokens):
         # Every place of a row is a token of its own, as in a text: no patches, none before them.
         return (1, tokens), 0
-    declared = [
-        prefix
-        for module in network.modules()
-        if isinstance(prefix := getattr(module, "num_prefix_tokens", None), int)
-    ]
+    declared = _declared_prefixes(network)
     embeddings = _embedded_grids(trace, record)
     for prefix in declared:
         for grid in [*embeddings, _grid_of_aspect(tokens - prefix, trace.image_size)]:
@@ -214,6 +211,15 @@ def _token_grid(
     return None, 0
 
 
+def _declared_prefixes(network: nn.Module) -> list[int]:
+    """The numbers of tokens before the patches that modules say they have."""
+    name = "num_prefix_tokens"
+    # Asked for where it is: that a module has no such attribute takes long to find out.
+    having = [m for m in all_modules(network) if name in vars(m) or hasattr(type(m), name)]
+    found = [getattr(module, name, None) for module in having]
+    return [prefix for prefix in found if isinstance(prefix, int)]
+
+
 def grid_is_seen(trace: NetworkTrace, record: LayerRecord) -> bool:
     """Whether a layer in front of (B, tokens, C) puts out the grid of its patches."""
     return bool(_embedded_grids(trace, record))
@@ -221,12 +227,12 @@ def grid_is_seen(trace: NetworkTrace, record: LayerRecord) -> bool:
 
 def _embedded_grids(trace: NetworkTrace, record: LayerRecord) -> list[tuple[int, int]]:
     """The grids that a layer's tokens may have, as layers in front of it put them out."""
-    tokens = record.shape[1]
+    tokens, order = record.shape[1], record.order
     grids = [
         tap.grid
         for layer in trace.layers
-        if layer.order < record.order and (tap := spatial_tap(layer, trace.image_size))
-        if _is_filled_by(tokens, tap.grid)
+        if len(layer.shape) == 4 and layer.order < order
+        if (tap := spatial_tap(layer, trace.image_size)) and _is_filled_by(tokens, tap.grid)
     ]
     # The finest grid that fits leaves the fewest prefix tokens.
     grids.sort(key=lambda grid: grid[0] * grid[1], reverse=True)

@@ -344,7 +344,7 @@ def _nothing_seen(problem: str, trace: NetworkTrace) -> TapError:
 
 def place_in_network(tap: LayerOutput, trace: NetworkTrace) -> float:
     """0 for the first layer that finishes, 1 for the last one before the head's vectors."""
-    latest = max(layer.order for layer in trace.layers if len(layer.shape) > 2)
+    latest = trace.last_order
     return trace.by_name()[tap.layer].order / latest if latest else 1.0
 
 

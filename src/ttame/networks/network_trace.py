@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -113,9 +114,19 @@ class NetworkTrace:
     channels: int = 3
     patch_grids: tuple[tuple[int, int], ...] = ()
 
-    def by_name(self) -> dict[str, LayerRecord]:
+    def by_name(self) -> Mapping[str, LayerRecord]:
         """Layer name to record."""
+        return self._by_name
+
+    # Asked for once for every layer when taps are chosen.
+    @functools.cached_property
+    def _by_name(self) -> dict[str, LayerRecord]:
         return {layer.name: layer for layer in self.layers}
+
+    @functools.cached_property
+    def last_order(self) -> int:
+        """The order of the last layer that puts out more than vectors."""
+        return max(layer.order for layer in self.layers if len(layer.shape) > 2)
 
 
 @gives_everything_back

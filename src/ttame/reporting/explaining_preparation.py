@@ -18,7 +18,7 @@ from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.explaining.explain_photos import Explaining
 from ttame.explaining.explained_batch import classes_for_all
 from ttame.outputs import SOFTMAX
-from ttame.reporting.method_label import MethodLabel
+from ttame.reporting.method_label import method_labels
 from ttame.reporting.report_contents import ComparedClass, ReportFacts
 
 
@@ -78,14 +78,7 @@ def facts_of(explaining: Explaining, title: str | None, left_out: Mapping[str, s
         classifier.preprocessing,
         title or f"Why did {classifier.name} say that?",
         methods={label: explainer.provenance() for label, explainer in explainers.items()},
-        labels={
-            label: MethodLabel(
-                explainer.card.title if label == explainer.method else label,
-                one_map=not explainer.card.class_specific,
-                of_pixels=explainer.card.map_is == "pixels",
-            )
-            for label, explainer in explainers.items()
-        },
+        labels=method_labels(explainers),
         left_out=left_out,
         rather_than=None if other is None else ComparedClass(other, classifier.class_label(other)),
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -39,6 +38,7 @@ class ExplainedClass:
         map: (h, w) float32, as the method computes it.
 
     Example:
+        >>> import torch
         >>> ExplainedClass("cat", 0, 0.75, torch.ones(7, 7)).label
         'cat'
     """
@@ -78,6 +78,7 @@ class Explanation(Prediction, Pictured):
             files.
 
     Example:
+        >>> import torch
         >>> explanation = Explanation(
         ...     maps=torch.rand(1, 2, 7, 7), classes=torch.tensor([[1, 0]]),
         ...     logits=torch.tensor([[0.0, 1.0]]), image_size=(224, 224),
@@ -121,6 +122,7 @@ class Explanation(Prediction, Pictured):
             IndexError: no such image in the batch.
 
         Example:
+            >>> import torch
             >>> explanation = Explanation(torch.rand(3, 2, 7, 7), torch.tensor([[1, 0]] * 3),
             ...     torch.zeros(3, 5), (224, 224))
             >>> explanation[1], len(explanation)
@@ -150,6 +152,7 @@ class Explanation(Prediction, Pictured):
             ImageError: there are several images.
 
         Example:
+            >>> import torch
             >>> explanation = Explanation(torch.ones(2, 2, 7, 7), torch.tensor([[1, 0]] * 2),
             ...     torch.zeros(2, 2), (224, 224), class_names=("cat", "dog"))
             >>> for photo in explanation:
@@ -193,6 +196,7 @@ class Explanation(Prediction, Pictured):
                 the photo, the maps would lie in the wrong place.
 
         Example:
+            >>> import torch
             >>> explanation = Explanation(
             ...     maps=torch.tensor([[[[0.0, 1.0], [2.0, 4.0]]]]),
             ...     classes=torch.tensor([[7]]), logits=torch.zeros(1, 10), image_size=(2, 2))
@@ -247,6 +251,7 @@ class Explanation(Prediction, Pictured):
             ImageError: no such image in the batch, or not a readable photo.
 
         Example:
+            >>> import torch
             >>> from PIL import Image
             >>> explanation = Explanation(
             ...     maps=torch.tensor([[[[0.0, 1.0]]]]), classes=torch.tensor([[7]]),
@@ -291,15 +296,13 @@ class Explanation(Prediction, Pictured):
         """The file that :meth:`save` writes, to be sent to somebody.
 
         Example:
+            >>> import torch
             >>> explanation = Explanation(torch.rand(1, 1, 7, 7), torch.tensor([[1]]),
             ...     torch.zeros(1, 5), (224, 224))
             >>> len(explanation.to_bytes()) > 4 * 7 * 7
             True
         """
         return explanation_bytes(self._fields())
-
-    def _fields(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
     def load(cls, path: Path | str) -> Explanation:
@@ -309,16 +312,6 @@ class Explanation(Prediction, Pictured):
             ExplainerError: the file is not an explanation of this schema version.
         """
         return cls(**read_explanation(path))
-
-    def to(self, device: torch.device | str) -> Explanation:
-        """Return the same explanation with its tensors on ``device``."""
-        return dataclasses.replace(
-            self,
-            maps=self.maps.to(device),
-            classes=self.classes.to(device),
-            logits=self.logits.to(device),
-            probabilities=self.probabilities.to(device),
-        )
 
     def one_image(self, image: int | None, what: str) -> int:
         """The image that is meant; the only one if it is not said.

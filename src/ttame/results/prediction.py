@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -16,7 +19,11 @@ FOUND_FROM = 0.5
 class Prediction:
     """The part of an explanation that is about classes, whatever was classified.
 
+    What an explanation is of is the affair of its kinds, which are frozen dataclasses.
+
     Attributes:
+        maps: (B, K, ...) float32, what was found of each explained class.
+        logits: (B, C) float32.
         classes: (B, K) int64, the explained classes.
         probabilities: (B, C) float32 in [0, 1].
         class_names: C names, or empty.
@@ -24,6 +31,10 @@ class Prediction:
         target_labels: for each of the B, K labels of what is explained; empty where it is classes.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    maps: Tensor
+    logits: Tensor
     classes: Tensor
     probabilities: Tensor
     class_names: tuple[str, ...]
@@ -76,6 +87,19 @@ class Prediction:
         if self.target_labels:
             return self.target_labels[image][place]
         return self.class_label(int(self.classes[image, place]))
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same explanation with its tensors on ``device``."""
+        return dataclasses.replace(
+            self,
+            maps=self.maps.to(device),
+            classes=self.classes.to(device),
+            logits=self.logits.to(device),
+            probabilities=self.probabilities.to(device),
+        )
+
+    def _fields(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
 def place_of_class(labels: Sequence[str], class_: int | str) -> int:

@@ -357,9 +357,6 @@ class TextExplanation(Prediction, WrittenText):
         """The file that :meth:`save` writes, to be sent to somebody."""
         return text_explanation_bytes(self._fields())
 
-    def _fields(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
     @classmethod
     def load(cls, path: Path | str) -> TextExplanation:
         """Read what :meth:`save` wrote.
@@ -368,13 +365,3 @@ class TextExplanation(Prediction, WrittenText):
             ExplainerError: the file is not an explanation of texts of this schema version.
         """
         return cls(**read_text_explanation(path))
-
-    def to(self, device: torch.device | str) -> TextExplanation:
-        """Return the same explanation with its tensors on ``device``."""
-        return dataclasses.replace(
-            self,
-            maps=self.maps.to(device),
-            classes=self.classes.to(device),
-            logits=self.logits.to(device),
-            probabilities=self.probabilities.to(device),
-        )

@@ -92,6 +92,8 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
     """
 
     kind = "texts"
+    is_plane = False
+    is_embedded = True
 
     @gives_everything_back
     def __init__(

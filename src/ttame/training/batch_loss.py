@@ -102,7 +102,7 @@ def batch_loss(
         first_image=place.first_image,
         generator=place.generator,
         places=classifier.places(images),
-        maps_of_moved=maps_of_moved if classifier.kind == "images" else None,
+        maps_of_moved=maps_of_moved if classifier.is_plane else None,
         image_size=(int(images.shape[2]), int(images.shape[3])),
         one_ground=one_ground if classifier.kind == "images" else None,
         shown=head.shown,

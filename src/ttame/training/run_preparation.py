@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch.utils.data import Dataset
 
-from ttame.classifiers.any_classifier import Explainable
+from ttame.classifiers.any_classifier import Explainable, Kind
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.features_from import taken_apart
 from ttame.datasets.held_out_split import split_held_out
@@ -233,6 +233,16 @@ def _material(
     return TrainingMaterial(training, held_out, fingerprint, skipped, data_names(data), command)
 
 
+_TRAINING_OTHERS: dict[Kind, str] = {
+    "images": "",
+    "texts": "ttame.text.train(classifier, texts, folder)",
+}
+"""Kind of classifier to what trains for it, where :func:`train_explainer` does not."""
+
+_PRESET: dict[Kind, str] = {"images": "few-shot", "texts": "few-shot-text"}
+"""Kind of classifier to a preset with an objective for it."""
+
+
 def _check_kind(classifier: Explainable, data: object, settings: TrainingSettings) -> None:
     """Refuse data or an objective for photos with a classifier of texts, and the reverse."""
     kind = classifier.kind
@@ -241,15 +251,14 @@ def _check_kind(classifier: Explainable, data: object, settings: TrainingSetting
         raise TrainingError(
             f"{of_data} to train for {classifier.name}, a classifier of {kind}",
             allowed=kind,
-            remedy="ttame.text.train(classifier, texts, folder)" if kind == "texts" else "",
+            remedy=_TRAINING_OTHERS[kind],
         )
     objective = settings.objective
     if kind not in objective.explains or objective.masked.explains != kind:
-        preset = "few-shot-text" if kind == "texts" else "few-shot"
         raise TrainingError(
             f"an objective of kind {objective.kind} that masks {objective.masked.kind}, for "
             f"{classifier.name}, a classifier of {kind}",
-            remedy=setting("preset", preset),
+            remedy=setting("preset", _PRESET[kind]),
         )
 
 

@@ -16,10 +16,14 @@ from ttame.evaluation.evaluate_methods import machine_in_words
 from ttame.evaluation.listening import told
 from ttame.evaluation.measuring import Listener, spread
 from ttame.evaluation.reader_notes import unfinished_in_words
-from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.run_folder import begin_run, write_results
-from ttame.evaluation.run_identity import MethodFacts, known_methods
-from ttame.evaluation.summary import MeasuredMethod, column_facts, method_rows, scores_of
+from ttame.evaluation.summary import (
+    MeasuredMethod,
+    column_facts,
+    found_methods,
+    method_rows,
+    scores_of,
+)
 from ttame.evaluation.texts.label_classes import LabelClasses, label_class
 from ttame.evaluation.texts.measuring_texts import MeasuringTexts
 from ttame.evaluation.texts.text_protocol_words import text_protocol_in_words
@@ -27,7 +31,6 @@ from ttame.evaluation.texts.text_run import IS_CUT, IS_RIGHT, measure_texts
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
-from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
@@ -145,17 +148,13 @@ def evaluate_texts(
         memory_budget=parse_memory(memory_budget),
     )
     identity = _identity(measuring)
-    facts = {
-        label: MethodFacts(method.card.title, method.card.family, full_provenance(method))
-        for label, method in methods.items()
-    }
     process = ProcessGroup()
     with (
         naming_the_setting(SMALLER_BATCH),
         FolderUse(out) as use,
         told(listener, methods, progress, "texts") as listener,
     ):
-        process.first(lambda: begin_run(out, use, identity, facts, resume=resume))
+        process.first(lambda: begin_run(out, use, identity, methods, resume=resume))
         process.all(
             lambda: measure_texts(measuring, methods, listener=listener, share=process.share)
         )
@@ -247,11 +246,8 @@ def summarise_texts(
     Raises:
         EvaluationError: a file is damaged.
     """
-    store = RowStore(measuring.folder)
-    batches = -(-len(measuring.numbers) // measuring.batch_size)
-    known = known_methods(measuring.folder)
-    complete = [label for label in known if len(store.finished(label)) == batches]
-    measured = [MeasuredMethod(store, label) for label in complete]
+    found = found_methods(measuring.folder, len(measuring.numbers), measuring.batch_size)
+    measured = found.measured
     columns = {m.name: (m, Column(m.name, m.title)) for m in measuring.metrics}
     scores = {key: scores_of(measured, metric, column) for key, (metric, column) in columns.items()}
     return Evaluation(
@@ -266,12 +262,12 @@ def summarise_texts(
         protocol_settings=measuring.protocol.settings(),
         protocol_words=text_protocol_in_words(measuring.protocol, measuring.metrics),
         columns=tuple(fact for fact in column_facts(columns) if any(scores[fact.key])),
-        methods=method_rows(measured, known, scores, {}, {}),
-        left_out={name: why for name, why in (left_out or {}).items() if name not in known},
+        methods=method_rows(measured, found.known, scores, {}, {}),
+        left_out={name: why for name, why in (left_out or {}).items() if name not in found.known},
         notes=(
             *notes,
             *_facts_in_words(measured[:1]),
-            *unfinished_in_words([label for label in known if label not in complete]),
+            *unfinished_in_words(found.unfinished),
         ),
         machine=machine_in_words(measuring.classifier.device),
         date=datetime.date.today().isoformat(),

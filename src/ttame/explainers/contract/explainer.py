@@ -26,7 +26,6 @@ from ttame.explainers.contract.request import RawMaps, Request
 from ttame.explainers.contract.suggested_methods import (
     EXPLAINING,
     TAKING_MORE,
-    TAKING_MORE_OF_TEXTS,
 )
 from ttame.memory_limit import FEWER_IMAGES, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
@@ -293,11 +292,10 @@ class Explainer(ABC, Generic[Explained]):
         if classes is not None:
             raise ClassSelectionError("classes and a target", allowed="one of them")
         if target.kind not in self.card.targets:
-            images = self.classifier.kind == "images"
             raise ClassSelectionError(
                 f"{self.method} does not take {target.kind} as targets",
                 allowed=" or ".join(self.card.targets),
-                remedy=TAKING_MORE[target.kind] if images else TAKING_MORE_OF_TEXTS,
+                remedy=TAKING_MORE[self.classifier.kind][target.kind],
             )
         return target
 

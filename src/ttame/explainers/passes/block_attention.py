@@ -14,6 +14,7 @@ from ttame.classifiers.any_classifier import Explainable
 from ttame.classifiers.transformer_layout import TransformerLayout, transformer_layout
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.differentiation import differentiating, require_graph
+from ttame.explainers.contract.suggested_methods import WITHOUT_ATTENTION
 from ttame.features.layer_layouts import token_blocks
 from ttame.networks.attention_reading import AttentionAction, watching_attention
 from ttame.networks.layer_outputs import reading, uncompiled
@@ -26,16 +27,6 @@ _NO_LAYOUT = {
     "head reads neither the first token nor all of them",
     "Vision Transformer": "its blocks are not a sequence of layers with (B, T, D) tokens",
 }
-
-WITHOUT_ATTENTION = "grad_cam, layer_cam, score_cam, recipro_cam, integrated_gradients or rise"
-"""Methods for images that ask for no self-attention between all tokens."""
-
-
-def without_attention(classifier: Explainable) -> str:
-    """Methods that explain such a classifier and ask for no attention of its blocks."""
-    if classifier.kind == "texts":
-        return "attn_lrp, integrated_gradients or occlusion"
-    return WITHOUT_ATTENTION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +69,7 @@ def attending_layout(
         raise ExplainerError(
             f"{method} is not defined for {classifier.name}: {odd[0]} and {len(odd) - 1} other "
             "blocks do not attend exactly once from every token to every token",
-            remedy=without_attention(classifier),
+            remedy=WITHOUT_ATTENTION[classifier.kind],
         )
     return layout
 
@@ -108,20 +99,20 @@ def require_layout(
         raise ExplainerError(
             f"{method} is not defined for {classifier.name}, whose blocks run several times "
             f"({again[0].name} {len(again[0].runs)} times)",
-            remedy=without_attention(classifier),
+            remedy=WITHOUT_ATTENTION[classifier.kind],
         )
     layout = transformer_layout(classifier)
     if layout is None:
         raise ExplainerError(
             f"{method} is not defined for {classifier.name}, a {classifier.family}: "
             f"{_NO_LAYOUT[classifier.family]}",
-            remedy=without_attention(classifier),
+            remedy=WITHOUT_ATTENTION[classifier.kind],
         )
     if layout.tokens.batch_axis and not tokens_may_come_first:
         raise ExplainerError(
             f"{method} works on (B, tokens, C), and the tokens of {classifier.name} come before "
             "the batch (batch_first=False)",
-            remedy=f"attention_rollout, {WITHOUT_ATTENTION}",
+            remedy=f"attention_rollout, {WITHOUT_ATTENTION['images']}",
         )
     return layout
 

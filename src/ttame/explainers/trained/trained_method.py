@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
-from ttame.classifiers.any_classifier import Explainable
-from ttame.errors import (
-    ExplainerError,
-    either,
-)
+from ttame.classifiers.any_classifier import Explainable, Kind
+from ttame.errors import ExplainerError, either
 from ttame.explainers.contract.method_card import MethodCard
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.explainer_folder import load_explainer
@@ -59,27 +57,37 @@ class TrainedMethod:
         return loaded
 
     def _missing(self, classifier: Explainable) -> ExplainerError:
-        if classifier.kind == "texts":
-            name = "NAME" if classifier.recipe is None else classifier.recipe.name
-            return ExplainerError(
-                f"{self.card.name} is not defined for {classifier.name} before it is trained",
-                remedy=either(
-                    "ttame.text.train(classifier, texts, folder), then load_explainer(folder, "
-                    "classifier=classifier)",
-                    f"ttame train --model {name} --text-data TEXTS --out FOLDER",
-                ),
-            )
-        preset = self.card.name.replace("_", "-")
-        reads_another = self.card.name == P_TAME
-        argument = ", features_from=other_network" if reads_another else ""
-        option = " --features-from NETWORK" if reads_another else ""
         return ExplainerError(
             f"{self.card.name} is not defined for {classifier.name} before it is trained",
-            remedy=either(
-                f"train_explainer(classifier, photos, folder, training_settings({preset!r})"
-                f"{argument}), then "
-                "load_explainer(folder, classifier=classifier)",
-                f"ttame train --preset {preset} --model {classifier.name}{option} --data PHOTOS "
-                "--out FOLDER, then FOLDER: ttame explain --explainer, or ttame evaluate --methods",
-            ),
+            remedy=_TRAINING[classifier.kind](classifier, self.card.name),
         )
+
+
+def _training_on_photos(classifier: Explainable, method: str) -> str:
+    preset = method.replace("_", "-")
+    reads_another = method == P_TAME
+    argument = ", features_from=other_network" if reads_another else ""
+    option = " --features-from NETWORK" if reads_another else ""
+    return either(
+        f"train_explainer(classifier, photos, folder, training_settings({preset!r})"
+        f"{argument}), then "
+        "load_explainer(folder, classifier=classifier)",
+        f"ttame train --preset {preset} --model {classifier.name}{option} --data PHOTOS "
+        "--out FOLDER, then FOLDER: ttame explain --explainer, or ttame evaluate --methods",
+    )
+
+
+def _training_on_texts(classifier: Explainable, _method: str) -> str:
+    name = "NAME" if classifier.recipe is None else classifier.recipe.name
+    return either(
+        "ttame.text.train(classifier, texts, folder), then load_explainer(folder, "
+        "classifier=classifier)",
+        f"ttame train --model {name} --text-data TEXTS --out FOLDER",
+    )
+
+
+_TRAINING: dict[Kind, Callable[[Explainable, str], str]] = {
+    "images": _training_on_photos,
+    "texts": _training_on_texts,
+}
+"""Kind of classifier to what makes a method of a name for it."""

@@ -22,7 +22,7 @@ from ttame.files.atomic_writing import refuse_existing
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
 from ttame.reporting.finding_threshold import checked_threshold
-from ttame.reporting.method_label import MethodLabel
+from ttame.reporting.method_label import method_labels
 from ttame.reporting.texts.text_report import TextReportFacts, text_report
 from ttame.reporting.told_progress import telling_of
 from ttame.results.explained_texts import ExplainedTexts
@@ -232,13 +232,7 @@ def _facts(
     classifier, other = explaining.classifier, explaining.rather_than
     return TextReportFacts(
         methods={label: each.provenance() for label, each in explaining.explainers.items()},
-        labels={
-            label: MethodLabel(
-                each.card.title if label == each.method else label,
-                one_map=not each.card.class_specific,
-            )
-            for label, each in explaining.explainers.items()
-        },
+        labels=method_labels(explaining.explainers),
         title=title or f"Why did {classifier.name} say that?",
         left_out=left_out,
         rather_than=None if other is None else classifier.class_label(other),

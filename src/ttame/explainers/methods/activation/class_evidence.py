@@ -14,6 +14,7 @@ from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.suggested_methods import WITHOUT_ATTENTION
 from ttame.explainers.methods.activation.cam import evidence_maps
 from ttame.explainers.methods.activation.last_grid import LastGrid, find_last_grid
 from ttame.explainers.methods.activation.token_reads import (
@@ -95,7 +96,7 @@ class ClassEvidence(Explainer[Explained]):
     def __post_init__(self) -> None:
         if not 0 <= self._details <= 1:
             raise ExplainerError(f"{self.method} with details {self.details}", allowed="0 to 1")
-        if self.classifier.kind == "texts":
+        if not self.classifier.is_plane:
             self._of_texts()
             return
         found = _end(self.classifier)
@@ -115,7 +116,7 @@ class ClassEvidence(Explainer[Explained]):
         """Of texts all, of images half, where nothing was said."""
         if self.details is not None:
             return self.details
-        return 1.0 if self.classifier.kind == "texts" else 0.5
+        return 0.5 if self.classifier.is_plane else 1.0
 
     def _of_texts(self) -> None:
         """Find out whether tokens are added to each other, as evidence of texts takes it."""
@@ -128,7 +129,7 @@ class ClassEvidence(Explainer[Explained]):
             raise ExplainerError(
                 f"{self.method} is not defined for {self.classifier.name}: what its attention adds "
                 "to the tokens is not found",
-                remedy="attn_lrp, integrated_gradients or occlusion",
+                remedy=WITHOUT_ATTENTION[self.classifier.kind],
             )
         self._keep(end=None)
 

@@ -59,7 +59,7 @@ class InputXGradient(Explainer[Explained]):
 
     def __post_init__(self) -> None:
         check_libra(self.classifier, self.libra, self.method)
-        if self.classifier.kind == "texts" and not self.libra:
+        if self.classifier.is_embedded and not self.libra:
             _refuse_normalised_embeddings(self.classifier, self.method)
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:

@@ -17,6 +17,7 @@ from ttame.explainers.contract.memory_budget import MOST_AT_ONCE, Progress, in_c
 from ttame.explainers.contract.method_card import EVERY_TARGET, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
 from ttame.explainers.contract.request import RawMaps, Request
+from ttame.explainers.contract.suggested_methods import WITHOUT_ATTENTION
 from ttame.explainers.contract.target_scores import ScoreKind, checked_score
 from ttame.explainers.methods.perturbation.token_mosaics import (
     Kernel,
@@ -28,7 +29,6 @@ from ttame.explainers.methods.perturbation.token_mosaics import (
     run_whole_mosaics,
 )
 from ttame.explainers.passes.block_attention import (
-    WITHOUT_ATTENTION,
     block_modules,
     block_number,
     layout_for,
@@ -183,7 +183,7 @@ class ViTReciproCam(Explainer):
             raise ExplainerError(
                 f"{self.method} is not defined for {self.classifier.name}: "
                 f"{layout.blocks[self.number]} does not begin with a normalisation of its tokens",
-                remedy=WITHOUT_ATTENTION,
+                remedy=WITHOUT_ATTENTION["images"],
             )
         return TailRecorder(blocks, uncompiled(self.classifier.network).get_submodule(norm), layout)
 
@@ -228,7 +228,7 @@ class ViTReciproCam(Explainer):
                 raise ExplainerError(
                     f"{self.method} is not defined for {self.classifier.name}: its blocks do not "
                     "follow each other directly",
-                    remedy=f"block=-1, or {WITHOUT_ATTENTION}",
+                    remedy=f"block=-1, or {WITHOUT_ATTENTION['images']}",
                 )
             if len(recorder.blocks) > 1 or layout.rows_for_head == layout.number_of_tokens:
                 return False

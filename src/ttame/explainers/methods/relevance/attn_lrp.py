@@ -12,7 +12,7 @@ from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
-from ttame.explainers.passes.block_attention import without_attention
+from ttame.explainers.contract.suggested_methods import WITHOUT_ATTENTION
 from ttame.explainers.relevance.gradient_rules import (
     GammaGradient,
     Gradient,
@@ -97,7 +97,7 @@ class AttnLrp(Explainer[Explained]):
             self.attention_is_constant, self.gamma_linear, self.gamma_convolution
         )
         bytes_per_image = check_propagation(
-            self.classifier, table, self.method, without_attention(self.classifier)
+            self.classifier, table, self.method, WITHOUT_ATTENTION[self.classifier.kind]
         )
         self._keep(table=table, bytes_per_image=bytes_per_image)
 
@@ -151,5 +151,5 @@ def _require_attention(classifier: Explainable, method: str) -> None:
     if not probabilities:
         raise ExplainerError(
             f"{method} is not defined for {classifier.name}: it has no attention",
-            remedy=f"full_lrp, {without_attention(classifier)}",
+            remedy=f"full_lrp, {WITHOUT_ATTENTION[classifier.kind]}",
         )

@@ -13,6 +13,7 @@ from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
 from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
+from ttame.explainers.contract.suggested_methods import WITHOUT_RELEVANCE
 from ttame.explainers.methods.relevance.transformer_attribution import attribution_rules
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
 from ttame.explainers.relevance.matches import WEIGHTED, SeesImage
@@ -29,12 +30,6 @@ from ttame.explainers.relevance.stabilisers import Stabiliser
 from ttame.explainers.relevance.token_relevance import token_relevance
 from ttame.explainers.relevance.weighted_rules import ZBox
 from ttame.features.layer_layouts import token_blocks
-
-WITHOUT_RELEVANCE = "grad_cam, integrated_gradients, smooth_grad, occlusion or rise"
-"""Methods for images that ask for no rules."""
-
-WITHOUT_RELEVANCE_OF_TEXTS = "integrated_gradients or occlusion"
-"""Methods for texts that ask for none."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,16 +110,16 @@ class FullLrp(Explainer[Explained]):
             low = black_of(self.classifier) if valid else lowest_of_image
             high = white_of(self.classifier) if valid else highest_of_image
             table = table.with_first((WEIGHTED & SeesImage(), ZBox(low, high, self.stabiliser)))
-        texts = self.classifier.kind == "texts"
-        remedy = WITHOUT_RELEVANCE_OF_TEXTS if texts else WITHOUT_RELEVANCE
-        bytes_per_image = check_propagation(self.classifier, table, self.method, remedy)
+        bytes_per_image = check_propagation(
+            self.classifier, table, self.method, WITHOUT_RELEVANCE[self.classifier.kind]
+        )
         self._keep(table=table, bytes_per_image=bytes_per_image)
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         return mixing_class_maps(images, request, self._maps_of_classes)
 
     def _maps_of_classes(self, images: Tensor, request: Request) -> RawMaps:
-        blocks = token_blocks(self.classifier.trace) if self.classifier.kind == "texts" else None
+        blocks = token_blocks(self.classifier.trace) if self.classifier.is_embedded else None
 
         def explain(images: Tensor, request: Request) -> RawMaps:
             if blocks is not None:

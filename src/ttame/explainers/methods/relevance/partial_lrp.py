@@ -12,12 +12,12 @@ from ttame.classifiers.transformer_layout import TransformerLayout
 from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
+from ttame.explainers.contract.suggested_methods import WITHOUT_ATTENTION
 from ttame.explainers.methods.relevance.transformer_attribution import attribution_rules
 from ttame.explainers.passes.block_attention import (
     attending_layout,
     head_mean,
     layout_for,
-    without_attention,
 )
 from ttame.explainers.relevance.attention_relevance import attention_relevance
 from ttame.explainers.relevance.image_chunks import explain_in_chunks
@@ -92,7 +92,7 @@ class PartialLrp(Explainer[Explained]):
         )
         layout = attending_layout(self.classifier, self.method)
         bytes_per_image = check_propagation(
-            self.classifier, table, self.method, without_attention(self.classifier)
+            self.classifier, table, self.method, WITHOUT_ATTENTION[self.classifier.kind]
         )
         self._keep(table=table, layout=layout, bytes_per_image=bytes_per_image)
 

@@ -9,18 +9,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ttame.classifiers.any_classifier import Kind
 from ttame.classifiers.transformer_layout import TransformerLayout
 from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, LRP_LICENCE_NOTE, MethodCard
 from ttame.explainers.contract.option_checks import check_choice
 from ttame.explainers.contract.request import RawMaps, Request, mixing_class_maps
+from ttame.explainers.contract.suggested_methods import WITHOUT_ATTENTION
 from ttame.explainers.passes.block_attention import (
     attending_layout,
     block_number,
     gradients_by_target,
     layout_for,
     read_block_attention,
-    without_attention,
 )
 from ttame.explainers.relevance.attention_relevance import attention_relevance
 from ttame.explainers.relevance.conserving_table import conserving_table
@@ -30,6 +31,12 @@ from ttame.explainers.relevance.propagation import check_propagation
 from ttame.explainers.relevance.rule_table import RuleTable
 from ttame.explainers.relevance.stabilisers import DIVISIONS, Stabiliser
 from ttame.explainers.relevance.weighted_rules import ZPlus
+
+_FIRST_BLOCK: dict[Kind, int] = {"images": 1, "texts": 0}
+"""As published for images, and all blocks of texts."""
+
+_ROWS: dict[Kind, str] = {"images": "plain", "texts": "normalised"}
+"""As published for each."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -121,7 +128,7 @@ class TransformerAttribution(Explainer[Explained]):
         self._keep(table=table, layout=layout)
         first = block_number(self._start_block, layout, self.method, "start_block")
         bytes_per_image = check_propagation(
-            self.classifier, table, self.method, without_attention(self.classifier)
+            self.classifier, table, self.method, WITHOUT_ATTENTION[self.classifier.kind]
         )
         self._keep(first_block=first, bytes_per_image=bytes_per_image)
 
@@ -134,14 +141,14 @@ class TransformerAttribution(Explainer[Explained]):
         """As published for images, and all blocks of texts, where nothing was said."""
         if self.start_block is not None:
             return self.start_block
-        return 0 if self.classifier.kind == "texts" else min(1, len(self.layout.blocks) - 1)
+        return min(_FIRST_BLOCK[self.classifier.kind], len(self.layout.blocks) - 1)
 
     @property
     def _rows(self) -> str:
         """As published for each kind where nothing was said."""
         if self.rows is not None:
             return self.rows
-        return "normalised" if self.classifier.kind == "texts" else "plain"
+        return _ROWS[self.classifier.kind]
 
     def _raw_maps(self, images: Tensor, request: Request) -> RawMaps:
         return mixing_class_maps(images, request, self._maps_of_classes)
