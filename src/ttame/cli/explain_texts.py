@@ -21,7 +21,6 @@ WINDOWS = "windows"
 _OF_PHOTOS: Mapping[str, Any] = {
     "images": (),
     "data": (),
-    "resume": False,
     "format_": "folder",
     "shard_size": None,
     "workers": None,
@@ -112,20 +111,23 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
     from ttame.cli.text_networks import choose_text_explainers
     from ttame.drawing.word_strength import check_word_strength
     from ttame.files.atomic_writing import refuse_existing
+    from ttame.processes import is_first_process
     from ttame.progress.explaining_progress import ExplanationProgress
     from ttame.reporting.texts.explain_texts import explain_texts, named_texts
 
     typed_texts.refuse_options_of_photos(typed)
     check_word_strength(typed["strength"])
-    refuse_existing(out, overwrite=typed["overwrite"])
+    if not typed["resume"]:
+        refuse_existing(out, overwrite=typed["overwrite"])
     said = MethodOptions.of(typed)
     budget = said.memory_budget_in_bytes()
-    texts, strict = named_texts(typed_texts.source())
+    texts, _ = named_texts(typed_texts.source())
     windows = typed_texts.too_long == WINDOWS
     classifier, explainers, left_out = choose_text_explainers(
         said, typed["model"], typed, too_long=None if windows else typed_texts.too_long
     )
-    with ExplanationProgress(list(explainers), len(texts), what="text") as progress:
+    shown = is_first_process()
+    with ExplanationProgress(list(explainers), len(texts), shown=shown, what="text") as progress:
         found = explain_texts(
             texts,
             explainers,
@@ -136,15 +138,18 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
             batch_size=typed["batch_size"],
             memory_budget=budget,
             overwrite=typed["overwrite"],
+            resume=typed["resume"],
             listener=progress,
             left_out=short_reasons(left_out, classifier.name),
             strength=typed["strength"],
-            strict=strict,
+            # Of a file, or of what comes through a pipe, a text that is too long is skipped.
+            strict=typed_texts.file is None,
             windows=windows,
         )
-    page = summarise_texts(found, typed["strength"], already_said=progress.said)
-    if typed["open_page"]:
-        typer.launch(str(page))
+    if shown:
+        page = summarise_texts(found, typed["strength"], already_said=progress.said)
+        if typed["open_page"]:
+            typer.launch(str(page))
 
 
 def refuse_lone_text_options(too_long: str | None) -> None:

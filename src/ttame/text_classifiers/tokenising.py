@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import threading
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
@@ -125,6 +127,15 @@ class Tokenising:
     def longest(self, texts: Sequence[str]) -> int:
         """Tokens of the longest text, special ones included."""
         return max(len(self._encoded(GivenText(text), cut=False)["input_ids"]) for text in texts)
+
+    def fingerprint(self) -> str:
+        """A short hash over how the tokenizer cuts texts; 16 hexadecimal digits."""
+        tokenizer = self.tokenizer
+        rules = json.loads(tokenizer.backend_tokenizer.to_str())
+        # How it truncates and pads at the moment is told with every call.
+        rules = {**rules, "truncation": None, "padding": None}
+        said = json.dumps([rules, tokenizer.special_tokens_map], default=str)
+        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
     def _row(self, given: GivenText, number: int) -> _Row:
         encoded = self._encoded(given, cut=False)
