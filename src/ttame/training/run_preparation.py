@@ -28,6 +28,7 @@ from ttame.errors import (
     setting,
 )
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.head_settings import MinMaxMaps
 from ttame.explainers.trained.trained_cards import P_TAME
 from ttame.features.feature_taps import LayerOutput
 from ttame.files.sole_use import FolderUse
@@ -250,6 +251,13 @@ def _check_kind(classifier: Explainable, data: object, settings: TrainingSetting
             f"an objective of kind {objective.kind} that masks {objective.masked.kind}, for "
             f"{classifier.name}, a classifier of {kind}",
             remedy=setting("preset", preset),
+        )
+    if kind == "texts" and isinstance(settings.head.maps, MinMaxMaps):
+        # Their least and largest value would be those of padding, and their mean too.
+        raise TrainingError(
+            "maps min-max of texts",
+            allowed="raw, sigmoid, standard",
+            remedy=setting("maps", "standard"),
         )
 
 

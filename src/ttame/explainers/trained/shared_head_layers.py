@@ -20,9 +20,9 @@ class Branch(nn.Module):
         self.convolution = nn.Conv2d(channels, WIDTH, kernel_size=1, bias=False)
         self.batch_norm = GlobalBatchNorm2d(WIDTH)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, 64, h, w)."""
-        normalised: Tensor = self.batch_norm(self.convolution(features))
+    def forward(self, features: Tensor, places: Tensor | None = None) -> Tensor:
+        """(B, C, h, w) to (B, 64, h, w); ``places`` as of :class:`GlobalBatchNorm2d`."""
+        normalised: Tensor = self.batch_norm(self.convolution(features), places)
         return normalised.relu()
 
 
@@ -40,9 +40,9 @@ class Surroundings(nn.Module):
         assert self.pointwise.bias is not None
         nn.init.zeros_(self.pointwise.bias)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, 64, h, w) to the same."""
-        seen: Tensor = self.pointwise(self.batch_norm(self.depthwise(features)).relu())
+    def forward(self, features: Tensor, places: Tensor | None = None) -> Tensor:
+        """(B, 64, h, w) to the same; ``places`` as of :class:`GlobalBatchNorm2d`."""
+        seen: Tensor = self.pointwise(self.batch_norm(self.depthwise(features), places).relu())
         return features + seen
 
 
