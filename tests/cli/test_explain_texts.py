@@ -13,6 +13,8 @@ from ttame.cli.text_networks import default_method, methods_of_texts
 from ttame.reporting.texts.growing_text_report import GrowingTextReport
 from ttame.testing import tiny_text_classifier
 
+LOGO = next((Path(__file__).parents[2] / "docs").rglob("*.png"))
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
@@ -111,6 +113,9 @@ def test_texts_come_through_a_pipe(
         (["--text", "a", "--pair", "b", "--pair", "c"], "2 --pair for 1 --text"),
         (["--pair", "b"], "1 --pair for 0 --text"),
         (["--texts", "nowhere.txt"], "cannot read nowhere.txt"),
+        (["--texts", "b.txt", "--pair", "b"], "--pair and --texts; allowed: one of them; try: a"),
+        (["--text", str(LOGO)], "try: ttame explain PHOTO, without --text"),
+        (["--text", "a", "--model", "hf/"], "no text classifier 'hf/'; allowed: minilm_reviews"),
         (["--texts", "."], ". is a folder; allowed: a file with one text per line"),
         (["--text", "a", "--strength", "contrast"], "strength 'contrast'; allowed: own, shared"),
         (["--text", " "], "text 1 is empty"),

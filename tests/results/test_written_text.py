@@ -9,6 +9,7 @@ from rich.console import Console
 from tests.results.text_material import explained
 from ttame.errors import OutputError, UnknownNameError
 from ttame.notebook.cards import MOST_CHARACTERS
+from ttame.results.text_card import unread_in_words
 from ttame.results.written_text import lines_of
 
 
@@ -36,7 +37,21 @@ def test_a_notebook_is_not_flooded() -> None:
 def test_what_is_cut_off_is_said() -> None:
     page = explained("great film, not bad", read=2).to_html()
     assert "2 of 4 words were not read: the text is too long for the classifier" in page
-    assert "were not read" not in explained("great film").to_html()
+    assert "not read" not in explained("great film").to_html()
+
+
+def test_words_that_the_tokenizer_leaves_out_do_not_make_a_text_too_long() -> None:
+    """Zero-width and control characters between white space, also at the ends."""
+    odd = explained("\u200b great \x07 film \ufeff", pair="so \u200d good")
+    said = unread_in_words(odd.scored_words())
+    assert said == "4 of 8 words were not read: the tokenizer leaves them out"
+    both = unread_in_words(explained("great \x07 film, not bad", read=2).scored_words())
+    assert both == (
+        "2 of 5 words were not read: the text is too long for the classifier; "
+        "1 of 5 words was not read: the tokenizer leaves it out"
+    )
+    of_pairs = unread_in_words(explained("great film", pair="not so bad", read=1).scored_words())
+    assert of_pairs == "3 of 5 words were not read: the text is too long for the classifier"
 
 
 def test_texts_without_evidence_say_so() -> None:

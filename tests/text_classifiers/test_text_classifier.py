@@ -68,7 +68,7 @@ def test_what_does_not_fit_together_is_refused(tokenizer: Any) -> None:
         TextClassifier(tiny_text_model(), tokenizer, class_names=["a", "b", "c"])
     with pytest.raises(ClassifierError, match="a str as network"):
         TextClassifier("bert", tokenizer)  # type: ignore[arg-type]
-    with pytest.raises(ClassifierError, match="a NoneType as tokenizer"):
+    with pytest.raises(ClassifierError, match="None as tokenizer"):
         TextClassifier(tiny_text_model(), None)
 
 

@@ -63,6 +63,9 @@ def test_what_is_no_fast_tokenizer_is_refused(tokenizer: Any) -> None:
     with pytest.raises(ClassifierError, match="a str as tokenizer; .*AutoTokenizer"):
         Tokenising("bert", 32)
 
+    with pytest.raises(ClassifierError, match="<class .*TokenizersBackend'> as tokenizer; .*try:"):
+        Tokenising(type(tokenizer), 32)
+
     class Slow:
         is_fast = False
 

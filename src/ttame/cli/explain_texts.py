@@ -75,7 +75,14 @@ class TypedTexts:
         """
         if self.file is not None:
             if self.texts or self.pairs:
-                raise TextError("--text and --texts", allowed="one of them")
+                other = "--text" if self.texts else "--pair"
+                raise TextError(
+                    f"{other} and --texts",
+                    allowed="one of them",
+                    remedy=""
+                    if self.texts
+                    else "a .tsv file, with a text, a tab and its pair per line",
+                )
             return self._of_file(self.file)
         if self.pairs and len(self.pairs) != len(self.texts):
             raise TextError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ttame.errors import TextError, kind_of
+from ttame.errors import TextError, either, kind_of
 
 Texts = str | tuple[str, str] | Sequence[str] | Sequence[tuple[str, str]]
 """One text, a pair as a tuple, or a list of texts or of pairs."""
@@ -47,6 +47,18 @@ def given_texts(given: Any) -> list[GivenText]:
     return [_one(entry, number) for number, entry in enumerate(given)]
 
 
+def naming_the_text(problem: TextError, name: str) -> TextError:
+    """The same error, of a text with a name rather than of the first one of a batch.
+
+    Example:
+        >>> str(naming_the_text(TextError("text 0 is empty"), "line 3"))
+        'line 3 is empty'
+    """
+    what = problem.problem.removeprefix("text 0 ")
+    between = " " if what != problem.problem else ": "
+    return TextError(f"{name}{between}{what}", allowed=problem.allowed, remedy=problem.remedy)
+
+
 _ALLOWED = "a text, a pair as a tuple of two texts, or a list of them"
 
 
@@ -85,7 +97,9 @@ def _is_picture(text: str) -> bool:
     return text.lower().endswith(_PICTURES) and len(text) < 4096 and Path(text).is_file()
 
 
-_IMAGES_ARE_EXPLAINED = "a ttame.Classifier, which classifies images"
+_IMAGES_ARE_EXPLAINED = either(
+    "a ttame.Classifier, which classifies images", "ttame explain PHOTO, without --text"
+)
 
 
 def _remedy_for(given: Any) -> str:

@@ -17,6 +17,7 @@ from ttame.errors import (
     TextError,
     UnknownNameError,
     either,
+    kind_of,
     setting,
 )
 from ttame.text_classifiers.given_texts import GivenText
@@ -83,9 +84,10 @@ class Tokenising:
     def __post_init__(self) -> None:
         if self.too_long not in get_args(TooLong):
             raise UnknownNameError.of("way with long texts", str(self.too_long), get_args(TooLong))
-        if not callable(self.tokenizer) or not hasattr(self.tokenizer, "is_fast"):
+        is_class = isinstance(self.tokenizer, type)
+        if is_class or not callable(self.tokenizer) or not hasattr(self.tokenizer, "is_fast"):
             raise ClassifierError(
-                f"a {type(self.tokenizer).__name__} as tokenizer",
+                f"{self.tokenizer if is_class else kind_of(self.tokenizer)} as tokenizer",
                 allowed="a tokenizer of transformers",
                 remedy="transformers.AutoTokenizer.from_pretrained(FOLDER)",
             )

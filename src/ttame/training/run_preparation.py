@@ -180,7 +180,7 @@ def _new_run(
         process=accelerator.process_index,
         seed=settings.run.seed,
     )
-    _check_batches(order)
+    _check_batches(order, classifier.kind)
     _check_steps(order, settings)
     explainer = new_attention_explainer(
         classifier, settings.head, method=settings.method, seed=settings.run.seed
@@ -340,13 +340,13 @@ def _unreadable(photos: PhotoSource, indices: Sequence[int]) -> dict[str, str]:
     return reasons
 
 
-def _check_batches(order: BatchOrder) -> None:
+def _check_batches(order: BatchOrder, kind: str) -> None:
     at_once = order.parts * order.processes
     if order.images < order.batch_size:
         fitting = order.images // at_once * at_once
         raise TrainingError(
-            f"{order.images} images to train on, fewer than a batch of {order.batch_size}",
-            remedy=setting("batch_size", fitting) if fitting else "more images",
+            f"{order.images} {kind} to train on, fewer than a batch of {order.batch_size}",
+            remedy=setting("batch_size", fitting) if fitting else f"more {kind}",
         )
     if order.batch_size % at_once:
         raise TrainingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.evaluation.texts.measured_texts import (
 )
 from ttame.cli.evaluation_display import print_evaluation
 from ttame.datasets.texts.annotated_texts import AnnotatedTexts
-from ttame.errors import EvaluationError, NonFiniteMapError, TtameError, UnknownNameError
+from ttame.errors import EvaluationError, NonFiniteMapError, TextError, TtameError, UnknownNameError
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.texts.evaluate_texts import evaluate_texts
 from ttame.metrics.texts.known_text_metrics import TEXT_METRICS
@@ -206,10 +207,27 @@ def test_texts_longer_than_the_classifier_reads(tmp_path: Path) -> None:
     path = review_file(tmp_path, 2, tokens=long, rationales=[[0, 1], [50, 60]])
     found = run(path, tmp_path / "out", classifier, metrics=["token_f1", "best_token_f1"])
     assert "2 texts are longer" in " ".join(found.notes)
+    alone = run(path, tmp_path / "alone", classifier, metrics=["token_f1"], limit=1)
+    assert "1 text is longer" in " ".join(alone.notes)
     # 30 of 60 words are read; the marked ones beyond them cannot be found.
     best = next(iter(found.methods)).curves["best_token_f1"]
     assert best[0].value == pytest.approx(100 * 2 * 1 / (5 + 11))
     assert best[-1].value == pytest.approx(100 * 2 * 1 / (30 + 11))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("bad " * 59 + "bad", "has 62 tokens; .*; try: too_long"), ("\u200b", "holds nothing but")],
+)
+def test_a_text_that_is_not_taken_is_named_before_any_work(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    lines = review_file(tmp_path, 3).read_text().splitlines()
+    odd = {"id": "odd", "label": "negative", "tokens": text, "rationales": [[0, 1]]}
+    (tmp_path / "odd.jsonl").write_text("\n".join([*lines, json.dumps(odd)]))
+    with pytest.raises(TextError, match=f"^text 'odd' {said}"):
+        run(tmp_path / "odd.jsonl", tmp_path / "out", batch_size=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_data_without_rationales_or_labels(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ _FORMAT = (
 )
 
 
+_TABLES = (".csv", ".json")
+"""Endings of files whose lines would be read as texts, marks and names of columns included."""
+
+
 @dataclasses.dataclass(frozen=True)
 class NamedText:
     """A text, or a pair of texts, with what its user calls it.
@@ -71,7 +75,7 @@ def read_text_lines(path: Path | str) -> tuple[NamedText, ...]:
     Args:
         path: its ending says how lines are read: ``.tsv`` as a text, or as a text, a tab and its
             pair; ``.jsonl`` as a JSON object with ``text`` (or ``tokens``), perhaps ``pair`` and
-            ``id``; any other as a text.
+            ``id``; any other as a text, but for ``.csv`` and ``.json``, which are refused.
 
     Raises:
         DatasetError: the file cannot be read, holds no text, or has a line of another form; the
@@ -88,6 +92,8 @@ def read_text_lines(path: Path | str) -> tuple[NamedText, ...]:
         line 3 | a dog | None
     """
     path = Path(path)
+    if path.suffix.lower() in _TABLES:
+        raise DatasetError(f"{path}, which does not hold one text per line", allowed=_FORMAT)
     try:
         content = decode(read_bounded(path, LARGEST))
     except UnopenedFileError as problem:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ttame.datasets.texts.annotated_texts import AnnotatedTexts
-from ttame.errors import EvaluationError, UnknownNameError, either, setting
+from ttame.errors import EvaluationError, TextError, UnknownNameError, either, setting
 from ttame.evaluation.evaluate_methods import machine_in_words
 from ttame.evaluation.listening import told
 from ttame.evaluation.measuring import Listener, spread
@@ -40,6 +40,7 @@ from ttame.networks.giving_back import gives_everything_back
 from ttame.outputs import SOFTMAX
 from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.results.evaluation import Evaluation
+from ttame.text_classifiers.given_texts import naming_the_text
 from ttame.text_classifiers.text_classifier import TextClassifier
 
 
@@ -99,6 +100,7 @@ def evaluate_texts(
             are not numbers. What was measured before is kept.
         OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: the data cannot be read.
+        TextError: a text that the classifier does not take, which is found before any work.
         LostProcessError: another of several processes has ended.
 
     Example:
@@ -133,6 +135,7 @@ def evaluate_texts(
     chosen = known_text_protocol(protocol) if isinstance(protocol, str) else protocol
     out = Path(out)
     numbers = spread(len(texts), limit)
+    _refuse_texts_that_are_not_taken(classifier, texts, numbers)
     measuring = MeasuringTexts(
         classifier=classifier,
         texts=texts,
@@ -167,6 +170,17 @@ def evaluate_texts(
         )
         process.first(lambda: write_results(out, evaluation))
     return evaluation
+
+
+def _refuse_texts_that_are_not_taken(
+    classifier: TextClassifier, texts: AnnotatedTexts, numbers: Sequence[int]
+) -> None:
+    """Before any work, because every method must explain the same texts."""
+    for number in numbers:
+        try:
+            classifier.tokenise(texts[number].text)
+        except TextError as problem:
+            raise naming_the_text(problem, f"text {printable(texts[number].key)!r}") from problem
 
 
 def _metrics(
@@ -292,6 +306,7 @@ def _facts_in_words(measured: Sequence[MeasuredMethod]) -> Iterator[str]:
         cut = int(method.values[IS_CUT].sum())
         if cut:
             yield (
-                f"{cut} texts are longer than the classifier reads; words beyond that have no "
+                f"{cut} {'text is' if cut == 1 else 'texts are'} longer than the classifier reads; "
+                "words beyond that have no "
                 "score, and count as missed where people marked them"
             )

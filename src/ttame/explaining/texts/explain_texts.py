@@ -19,6 +19,7 @@ from ttame.explaining.explained_batch import Listener, Silence, explained, unfin
 from ttame.explaining.texts.windowed_texts import explain_long_text
 from ttame.processes import Share
 from ttame.results.text_explanation import TextExplanation
+from ttame.text_classifiers.given_texts import naming_the_text
 from ttame.text_classifiers.long_texts import LongText
 from ttame.text_classifiers.text_classifier import TextClassifier
 
@@ -167,7 +168,7 @@ def _taken(explaining: ExplainingTexts, text: NamedText) -> Literal["at once", "
     except TextError as problem:
         if explaining.windows and _is_long(explaining, text):
             return "in windows"
-        raise _about(problem, text.name) from problem
+        raise naming_the_text(problem, text.name) from problem
     return "at once"
 
 
@@ -199,10 +200,3 @@ def _in_windows(
         listener.finish()
         wanted = explanations[0].classes
     return explanations
-
-
-def _about(problem: TextError, name: str) -> TextError:
-    """The same error, of a text with a name rather than of the first one of a batch."""
-    what = problem.problem.removeprefix("text 0 ")
-    between = " " if what != problem.problem else ": "
-    return TextError(f"{name}{between}{what}", allowed=problem.allowed, remedy=problem.remedy)
