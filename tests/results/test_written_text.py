@@ -9,8 +9,9 @@ from rich.console import Console
 from tests.results.text_material import explained
 from ttame.errors import OutputError, UnknownNameError
 from ttame.notebook.cards import MOST_CHARACTERS
-from ttame.results.text_card import unread_in_words
+from ttame.results.text_card import strongest_in_words, unread_in_words
 from ttame.results.written_text import lines_of
+from ttame.words.word_scores import ScoredWord, Word
 
 
 def test_a_page_is_whole_small_and_asks_nobody(tmp_path: Path) -> None:
@@ -75,3 +76,15 @@ def test_a_terminal_gets_colours() -> None:
     for line in lines_of(explained("great film"), 0):
         console.print(line)
     assert "\x1b[1;4;97;48;2;184;92;0mgreat\x1b[0m" in stream.getvalue()
+
+
+def test_words_below_a_text_lose_nothing_but_what_stands_around_them() -> None:
+    """Emoji of several characters stay whole; marks for the direction of writing do not turn it."""
+    family, heart = "\U0001f469\u200d\U0001f467", "\u2764\ufe0f"
+    one, scores = family + " " + heart + " \u202e(great)\u202c cafe\u0301!", (4.0, 3.0, 2.0, 1.0)
+    words = [ScoredWord(Word(each, 0, 1, 0, (0,)), score)
+             for each, score in zip(one.split(), scores, strict=True)]  # fmt: skip
+    assert strongest_in_words(words, signed=False) == (
+        f"strongest: \u2068{family}\u2069 4, \u2068{heart}\u2069 3, great 2, "
+        "\u2068cafe\u0301\u2069 1"
+    )

@@ -47,6 +47,15 @@ def test_what_is_no_text_is_refused(given: Any, said: str) -> None:
         given_texts(given)
 
 
+def test_the_name_of_a_file_of_texts_is_no_text(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.TXT"
+    assert given_texts(str(lines))  # Nothing has this name.
+    lines.write_text("good\n")
+    with pytest.raises(TextError, match="text 1 is the name of a file, .*TXT'; try: ttame.text"):
+        given_texts(["good", str(lines)])
+    assert given_texts([f"see {lines}", ("good", str(lines))])
+
+
 def test_the_name_of_a_picture_that_exists_is_no_text(tmp_path: Path) -> None:
     picture = tmp_path / "cat.PNG"
     picture.write_bytes(b"")

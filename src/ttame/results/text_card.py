@@ -163,7 +163,7 @@ def unread_in_words(words: Sequence[ScoredWord]) -> str:
     Example:
         >>> from ttame.words.word_scores import Word
         >>> words = [ScoredWord(Word(text, 0, 1, 0, ()), score)
-        ...          for text, score in (("so", 1.0), ("\u200b", math.nan), ("good", 0.5))]
+        ...          for text, score in (("so", 1.0), ("\\u200b", float("nan")), ("good", 0.5))]
         >>> unread_in_words(words)
         '1 of 3 words was not read: the tokenizer leaves it out'
     """
@@ -206,14 +206,17 @@ def _word_in_words(found: ScoredWord, signed: bool) -> str:
 
 
 def _bare(word: str) -> str:
-    """A word without the punctuation around it, if anything else is left.
+    """A word from its first letter or digit to its last one with its marks, if it has any.
 
     Example:
-        >>> _bare('"good",'), _bare("...")
-        ('good', '...')
+        >>> _bare('"good",'), _bare("..."), _bare("\\U0001f600")
+        ('good', '...', '😀')
     """
-    kept = [place for place, each in enumerate(word) if unicodedata.category(each)[0] not in "PS"]
-    return word[kept[0] : kept[-1] + 1] if kept else word
+    kinds = [unicodedata.category(each)[0] for each in word]
+    letters = [place for place, kind in enumerate(kinds) if kind in "LN"]
+    if not letters:
+        return word
+    return word[letters[0] : max(place for place, kind in enumerate(kinds) if kind in "LNM") + 1]
 
 
 def _section(explained: ScoredTexts, text: int) -> str:

@@ -13,6 +13,8 @@ Texts = str | tuple[str, str] | Sequence[str] | Sequence[tuple[str, str]]
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".npy")
 
+_LINES = (".txt", ".tsv", ".jsonl")
+
 
 class GivenText(NamedTuple):
     """One text, with its pair if there is one."""
@@ -32,7 +34,8 @@ def given_texts(given: Any) -> list[GivenText]:
         At least one text.
 
     Raises:
-        TextError: something else, an empty list or text, or a picture.
+        TextError: something else, an empty list or text, or the name of a picture or of a file of
+            texts.
 
     Example:
         >>> given_texts(["a", ("b", "c")])
@@ -85,16 +88,25 @@ def _one(entry: Any, number: int) -> GivenText:
                 allowed="Unicode",
                 remedy='text.encode("utf-8", "replace").decode()',
             )
-    if text.pair is None and _is_picture(text.text):
+    if text.pair is None and _names_a_file(text.text, _PICTURES):
         raise TextError(
             f"text {number} is the name of a picture, {text.text!r}", remedy=_IMAGES_ARE_EXPLAINED
+        )
+    if text.pair is None and _names_a_file(text.text, _LINES):
+        raise TextError(
+            f"text {number} is the name of a file, {text.text!r}",
+            remedy=either(
+                f"ttame.text.explain(pathlib.Path({text.text!r}), explainer, folder), which "
+                "explains its lines",
+                f"--texts {text.text}, which explains its lines",
+            ),
         )
     return text
 
 
-def _is_picture(text: str) -> bool:
-    """Whether it names a picture file; who explains such a name as a text, writes another word."""
-    return text.lower().endswith(_PICTURES) and len(text) < 4096 and Path(text).is_file()
+def _names_a_file(text: str, endings: tuple[str, ...]) -> bool:
+    """Whether it names such a file; who explains such a name as a text, writes another word."""
+    return text.lower().endswith(endings) and len(text) < 4096 and Path(text).is_file()
 
 
 _IMAGES_ARE_EXPLAINED = either(

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.classifiers.targets import Target
-from ttame.errors import TextError
+from ttame.errors import ExplainerError, TextError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress
 from ttame.results.text_explanation import TextExplanation
+from ttame.text_classifiers.given_texts import given_texts
 from ttame.text_classifiers.long_texts import LongText
 from ttame.text_classifiers.text_classifier import TextClassifier
 from ttame.words.text_windows import join_windows
@@ -50,6 +51,7 @@ def explain_long_text(
 
     Raises:
         TextError: a pair, or a text without a word.
+        ExplainerError: an explainer of a classifier of images, or a batch size below 1.
         TtameError: as the explainer.
 
     Example:
@@ -65,6 +67,7 @@ def explain_long_text(
             f"a {type(text).__name__} to be read in windows", allowed="one text, not a pair"
         )
     classifier = explainer.classifier
+    _check(explainer, text, batch_size)
     long = LongText.of(classifier, text)
     logits = _mean_logits(classifier, long, batch_size)
     wanted = Target.of(classes).explained(logits, classifier.class_names).classes
@@ -81,6 +84,18 @@ def explain_long_text(
         )
     ]
     return _joined(long, found, logits, classifier)
+
+
+def _check(explainer: Explainer[TextClassifier], text: str, batch_size: int) -> None:
+    kind, name = explainer.classifier.kind, explainer.classifier.name
+    if kind != "texts":
+        raise ExplainerError(
+            f"{explainer.method} explains {name}, a classifier of {kind}",
+            allowed="explainers of a ttame.text.TextClassifier",
+        )
+    if batch_size < 1:
+        raise ExplainerError(f"batch_size {batch_size}", allowed="1 or more")
+    given_texts(text)
 
 
 def _mean_logits(classifier: TextClassifier, long: LongText, batch_size: int) -> Tensor:
