@@ -68,6 +68,8 @@ def test_what_does_not_fit_together_is_refused(tokenizer: Any) -> None:
         TextClassifier(tiny_text_model(), tokenizer, class_names=["a", "b", "c"])
     with pytest.raises(ClassifierError, match="a str as network"):
         TextClassifier("bert", tokenizer)  # type: ignore[arg-type]
+    odd = TextClassifier(tiny_text_model(pad_token_id=0), tokenizer)
+    assert any("padding is token 0 in the model's configuration" in each for each in odd.notices)
     with pytest.raises(ClassifierError, match="None as tokenizer"):
         TextClassifier(tiny_text_model(), None)
 

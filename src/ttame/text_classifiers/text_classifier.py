@@ -34,6 +34,7 @@ from ttame.text_classifiers.model_facts import (
     most_tokens,
     refuse_other_tasks,
     single_number_notices,
+    tokenizer_notices,
 )
 from ttame.text_classifiers.token_network import TokenNetwork
 from ttame.text_classifiers.token_signal import (
@@ -136,6 +137,7 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         blocks = token_blocks(self.trace)
         self.examined = tuple(block.name for block in blocks.blocks) if blocks else ()
         self.tap_choice = self._block_inputs()
+        found += tokenizer_notices(model, self.tokenizer)
         self.notices = (*found, *self.tap_choice.notices)
 
     def __repr__(self) -> str:

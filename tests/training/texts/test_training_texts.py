@@ -13,7 +13,7 @@ SETTINGS = training_settings("few-shot-text", held_out_share=0.25)
 
 
 def test_some_texts_are_held_out_and_too_short_ones_left_out() -> None:
-    texts = [f"a film {number}" for number in range(8)] + ["dull", ""]
+    texts = [f"a film {number}" for number in range(8)] + ["dull", "", "\u200b good \u200d"]
     found = TrainingTexts(texts).material(tiny_text_classifier(), SETTINGS, "out")
     assert found.held_out is not None
     assert (len(found.training), len(found.held_out)) == (6, 2)
@@ -35,7 +35,7 @@ def test_a_file_of_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "words", "said"),
     [
-        (["one", "two words"], 0, "1 texts to train on"),
+        (["one", "two words"], 0, "1 text to train on"),
         ([b"bytes here", "two words"], 0, "not text"),
         (["two words", "three whole words"], 1, "words 1"),
         ("nowhere.jsonl", 0, "nowhere.jsonl"),

@@ -50,7 +50,7 @@ class TrainingTexts(OwnMaterial):
         object.__setattr__(self, "texts", tuple(t for t in self._all() if _is_long_enough(t)))
         if len(self.texts) < 2:
             raise DatasetError(
-                f"{len(self.texts)} texts to train on",
+                f"{len(self.texts)} text{'s' * (len(self.texts) != 1)} to train on",
                 allowed=f"at least two of {FEWEST_WORDS} words or more",
             )
 
@@ -107,4 +107,5 @@ class TrainingTexts(OwnMaterial):
 
 
 def _is_long_enough(text: str) -> bool:
-    return len(text.split()) >= FEWEST_WORDS
+    # Of zero-width characters and the like, a tokenizer makes no token.
+    return sum(any(map(str.isalnum, word)) for word in text.split()) >= FEWEST_WORDS
