@@ -181,7 +181,7 @@ def _new_run(
         seed=settings.run.seed,
     )
     _check_batches(order, classifier.kind)
-    _check_steps(order, settings)
+    _check_steps(order, settings, classifier.kind)
     explainer = new_attention_explainer(
         classifier, settings.head, method=settings.method, seed=settings.run.seed
     )
@@ -356,12 +356,12 @@ def _check_batches(order: BatchOrder, kind: str) -> None:
         )
 
 
-def _check_steps(order: BatchOrder, settings: TrainingSettings) -> None:
+def _check_steps(order: BatchOrder, settings: TrainingSettings, kind: str) -> None:
     """Refuse a schedule that is over before it begins."""
     steps = order.steps_per_epoch * settings.run.epochs
     if steps < _FEWEST_STEPS:
         raise TrainingError(
-            f"{steps} optimiser step, of {order.images} images in batches of {order.batch_size}, "
+            f"{steps} optimiser step, of {order.images} {kind} in batches of {order.batch_size}, "
             "in which nothing is learned",
             allowed=f"at least {_FEWEST_STEPS}",
             remedy=f"a smaller {setting('batch_size')} or more {setting('epochs')}",

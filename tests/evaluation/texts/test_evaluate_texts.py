@@ -22,13 +22,22 @@ from tests.evaluation.texts.measured_texts import (
 )
 from ttame.cli.evaluation_display import print_evaluation
 from ttame.datasets.texts.annotated_texts import AnnotatedTexts
-from ttame.errors import EvaluationError, NonFiniteMapError, TextError, TtameError, UnknownNameError
+from ttame.errors import (
+    EvaluationError,
+    ExplainerError,
+    NonFiniteMapError,
+    TextError,
+    TtameError,
+    UnknownNameError,
+)
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.texts.evaluate_texts import evaluate_texts
+from ttame.explainers.known_explainers import make_explainer
 from ttame.metrics.texts.known_text_metrics import TEXT_METRICS
 from ttame.metrics.texts.known_text_protocols import TEXT_PROTOCOLS
 from ttame.reporting.evaluation_report import write_evaluation_report
 from ttame.results.evaluation import Evaluation
+from ttame.testing import tiny_classifier
 from ttame.testing.tiny_texts import tiny_text_classifier, tiny_text_model, tiny_tokenizer
 from ttame.text_classifiers.text_classifier import TextClassifier
 
@@ -257,6 +266,9 @@ def test_labels_of_other_names_are_told(tmp_path: Path) -> None:
         ({"methods": {}}, "no method"),
         ({"metrics": ["nothing"]}, "unknown metric of texts"),
         ({"metrics": []}, "no metric to measure"),
+        ({"protocol": None}, "None as a protocol of texts; allowed: chefer-text"),
+        ({"limit": 0}, "limit=0; allowed: 1 or more"),
+        ({"batch_size": 0}, "batch_size=0; allowed: 1 or more"),
         ({"protocol": "t-tame"}, "unknown protocol of texts"),
     ],
 )
@@ -268,6 +280,22 @@ def test_what_is_asked_for_must_exist(
     with pytest.raises((EvaluationError, UnknownNameError), match=problem):
         evaluate_texts(classifier, data, given, tmp_path / "out", progress=False, **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_explainers_of_another_network_are_refused(data: Path, tmp_path: Path) -> None:
+    """The same weights, loaded again, are the same network."""
+    classifier = tiny()
+    other = tiny_text_classifier("roberta")
+    of_images = make_explainer("grad_cam", tiny_classifier())
+    for explainer in (make_explainer("random", other), of_images):
+        with pytest.raises(ExplainerError, match="explains tiny .*, another network than tiny"):
+            evaluate_texts(classifier, data, explainer, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+    again = make_explainer("random", tiny())
+    found = evaluate_texts(
+        classifier, data, again, tmp_path / "out", progress=False, metrics=["auprc"], limit=1
+    )
+    assert found.images == 1
 
 
 def test_maps_that_are_not_numbers_end_the_run(data: Path, tmp_path: Path) -> None:

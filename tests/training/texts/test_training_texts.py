@@ -21,6 +21,11 @@ def test_some_texts_are_held_out_and_too_short_ones_left_out() -> None:
     assert seen == set(range(8))
 
 
+def test_texts_that_come_one_by_one_are_all_taken() -> None:
+    found = TrainingTexts(f"a film {number}" for number in range(3))  # type: ignore[arg-type]
+    assert found.texts == ("a film 0", "a film 1", "a film 2")
+
+
 def test_a_file_of_json_lines(tmp_path: Path) -> None:
     file = tmp_path / "reviews.jsonl"
     file.write_text('{"tokens": "a fine film"}\n{"tokens": "a dull plot"}\n')
@@ -37,6 +42,7 @@ def test_a_file_of_json_lines(tmp_path: Path) -> None:
     [
         (["one", "two words"], 0, "1 text to train on"),
         ([b"bytes here", "two words"], 0, "not text"),
+        (None, 0, "not text; allowed: a file, or a list of str"),
         (["two words", "three whole words"], 1, "words 1"),
         ("nowhere.jsonl", 0, "nowhere.jsonl"),
     ],

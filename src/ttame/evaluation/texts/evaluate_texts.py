@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ttame.datasets.texts.annotated_texts import AnnotatedTexts
-from ttame.errors import EvaluationError, TextError, UnknownNameError, either, setting
+from ttame.errors import EvaluationError, TextError, UnknownNameError, either, kind_of, setting
 from ttame.evaluation.evaluate_methods import machine_in_words
 from ttame.evaluation.listening import told
-from ttame.evaluation.measuring import Listener, spread
+from ttame.evaluation.measuring import Listener, checked_batch_size, spread
 from ttame.evaluation.reader_notes import unfinished_in_words
 from ttame.evaluation.row_store import RowStore
 from ttame.evaluation.run_folder import begin_run, write_results
@@ -25,7 +25,7 @@ from ttame.evaluation.texts.measuring_texts import MeasuringTexts
 from ttame.evaluation.texts.text_protocol_words import text_protocol_in_words
 from ttame.evaluation.texts.text_run import IS_CUT, IS_RIGHT, measure_texts
 from ttame.explainers.contract.explainer import Explainer
-from ttame.explainers.contract.labelled_explainers import labelled_explainers
+from ttame.explainers.contract.labelled_explainers import labelled_explainers, refuse_other_networks
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.files.printable_names import printable
@@ -33,7 +33,7 @@ from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.metrics.metric import Column
 from ttame.metrics.texts.known_text_metrics import TEXT_METRICS, known_text_metrics
-from ttame.metrics.texts.known_text_protocols import known_text_protocol
+from ttame.metrics.texts.known_text_protocols import TEXT_PROTOCOLS, known_text_protocol
 from ttame.metrics.texts.text_metric import TextMetric
 from ttame.metrics.texts.text_protocol import TextProtocol
 from ttame.networks.giving_back import gives_everything_back
@@ -95,6 +95,7 @@ def evaluate_texts(
 
     Raises:
         UnknownNameError: no such protocol or metric.
+        ExplainerError: a method of another network.
         EvaluationError: a classifier of images; ``out`` holds other results; a metric needs
             rationales and there are none; a label is missing or means no class; probabilities that
             are not numbers. What was measured before is kept.
@@ -131,8 +132,13 @@ def evaluate_texts(
                 "--methods transformer_attribution,random",
             ),
         )
+    refuse_other_networks(methods, classifier)
     texts = data if isinstance(data, AnnotatedTexts) else AnnotatedTexts(data)
     chosen = known_text_protocol(protocol) if isinstance(protocol, str) else protocol
+    if not isinstance(chosen, TextProtocol):
+        raise UnknownNameError(
+            f"{kind_of(protocol)} as a protocol of texts", allowed=", ".join(TEXT_PROTOCOLS)
+        )
     out = Path(out)
     numbers = spread(len(texts), limit)
     _refuse_texts_that_are_not_taken(classifier, texts, numbers)
@@ -143,7 +149,7 @@ def evaluate_texts(
         labels=_labels(classifier, texts, numbers, chosen, label_classes or {}),
         protocol=chosen,
         metrics=_metrics(chosen, metrics, texts, numbers),
-        batch_size=batch_size,
+        batch_size=checked_batch_size(batch_size),
         folder=out,
         memory_budget=parse_memory(memory_budget),
     )

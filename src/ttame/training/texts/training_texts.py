@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ttame.classifiers.any_classifier import Explainable
@@ -58,9 +58,12 @@ class TrainingTexts(OwnMaterial):
         if isinstance(self.source, str | Path):
             read = AnnotatedTexts(self.source)
             return [read[index].text for index in range(len(read))]
-        if not all(isinstance(text, str) for text in self.source):
-            raise DatasetError("texts to train on that are not text", allowed="a list of str")
-        return self.source
+        texts = list(self.source) if isinstance(self.source, Iterable) else [self.source]
+        if not all(isinstance(text, str) for text in texts):
+            raise DatasetError(
+                "texts to train on that are not text", allowed="a file, or a list of str"
+            )
+        return texts
 
     def material(
         self, classifier: Explainable, settings: TrainingSettings, folder: str
