@@ -51,7 +51,7 @@ def load(
         MissingExtraError: transformers is not installed.
         WeightsError: no such folder or repository, no connection, no safetensors, or weights
             without those of a classifier.
-        ClassifierError: it does something else than classify texts, or brings code of its own.
+        ClassifierError: it does something other than classify texts, or brings code of its own.
 
     Example:
         >>> import tempfile

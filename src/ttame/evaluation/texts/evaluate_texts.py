@@ -65,7 +65,7 @@ def evaluate_texts(
     memory_budget: str | int = DEFAULT_BUDGET,
     progress: bool = True,
 ) -> Evaluation:
-    """Find out which method is most faithful on your texts, and finds the words people marked.
+    """Find out which method is most faithful on your texts, and which finds the marked words.
 
     Every method explains the same class of the same texts of the same network. Rows appear batch
     by batch in ``out/rows``; a killed call continues with ``resume=True``. At the end ``out`` holds
@@ -83,7 +83,7 @@ def evaluate_texts(
         limit: how many texts, evenly spread over the data; all if not given.
         batch_size: texts at a time.
         label_classes: label of the data to the class of the classifier that it means, by number or
-            name; needed where names do not say it.
+            name; needed where their names differ.
         resume: whether ``out`` may hold results.
         listener: told how far it is.
         left_out: methods that are not defined for this classifier, with the reason.

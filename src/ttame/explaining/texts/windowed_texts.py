@@ -34,12 +34,12 @@ def explain_long_text(
 
     The text's class scores are the means of those of its windows, and its classes are chosen by
     them. A token that several windows hold gets the weighted mean of its scores, see
-    :func:`ttame.words.text_windows.join_windows`. No window knows what the others say: what one
-    sentence does to another far away is not seen.
+    :func:`ttame.words.text_windows.join_windows`. Each window is explained on its own: how one
+    sentence acts on another far away is not seen.
 
     Args:
         explainer: an explainer of a classifier of texts.
-        text: any.
+        text: of any length.
         classes: as an explainer takes them.
         rather_than: a class: what speaks for ``classes`` rather than for it.
         batch_size: windows at a time.
@@ -47,7 +47,8 @@ def explain_long_text(
         progress: as an explainer takes it.
 
     Returns:
-        Of one text; without special tokens. ``provenance["windows"]`` says how many there were.
+        The explanation of one text, without special tokens. ``provenance["windows"]`` says how
+        many windows there were.
 
     Raises:
         TextError: a pair, or a text without a word.

@@ -94,9 +94,9 @@ def explain_texts(
             offers all of them.
         progress: whether to show a line that says how far it is; not where there is a listener.
         strict: whether a text that the classifier cannot take ends the call, rather than being
-            skipped; if not given, unless the texts come from a file.
+            skipped. If not given, it does unless the texts come from a file.
         windows: whether a text that is too long for the classifier is read in windows that overlap
-            (:func:`ttame.explaining.texts.windowed_texts.explain_long_text`); pairs are not.
+            (:func:`ttame.explaining.texts.windowed_texts.explain_long_text`); pairs never are.
 
     Returns:
         What was written, in every process.
