@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.utils.data import TensorDataset
+from transformers import PreTrainedTokenizerFast
 
 from tests.conftest import assert_close
 from tests.training.texts import trained_once
@@ -17,9 +19,11 @@ from ttame.classifiers.linear_end import class_weights
 from ttame.datasets.held_out_split import split_held_out
 from ttame.errors import OtherClassifierError, ResumeError, TrainingError
 from ttame.explainers.known_explainers import EXPLAINERS
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
 from ttame.explainers.trained.shared_head_inputs import find_inputs
 from ttame.testing import tiny_classifier, tiny_text_classifier
+from ttame.testing.tiny_texts import tiny_text_model, tiny_tokenizer
 from ttame.text_classifiers.text_classifier import TextClassifier
 from ttame.text_classifiers.token_signal import CARRIED, with_embedding
 from ttame.training.texts.train_text_explainer import train
@@ -74,6 +78,24 @@ def test_a_padded_batch_equals_single_texts() -> None:
     together = explainer([short, long], classes="all").maps
     # The last token is [SEP], whose neighbour is padding or nothing; it is not shown.
     assert torch.allclose(together[:1, :, 1:4], alone[:, :, 1:4], atol=1e-6)
+
+
+def test_a_padded_batch_equals_single_texts_of_a_tokenizer_without_special_tokens() -> None:
+    """The last word has padding next to it, or nothing."""
+    words = Tokenizer(models.WordLevel(tiny_tokenizer().get_vocab(), unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]"
+    )
+    classifier = TextClassifier(tiny_text_model(), tokenizer)
+    head = training_settings("few-shot-text").head
+    explainer = new_attention_explainer(classifier, head, method="few_shot")
+    with torch.no_grad():
+        for weight in explainer.head.parameters():
+            weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+    alone = explainer("a fine film", classes="all").maps
+    together = explainer(["a fine film", "it was a good film"], classes="all").maps
+    assert torch.allclose(together[:1, :, :3], alone, atol=1e-5)
 
 
 def test_the_mask_reaches_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,8 @@ class SharedHead(Head):
     def inputs_of(self, classifier: Explainable, reading: FeatureReading) -> HeadInputs:
         """The features, and the rows of the last linear layer as they are now."""
         inputs = super().inputs_of(classifier, reading)
-        others = {} if reading.places is None else {"places": reading.places}
+        found = {"places": reading.places, "present": reading.present}
+        others = {name: where for name, where in found.items() if where is not None}
         if self.inputs.class_layer:
             rows = class_weights_of(classifier, self.inputs.class_layer)
             others["class_weights"] = rows.float()
@@ -206,6 +207,7 @@ class SharedHead(Head):
         *,
         class_weights: Tensor | None = None,
         places: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> Tensor:
         """Compute the maps of some classes, before any activation.
 
@@ -217,6 +219,7 @@ class SharedHead(Head):
                 classifier without one.
             places: (B, 1, h, w) bool, on the grid of all taps: only they have evidence, and in
                 training only they count in the statistics of batch norms.
+            present: (B, 1, h, w) bool, on the same grid: nothing comes from elsewhere.
 
         Returns:
             (B, K, S, S') in the dtype of the features, on the grid of the first branched tap.
@@ -243,7 +246,7 @@ class SharedHead(Head):
             evidence = evidence * (places * places.sum(dim=(2, 3), keepdim=True))
         parts = self.settings.parts
         if "embedding" in parts or "gate" in parts:
-            fused = self._fused(feature_maps, grid, places)
+            fused = self._fused(feature_maps, grid, places, present)
             if "gate" in parts:
                 maps = maps + self.gate(fused)
             if "embedding" in parts:
@@ -299,7 +302,11 @@ class SharedHead(Head):
         return {**super().provenance(), "details": self.settings.details}
 
     def _fused(
-        self, feature_maps: Sequence[Tensor], grid: tuple[int, int], places: Tensor | None
+        self,
+        feature_maps: Sequence[Tensor],
+        grid: tuple[int, int],
+        places: Tensor | None,
+        present: Tensor | None,
     ) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
         # Flattened, so that gradients come in the layout that processes exchange.
@@ -314,7 +321,7 @@ class SharedHead(Head):
         ]
         mixed = sum(others, first)
         normalised = self.fusion.batch_norm(mixed, places)
-        fused: Tensor = self.surroundings(normalised.relu(), places)
+        fused: Tensor = self.surroundings(normalised.relu(), places, present)
         return fused
 
     def _common(
