@@ -134,11 +134,7 @@ def evaluate_texts(
         )
     refuse_other_networks(methods, classifier)
     texts = data if isinstance(data, AnnotatedTexts) else AnnotatedTexts(data)
-    chosen = known_text_protocol(protocol) if isinstance(protocol, str) else protocol
-    if not isinstance(chosen, TextProtocol):
-        raise UnknownNameError(
-            f"{kind_of(protocol)} as a protocol of texts", allowed=", ".join(TEXT_PROTOCOLS)
-        )
+    chosen = _protocol(protocol)
     out = Path(out)
     numbers = spread(len(texts), limit)
     _refuse_texts_that_are_not_taken(classifier, texts, numbers)
@@ -176,6 +172,16 @@ def evaluate_texts(
         )
         process.first(lambda: write_results(out, evaluation))
     return evaluation
+
+
+def _protocol(given: str | TextProtocol) -> TextProtocol:
+    if isinstance(given, str):
+        return known_text_protocol(given)
+    if not isinstance(given, TextProtocol):
+        raise UnknownNameError(
+            f"{kind_of(given)} as a protocol of texts", allowed=", ".join(TEXT_PROTOCOLS)
+        )
+    return given
 
 
 def _refuse_texts_that_are_not_taken(
