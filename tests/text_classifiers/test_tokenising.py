@@ -103,3 +103,15 @@ def test_a_tokenizer_without_words_is_refused() -> None:
 
     with pytest.raises(ClassifierError, match="the tokenizer of m knows no words; .*save_pretrain"):
         refuse_other_tokenizer(BertTokenizer(), "m", 60)
+
+
+def test_the_fingerprint_is_that_of_the_rules(tokenizer: Any) -> None:
+    """Not that of how a tokenizer truncated or padded last."""
+    first = Tokenising(tokenizer, 32).fingerprint()
+    tokenizer("bad " * 60, truncation=True, max_length=9, padding="max_length")
+    assert Tokenising(tokenizer, 20, "truncate").fingerprint() == first and len(first) == 16
+    assert Tokenising(tiny_tokenizer(), 32).fingerprint() == first
+    added, spoken = tiny_tokenizer(), tiny_tokenizer()
+    added.add_tokens(["wow"])
+    spoken.mask_token = "[UNK]"
+    assert len({first, *(Tokenising(each, 32).fingerprint() for each in (added, spoken))}) == 3

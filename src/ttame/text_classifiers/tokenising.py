@@ -132,11 +132,10 @@ class Tokenising:
 
     def fingerprint(self) -> str:
         """A short hash over how the tokenizer cuts texts; 16 hexadecimal digits."""
-        tokenizer = self.tokenizer
-        rules = json.loads(tokenizer.backend_tokenizer.to_str())
-        # How it truncates and pads at the moment is told with every call.
-        rules = {**rules, "truncation": None, "padding": None}
-        said = json.dumps([rules, tokenizer.special_tokens_map], default=str)
+        whole = self.tokenizer.backend_tokenizer.to_str()
+        # In front of these stands how it truncates and pads at the moment, which every call says.
+        rules = whole[max(0, whole.find('"added_tokens"')) :]
+        said = rules + json.dumps(self.tokenizer.special_tokens_map, default=str)
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
     def _row(self, given: GivenText, number: int) -> _Row:
