@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import normalizers
 
 from tests.evaluation.texts.measured_texts import (
     SENTENCES,
@@ -203,6 +204,28 @@ def test_other_results_are_not_mixed(data: Path, tmp_path: Path) -> None:
     other = review_file(tmp_path, label="pos")
     with pytest.raises(EvaluationError, match="another data set"):
         run(other, tmp_path / "out", resume=True, **quick)
+
+
+def test_rows_by_another_tokenizer_are_not_mixed(data: Path, tmp_path: Path) -> None:
+    """It cuts other words into tokens; folders of older versions do not say which it was."""
+    quick: dict[str, Any] = {"metrics": ["auprc"], "limit": 1}
+    classifier = tiny()
+    run(data, tmp_path / "out", classifier, **quick)
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    other = TextClassifier(
+        classifier.network.model,  # type: ignore[arg-type]
+        tokenizer,
+        class_names=classifier.class_names,
+        name=classifier.name,
+    )
+    with pytest.raises(EvaluationError, match="another tokenizer: .* try: the same tokenizer as"):
+        run(data, tmp_path / "out", other, resume=True, **quick)
+    path = tmp_path / "out" / "evaluation.json"
+    said = json.loads(path.read_text())
+    del said["tokenizer"]
+    path.write_text(json.dumps(said))
+    run(data, tmp_path / "out", other, resume=True, **quick)
 
 
 def test_texts_longer_than_the_classifier_reads(tmp_path: Path) -> None:

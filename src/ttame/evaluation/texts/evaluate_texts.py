@@ -249,6 +249,7 @@ def _identity(measuring: MeasuringTexts) -> dict[str, Any]:
         "classifier": classifier.name,
         "classifier_fingerprint": classifier.fingerprint(),
         "preprocessing": f"texts of at most {classifier.most_tokens} tokens",
+        "tokenizer": classifier.tokenising.fingerprint(),
         **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
         "data": measuring.texts.fingerprint(),
         "images": len(measuring.numbers),
