@@ -122,7 +122,11 @@ def test_texts_come_through_a_pipe(
         (["--text", "bad " * 60], "text 1 has 62 tokens"),
         (["--text", "bad " * 60], "try: --too-long truncate"),
         (["--text", "bad " * 60, "--pair", "bad", "--too-long", "windows"], "text 1 has 64 tokens"),
-        (["--text", "a", "--too-long", "cut"], "unknown way with long texts 'cut'"),
+        (["--text", "a", "--too-long", "cut"], "'cut'; allowed: refuse, truncate, windows"),
+        (
+            ["--text", "a", "--too-long", "window"],
+            "unknown way to handle long texts 'window'; allowed",
+        ),
         (["--text", "a", "--image-size", "64"], "--image-size for a classifier of texts"),
         (["--text", "a", "--refine", "3"], "--refine for texts"),
         (["--text", "a", "--methods", "grad_cam"], "a classifier of texts"),

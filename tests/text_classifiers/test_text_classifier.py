@@ -90,7 +90,7 @@ def test_embeddings_must_mean_what_token_numbers_mean(tokenizer: Any) -> None:
                 inputs_embeds = 4 * self.get_input_embeddings()(input_ids)
             return self.model(inputs_embeds=inputs_embeds, attention_mask=attention_mask).logits
 
-    with pytest.raises(ClassifierError, match="something else of word embeddings"):
+    with pytest.raises(ClassifierError, match="another answer to word embeddings"):
         TextClassifier(Scaled(), tokenizer)
 
 

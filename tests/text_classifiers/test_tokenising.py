@@ -44,7 +44,7 @@ def test_a_long_text_is_refused_or_cut(tokenizer: Any) -> None:
     assert cut.truncated == (1,)
     assert cut.texts[1].tokens == ("[CLS]", *("a", "good", "film") * 2, "[SEP]")
     assert cut.texts[1].text == long.text
-    with pytest.raises(UnknownNameError, match="way with long texts"):
+    with pytest.raises(UnknownNameError, match="unknown way to handle long texts"):
         Tokenising(tokenizer, 8, "shorten")  # type: ignore[arg-type]
 
 

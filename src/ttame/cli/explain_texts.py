@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ttame.errors import DatasetError, OutputError, TextError
+from ttame.errors import DatasetError, OutputError, TextError, UnknownNameError
 
 if TYPE_CHECKING:
     from ttame.datasets.texts.text_lines import NamedText
 
 WINDOWS = "windows"
 """What becomes of a long text: it is read in windows that overlap."""
+
+_TOO_LONG = ("refuse", "truncate", WINDOWS)
 
 _OF_PHOTOS: Mapping[str, Any] = {
     "images": (),
@@ -65,6 +67,18 @@ class TypedTexts:
             if name in typed and (typed[name] or default) != default:
                 words = "photos" if name == "images" else f"--{name.strip('_').replace('_', '-')}"
                 raise TextError(f"{words} along with texts", allowed="photos or texts")
+
+    def refuse_other_ways_with_long_texts(self) -> None:
+        """Refuse what ``--too-long`` does not know.
+
+        Raises:
+            UnknownNameError: such a word was typed.
+        """
+        if self.too_long not in (None, *_TOO_LONG):
+            raise UnknownNameError(
+                f"unknown way to handle long texts {self.too_long!r}",
+                allowed=", ".join(_TOO_LONG),
+            )
 
     def source(self) -> Any:
         """The texts, as :func:`ttame.reporting.texts.explain_texts.explain_texts` takes them.
@@ -123,6 +137,7 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
     from ttame.reporting.texts.explain_texts import explain_texts, named_texts
 
     typed_texts.refuse_options_of_photos(typed)
+    typed_texts.refuse_other_ways_with_long_texts()
     check_word_strength(typed["strength"])
     if not typed["resume"]:
         refuse_existing(out, overwrite=typed["overwrite"])

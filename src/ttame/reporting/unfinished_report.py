@@ -40,7 +40,7 @@ _WORDS = {
     "preprocessing": ("preprocessing", either("preprocessing", "--image-size")),
     "tokenizer": ("tokenizer", either("tokenizer", "--model")),
     "most_tokens": ("longest text, in tokens", either("tokenizer", "--model")),
-    "too_long": ("way with long texts", either("too_long or windows", "--too-long")),
+    "too_long": ("way to handle long texts", either("too_long or windows", "--too-long")),
     "outputs": ("kind of outputs", setting("outputs")),
     "data": ("set of photos", "photos"),
     "texts": ("set of texts", "texts"),

@@ -83,7 +83,9 @@ class Tokenising:
 
     def __post_init__(self) -> None:
         if self.too_long not in get_args(TooLong):
-            raise UnknownNameError.of("way with long texts", str(self.too_long), get_args(TooLong))
+            raise UnknownNameError.of(
+                "way to handle long texts", str(self.too_long), get_args(TooLong)
+            )
         is_class = isinstance(self.tokenizer, type)
         if is_class or not callable(self.tokenizer) or not hasattr(self.tokenizer, "is_fast"):
             raise ClassifierError(

@@ -175,7 +175,10 @@ def test_unfinished_work_is_neither_lost_nor_mixed(lines: Path, two: Any, tmp_pa
     for change, words in (
         ({"classes": "all"}, r"choice of classes: top1, not \[0, 1\]"),
         ({"batch_size": 3}, "batch size: 2, not 3"),
-        ({"windows": True}, "way with long texts: refuse, not windows; try: the same too_long or"),
+        (
+            {"windows": True},
+            "way to handle long texts: refuse, not windows; try: the same too_long",
+        ),
         ({"strength": "shared"}, "way of drawing: own, not shared"),
     ):
         with pytest.raises(OutputError, match=f"of another {words}"):
