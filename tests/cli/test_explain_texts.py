@@ -114,7 +114,7 @@ def test_texts_come_through_a_pipe(
         (["--pair", "b"], "1 --pair for 0 --text"),
         (["--texts", "nowhere.txt"], "cannot read nowhere.txt"),
         (["--texts", "b.txt", "--pair", "b"], "--pair and --texts; allowed: one of them; try: a"),
-        (["--text", str(LOGO)], "try: ttame explain PHOTO, without --text"),
+        (["--text", str(LOGO)], "try: ttame explain PHOTO without --text"),
         (["--text", "a", "--model", "hf/"], "no text classifier 'hf/'; allowed: minilm_reviews"),
         (["--texts", "."], ". is a folder; allowed: a file with one text per line"),
         (["--text", "a", "--strength", "contrast"], "strength 'contrast'; allowed: own, shared"),

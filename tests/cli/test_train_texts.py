@@ -86,5 +86,5 @@ def test_words_of_photos(
     assert "--text-data FILE" in capsys.readouterr().err
     assert run([*typed, "--model", "minilm_reviews"], monkeypatch) == 2
     said = capsys.readouterr().err
-    assert "minilm_reviews classifies texts; allowed: a classifier of photos; try: --text" in said
-    assert "--text-data FILE of ttame train" in said
+    assert "minilm_reviews classifies texts; allowed: a classifier of photos; try: ttame ex" in said
+    assert "ttame train --text-data FILE" in said

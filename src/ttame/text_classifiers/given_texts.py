@@ -98,7 +98,7 @@ def _one(entry: Any, number: int) -> GivenText:
             remedy=either(
                 f"ttame.text.explain(pathlib.Path({text.text!r}), explainer, folder), which "
                 "explains its lines",
-                f"--texts {text.text}, which explains its lines",
+                f"ttame explain --texts {text.text}, which explains its lines",
             ),
         )
     return text
@@ -110,7 +110,7 @@ def _names_a_file(text: str, endings: tuple[str, ...]) -> bool:
 
 
 _IMAGES_ARE_EXPLAINED = either(
-    "a ttame.Classifier, which classifies images", "ttame explain PHOTO, without --text"
+    "a ttame.Classifier, which classifies images", "ttame explain PHOTO without --text"
 )
 
 

@@ -113,7 +113,7 @@ def classifies_texts(name: str) -> ClassifierError:
         allowed="a classifier of photos",
         remedy=either(
             f"ttame.text.load({name!r})",
-            f'--text "..." of ttame explain --model {name}, or --text-data FILE of ttame train and '
-            "ttame evaluate",
+            f'ttame explain --model {name} --text "...", ttame train --text-data FILE, or ttame '
+            "evaluate --text-data FILE",
         ),
     )
