@@ -119,3 +119,13 @@ def test_long_texts_are_read_in_windows_in_their_order(explaining: ExplainingTex
     assert first.texts[0].text == "bad " * 60 and first.provenance["windows"] == 3
     assert (first.method, second.method) == ("first", "second")
     assert first.classes.equal(second.classes) and not bool(first.word_scores().isnan().any())
+
+
+def test_what_no_window_can_read_is_skipped(explaining: ExplainingTexts) -> None:
+    """Half of a character, zero-width ones, and windows with nothing but padding in them."""
+    odd = ["good \ud83d " * 30, "\u200b " * 60, "[PAD] " * 60 + "good", "good"]
+    texts = [NamedText(TEXTS[number].name, text) for number, text in enumerate(odd)]
+    made = Notes()
+    explain_text_batches(dataclasses.replace(explaining, texts=texts, windows=True), made)
+    assert list(made.skipped) == ["one", "long", "two"] and list(made.found) == ["three"]
+    assert made.skipped["one"].startswith("one holds half of a character")

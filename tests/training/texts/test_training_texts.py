@@ -14,6 +14,7 @@ SETTINGS = training_settings("few-shot-text", held_out_share=0.25)
 
 def test_some_texts_are_held_out_and_too_short_ones_left_out() -> None:
     texts = [f"a film {number}" for number in range(8)] + ["dull", "", "\u200b good \u200d"]
+    texts.append("half of a \ud83d character")
     found = TrainingTexts(texts).material(tiny_text_classifier(), SETTINGS, "out")
     assert found.held_out is not None
     assert (len(found.training), len(found.held_out)) == (6, 2)

@@ -19,7 +19,7 @@ from ttame.explaining.explained_batch import Listener, Silence, explained, unfin
 from ttame.explaining.texts.windowed_texts import explain_long_text
 from ttame.processes import Share
 from ttame.results.text_explanation import TextExplanation
-from ttame.text_classifiers.given_texts import naming_the_text
+from ttame.text_classifiers.given_texts import given_texts, naming_the_text
 from ttame.text_classifiers.long_texts import LongText
 from ttame.text_classifiers.text_classifier import TextClassifier
 
@@ -166,17 +166,23 @@ def _taken(explaining: ExplainingTexts, text: NamedText) -> Literal["at once", "
     try:
         explaining.classifier.tokenise(text.given)
     except TextError as problem:
-        if explaining.windows and _is_long(explaining, text):
+        if explaining.windows and _fits_in_windows(explaining.classifier, text):
             return "in windows"
         raise naming_the_text(problem, text.name) from problem
     return "at once"
 
 
-def _is_long(explaining: ExplainingTexts, text: NamedText) -> bool:
-    """Whether several windows cover a text."""
-    if text.pair is not None or not text.text.strip():
+def _fits_in_windows(classifier: TextClassifier, text: NamedText) -> bool:
+    """Whether a text is covered by several windows, each of which holds a word."""
+    if text.pair is not None:
         return False
-    return len(LongText.of(explaining.classifier, text.text).windows) > 1
+    try:
+        given_texts(text.text)
+        long = LongText.of(classifier, text.text)
+        classifier.tokenise([*long.pieces])
+    except TextError:
+        return False
+    return len(long.windows) > 1
 
 
 def _in_windows(
