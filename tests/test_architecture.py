@@ -31,7 +31,7 @@ FLOORS: list[dict[str, set[str]]] = [
         | {"drawing", "results", "images", "version", "errors"},
         "reporting.texts": {"reporting", "explaining", "explaining.texts", "explainers.contract"}
         | {"classifiers", "networks", "datasets.texts", "drawing", "results", "files"}
-        | {"progress", "memory_limit", "errors"},
+        | {"progress", "memory_limit", "processes", "errors"},
     },
     {
         "reporting": {"explaining", "explainers.trained", "explainers.contract", "classifiers"}
@@ -45,7 +45,7 @@ FLOORS: list[dict[str, set[str]]] = [
     },
     {
         "explaining.texts": {"explaining", "explainers.contract", "classifiers"}
-        | {"text_classifiers", "datasets.texts", "results", "words", "errors"},
+        | {"text_classifiers", "datasets.texts", "results", "words", "processes", "errors"},
         "training.texts": {"training", "explainers.trained", "text_classifiers", "classifiers"}
         | {"datasets", "datasets.texts", "outputs", "errors"},
         "evaluation.texts": {"evaluation", "explainers.trained", "explainers.contract"}

@@ -17,8 +17,9 @@ from ttame.datasets.name_list import NameList
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explaining.explained_batch import Silence
 from ttame.files.growing_folder import RESULT, unfinished_folders
+from ttame.reporting.batch_records import finished_batches
 from ttame.reporting.explain import explain
-from ttame.reporting.growing_report import GrowingReport, finished_batches
+from ttame.reporting.growing_report import GrowingReport
 from ttame.reporting.method_label import MethodLabel
 from ttame.reporting.report_contents import ReportFacts
 from ttame.reporting.unfinished_report import unfinished_report

@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 
 from ttame.datasets.texts.text_lines import read_text_lines
+from ttame.files.growing_folder import RESULT
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.texts.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.growing_text_report import GrowingTextReport
+from ttame.reporting.texts.text_report import TextReportFacts
 from ttame.results.explained_texts import ExplainedTexts
 from ttame.results.text_explanation import TextExplanation
 from ttame.words.tokenised_text import TokenisedText
@@ -72,10 +74,13 @@ def contents() -> tuple[bytes, ...]:
     )
     facts = TextReportFacts({"attn_lrp": {"classifier": "tiny"}}, {"attn_lrp": MethodLabel("A")})
     with tempfile.TemporaryDirectory() as folder:
-        with text_report(Path(folder) / "why", facts) as report:
-            report.add("line 1", [explanation])
-            report.skip("line 2", "too long")
-        return ((Path(folder) / "why" / "explanations.json").read_bytes(),)
+        (Path(folder) / RESULT).mkdir()
+        report = GrowingTextReport(Path(folder), ["line 1", "line 2"], facts)
+        with report.batch(0) as batch:
+            batch.add(0, [explanation], 0)
+            batch.skip(1, "too long")
+        report.complete()
+        return ((Path(folder) / RESULT / "explanations.json").read_bytes(),)
 
 
 def read_contents(path: Path) -> None:

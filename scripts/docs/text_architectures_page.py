@@ -115,7 +115,7 @@ def architectures_page(rows: dict[str, dict[str, str]]) -> str:
         "`ttame.text.TextClassifier(model, tokenizer)`. Each architecture was built with random",
         "weights and three narrow blocks, and explained by every method that explains texts: both",
         "classes of texts of different lengths and of a pair, together in one padded batch and",
-        "alone, with the same maps to rounding. Where a method is refused, a number says why.",
+        "alone, with the same maps up to rounding. Where a method is refused, a number says why.",
         "",
         "| method | " + " | ".join(TITLES[name] for name in rows) + " |",
         "|---|" + "---|" * len(rows),

@@ -175,7 +175,7 @@ class BinaryOutputs(SoftmaxOutputs):
         if output.shape[1] == 1:
             return None
         return ClassifierError(
-            f"the network returns {output.shape[1]} numbers per image for binary outputs",
+            f"the network returns {output.shape[1]} numbers per input for binary outputs",
             allowed="one logit",
             remedy=f"{setting('outputs', 'softmax')} where one class is true, "
             f"{setting('outputs', 'sigmoid')} where several may be",

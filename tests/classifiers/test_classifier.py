@@ -205,7 +205,7 @@ def test_dict_like_outputs_are_understood() -> None:
 @pytest.mark.parametrize(
     ("images", "came"),
     [
-        (np.zeros((1, 3, 32, 32)), "a ndarray"),
+        (np.zeros((1, 3, 32, 32)), "an ndarray"),
         (torch.zeros(3, 32, 32), "shape (3, 32, 32)"),
         (torch.zeros(1, 1, 32, 32), "shape (1, 1, 32, 32)"),
         (torch.zeros(0, 3, 32, 32), "shape (0, 3, 32, 32)"),

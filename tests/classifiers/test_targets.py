@@ -125,8 +125,8 @@ def test_a_function_that_cuts_the_graph_is_refused_where_a_gradient_is_needed() 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Target.contrast("cat", "cat"), "cat rather than itself, for image 0"),
-        (lambda: Target.contrast("top1", "cat"), "cat rather than itself, for image 0"),
+        (lambda: Target.contrast("cat", "cat"), "cat rather than itself, for input 0"),
+        (lambda: Target.contrast("top1", "cat"), "cat rather than itself, for input 0"),
         (lambda: Target.contrast("cat", "top2"), "1 classes rather than 2; allowed: one other"),
         (lambda: Target.contrast("cat", "dgo"), "unknown class 'dgo'.*dog"),
         (lambda: Target.weights(torch.ones(4)), r"weights of shape \(4,\) for 2 images.*\(3,\)"),

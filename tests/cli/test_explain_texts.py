@@ -10,7 +10,10 @@ import pytest
 from tests.cli.test_commands import run
 from ttame.cli.network_options import DEFAULT_TEXT_MODEL
 from ttame.cli.text_networks import default_method, methods_of_texts
+from ttame.reporting.texts.growing_text_report import GrowingTextReport
 from ttame.testing import tiny_text_classifier
+
+LOGO = next((Path(__file__).parents[2] / "docs").rglob("*.png"))
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +61,45 @@ def test_a_file_of_pairs_is_a_table_and_long_texts_can_be_cut(
     assert "words were not read" in (tmp_path / "why" / "index.html").read_text()
 
 
-def test_texts_come_through_a_pipe(
-    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_file_of_lines_is_gone_on_with(
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pipe = io.TextIOWrapper(io.BytesIO(b"good\nbad\n"))
+    (tmp_path / "lines.txt").write_text("good\nbad\nvery dull\n")
+    out = tmp_path / "why"
+    asked = ["explain", "--texts", str(tmp_path / "lines.txt"), *tiny, "--batch-size", "1"]
+    asked += ["--out", str(out)]
+    with monkeypatch.context() as interrupted:
+
+        def interrupt(report: GrowingTextReport) -> None:
+            raise KeyboardInterrupt
+
+        interrupted.setattr(GrowingTextReport, "complete", interrupt)
+        assert run(asked, interrupted) == 130
+    assert "finished batches are kept, and --resume continues" in capsys.readouterr().err
+    assert run(asked, monkeypatch) == 2
+    assert "has not finished; try: --resume" in capsys.readouterr().err
+    assert run([*asked, "--too-long", "truncate", "--resume"], monkeypatch) == 2
+    assert "try: the same --too-long as before, or --overwrite" in capsys.readouterr().err
+    assert run([*asked, "--resume"], monkeypatch) == 0
+    assert "3 of 3 texts were finished before" in capsys.readouterr().err
+    assert run([*asked, "--resume"], monkeypatch) == 0
+    content = json.loads((out / "explanations.json").read_text())
+    assert [text["name"] for text in content["texts"]] == ["line 1", "line 2", "line 3"]
+
+
+def test_texts_come_through_a_pipe(
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pipe = io.TextIOWrapper(io.BytesIO(b"good\nbad\n" + b"bad " * 60))
     monkeypatch.setattr(sys, "stdin", pipe)
     assert run(["explain", "--texts", "-", *tiny, "--out", str(tmp_path / "why")], monkeypatch) == 0
+    assert "skipped: line 3 has 62 tokens" in capsys.readouterr().err
     content = json.loads((tmp_path / "why" / "explanations.json").read_text())
     assert [text["text"] for text in content["texts"]] == ["good", "bad"]
 
@@ -72,19 +108,25 @@ def test_texts_come_through_a_pipe(
     ("typed", "words"),
     [
         (["photo.jpg", "--text", "a"], "photos along with texts; allowed: photos or texts"),
-        (["--text", "a", "--resume"], "--resume along with texts"),
         (["--text", "a", "--format", "shards"], "--format along with texts"),
         (["--text", "a", "--texts", "b.txt"], "--text and --texts; allowed: one of them"),
         (["--text", "a", "--pair", "b", "--pair", "c"], "2 --pair for 1 --text"),
         (["--pair", "b"], "1 --pair for 0 --text"),
         (["--texts", "nowhere.txt"], "cannot read nowhere.txt"),
+        (["--texts", "b.txt", "--pair", "b"], "--pair and --texts; allowed: one of them; try: a"),
+        (["--text", str(LOGO)], "try: ttame explain PHOTO without --text"),
+        (["--text", "a", "--model", "hf/"], "no text classifier 'hf/'; allowed: minilm_reviews"),
         (["--texts", "."], ". is a folder; allowed: a file with one text per line"),
         (["--text", "a", "--strength", "contrast"], "strength 'contrast'; allowed: own, shared"),
         (["--text", " "], "text 1 is empty"),
         (["--text", "bad " * 60], "text 1 has 62 tokens"),
         (["--text", "bad " * 60], "try: --too-long truncate"),
         (["--text", "bad " * 60, "--pair", "bad", "--too-long", "windows"], "text 1 has 64 tokens"),
-        (["--text", "a", "--too-long", "cut"], "unknown way with long texts 'cut'"),
+        (["--text", "a", "--too-long", "cut"], "'cut'; allowed: refuse, truncate, windows"),
+        (
+            ["--text", "a", "--too-long", "window"],
+            "unknown way to handle long texts 'window'; allowed",
+        ),
         (["--text", "a", "--image-size", "64"], "--image-size for a classifier of texts"),
         (["--text", "a", "--refine", "3"], "--refine for texts"),
         (["--text", "a", "--methods", "grad_cam"], "a classifier of texts"),

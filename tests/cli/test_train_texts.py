@@ -56,6 +56,9 @@ def test_texts_are_trained_on_and_the_card_has_the_command(
         (["--find-learning-rate"], "--find-learning-rate"),
         (["--preset", "t-tame"], "few-shot-text"),
         (["--image-size", "64"], "--image-size"),
+        (["--maps", "min-max"], "maps min-max of texts; allowed: raw, sigmoid, standard; try: --"),
+        (["--batch-size", "20"], "texts to train on, fewer than a batch of 20; try: --batch-size"),
+        (["--model", "efficientnet_lite0"], "no text classifier 'efficientnet_lite0'"),
     ],
 )
 def test_what_texts_have_no_use_for(
@@ -78,6 +81,10 @@ def test_words_of_photos(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    typed = ["train", "--words", "9", "--data", "photos", "--out", str(tmp_path / "x")]
-    assert run(typed, monkeypatch) == 2
+    typed = ["train", "--data", "photos", "--out", str(tmp_path / "x")]
+    assert run([*typed, "--words", "9"], monkeypatch) == 2
     assert "--text-data FILE" in capsys.readouterr().err
+    assert run([*typed, "--model", "minilm_reviews"], monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert "minilm_reviews classifies texts; allowed: a classifier of photos; try: ttame ex" in said
+    assert "ttame train --text-data FILE" in said

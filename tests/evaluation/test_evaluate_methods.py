@@ -25,6 +25,7 @@ from ttame.datasets.open_photos import open_photos
 from ttame.errors import (
     DatasetError,
     EvaluationError,
+    ExplainerError,
     ImageError,
     NonFiniteMapError,
     OutputError,
@@ -44,6 +45,7 @@ from ttame.metrics.average_drop import average_drop, increase_in_confidence
 from ttame.metrics.known_metrics import METRICS
 from ttame.metrics.known_protocols import PROTOCOLS
 from ttame.results.evaluation import Evaluation
+from ttame.testing import tiny_classifier
 
 QUICK = ["average_drop", "increase_in_confidence", "mean_map"]
 
@@ -471,6 +473,18 @@ def test_heads_that_differ_in_details_are_two_explainers(photos: Path, tmp_path:
     run(photos, tmp_path, classifier, methods={"mine": one}, metrics=QUICK)
     with pytest.raises(EvaluationError, match="details"):
         run(photos, tmp_path, classifier, methods={"mine": other}, metrics=QUICK, resume=True)
+
+
+def test_explainers_of_another_network_are_refused(photos: Path, tmp_path: Path) -> None:
+    classifier = tiny_classifier(size=32)
+    other = make_explainer("grad_cam", tiny_classifier(size=32, classes=3))
+    with pytest.raises(ExplainerError, match="mine explains tiny cnn, another network than tiny"):
+        evaluate(classifier, photos, {"mine": other}, tmp_path / "out", progress=False)
+    for name in ("limit", "batch_size"):
+        with pytest.raises(EvaluationError, match=f"{name}=0; allowed: 1 or more"):
+            same = make_explainer("grad_cam", classifier)
+            evaluate(classifier, photos, same, tmp_path / "out", **{name: 0})  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_are_spread_over_the_data() -> None:

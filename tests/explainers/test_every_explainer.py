@@ -380,7 +380,7 @@ def test_bad_input_is_one_clear_error() -> None:
         explainer(images, 7)
     with pytest.raises(ClassSelectionError, match=r"\(2,\) for 3 images.*one list of classes"):
         explainer(images, [1, 2])
-    with pytest.raises(ImageError, match="a ndarray as photo"):
+    with pytest.raises(ImageError, match="an ndarray as photo"):
         explainer([images[0].numpy()])
     assert "7 classes" in repr(explainer.classifier)
     assert repr(explainer(images)) == "<Explanation by t_tame: maps 3 x 1 x 16 x 16>"
@@ -392,7 +392,7 @@ def test_a_map_that_is_not_finite_is_refused_by_image() -> None:
     explainer = METHODS["t_tame"](cached("cnn"))
     images = images_for(explainer)
     images[1, 0, 0, 0] = float("nan")
-    with pytest.raises(NonFiniteMapError, match="t_tame.*image 1 of the batch"):
+    with pytest.raises(NonFiniteMapError, match="t_tame.*input 1 of the batch"):
         explainer(images)
 
 

@@ -21,7 +21,7 @@ from ttame.exporting.explainable_classifier import ExplainableClassifier
 from ttame.exporting.export_explainer import export_explainer
 from ttame.exporting.exported_explainer import load_exported
 from ttame.exporting.exported_facts import OUTPUTS, ExportedFacts
-from ttame.testing import tiny_classifier
+from ttame.testing import tiny_classifier, tiny_text_classifier
 
 
 def test_the_file_agrees_with_pytorch_and_is_small(
@@ -147,6 +147,12 @@ def test_what_is_missing_or_cannot_be_is_said_first(
         export_explainer(explainer, tmp_path / "why", format="tflite")  # type: ignore[arg-type]
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r'pip install "ttame\[export\]"'):
+        export_explainer(explainer, tmp_path / "why.onnx")
+
+
+def test_an_explainer_of_texts_is_refused(tmp_path: Path) -> None:
+    explainer = make_explainer("input_x_gradient", tiny_text_classifier())
+    with pytest.raises(ExplainerError, match="tiny BERT, a classifier of texts; allowed: classif"):
         export_explainer(explainer, tmp_path / "why.onnx")
 
 

@@ -238,6 +238,8 @@ def test_unfinished_work_is_neither_lost_nor_mixed(photos: Path, tmp_path: Path)
     for change, words in (
         ({"classes": "top2"}, "another choice of classes: top1, not top2"),
         ({"batch_size": 3}, "another batch size: 2, not 3"),
+        ({"scale": "viridis"}, "another way of drawing: .*'inferno'.*, not .*'viridis'"),
+        ({"pictures": "none"}, "another way of drawing"),
     ):
         with pytest.raises(OutputError, match=words):
             explain(photos, out, resume=True, **change)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.reporting.texts.text_report_material import text_report
 from tests.results.text_material import explained
 from ttame.errors import OutputError
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.texts.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.text_report import TextReportFacts
 from ttame.results.explained_texts import ExplainedTexts
 
 

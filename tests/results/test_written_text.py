@@ -9,7 +9,9 @@ from rich.console import Console
 from tests.results.text_material import explained
 from ttame.errors import OutputError, UnknownNameError
 from ttame.notebook.cards import MOST_CHARACTERS
+from ttame.results.text_card import strongest_in_words, unread_in_words
 from ttame.results.written_text import lines_of
+from ttame.words.word_scores import ScoredWord, Word
 
 
 def test_a_page_is_whole_small_and_asks_nobody(tmp_path: Path) -> None:
@@ -36,7 +38,21 @@ def test_a_notebook_is_not_flooded() -> None:
 def test_what_is_cut_off_is_said() -> None:
     page = explained("great film, not bad", read=2).to_html()
     assert "2 of 4 words were not read: the text is too long for the classifier" in page
-    assert "were not read" not in explained("great film").to_html()
+    assert "not read" not in explained("great film").to_html()
+
+
+def test_words_that_the_tokenizer_leaves_out_do_not_make_a_text_too_long() -> None:
+    """Zero-width and control characters between white space, also at the ends."""
+    odd = explained("\u200b great \x07 film \ufeff", pair="so \u200d good")
+    said = unread_in_words(odd.scored_words())
+    assert said == "4 of 8 words were not read: the tokenizer leaves them out"
+    both = unread_in_words(explained("great \x07 film, not bad", read=2).scored_words())
+    assert both == (
+        "2 of 5 words were not read: the text is too long for the classifier; "
+        "1 of 5 words was not read: the tokenizer leaves it out"
+    )
+    of_pairs = unread_in_words(explained("great film", pair="not so bad", read=1).scored_words())
+    assert of_pairs == "3 of 5 words were not read: the text is too long for the classifier"
 
 
 def test_texts_without_evidence_say_so() -> None:
@@ -60,3 +76,15 @@ def test_a_terminal_gets_colours() -> None:
     for line in lines_of(explained("great film"), 0):
         console.print(line)
     assert "\x1b[1;4;97;48;2;184;92;0mgreat\x1b[0m" in stream.getvalue()
+
+
+def test_words_below_a_text_lose_nothing_but_what_stands_around_them() -> None:
+    """Emoji of several characters stay whole; marks for the direction of writing do not turn it."""
+    family, heart = "\U0001f469\u200d\U0001f467", "\u2764\ufe0f"
+    one, scores = family + " " + heart + " \u202e(great)\u202c cafe\u0301!", (4.0, 3.0, 2.0, 1.0)
+    words = [ScoredWord(Word(each, 0, 1, 0, (0,)), score)
+             for each, score in zip(one.split(), scores, strict=True)]  # fmt: skip
+    assert strongest_in_words(words, signed=False) == (
+        f"strongest: \u2068{family}\u2069 4, \u2068{heart}\u2069 3, great 2, "
+        "\u2068cafe\u0301\u2069 1"
+    )

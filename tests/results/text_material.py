@@ -13,6 +13,9 @@ from ttame.words.tokenised_text import TokenisedText
 WEIGHTS = {"great": 1.5, "bad": -1.0, "not": -0.5, "won": 1.0, "derful": 2.0}
 """What a token says for "positive"; others say nothing."""
 
+LEFT_OUT = "\x07\u200b-\u200d\ufeff"
+"""Characters that the tokenizer makes no token of."""
+
 HOSTILE = "<script>alert('x')</script> <img src=x onerror=alert(1)> \u202egreat\x1b[31m & \"bad\""
 
 
@@ -22,7 +25,7 @@ def tokenised(
     """A text in BERT's manner: tokens of at most six letters, of which ``read`` are left."""
     rows: list[tuple[str, tuple[int, int] | None, bool, int]] = [("[CLS]", None, True, 0)]
     for part, whole in enumerate([text] if pair is None else [text, pair]):
-        found = list(re.finditer(r"won(?=derful)|\w{1,6}|[^\w\s]", whole))[:read]
+        found = list(re.finditer(rf"won(?=derful)|\w{{1,6}}|[^\w\s{LEFT_OUT}]", whole))[:read]
         rows += [(each[0].lower(), each.span(), False, part) for each in found]
         rows.append(("[SEP]", None, True, 0))
     rows += [("[PAD]", None, True, 0)] * (length - len(rows))

@@ -23,7 +23,7 @@ _DECODER = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
     ("architecture", "options", "said"),
     [
         ("llama", _DECODER, "answers differently when padding stands behind a text"),
-        ("gpt2", {"n_embd": 16, "n_layer": 1, "n_head": 2}, "something else of word embeddings"),
+        ("gpt2", {"n_embd": 16, "n_layer": 1, "n_head": 2}, "another answer to word embeddings"),
         ("bart", _SMALL, r"fails when it is called with word embeddings \(Passing"),
     ],
 )

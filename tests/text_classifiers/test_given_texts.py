@@ -35,9 +35,9 @@ def test_texts_and_pairs() -> None:
         ([1], "an int as text 0"),
         (None, "None as text"),
         (b"a", "a bytes as text"),
-        (np.array(["a", "b"]), r"an? ndarray as text; .*try: list\(texts\)"),
-        (np.array(["a", "b"], dtype=object), r"an? ndarray as text; .*try: list\(texts\)"),
-        (np.zeros((3, 8, 8)), "a ndarray as text; .*try: a ttame.Classifier"),
+        (np.array(["a", "b"]), r"an ndarray as text; .*try: list\(texts\)"),
+        (np.array(["a", "b"], dtype=object), r"an ndarray as text; .*try: list\(texts\)"),
+        (np.zeros((3, 8, 8)), "an ndarray as text; .*try: a ttame.Classifier"),
         ((text for text in "ab"), r"a generator as text; .*try: list\(texts\)"),
         (["a", ("b", "c \ud800")], "text 1 holds half of a character"),
     ],
@@ -45,6 +45,15 @@ def test_texts_and_pairs() -> None:
 def test_what_is_no_text_is_refused(given: Any, said: str) -> None:
     with pytest.raises(TextError, match=said):
         given_texts(given)
+
+
+def test_the_name_of_a_file_of_texts_is_no_text(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.TXT"
+    assert given_texts(str(lines))  # Nothing has this name.
+    lines.write_text("good\n")
+    with pytest.raises(TextError, match="text 1 is the name of a file, .*TXT'; try: ttame.text"):
+        given_texts(["good", str(lines)])
+    assert given_texts([f"see {lines}", ("good", str(lines))])
 
 
 def test_the_name_of_a_picture_that_exists_is_no_text(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ttame.text_classifiers.model_facts import (
     most_tokens,
     refuse_other_tasks,
     single_number_notices,
+    tokenizer_notices,
 )
 
 
@@ -77,3 +78,13 @@ def test_a_single_number_without_a_meaning_gets_a_notice() -> None:
     assert "regressions" in notice and "outputs='binary'" in notice
     assert single_number_notices(model(), 2) == ()
     assert single_number_notices(model(problem_type="multi_label_classification"), 1) == ()
+
+
+def test_a_tokenizer_with_another_padding_gets_a_notice() -> None:
+    """As BERT's for MPNet, whose five tokens more stand in front, so that every word is another."""
+    (notice,) = tokenizer_notices(model(pad_token_id=1), types.SimpleNamespace(pad_token_id=0))
+    assert "token 1 in the model's configuration and token 0 of the tokenizer" in notice
+    for said, own in ((1, 1), (None, 1), (0, None)):
+        given = types.SimpleNamespace(pad_token_id=own)
+        assert tokenizer_notices(model(pad_token_id=said), given) == ()
+    assert tokenizer_notices(nn.Linear(1, 1), types.SimpleNamespace(pad_token_id=0)) == ()

@@ -49,6 +49,13 @@ def test_what_is_missing_is_said(folder: Path, tmp_path: Path) -> None:
         ttame.text.load("hf//no/such")
     with pytest.raises(WeightsError, match="no text classifier .bert.; allowed: minilm_reviews"):
         ttame.text.load("bert")
+    for place in (str(folder), folder):
+        with pytest.raises(WeightsError, match=f"no text classifier .*; try: hf/{folder}$"):
+            ttame.text.load(place)  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match="no text classifier 'hf/'; allowed"):
+        ttame.text.load("hf/")
+    with pytest.raises(ClassifierError, match="minilm_reviews classifies texts; .* try: ttame.tex"):
+        ttame.load_classifier("minilm_reviews")
     with pytest.raises(WeightsError, match=r"holds no config\.json"):
         ttame.text.load(f"hf/{tmp_path}")
     headless = changed(folder, tmp_path / "headless")

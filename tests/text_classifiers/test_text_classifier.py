@@ -68,7 +68,9 @@ def test_what_does_not_fit_together_is_refused(tokenizer: Any) -> None:
         TextClassifier(tiny_text_model(), tokenizer, class_names=["a", "b", "c"])
     with pytest.raises(ClassifierError, match="a str as network"):
         TextClassifier("bert", tokenizer)  # type: ignore[arg-type]
-    with pytest.raises(ClassifierError, match="a NoneType as tokenizer"):
+    odd = TextClassifier(tiny_text_model(pad_token_id=0), tokenizer)
+    assert any("padding is token 0 in the model's configuration" in each for each in odd.notices)
+    with pytest.raises(ClassifierError, match="None as tokenizer"):
         TextClassifier(tiny_text_model(), None)
 
 
@@ -88,7 +90,7 @@ def test_embeddings_must_mean_what_token_numbers_mean(tokenizer: Any) -> None:
                 inputs_embeds = 4 * self.get_input_embeddings()(input_ids)
             return self.model(inputs_embeds=inputs_embeds, attention_mask=attention_mask).logits
 
-    with pytest.raises(ClassifierError, match="something else of word embeddings"):
+    with pytest.raises(ClassifierError, match="another answer to word embeddings"):
         TextClassifier(Scaled(), tokenizer)
 
 

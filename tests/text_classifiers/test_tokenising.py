@@ -44,7 +44,7 @@ def test_a_long_text_is_refused_or_cut(tokenizer: Any) -> None:
     assert cut.truncated == (1,)
     assert cut.texts[1].tokens == ("[CLS]", *("a", "good", "film") * 2, "[SEP]")
     assert cut.texts[1].text == long.text
-    with pytest.raises(UnknownNameError, match="way with long texts"):
+    with pytest.raises(UnknownNameError, match="unknown way to handle long texts"):
         Tokenising(tokenizer, 8, "shorten")  # type: ignore[arg-type]
 
 
@@ -62,6 +62,9 @@ def test_unknown_words_and_masks_are_tokens_of_a_text(tokenizer: Any) -> None:
 def test_what_is_no_fast_tokenizer_is_refused(tokenizer: Any) -> None:
     with pytest.raises(ClassifierError, match="a str as tokenizer; .*AutoTokenizer"):
         Tokenising("bert", 32)
+
+    with pytest.raises(ClassifierError, match="<class .*TokenizersBackend'> as tokenizer; .*try:"):
+        Tokenising(type(tokenizer), 32)
 
     class Slow:
         is_fast = False
@@ -100,3 +103,15 @@ def test_a_tokenizer_without_words_is_refused() -> None:
 
     with pytest.raises(ClassifierError, match="the tokenizer of m knows no words; .*save_pretrain"):
         refuse_other_tokenizer(BertTokenizer(), "m", 60)
+
+
+def test_the_fingerprint_is_that_of_the_rules(tokenizer: Any) -> None:
+    """Not that of how a tokenizer truncated or padded last."""
+    first = Tokenising(tokenizer, 32).fingerprint()
+    tokenizer("bad " * 60, truncation=True, max_length=9, padding="max_length")
+    assert Tokenising(tokenizer, 20, "truncate").fingerprint() == first and len(first) == 16
+    assert Tokenising(tiny_tokenizer(), 32).fingerprint() == first
+    added, spoken = tiny_tokenizer(), tiny_tokenizer()
+    added.add_tokens(["wow"])
+    spoken.mask_token = "[UNK]"
+    assert len({first, *(Tokenising(each, 32).fingerprint() for each in (added, spoken))}) == 3

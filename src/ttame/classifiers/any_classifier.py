@@ -293,6 +293,7 @@ class AnyClassifier(ABC, Generic[Given, Result]):
         if any(getattr(output, "is_quantized", False) for output in reading.outputs.values()):
             refuse_quantised(uncompiled(self.network), self.name)
         tapped = [(tap, tap.tensor(reading.outputs.get(tap))) for tap in self.taps]
+        present = self.present(images)
         return FeatureReading(
             logits=logits,
             feature_maps=tuple(tap.feature_map(output, image_size) for tap, output in tapped),
@@ -301,6 +302,7 @@ class AnyClassifier(ABC, Generic[Given, Result]):
             ),
             layer_outputs=tuple(output for _, output in tapped),
             places=self.places(images),
+            present=None if present is None else present[:, None, None],
         )
 
     def fingerprint(self) -> str:

@@ -20,6 +20,8 @@ class FeatureReading:
             them into maps.
         places: (B, 1, h, w) bool, where something is that a map can speak of; ``None`` for
             everywhere. Of texts it leaves out padding and special tokens.
+        present: (B, 1, h, w) bool, where anything is at all; ``None`` for everywhere. Of texts it
+            leaves out padding.
     """
 
     logits: Tensor
@@ -27,6 +29,7 @@ class FeatureReading:
     class_tokens: tuple[Tensor | None, ...]
     layer_outputs: tuple[Tensor, ...]
     places: Tensor | None = None
+    present: Tensor | None = None
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from ttame.classifiers.sources import (
 from ttame.classifiers.sources.network_source import (
     LoadedNetwork,
     NetworkSource,
+    classifies_texts,
     said_preprocessing,
     with_image_size,
 )
@@ -295,9 +296,15 @@ def _move(network: nn.Module, device: torch.device | str) -> None:
         ) from problem
 
 
+_OF_TEXTS = ("minilm_reviews",)
+"""Bundled classifiers that this does not load."""
+
+
 def _find_source(name: str) -> NetworkSource:
     if name in bundled.BUNDLED:
         return _BUNDLED
+    if name in _OF_TEXTS:
+        raise classifies_texts(name)
     source, slash, rest = name.partition("/")
     if slash and rest and source in SOURCES:
         return SOURCES[source]

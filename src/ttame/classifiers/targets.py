@@ -159,7 +159,7 @@ class _Contrast(Target):
             image, place = same[0].tolist()
             label = _class_label(int(wanted[image, place]), names)
             raise ClassSelectionError(
-                f"{label} rather than itself, for image {image} of the batch",
+                f"{label} rather than itself, for input {image} of the batch",
                 allowed="two classes that differ",
             )
         count = scores.shape[1]

@@ -140,7 +140,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Photos at a time.", min=1)] = 8,
+    batch_size: Annotated[int, typer.Option(help="Photos or texts at a time.", min=1)] = 8,
     model: OptionalModelName = None,
     **typed: Any,
 ) -> None:

@@ -192,7 +192,7 @@ def explain(
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel=_DRAWING)
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="Photos at a time.", min=1)] = 8,
+    batch_size: Annotated[int, typer.Option(help="Photos or texts at a time.", min=1)] = 8,
     model: OptionalModelName = None,
     **typed: Any,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ttame.errors import DatasetError, OutputError, TextError
+from ttame.errors import DatasetError, OutputError, TextError, UnknownNameError
 
 if TYPE_CHECKING:
     from ttame.datasets.texts.text_lines import NamedText
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 WINDOWS = "windows"
 """What becomes of a long text: it is read in windows that overlap."""
 
+_TOO_LONG = ("refuse", "truncate", WINDOWS)
+
 _OF_PHOTOS: Mapping[str, Any] = {
     "images": (),
     "data": (),
-    "resume": False,
     "format_": "folder",
     "shard_size": None,
     "workers": None,
@@ -67,6 +68,18 @@ class TypedTexts:
                 words = "photos" if name == "images" else f"--{name.strip('_').replace('_', '-')}"
                 raise TextError(f"{words} along with texts", allowed="photos or texts")
 
+    def refuse_other_ways_with_long_texts(self) -> None:
+        """Refuse what ``--too-long`` does not know.
+
+        Raises:
+            UnknownNameError: such a word was typed.
+        """
+        if self.too_long not in (None, *_TOO_LONG):
+            raise UnknownNameError(
+                f"unknown way to handle long texts {self.too_long!r}",
+                allowed=", ".join(_TOO_LONG),
+            )
+
     def source(self) -> Any:
         """The texts, as :func:`ttame.reporting.texts.explain_texts.explain_texts` takes them.
 
@@ -76,7 +89,14 @@ class TypedTexts:
         """
         if self.file is not None:
             if self.texts or self.pairs:
-                raise TextError("--text and --texts", allowed="one of them")
+                other = "--text" if self.texts else "--pair"
+                raise TextError(
+                    f"{other} and --texts",
+                    allowed="one of them",
+                    remedy=""
+                    if self.texts
+                    else "a .tsv file, with a text, a tab and its pair per line",
+                )
             return self._of_file(self.file)
         if self.pairs and len(self.pairs) != len(self.texts):
             raise TextError(
@@ -112,20 +132,24 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
     from ttame.cli.text_networks import choose_text_explainers
     from ttame.drawing.word_strength import check_word_strength
     from ttame.files.atomic_writing import refuse_existing
+    from ttame.processes import is_first_process
     from ttame.progress.explaining_progress import ExplanationProgress
     from ttame.reporting.texts.explain_texts import explain_texts, named_texts
 
     typed_texts.refuse_options_of_photos(typed)
+    typed_texts.refuse_other_ways_with_long_texts()
     check_word_strength(typed["strength"])
-    refuse_existing(out, overwrite=typed["overwrite"])
+    if not typed["resume"]:
+        refuse_existing(out, overwrite=typed["overwrite"])
     said = MethodOptions.of(typed)
     budget = said.memory_budget_in_bytes()
-    texts, strict = named_texts(typed_texts.source())
+    texts, _ = named_texts(typed_texts.source())
     windows = typed_texts.too_long == WINDOWS
     classifier, explainers, left_out = choose_text_explainers(
         said, typed["model"], typed, too_long=None if windows else typed_texts.too_long
     )
-    with ExplanationProgress(list(explainers), len(texts), what="text") as progress:
+    shown = is_first_process()
+    with ExplanationProgress(list(explainers), len(texts), shown=shown, what="text") as progress:
         found = explain_texts(
             texts,
             explainers,
@@ -136,15 +160,18 @@ def explain_typed_texts(typed_texts: TypedTexts, out: Path, typed: Mapping[str, 
             batch_size=typed["batch_size"],
             memory_budget=budget,
             overwrite=typed["overwrite"],
+            resume=typed["resume"],
             listener=progress,
             left_out=short_reasons(left_out, classifier.name),
             strength=typed["strength"],
-            strict=strict,
+            # Of a file, or of what comes through a pipe, a text that is too long is skipped.
+            strict=typed_texts.file is None,
             windows=windows,
         )
-    page = summarise_texts(found, typed["strength"], already_said=progress.said)
-    if typed["open_page"]:
-        typer.launch(str(page))
+    if shown:
+        page = summarise_texts(found, typed["strength"], already_said=progress.said)
+        if typed["open_page"]:
+            typer.launch(str(page))
 
 
 def refuse_lone_text_options(too_long: str | None) -> None:

@@ -34,10 +34,10 @@ _PANEL = "Classifier"
 MODEL_HELP = (
     "torchvision/NAME, timm/NAME, hf/REPO_OR_FOLDER, timm/hf-hub:REPO, timm/local-dir:FOLDER; "
     "your own Python code, which runs: package.module:callable, path/to/file.py:callable; "
-    "bundled: efficientnet_lite0, hybrid_vit_lite0."
+    "bundled: efficientnet_lite0, which is the default, hybrid_vit_lite0, and for texts "
+    "minilm_reviews."
 )
 
-ModelName = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=_PANEL)]
 OptionalModelName = Annotated[
     str | None,
     typer.Option("--model", "-m", help=MODEL_HELP, rich_help_panel=_PANEL, show_default=False),
@@ -206,11 +206,6 @@ def load_named_classifier(
     Raises:
         TtameError: as :func:`ttame.load_classifier`, and for options that cannot be read.
     """
-    if model == DEFAULT_TEXT_MODEL:
-        raise ClassifierError(
-            f"{model} classifies texts; this explains classifiers of photos",
-            remedy=f'ttame explain --model {model} --text "..."',
-        )
     from ttame.classifiers.known_classifiers import load_classifier
 
     classifier = load_classifier(

@@ -10,7 +10,7 @@ import typer
 
 from ttame.cli.added_options import with_options
 from ttame.cli.features_options import FeaturesOptions, features_parameters
-from ttame.cli.network_options import DEFAULT_MODEL, ModelName, NamedClassifier, network_parameters
+from ttame.cli.network_options import NamedClassifier, OptionalModelName, network_parameters
 from ttame.cli.setting_options import setting_options, setting_parameters
 from ttame.cli.train_texts import (
     TextTrainingAsked,
@@ -36,7 +36,7 @@ def _one_of(names: Iterable[str]) -> str:
 
 @with_options(*network_parameters(), *features_parameters(), *setting_parameters())
 def train(
-    model: ModelName = DEFAULT_MODEL,
+    model: OptionalModelName = None,
     data: Annotated[
         list[str] | None,
         _option(

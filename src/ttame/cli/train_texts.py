@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ttame.cli.network_options import DEFAULT_MODEL
 from ttame.errors import TrainingError
 from ttame.training.training_settings import DEFAULT_PRESET
 
@@ -26,7 +25,7 @@ class TextTrainingAsked:
     Attributes:
         data: the file of texts.
         words: how many of a text are seen at a time; 0 for as many as the network takes.
-        model: name of the classifier.
+        model: name of the classifier; the one that ships with ttame if nothing was typed.
         out: folder of the explainer.
         resume: whether to go on from a checkpoint.
         overwrite: whether to replace what is there.
@@ -34,7 +33,7 @@ class TextTrainingAsked:
 
     data: Path
     words: int
-    model: str
+    model: str | None
     out: Path
     resume: bool
     overwrite: bool
@@ -83,7 +82,7 @@ def train_on_texts(
         if is_first_process():
             typer.echo(f"the training in {asked.out} is complete; --overwrite trains from scratch")
         return
-    model = DEFAULT_TEXT_MODEL if asked.model == DEFAULT_MODEL else asked.model
+    model = asked.model or DEFAULT_TEXT_MODEL
     classifier = load_text_classifier(model, typed, too_long=None)
     with TrainingLine(classifier.name, settings) as line:
         train(

@@ -23,7 +23,7 @@ from ttame.evaluation.evaluation_run import measure_methods
 from ttame.evaluation.family_standings import family_standings, standings_in_words
 from ttame.evaluation.judge import refuse_other_classes
 from ttame.evaluation.listening import told
-from ttame.evaluation.measuring import Listener, Measuring, Targets, spread
+from ttame.evaluation.measuring import Listener, Measuring, Targets, checked_batch_size, spread
 from ttame.evaluation.protocol_words import protocol_in_words
 from ttame.evaluation.reader_notes import (
     fewer_images,
@@ -42,7 +42,7 @@ from ttame.evaluation.summary import (
     scores_of,
 )
 from ttame.explainers.contract.explainer import Explainer
-from ttame.explainers.contract.labelled_explainers import labelled_explainers
+from ttame.explainers.contract.labelled_explainers import labelled_explainers, refuse_other_networks
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
@@ -120,6 +120,7 @@ def evaluate(
 
     Raises:
         UnknownNameError: no such protocol or metric.
+        ExplainerError: a method of another network.
         EvaluationError: a classifier of texts; ``out`` holds other results; a metric needs
             annotations and there are none; the judge has other classes; probabilities that are not
             numbers. What was measured before is kept.
@@ -147,6 +148,7 @@ def evaluate(
             "no method to evaluate",
             remedy=either("methods={'grad_cam': grad_cam}", "--methods grad_cam,rise"),
         )
+    refuse_other_networks(methods, classifier)
     chosen = known_protocol(protocol) if isinstance(protocol, str) else protocol
     measured_metrics = known_metrics(_usual(chosen, targets) if metrics is None else metrics)
     _check_metrics(measured_metrics, targets)
@@ -162,7 +164,7 @@ def evaluate(
         numbers=spread(len(photos), limit),
         protocol=chosen,
         metrics=measured_metrics,
-        batch_size=batch_size,
+        batch_size=checked_batch_size(batch_size),
         folder=out,
         targets=targets,
         memory_budget=parse_memory(memory_budget),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.photo_source import PhotoSource
+from ttame.errors import EvaluationError, setting
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET
 from ttame.metrics.metric import Metric
 from ttame.metrics.protocol import Protocol
@@ -41,14 +42,30 @@ def spread(total: int, limit: int | None) -> Sequence[int]:
 
     A sorted folder has its classes one after the other; its first images would be of one class.
 
+    Raises:
+        EvaluationError: a limit below 1.
+
     Example:
         >>> spread(10, 4), spread(3, 100)
         ([0, 2, 5, 7], range(0, 3))
     """
+    if limit is not None and limit < 1:
+        raise EvaluationError(f"{setting('limit', limit)}", allowed="1 or more")
     if limit is None or limit >= total:
         return range(total)
     count = limit
     return [index * total // count for index in range(count)]
+
+
+def checked_batch_size(batch_size: int) -> int:
+    """The same number.
+
+    Raises:
+        EvaluationError: it is below 1.
+    """
+    if batch_size < 1:
+        raise EvaluationError(setting("batch_size", batch_size), allowed="1 or more")
+    return batch_size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,7 @@ _WORDS = {
     "classifier_fingerprint": "classifier's weights",
     "outputs": "kind of outputs",
     "preprocessing": "preprocessing",
+    "tokenizer": "tokenizer",
     "data": "data set",
     "images": "number of images",
     "protocol": "protocol",
@@ -34,10 +35,13 @@ _WORDS = {
     "judge": "judge",
 }
 
+_SAID_LATER = ("tokenizer",)
+"""Entries that folders of older versions do not have, and go on without."""
 
 _OPTIONS = {
     "classifier": either("classifier", "--model"),
     "preprocessing": either("preprocessing", "--image-size"),
+    "tokenizer": either("tokenizer", "--model"),
     "outputs": setting("outputs"),
     "data": setting("data"),
     "images": setting("limit"),
@@ -71,7 +75,8 @@ def check_identity(folder: Path, identity: Mapping[str, Any], *, resume: bool) -
             )
         found = _read(path)
         for name, words in _WORDS.items():
-            if found.get(name) != identity.get(name):
+            unsaid = name in _SAID_LATER and name not in found
+            if found.get(name) != identity.get(name) and not unsaid:
                 raise EvaluationError(
                     f"the results in {folder} are of another {words}: "
                     f"{_shown(found.get(name))}, not {_shown(identity.get(name))}",

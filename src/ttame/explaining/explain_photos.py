@@ -16,7 +16,7 @@ from ttame.datasets.photo_source import PhotoSource
 from ttame.errors import ExplainerError, ImageError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET
-from ttame.explaining.explained_batch import Listener, Silence, explained
+from ttame.explaining.explained_batch import Listener, Silence, explained, unfinished_batches
 from ttame.images.rgb_conversion import scaling_of
 from ttame.processes import Share
 from ttame.results.explanation import Explanation
@@ -121,13 +121,7 @@ def explain_batches(
     """
     listener = listener or Silence()
     own = (share or Share()).of_batches(explaining.batches)
-    finished = writer.finished()
-    sizes = {batch: len(explaining.numbers(batch)) for batch in own}
-    before = sum(size for batch, size in sizes.items() if batch in finished)
-    listener.start(sum(sizes.values()), before)
-    for batch in own:
-        if batch in finished:
-            continue
+    for batch in unfinished_batches(own, explaining.numbers, writer.finished(), listener):
         with writer.batch(batch) as results:
             for opened in _opened(explaining, batch, results, listener):
                 images = torch.stack([photo.image for photo in opened])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence, Set
 from typing import Protocol
 
 from ttame.explaining.explain_photos import Explaining
-from ttame.explaining.explained_batch import Listener, Silence, explained
+from ttame.explaining.explained_batch import Listener, Silence, explained, unfinished_batches
 from ttame.explaining.read_ahead import BatchesOfPhotos, ReadBatch, read_ahead
 from ttame.processes import Share
 from ttame.results.explanation import Explanation
@@ -57,17 +56,8 @@ def explain_stream(
         NonFiniteMapError: a map that is not a map.
     """
     listener = listener or Silence()
-    own = share or Share()
-    finished = writer.finished()
-    photos = before = 0
-    for batch in batches_of(own, explaining.batches, writer.batches_together):
-        size = len(explaining.numbers(batch))
-        photos += size
-        before += size if batch in finished else 0
-    listener.start(photos, before)
-    left = itertools.filterfalse(
-        finished.__contains__, batches_of(own, explaining.batches, writer.batches_together)
-    )
+    own = [*batches_of(share or Share(), explaining.batches, writer.batches_together)]
+    left = unfinished_batches(own, explaining.numbers, writer.finished(), listener)
     preprocessing = explaining.classifier.preprocessing
     dataset = BatchesOfPhotos(explaining.photos, preprocessing, explaining.batch_size)
     pinned = explaining.classifier.device.type == "cuda"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import torch
@@ -79,6 +79,31 @@ class Asked(Protocol):
         """Bytes of activations."""
 
 
+def unfinished_batches(
+    own: Sequence[int],
+    numbers: Callable[[int], Sequence[int]],
+    finished: Set[int],
+    listener: Listener,
+) -> Iterator[int]:
+    """The batches that this process still has to explain; the listener is told how far that is.
+
+    Args:
+        own: the batches that this process explains.
+        numbers: the numbers of the photos or texts of a batch.
+        finished: the batches that an earlier run has finished, of this process or another.
+        listener: told how many photos or texts there are, and how many of them were finished.
+
+    Example:
+        >>> list(unfinished_batches([1, 3], lambda batch: [2 * batch, 2 * batch + 1], {0, 1},
+        ...     Silence()))
+        [3]
+    """
+    sizes = {batch: len(numbers(batch)) for batch in own}
+    before = sum(size for batch, size in sizes.items() if batch in finished)
+    listener.start(sum(sizes.values()), before)
+    return (batch for batch in own if batch not in finished)
+
+
 def classes_for_all(
     selection: ClassSelection, classifier: AnyClassifier[Any, Any], methods: int
 ) -> str | Tensor:
@@ -106,6 +131,22 @@ def classes_for_all(
     # What is most probable differs from photo to photo.
     of_each = isinstance(selection, str) and re.fullmatch(r"top-?\d+", selection)
     return str(selection) if of_each else chosen
+
+
+def are_wanted(wanted: str | Tensor, explained: Sequence[int]) -> bool:
+    """Whether these are as many classes, or just the classes, that are to be explained.
+
+    Args:
+        wanted: what :func:`classes_for_all` returned.
+        explained: the classes of a photo or text that was explained before.
+
+    Example:
+        >>> are_wanted("top2", [7, 3]), are_wanted(torch.tensor([[7]]), [3])
+        (True, False)
+    """
+    if isinstance(wanted, Tensor):
+        return [*explained] == wanted.flatten().tolist()
+    return len(explained) == int(wanted.removeprefix("top").lstrip("-"))
 
 
 def explained(asked: Asked, given: Any, first: int, listener: Listener) -> list[Any]:

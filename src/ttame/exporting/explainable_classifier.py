@@ -215,6 +215,11 @@ def _check(
 ) -> None:
     if not isinstance(explainer, Explainer):
         raise not_an_explainer(explainer, "what ttame.load_explainer or ttame.make_explainer gives")
+    if explainer.classifier.kind != "images":
+        raise ExplainerError(
+            f"{explainer.classifier.name}, a classifier of {explainer.classifier.kind}",
+            allowed="classifiers of images, to be exported",
+        )
     channels = explainer.classifier.trace.channels
     if channels != 3:
         raise ExplainerError(f"a network of {channels} channels", allowed="3, to be exported")

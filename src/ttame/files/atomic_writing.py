@@ -226,6 +226,20 @@ def write_tensors(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         dict(metadata) if metadata else None,
     )
+    write_bytes(path, content, swept=swept)
+
+
+def write_bytes(path: Path | str, content: bytes, *, swept: bool = False) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: the path of the file.
+        content: all of it.
+        swept: as of :func:`whole_file`.
+
+    Raises:
+        OutputError: the disk is full or the place is not writable.
+    """
     with whole_file(path, swept=swept) as temporary:
         temporary.write_bytes(content)
 

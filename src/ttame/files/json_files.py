@@ -132,7 +132,8 @@ def checked_as(kind: type[T], content: Any) -> T:
         first = problem.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part)[:40] for part in first["loc"])
         at = f"broken at {where!r}: " if where else ""
-        raise UnreadableFileError(at + first["msg"]) from problem
+        what = "not an object" if first["type"] == "dataclass_type" else first["msg"]
+        raise UnreadableFileError(at + what) from problem
     return found
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.datasets.name_list import NameList
@@ -21,8 +17,7 @@ from ttame.errors import OutputError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explaining.explain_photos import Explaining, explain_batches
-from ttame.explaining.explained_batch import Listener
-from ttame.files.leftovers import remove_leftovers
+from ttame.explaining.explained_batch import Listener, are_wanted
 from ttame.files.record_files import read_about, read_records
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
@@ -37,7 +32,7 @@ from ttame.reporting.finding_threshold import checked_threshold
 from ttame.reporting.growing_report import GrowingReport
 from ttame.reporting.report_contents import Pictures, ReportFacts
 from ttame.reporting.told_progress import telling_of
-from ttame.reporting.unfinished_report import unfinished_report
+from ttame.reporting.unfinished_report import shared_report
 from ttame.results.explained_photos import ExplainedPhotos
 
 
@@ -149,19 +144,14 @@ def explain(
     names = NameList(source.location(number) for number in range(len(source)))
     out = Path(out)
     processes = ProcessGroup()
-    with contextlib.ExitStack() as stack:
-
-        def open_report() -> Path | None:
-            if resume and not overwrite and _is_finished(out, explaining, facts, names):
-                # Of a run that was killed just after its result got its name.
-                remove_leftovers(Path(os.path.realpath(out)))
-                return None
-            identity = _identity(explaining, facts) if explaining.batches > 1 else {}
-            return stack.enter_context(
-                unfinished_report(out, identity, overwrite=overwrite, resume=resume)
-            )
-
-        place = processes.from_first(open_report)
+    with shared_report(
+        out,
+        processes,
+        lambda: _identity(explaining, facts) if explaining.batches > 1 else {},
+        overwrite=overwrite,
+        resume=resume,
+        is_finished=lambda: _is_finished(out, explaining, facts, names),
+    ) as place:
         if place is not None:
             report = GrowingReport(place, names, facts)
             with (
@@ -176,7 +166,6 @@ def explain(
                     )
                 )
                 processes.first(report.complete)
-            processes.first(stack.close)
     return processes.from_first(lambda: ExplainedPhotos.read(out))
 
 
@@ -210,14 +199,8 @@ def _holds(path: Path, explaining: Explaining, facts: ReportFacts, names: NameLi
     for record in read_records(path, "images"):
         there.add(record["name"])
         classes = record["classes"]
-        if not _are_wanted(explaining.classes, [each["index"] for each in classes]):
+        if not are_wanted(explaining.classes, [each["index"] for each in classes]):
             return False
         if unsaid and any(each["name"] != each.get("class", each["name"]) for each in classes):
             return False
     return there == {names[number] for number in range(len(names))}
-
-
-def _are_wanted(wanted: str | Tensor, explained: list[int]) -> bool:
-    if isinstance(wanted, Tensor):
-        return explained == wanted.flatten().tolist()
-    return len(explained) == int(wanted.removeprefix("top").lstrip("-"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from ttame.explaining.explain_stream import explain_stream
 from ttame.explaining.explained_batch import Listener
 from ttame.files.atomic_writing import write_json
 from ttame.files.growing_folder import RESULT
-from ttame.files.leftovers import remove_leftovers
 from ttame.files.parquet_files import arrow
 from ttame.files.record_files import write_records
 from ttame.files.writing_behind import WritingBehind
@@ -46,7 +44,7 @@ from ttame.reporting.growing_shards import (
 )
 from ttame.reporting.report_contents import Pictures, ReportFacts
 from ttame.reporting.told_progress import telling_of
-from ttame.reporting.unfinished_report import unfinished_report
+from ttame.reporting.unfinished_report import shared_report
 from ttame.results.explanation_shards import (
     INDEX,
     MANIFEST,
@@ -181,19 +179,14 @@ def explain_to_shards(
     out = Path(out)
     run = _run(explaining, facts, shard_size)
     processes = ProcessGroup()
-    with contextlib.ExitStack() as stack:
-
-        def open_shards() -> Path | None:
-            if resume and not overwrite and _is_finished(out, run):
-                # Of a run that was killed just after its result got its name.
-                remove_leftovers(Path(os.path.realpath(out)))
-                return None
-            identity = run if explaining.batches > 1 else {}
-            return stack.enter_context(
-                unfinished_report(out, identity, overwrite=overwrite, resume=resume)
-            )
-
-        place = processes.from_first(open_shards)
+    with shared_report(
+        out,
+        processes,
+        lambda: run if explaining.batches > 1 else {},
+        overwrite=overwrite,
+        resume=resume,
+        is_finished=lambda: _is_finished(out, run),
+    ) as place:
         if place is not None:
             with (
                 naming_the_setting(SMALLER_BATCH),
@@ -205,7 +198,6 @@ def explain_to_shards(
                     lambda: _explain(explaining, place, shard_size, workers, told, processes)
                 )
                 processes.first(lambda: _complete(explaining, facts, place, run))
-            processes.first(stack.close)
     return processes.from_first(lambda: load_explanations(out))
 
 

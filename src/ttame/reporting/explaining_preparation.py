@@ -14,12 +14,11 @@ from ttame.drawing.map_strength import Strength
 from ttame.errors import ClassSelectionError, ExplainerError, setting
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
-from ttame.explainers.trained.head_provenance import full_provenance
 from ttame.explaining.explain_photos import Explaining
 from ttame.explaining.explained_batch import classes_for_all
-from ttame.outputs import SOFTMAX
 from ttame.reporting.method_label import method_labels
 from ttame.reporting.report_contents import ComparedClass, ReportFacts
+from ttame.reporting.unfinished_report import shared_identity
 
 
 def what_to_explain(
@@ -86,20 +85,8 @@ def facts_of(explaining: Explaining, title: str | None, left_out: Mapping[str, s
 
 def identity_of(explaining: Explaining) -> dict[str, Any]:
     """What a later run must have in common to go on, however its results are written."""
-    classifier = explaining.classifier
-    classes = explaining.classes
     return {
-        "classifier": classifier.name,
-        "classifier_fingerprint": classifier.fingerprint(),
-        "preprocessing": classifier.preprocessing.in_words(),
-        # Softmax goes without saying, so that what older versions left goes on.
-        **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
+        **shared_identity(explaining),
+        "preprocessing": explaining.classifier.preprocessing.in_words(),
         "data": explaining.photos.fingerprint(),
-        "methods": [
-            {"label": label, **full_provenance(explainer)}
-            for label, explainer in explaining.explainers.items()
-        ],
-        "classes": classes.flatten().tolist() if isinstance(classes, Tensor) else classes,
-        "rather_than": explaining.rather_than,
-        "batch_size": explaining.batch_size,
     }

@@ -18,6 +18,7 @@ from ttame.drawing.explanation_panel import (
 )
 from ttame.drawing.heatmap_overlay import overlay_heatmap
 from ttame.errors import ExplainerError
+from ttame.files.atomic_writing import write_bytes
 from ttame.images.photos import MOST_PIXELS_AT_FULL_SIZE, MOST_PIXELS_REDUCED
 from ttame.reporting.explained_image import ExplainedImage, of_one_image
 from ttame.reporting.file_names import safe_label
@@ -97,7 +98,7 @@ class PhotoFiles:
         heatmaps = image.class_heatmaps(self._facts.labels[method])
         if self._facts.pictures == "all":
             self._write_panel(image, heatmaps, title, picture)
-        image.explanation.save(self._folder / maps)
+        self._write_map(image.explanation, maps)
         overlays: list[dict[str, str]] = []
         for number, shown in enumerate(heatmaps, start=1):
             if self._facts.pictures == "none":
@@ -115,7 +116,7 @@ class PhotoFiles:
         maps, pictures, overlays = {}, [], []
         for explanation in image.explanations:
             path = f"maps/{stem}/{safe_label(explanation.method)}.safetensors"
-            explanation.save(self._folder / path)
+            self._write_map(explanation, path)
             maps[explanation.method] = path
         places = image.drawn() if self._facts.pictures != "none" else []
         for number, place in enumerate(places, start=1):
@@ -131,6 +132,10 @@ class PhotoFiles:
                 self._write_overlay(image, tile, path)
             overlays.append(paths)
         return {"pictures": pictures, "maps": maps}, overlays
+
+    def _write_map(self, explanation: Explanation, path: str) -> None:
+        # The folder is a new one, or was swept when its run was continued.
+        write_bytes(self._folder / path, explanation.to_bytes(), swept=True)
 
     def _write_panel(
         self,

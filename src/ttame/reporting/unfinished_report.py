@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from torch import Tensor
+
+from ttame.classifiers.any_classifier import AnyClassifier
 from ttame.errors import (
     OutputError,
     either,
     setting,
 )
+from ttame.explainers.trained.head_provenance import full_provenance
+from ttame.explaining.explained_batch import Asked
 from ttame.files.atomic_writing import write_json
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.growing_folder import RESULT, growing_folder, unfinished_folders
 from ttame.files.json_files import read_json_object
-from ttame.files.leftovers import remove_leftovers_below
-from ttame.reporting.growing_report import finished_batches
+from ttame.files.leftovers import remove_leftovers, remove_leftovers_below
+from ttame.outputs import SOFTMAX
+from ttame.processes import ProcessGroup
+from ttame.reporting.batch_records import finished_batches
 from ttame.reporting.growing_shards import has_shards
 
 _IDENTITY = "explaining.json"
@@ -30,8 +38,12 @@ _WORDS = {
     "classifier": ("classifier", either("classifier", "--model")),
     "classifier_fingerprint": ("classifier's weights", setting("weights")),
     "preprocessing": ("preprocessing", either("preprocessing", "--image-size")),
+    "tokenizer": ("tokenizer", either("tokenizer", "--model")),
+    "most_tokens": ("longest text, in tokens", either("tokenizer", "--model")),
+    "too_long": ("way to handle long texts", either("too_long or windows", "--too-long")),
     "outputs": ("kind of outputs", setting("outputs")),
     "data": ("set of photos", "photos"),
+    "texts": ("set of texts", "texts"),
     "methods": (
         "choice of methods or of their options",
         either("explainers", "--methods, --explainer and --option"),
@@ -41,8 +53,91 @@ _WORDS = {
     "threshold": ("threshold", setting("threshold")),
     "batch_size": ("batch size", setting("batch_size")),
     "shard_size": ("shard size", setting("shard_size")),
+    "drawn": (
+        "way of drawing",
+        either(
+            "pictures, scale, opacity and strength",
+            "--pictures, --colour-scale, --opacity and --strength",
+        ),
+    ),
 }
 """Entry to its name, and to what decides it."""
+
+
+class AskedInBatches(Asked, Protocol):
+    """What is to be explained of photos or texts, so many at a time."""
+
+    @property
+    def classifier(self) -> AnyClassifier[Any, Any]:
+        """The explained network."""
+
+    @property
+    def batch_size(self) -> int:
+        """Photos or texts at a time."""
+
+    @property
+    def batches(self) -> int:
+        """How many batches there are."""
+
+
+def shared_identity(asked: AskedInBatches) -> dict[str, Any]:
+    """What a later run must have in common to go on, whatever is explained."""
+    classifier, classes = asked.classifier, asked.classes
+    return {
+        "classifier": classifier.name,
+        "classifier_fingerprint": classifier.fingerprint(),
+        # Softmax goes without saying, so that what older versions left goes on.
+        **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
+        "methods": [
+            {"label": label, **full_provenance(explainer)}
+            for label, explainer in asked.explainers.items()
+        ],
+        "classes": classes.flatten().tolist() if isinstance(classes, Tensor) else classes,
+        "rather_than": asked.rather_than,
+        "batch_size": asked.batch_size,
+    }
+
+
+@contextlib.contextmanager
+def shared_report(
+    out: Path,
+    processes: ProcessGroup,
+    identity: Callable[[], Mapping[str, Any]],
+    *,
+    overwrite: bool,
+    resume: bool,
+    is_finished: Callable[[], bool],
+) -> Iterator[Path | None]:
+    """Yield a work folder that all processes write to; the first one opens and closes it.
+
+    Args:
+        out: the folder to be.
+        processes: this one among the others.
+        identity: gives that of :func:`unfinished_report`, in the first process; ``overwrite`` and
+            ``resume`` are as there.
+        overwrite: replace an existing folder.
+        resume: continue what an earlier run left.
+        is_finished: whether ``out`` holds all of it already.
+
+    Yields:
+        The work folder; ``None`` if an earlier run has finished, so that there is nothing to do.
+
+    Raises:
+        OutputError: as :func:`unfinished_report`.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def opened() -> Path | None:
+            if resume and not overwrite and is_finished():
+                # Of a run that was killed just after its result got its name.
+                remove_leftovers(Path(os.path.realpath(out)))
+                return None
+            return stack.enter_context(
+                unfinished_report(out, identity(), overwrite=overwrite, resume=resume)
+            )
+
+        yield processes.from_first(opened)
+        processes.first(stack.close)
 
 
 @contextlib.contextmanager

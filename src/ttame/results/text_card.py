@@ -3,6 +3,7 @@
 # ruff: noqa: D102 - what the attributes of the protocol say stands in ttame.text.TextExplanation
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Sequence
 from typing import Protocol
@@ -154,11 +155,46 @@ def strongest_in_words(words: Sequence[ScoredWord], *, signed: bool) -> str:
 
 
 def unread_in_words(words: Sequence[ScoredWord]) -> str:
-    """How much of a text the network did not read; empty if it read all of it."""
+    """How much of a text the network did not read, and why; empty if it read all of it.
+
+    What was cut off stands at an end of a text. Tokenizers also leave out words of control
+    characters and the like, wherever they stand.
+
+    Example:
+        >>> from ttame.words.word_scores import Word
+        >>> words = [ScoredWord(Word(text, 0, 1, 0, ()), score)
+        ...          for text, score in (("so", 1.0), ("\\u200b", float("nan")), ("good", 0.5))]
+        >>> unread_in_words(words)
+        '1 of 3 words was not read: the tokenizer leaves it out'
+    """
     unread = sum(not each.is_read for each in words)
-    if not unread:
-        return ""
-    return f"{unread} of {len(words)} words were not read: the text is too long for the classifier"
+    cut = sum(map(_cut_off, ([w for w in words if w.word.part == part] for part in (0, 1))))
+    left_out = unread - cut
+    said = (
+        (cut, "the text is too long for the classifier"),
+        (left_out, f"the tokenizer leaves {'it' if left_out == 1 else 'them'} out"),
+    )
+    return "; ".join(
+        f"{count} of {len(words)} words {'was' if count == 1 else 'were'} not read: {reason}"
+        for count, reason in said
+        if count
+    )
+
+
+def _cut_off(words: Sequence[ScoredWord]) -> int:
+    """How many words of one text stand before the first or behind the last that was read."""
+    ends = [[*itertools.takewhile(_is_unread, order)] for order in (words, words[::-1])]
+    # If none was read, both ends are the whole.
+    found = ends[:1] if len(ends[0]) == len(words) else ends
+    return sum(len(end) for end in found if any(_has_letters(each) for each in end))
+
+
+def _is_unread(found: ScoredWord) -> bool:
+    return not found.is_read
+
+
+def _has_letters(found: ScoredWord) -> bool:
+    return any(map(str.isalnum, found.word.text))
 
 
 def _word_in_words(found: ScoredWord, signed: bool) -> str:
@@ -170,14 +206,17 @@ def _word_in_words(found: ScoredWord, signed: bool) -> str:
 
 
 def _bare(word: str) -> str:
-    """A word without the punctuation around it, if anything else is left.
+    """A word from its first letter or digit to its last one with its marks, if it has any.
 
     Example:
-        >>> _bare('"good",'), _bare("...")
-        ('good', '...')
+        >>> _bare('"good",'), _bare("..."), _bare("\\U0001f600")
+        ('good', '...', '😀')
     """
-    kept = [place for place, each in enumerate(word) if unicodedata.category(each)[0] not in "PS"]
-    return word[kept[0] : kept[-1] + 1] if kept else word
+    kinds = [unicodedata.category(each)[0] for each in word]
+    letters = [place for place, kind in enumerate(kinds) if kind in "LN"]
+    if not letters:
+        return word
+    return word[letters[0] : max(place for place, kind in enumerate(kinds) if kind in "LNM") + 1]
 
 
 def _section(explained: ScoredTexts, text: int) -> str:

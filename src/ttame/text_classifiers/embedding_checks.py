@@ -70,7 +70,7 @@ def refuse_another_way_in(
     alone = _answered(lambda: network(signal[1:, ..., :length]), name, "word embeddings")
     if not _is_same(together[:1], expected):
         raise ClassifierError(
-            f"{name} makes something else of word embeddings than of token numbers",
+            f"{name} gives another answer to word embeddings than to token numbers",
             allowed=ENCODERS,
         )
     if not _is_same(together[1:], alone) or not _leaves_padding_alone(network, signal, together):

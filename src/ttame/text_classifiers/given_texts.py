@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ttame.errors import TextError, kind_of
+from ttame.errors import TextError, either, kind_of
 
 Texts = str | tuple[str, str] | Sequence[str] | Sequence[tuple[str, str]]
 """One text, a pair as a tuple, or a list of texts or of pairs."""
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".npy")
+
+_LINES = (".txt", ".tsv", ".jsonl")
 
 
 class GivenText(NamedTuple):
@@ -32,7 +34,8 @@ def given_texts(given: Any) -> list[GivenText]:
         At least one text.
 
     Raises:
-        TextError: something else, an empty list or text, or a picture.
+        TextError: something else, an empty list or text, or the name of a picture or of a file of
+            texts.
 
     Example:
         >>> given_texts(["a", ("b", "c")])
@@ -45,6 +48,18 @@ def given_texts(given: Any) -> list[GivenText]:
     if not given:
         raise TextError("an empty list of texts", allowed="at least one text")
     return [_one(entry, number) for number, entry in enumerate(given)]
+
+
+def naming_the_text(problem: TextError, name: str) -> TextError:
+    """The same error, of a text with a name rather than of the first one of a batch.
+
+    Example:
+        >>> str(naming_the_text(TextError("text 0 is empty"), "line 3"))
+        'line 3 is empty'
+    """
+    what = problem.problem.removeprefix("text 0 ")
+    between = " " if what != problem.problem else ": "
+    return TextError(f"{name}{between}{what}", allowed=problem.allowed, remedy=problem.remedy)
 
 
 _ALLOWED = "a text, a pair as a tuple of two texts, or a list of them"
@@ -73,19 +88,30 @@ def _one(entry: Any, number: int) -> GivenText:
                 allowed="Unicode",
                 remedy='text.encode("utf-8", "replace").decode()',
             )
-    if text.pair is None and _is_picture(text.text):
+    if text.pair is None and _names_a_file(text.text, _PICTURES):
         raise TextError(
             f"text {number} is the name of a picture, {text.text!r}", remedy=_IMAGES_ARE_EXPLAINED
+        )
+    if text.pair is None and _names_a_file(text.text, _LINES):
+        raise TextError(
+            f"text {number} is the name of a file, {text.text!r}",
+            remedy=either(
+                f"ttame.text.explain(pathlib.Path({text.text!r}), explainer, folder), which "
+                "explains its lines",
+                f"ttame explain --texts {text.text}, which explains its lines",
+            ),
         )
     return text
 
 
-def _is_picture(text: str) -> bool:
-    """Whether it names a picture file; who explains such a name as a text, writes another word."""
-    return text.lower().endswith(_PICTURES) and len(text) < 4096 and Path(text).is_file()
+def _names_a_file(text: str, endings: tuple[str, ...]) -> bool:
+    """Whether it names such a file; who explains such a name as a text, writes another word."""
+    return text.lower().endswith(endings) and len(text) < 4096 and Path(text).is_file()
 
 
-_IMAGES_ARE_EXPLAINED = "a ttame.Classifier, which classifies images"
+_IMAGES_ARE_EXPLAINED = either(
+    "a ttame.Classifier, which classifies images", "ttame explain PHOTO without --text"
+)
 
 
 def _remedy_for(given: Any) -> str:

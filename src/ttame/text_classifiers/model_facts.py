@@ -99,6 +99,23 @@ def single_number_notices(model: nn.Module, number: int) -> tuple[str, ...]:
     )
 
 
+def tokenizer_notices(model: nn.Module, tokenizer: Any) -> tuple[str, ...]:
+    """What to know where the tokenizer may be that of another model of as many tokens.
+
+    Args:
+        model: a model of transformers.
+        tokenizer: that was given with it.
+    """
+    said = getattr(getattr(model, "config", None), "pad_token_id", None)
+    own = tokenizer.pad_token_id
+    if said is None or own is None or said == own:
+        return ()
+    return (
+        f"padding is token {said} in the model's configuration and token {own} of the tokenizer: "
+        "if it is not the model's own tokenizer, the network reads other words than you",
+    )
+
+
 def most_tokens(model: nn.Module, tokenizer: Any) -> int:
     """How many tokens a model takes, special ones included.
 

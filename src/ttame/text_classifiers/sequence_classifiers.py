@@ -51,7 +51,7 @@ def load(
         MissingExtraError: transformers is not installed.
         WeightsError: no such folder or repository, no connection, no safetensors, or weights
             without those of a classifier.
-        ClassifierError: it does something else than classify texts, or brings code of its own.
+        ClassifierError: it does something other than classify texts, or brings code of its own.
 
     Example:
         >>> import tempfile
@@ -92,9 +92,12 @@ def _made(name: str, model: nn.Module, tokenizer: Any, **options: Any) -> TextCl
 
 def _place(name: str) -> str:
     """The folder, with ``~`` resolved, or the repository; a missing path is not a repository."""
-    if not isinstance(name, str) or not name.startswith("hf/"):
+    if not isinstance(name, str) or not name.removeprefix("hf/") or not name.startswith("hf/"):
+        is_folder = isinstance(name, str | Path) and Path(name, "config.json").is_file()
         raise WeightsError(
-            f"no text classifier {name!r}", allowed=f"{BUNDLED}, hf/FOLDER or hf/REPO"
+            f"no text classifier {str(name)!r}",
+            allowed=f"{BUNDLED}, hf/FOLDER or hf/REPO",
+            remedy=f"hf/{name}" if is_folder else "",
         )
     place = name.removeprefix("hf/")
     folder = Path(place).expanduser()

@@ -34,6 +34,7 @@ from ttame.text_classifiers.model_facts import (
     most_tokens,
     refuse_other_tasks,
     single_number_notices,
+    tokenizer_notices,
 )
 from ttame.text_classifiers.token_network import TokenNetwork
 from ttame.text_classifiers.token_signal import (
@@ -70,14 +71,14 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         outputs: what the model's outputs mean, as for :class:`ttame.Classifier`; what the
             configuration says (``problem_type``) if not given, else softmax, or for a single
             number ``"binary"``.
-        too_long: what becomes of a text with more tokens than the model takes: ``"refuse"`` it, or
-            ``"truncate"`` its end; an explanation says which texts were cut.
-        name: in messages and results.
+        too_long: what to do with a text that has more tokens than the model takes: ``"refuse"`` it,
+            or ``"truncate"`` its end; an explanation says which texts were cut.
+        name: how messages and results call it.
         recipe: how :func:`ttame.text.load` made it.
 
     Raises:
-        ClassifierError: it classifies no texts as a whole, its outputs cannot mean what ``outputs``
-            says, the names do not fit, or the tokenizer belongs to another model.
+        ClassifierError: the model does not classify whole texts, its outputs cannot mean what
+            ``outputs`` says, the names do not fit, or the tokenizer belongs to another model.
         UnknownNameError: no such kind of outputs, or of ``too_long``.
 
     Example:
@@ -138,6 +139,7 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         blocks = token_blocks(self.trace)
         self.examined = tuple(block.name for block in blocks.blocks) if blocks else ()
         self.tap_choice = self._block_inputs()
+        found += tokenizer_notices(model, self.tokenizer)
         self.notices = (*found, *self.tap_choice.notices)
 
     def __repr__(self) -> str:
@@ -185,7 +187,7 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
             texts: one, a pair as a tuple, or a list of texts or of pairs.
 
         Raises:
-            TextError: not texts, an empty one, or one that is too long.
+            TextError: something other than texts, an empty text, or one that is too long.
         """
         return self.tokenising.batch(given_texts(texts))
 
@@ -197,13 +199,13 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
             along, see :mod:`ttame.text_classifiers.token_signal`.
 
         Raises:
-            TextError: not texts, an empty one, or one that is too long.
+            TextError: something other than texts, an empty text, or one that is too long.
         """
         return self.signal(self.tokenise(texts))
 
     @gives_everything_back
     def signal(self, tokens: TokenBatch) -> Tensor:
-        """Tokens as (B, C, 1, T) float32, or float64 for a network of that."""
+        """Tokens as (B, C, 1, T) float32, or float64 for a network of that dtype."""
         network = self._token_network
         with self.frozen():
             embedded = network.embedded(tokens.ids.to(self.device))
@@ -211,7 +213,7 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         return token_signal(wide, tokens.roles, tokens.types, tokens.words).to(self.device)
 
     def token_vector(self, name: Ground) -> Tensor:
-        """(C,) what the signal holds for a token that stands for nothing.
+        """(C,), the signal of a token that stands for nothing.
 
         Args:
             name: the ``"mask"`` token, ``"padding"``, which counts as padding, or ``"zero"``.
@@ -250,7 +252,7 @@ class TextClassifier(AnyClassifier[Texts, TextExplanation]):
         )
 
     def attributions(self, result: TextExplanation) -> Tensor:
-        """Refused: Captum's call takes tensors, of which nobody could say which texts they are.
+        """Refused: Captum's call takes tensors, and nothing says which texts they are of.
 
         Raises:
             TextError: always.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import threading
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
@@ -15,6 +17,7 @@ from ttame.errors import (
     TextError,
     UnknownNameError,
     either,
+    kind_of,
     setting,
 )
 from ttame.text_classifiers.given_texts import GivenText
@@ -80,10 +83,13 @@ class Tokenising:
 
     def __post_init__(self) -> None:
         if self.too_long not in get_args(TooLong):
-            raise UnknownNameError.of("way with long texts", str(self.too_long), get_args(TooLong))
-        if not callable(self.tokenizer) or not hasattr(self.tokenizer, "is_fast"):
+            raise UnknownNameError.of(
+                "way to handle long texts", str(self.too_long), get_args(TooLong)
+            )
+        is_class = isinstance(self.tokenizer, type)
+        if is_class or not callable(self.tokenizer) or not hasattr(self.tokenizer, "is_fast"):
             raise ClassifierError(
-                f"a {type(self.tokenizer).__name__} as tokenizer",
+                f"{self.tokenizer if is_class else kind_of(self.tokenizer)} as tokenizer",
                 allowed="a tokenizer of transformers",
                 remedy="transformers.AutoTokenizer.from_pretrained(FOLDER)",
             )
@@ -125,6 +131,14 @@ class Tokenising:
     def longest(self, texts: Sequence[str]) -> int:
         """Tokens of the longest text, special ones included."""
         return max(len(self._encoded(GivenText(text), cut=False)["input_ids"]) for text in texts)
+
+    def fingerprint(self) -> str:
+        """A short hash over how the tokenizer cuts texts; 16 hexadecimal digits."""
+        whole = self.tokenizer.backend_tokenizer.to_str()
+        # In front of these stands how it truncates and pads at the moment, which every call says.
+        rules = whole[max(0, whole.find('"added_tokens"')) :]
+        said = rules + json.dumps(self.tokenizer.special_tokens_map, default=str)
+        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
     def _row(self, given: GivenText, number: int) -> _Row:
         encoded = self._encoded(given, cut=False)

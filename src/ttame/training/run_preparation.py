@@ -28,6 +28,7 @@ from ttame.errors import (
     setting,
 )
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
+from ttame.explainers.trained.head_settings import MinMaxMaps
 from ttame.explainers.trained.trained_cards import P_TAME
 from ttame.features.feature_taps import LayerOutput
 from ttame.files.sole_use import FolderUse
@@ -179,8 +180,8 @@ def _new_run(
         process=accelerator.process_index,
         seed=settings.run.seed,
     )
-    _check_batches(order)
-    _check_steps(order, settings)
+    _check_batches(order, classifier.kind)
+    _check_steps(order, settings, classifier.kind)
     explainer = new_attention_explainer(
         classifier, settings.head, method=settings.method, seed=settings.run.seed
     )
@@ -259,6 +260,13 @@ def _check_kind(classifier: Explainable, data: object, settings: TrainingSetting
             f"an objective of kind {objective.kind} that masks {objective.masked.kind}, for "
             f"{classifier.name}, a classifier of {kind}",
             remedy=setting("preset", _PRESET[kind]),
+        )
+    if kind == "texts" and isinstance(settings.head.maps, MinMaxMaps):
+        # Their least and largest value would be those of padding, and their mean too.
+        raise TrainingError(
+            "maps min-max of texts",
+            allowed="raw, sigmoid, standard",
+            remedy=setting("maps", "standard"),
         )
 
 
@@ -341,13 +349,13 @@ def _unreadable(photos: PhotoSource, indices: Sequence[int]) -> dict[str, str]:
     return reasons
 
 
-def _check_batches(order: BatchOrder) -> None:
+def _check_batches(order: BatchOrder, kind: str) -> None:
     at_once = order.parts * order.processes
     if order.images < order.batch_size:
         fitting = order.images // at_once * at_once
         raise TrainingError(
-            f"{order.images} images to train on, fewer than a batch of {order.batch_size}",
-            remedy=setting("batch_size", fitting) if fitting else "more images",
+            f"{order.images} {kind} to train on, fewer than a batch of {order.batch_size}",
+            remedy=setting("batch_size", fitting) if fitting else f"more {kind}",
         )
     if order.batch_size % at_once:
         raise TrainingError(
@@ -357,12 +365,12 @@ def _check_batches(order: BatchOrder) -> None:
         )
 
 
-def _check_steps(order: BatchOrder, settings: TrainingSettings) -> None:
+def _check_steps(order: BatchOrder, settings: TrainingSettings, kind: str) -> None:
     """Refuse a schedule that is over before it begins."""
     steps = order.steps_per_epoch * settings.run.epochs
     if steps < _FEWEST_STEPS:
         raise TrainingError(
-            f"{steps} optimiser step, of {order.images} images in batches of {order.batch_size}, "
+            f"{steps} optimiser step, of {order.images} {kind} in batches of {order.batch_size}, "
             "in which nothing is learned",
             allowed=f"at least {_FEWEST_STEPS}",
             remedy=f"a smaller {setting('batch_size')} or more {setting('epochs')}",

@@ -48,7 +48,7 @@ class TokenisedText:
         part: 0 for tokens of the text, 1 for those of its pair; special tokens are 0.
 
     Raises:
-        TextError: the parts are not of one length.
+        TextError: the attributes of the tokens have different lengths.
 
     Example:
         >>> text = TokenisedText.of(

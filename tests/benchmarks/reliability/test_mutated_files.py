@@ -175,7 +175,7 @@ NO_FILES_OF_STRANGERS = {
     "reporting/explain_to_shards.py",  # there and back, in memory
     "reporting/record_spool.py",  # a file without a name, written by the same process
     "text_classifiers/minilm_reviews.py",  # ours, of known hashes
-    "text_classifiers/tokenising.py",  # names a function in messages
+    "text_classifiers/tokenising.py",  # of a tokenizer in memory
     "training/run_preparation.py",  # there and back, in memory
 }
 

@@ -108,6 +108,9 @@ def test_files_that_hold_something_else(tmp_path: Path, content: bytes, problem:
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
+    for other in (["a fine film"], None):
+        with pytest.raises(DatasetError, match="(a list|None) as a file of texts; allowed: a line"):
+            AnnotatedTexts(other)  # type: ignore[arg-type]
     for path in (tmp_path / "missing.jsonl", tmp_path):
         with pytest.raises(DatasetError, match="jsonl.gz"):
             AnnotatedTexts(path)

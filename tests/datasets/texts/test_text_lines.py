@@ -42,6 +42,9 @@ def test_pairs_stand_between_tabs_or_in_objects(tmp_path: Path) -> None:
         ("a.jsonl", "{}", "line 1: an object without a text"),
         ("a.jsonl", '{"text": 5}', "line 1: broken at 'text'"),
         ("a.jsonl", "nothing", "line 1: not JSON"),
+        ("a.jsonl", '["a"]', "line 1: not an object; allowed: "),
+        ("a.csv", "text,label\na,b", "a.csv, which does not hold one text per line"),
+        ("a.JSON", '["a"]', "a.JSON, which does not hold one text per line"),
     ],
 )
 def test_lines_of_another_form_are_named(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import normalizers
 
 from tests.evaluation.texts.measured_texts import (
     SENTENCES,
@@ -21,13 +23,22 @@ from tests.evaluation.texts.measured_texts import (
 )
 from ttame.cli.evaluation_display import print_evaluation
 from ttame.datasets.texts.annotated_texts import AnnotatedTexts
-from ttame.errors import EvaluationError, NonFiniteMapError, TtameError, UnknownNameError
+from ttame.errors import (
+    EvaluationError,
+    ExplainerError,
+    NonFiniteMapError,
+    TextError,
+    TtameError,
+    UnknownNameError,
+)
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.texts.evaluate_texts import evaluate_texts
+from ttame.explainers.known_explainers import make_explainer
 from ttame.metrics.texts.known_text_metrics import TEXT_METRICS
 from ttame.metrics.texts.known_text_protocols import TEXT_PROTOCOLS
 from ttame.reporting.evaluation_report import write_evaluation_report
 from ttame.results.evaluation import Evaluation
+from ttame.testing import tiny_classifier
 from ttame.testing.tiny_texts import tiny_text_classifier, tiny_text_model, tiny_tokenizer
 from ttame.text_classifiers.text_classifier import TextClassifier
 
@@ -195,6 +206,28 @@ def test_other_results_are_not_mixed(data: Path, tmp_path: Path) -> None:
         run(other, tmp_path / "out", resume=True, **quick)
 
 
+def test_rows_by_another_tokenizer_are_not_mixed(data: Path, tmp_path: Path) -> None:
+    """It cuts other words into tokens; folders of older versions do not say which it was."""
+    quick: dict[str, Any] = {"metrics": ["auprc"], "limit": 1}
+    classifier = tiny()
+    run(data, tmp_path / "out", classifier, **quick)
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    other = TextClassifier(
+        classifier.network.model,  # type: ignore[arg-type]
+        tokenizer,
+        class_names=classifier.class_names,
+        name=classifier.name,
+    )
+    with pytest.raises(EvaluationError, match="another tokenizer: .* try: the same tokenizer as"):
+        run(data, tmp_path / "out", other, resume=True, **quick)
+    path = tmp_path / "out" / "evaluation.json"
+    said = json.loads(path.read_text())
+    del said["tokenizer"]
+    path.write_text(json.dumps(said))
+    run(data, tmp_path / "out", other, resume=True, **quick)
+
+
 def test_texts_longer_than_the_classifier_reads(tmp_path: Path) -> None:
     classifier = TextClassifier(
         tiny_text_model(),
@@ -206,10 +239,27 @@ def test_texts_longer_than_the_classifier_reads(tmp_path: Path) -> None:
     path = review_file(tmp_path, 2, tokens=long, rationales=[[0, 1], [50, 60]])
     found = run(path, tmp_path / "out", classifier, metrics=["token_f1", "best_token_f1"])
     assert "2 texts are longer" in " ".join(found.notes)
+    alone = run(path, tmp_path / "alone", classifier, metrics=["token_f1"], limit=1)
+    assert "1 text is longer" in " ".join(alone.notes)
     # 30 of 60 words are read; the marked ones beyond them cannot be found.
     best = next(iter(found.methods)).curves["best_token_f1"]
     assert best[0].value == pytest.approx(100 * 2 * 1 / (5 + 11))
     assert best[-1].value == pytest.approx(100 * 2 * 1 / (30 + 11))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("bad " * 59 + "bad", "has 62 tokens; .*; try: too_long"), ("\u200b", "holds nothing but")],
+)
+def test_a_text_that_is_not_taken_is_named_before_any_work(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    lines = review_file(tmp_path, 3).read_text().splitlines()
+    odd = {"id": "odd", "label": "negative", "tokens": text, "rationales": [[0, 1]]}
+    (tmp_path / "odd.jsonl").write_text("\n".join([*lines, json.dumps(odd)]))
+    with pytest.raises(TextError, match=f"^text 'odd' {said}"):
+        run(tmp_path / "odd.jsonl", tmp_path / "out", batch_size=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_data_without_rationales_or_labels(tmp_path: Path) -> None:
@@ -239,6 +289,9 @@ def test_labels_of_other_names_are_told(tmp_path: Path) -> None:
         ({"methods": {}}, "no method"),
         ({"metrics": ["nothing"]}, "unknown metric of texts"),
         ({"metrics": []}, "no metric to measure"),
+        ({"protocol": None}, "None as a protocol of texts; allowed: chefer-text"),
+        ({"limit": 0}, "limit=0; allowed: 1 or more"),
+        ({"batch_size": 0}, "batch_size=0; allowed: 1 or more"),
         ({"protocol": "t-tame"}, "unknown protocol of texts"),
     ],
 )
@@ -250,6 +303,22 @@ def test_what_is_asked_for_must_exist(
     with pytest.raises((EvaluationError, UnknownNameError), match=problem):
         evaluate_texts(classifier, data, given, tmp_path / "out", progress=False, **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_explainers_of_another_network_are_refused(data: Path, tmp_path: Path) -> None:
+    """The same weights, loaded again, are the same network."""
+    classifier = tiny()
+    other = tiny_text_classifier("roberta")
+    of_images = make_explainer("grad_cam", tiny_classifier())
+    for explainer in (make_explainer("random", other), of_images):
+        with pytest.raises(ExplainerError, match="explains tiny .*, another network than tiny"):
+            evaluate_texts(classifier, data, explainer, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+    again = make_explainer("random", tiny())
+    found = evaluate_texts(
+        classifier, data, again, tmp_path / "out", progress=False, metrics=["auprc"], limit=1
+    )
+    assert found.images == 1
 
 
 def test_maps_that_are_not_numbers_end_the_run(data: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ def test_the_first_image_and_how_many_more_are_named() -> None:
     maps = torch.zeros(4, 2, 3, 3)
     refuse_non_finite(maps, "cam")
     maps[1, 0, 0, 0], maps[3, 1, 2, 2] = float("inf"), float("-inf")
-    with pytest.raises(NonFiniteMapError, match="cam gave NaN.*image 1 of the batch and 1 more"):
+    with pytest.raises(NonFiniteMapError, match="cam gave NaN.*input 1 of the batch and 1 more"):
         refuse_non_finite(maps, "cam")
 
 

@@ -39,13 +39,12 @@ def normalise(layer: nn.BatchNorm2d, features: Tensor, weights: Tensor) -> dict[
     assert features.grad is not None
     assert layer.weight.grad is not None
     assert layer.bias.grad is not None
-    state = {f"after {name}": buffer for name, buffer in layer.named_buffers()}
     return {
         "output": output.detach(),
         "gradient": features.grad,
         "weight gradient": layer.weight.grad,
         "bias gradient": layer.bias.grad,
-        **state,
+        **buffers(layer),
     }
 
 
@@ -59,9 +58,16 @@ def normalise_half(name: str) -> list[dict[str, Any]]:
     layer.zero_grad()
     # In eval mode there is nothing to exchange.
     tested = normalise(layer.eval(), features, weights)
+    layer = affine(GlobalBatchNorm2d(3), dtype)
+    at_places = {"output": layer(features, places()[mine]).detach(), **buffers(layer)}
     dist.destroy_process_group()
     # As lists: tensors would travel through shared memory that ends with this process.
-    return [{key: value.tolist() for key, value in part.items()} for part in (trained, tested)]
+    parts = (trained, tested, at_places)
+    return [{key: value.tolist() for key, value in part.items()} for part in parts]
+
+
+def buffers(layer: nn.Module) -> dict[str, Tensor]:
+    return {f"after {name}": buffer for name, buffer in layer.named_buffers()}
 
 
 @pytest.mark.parametrize("name", DTYPES)
@@ -72,8 +78,10 @@ def test_two_halves_are_normalised_as_the_whole(name: str) -> None:
     trained = normalise(layer, features, weights)
     layer.zero_grad()
     tested = normalise(layer.eval(), features, weights)
+    one_process = affine(GlobalBatchNorm2d(3), dtype)
+    at_places = {"output": one_process(features, places()).detach(), **buffers(one_process)}
     halves = in_two_processes(normalise_half, name)
-    for expected, first, second in zip((trained, tested), *halves, strict=True):
+    for expected, first, second in zip((trained, tested, at_places), *halves, strict=True):
         for key, whole in expected.items():
             one, two = (torch.tensor(half[key], dtype=whole.dtype) for half in (first, second))
             if key in ("output", "gradient"):
@@ -92,3 +100,36 @@ def test_one_process_uses_the_layer_of_pytorch() -> None:
     expected = normalise(affine(nn.BatchNorm2d(3), torch.float32), features, weights)
     for key, value in expected.items():
         assert torch.equal(found[key], value)
+
+
+def places() -> Tensor:
+    """(6, 1, 4, 5) bool, some of each picture, of one only the first."""
+    some = torch.rand(6, 1, 4, 5, generator=torch.Generator().manual_seed(2)) < 0.5
+    some[1] = False
+    some[1, 0, 0, 0] = True
+    return some
+
+
+def test_statistics_are_those_of_the_places() -> None:
+    """As if there were nothing else, whatever stands elsewhere; in eval mode they do not matter."""
+    features, weights = batch(torch.float64)
+    some = places()
+    features = torch.where(some, features, 1e6)
+    layer = affine(GlobalBatchNorm2d(3), torch.float64)
+    plain = affine(nn.BatchNorm2d(3), torch.float64)
+    one_row = [each.movedim(1, 0)[:, some[:, 0]][None, :, None] for each in (features, weights)]
+    expected = normalise(plain, *one_row)
+    given = features.clone().requires_grad_()
+    found = layer(given, some)
+    (found * weights * some).sum().backward()
+    shown = found.detach().movedim(1, 0)[:, some[:, 0]]
+    assert_close(shown, expected["output"][0, :, 0], 1e-12)
+    assert given.grad is not None and layer.weight.grad is not None
+    gradient = given.grad.movedim(1, 0)
+    assert_close(gradient[:, some[:, 0]], expected["gradient"][0, :, 0], 1e-10)
+    assert float(gradient[:, ~some[:, 0]].abs().max()) == 0
+    assert_close(layer.weight.grad, expected["weight gradient"], 1e-10)
+    assert layer.running_mean is not None and layer.running_var is not None
+    assert_close(layer.running_mean, expected["after running_mean"], 1e-12)
+    assert_close(layer.running_var, expected["after running_var"], 1e-12)
+    assert torch.equal(layer.eval()(features, some), layer(features))

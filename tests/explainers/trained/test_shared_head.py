@@ -423,3 +423,35 @@ def test_evidence_is_that_of_places_and_as_large_in_long_texts_as_in_short_ones(
     longer = torch.cat([evidence, evidence], dim=3) / 2
     twice = head([longer], class_weights=rows, places=torch.cat([places, places], dim=3))
     assert_close(twice[..., :3], found[..., :3], 1e-6)
+
+
+def test_padding_decides_nothing_in_training() -> None:
+    """Whatever stands behind the words of a batch, and however long: neither maps nor statistics.
+
+    The last word of the first text is its last token, as of tokenizers without special ones.
+    """
+    inputs = SharedHeadInputs((3, 4), branched=(0,), pooled=1, class_layer="fc", class_width=4)
+    settings = SharedHeadSettings(blur=1.0)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+    features = [torch.randn(2, width, 1, 6, generator=generator).double() for width in (3, 4)]
+    places = torch.tensor([[0, 1, 1, 1, 1, 1], [0, 1, 1, 0, 0, 0]]).bool()[:, None, None]
+    present = torch.tensor([[1] * 6, [1] * 4 + [0] * 2]).bool()[:, None, None]
+    padded = [
+        torch.cat([each, 50 * torch.randn(2, each.shape[1], 1, 4, generator=generator)], dim=3)
+        for each in features
+    ]
+    nothing = torch.zeros(2, 1, 1, 4).bool()
+    longer, real = (torch.cat([each, nothing], dim=3) for each in (places, present))
+    found = []
+    for given, where, there in ((features, places, present), (padded, longer, real)):
+        head = SharedHead(inputs, 3, settings).double().train()
+        with torch.no_grad():
+            for weight in head.parameters():
+                weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+        maps = head(given, class_weights=rows, places=where, present=there)[..., :6]
+        found.append((maps[places.expand_as(maps)].detach(), dict(head.named_buffers())))
+    (maps, statistics), (again, others) = found
+    assert_close(again, maps, 1e-10)
+    for name, value in statistics.items():
+        assert_close(others[name].double(), value.double(), 1e-10)

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from ttame.errors import TextError
+from ttame.errors import ExplainerError, TextError
 from ttame.explainers.known_explainers import make_explainer
 from ttame.explaining.texts.windowed_texts import explain_long_text
-from ttame.testing import tiny_text_classifier
+from ttame.testing import tiny_classifier, tiny_text_classifier
 
 TEXT = "the film was not bad , but the plot is dull and the music really boring . " * 5
 
@@ -51,3 +51,15 @@ def test_windows_are_joined_word_by_word_by_hand(explainer: Any) -> None:
 def test_a_pair_is_refused(explainer: Any) -> None:
     with pytest.raises(TextError, match="a tuple to be read in windows; allowed: one text"):
         explain_long_text(explainer, ("a", "b"))  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_read_in_windows_is_one_line(explainer: Any) -> None:
+    with pytest.raises(TextError, match="holds half of a character"):
+        explain_long_text(explainer, "good \ud83d " * 30)
+    with pytest.raises(TextError, match="text 0 is empty"):
+        explain_long_text(explainer, " \n")
+    with pytest.raises(ExplainerError, match="batch_size 0; allowed: 1 or more"):
+        explain_long_text(explainer, "good " * 80, batch_size=0)
+    of_images: Any = make_explainer("grad_cam", tiny_classifier())
+    with pytest.raises(ExplainerError, match="grad_cam explains tiny cnn, a classifier of images"):
+        explain_long_text(of_images, "good")

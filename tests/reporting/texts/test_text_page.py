@@ -10,9 +10,10 @@ import pytest
 
 from scripts.page_pictures import AXE_IS_MISSING, COLOUR_RULES, axe_source, barriers, chromium
 from tests.reporting.test_page_template import Outline
+from tests.reporting.texts.text_report_material import text_report
 from tests.results.text_material import HOSTILE, explained
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.texts.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.text_report import TextReportFacts
 
 TEXTS = ("a great film", HOSTILE, "هذا great جدا", "bad " * 120, "better not")
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.reporting.texts.text_report_material import text_report
 from tests.results.text_material import HOSTILE, explained
 from ttame.errors import ExplainerError, OutputError, UnknownNameError
 from ttame.reporting.method_label import MethodLabel
-from ttame.reporting.texts.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.text_report import TextReportFacts
 from ttame.results.text_explanation import TextExplanation
 
 

@@ -7,14 +7,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.utils.data import TensorDataset
+from transformers import PreTrainedTokenizerFast
 
+from tests.conftest import assert_close
 from tests.training.texts import trained_once
 from tests.training.texts.trained_once import GOOD
+from ttame.classifiers.feature_reading import FeatureReading
+from ttame.classifiers.linear_end import class_weights
+from ttame.datasets.held_out_split import split_held_out
 from ttame.errors import OtherClassifierError, ResumeError, TrainingError
 from ttame.explainers.known_explainers import EXPLAINERS
+from ttame.explainers.trained.attention_explainer import new_attention_explainer
 from ttame.explainers.trained.explainer_folder import load_explainer
+from ttame.explainers.trained.shared_head_inputs import find_inputs
 from ttame.testing import tiny_classifier, tiny_text_classifier
+from ttame.testing.tiny_texts import tiny_text_model, tiny_tokenizer
+from ttame.text_classifiers.text_classifier import TextClassifier
 from ttame.text_classifiers.token_signal import CARRIED, with_embedding
 from ttame.training.texts.train_text_explainer import train
 from ttame.training.train_explainer import train_explainer
@@ -70,6 +80,24 @@ def test_a_padded_batch_equals_single_texts() -> None:
     assert torch.allclose(together[:1, :, 1:4], alone[:, :, 1:4], atol=1e-6)
 
 
+def test_a_padded_batch_equals_single_texts_of_a_tokenizer_without_special_tokens() -> None:
+    """The last word has padding next to it, or nothing."""
+    words = Tokenizer(models.WordLevel(tiny_tokenizer().get_vocab(), unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]"
+    )
+    classifier = TextClassifier(tiny_text_model(), tokenizer)
+    head = training_settings("few-shot-text").head
+    explainer = new_attention_explainer(classifier, head, method="few_shot")
+    with torch.no_grad():
+        for weight in explainer.head.parameters():
+            weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+    alone = explainer("a fine film", classes="all").maps
+    together = explainer(["a fine film", "it was a good film"], classes="all").maps
+    assert torch.allclose(together[:1, :, :3], alone, atol=1e-5)
+
+
 def test_the_mask_reaches_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Special tokens, padding and what is carried along stay, whatever the mask says."""
     classifier = tiny_text_classifier()
@@ -122,6 +150,47 @@ def test_photos_and_texts_are_not_mixed_up(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="masks tokens"):
         train_explainer(tiny_classifier(), photos, tmp_path / "d", SHORT)
     assert not [*tmp_path.iterdir()]
+
+
+def test_training_counts_evidence_as_explaining_does(tmp_path: Path) -> None:
+    """Batch norm's statistics are those of the evidence of words, of texts of any length.
+
+    The same batch in each of n steps leaves ``0.9^n · start + (1 − 0.9^n) · statistic``.
+    """
+    classifier = tiny_text_classifier()
+    texts = ["a fine film", "the dull plot was never a good one", "it was lovely", "so dull"] * 2
+    training, held_out = split_held_out(len(texts), 0.1, seed=0)
+    settings = training_settings("few-shot-text", epochs=3, batch_size=len(training), runner_up=0.0)
+    assert held_out
+    head = train(classifier, texts, tmp_path / "explainer", settings, progress=False).head
+    sharp, broad = [], []
+    for index in training:
+        seen = head_reading(classifier, texts[index])
+        rows = class_weights(classifier, "model.classifier")
+        words = seen.feature_maps[-1][0, :, 0, 1:-1]
+        evidence = rows[int(seen.logits.argmax())] @ words * words.shape[1]
+        sharp.append(evidence)
+        gauss = torch.exp(-(torch.arange(-99, 100).float() ** 2) / 2)
+        spread = torch.stack([gauss[99 - t : 99 - t + len(evidence)] for t in range(len(evidence))])
+        # Above and below the line there is nothing, which the blur counts in.
+        broad.append(spread @ evidence / gauss.sum() / gauss[98:101].sum())
+    values = torch.stack([torch.cat(sharp), torch.cat(broad)])
+    kept = 0.9**3
+    assert_close(head.prior_norm.running_mean, (1 - kept) * values.mean(dim=1), 1e-4)
+    assert_close(head.prior_norm.running_var, kept + (1 - kept) * values.var(dim=1), 1e-4)
+
+
+def head_reading(classifier: TextClassifier, text: str) -> FeatureReading:
+    """With the prior's tap behind the others."""
+    seen, _ = find_inputs(classifier, prior=True)
+    return seen.read_features(classifier.prepare([text]))
+
+
+def test_settings_that_texts_have_no_use_for_are_refused(tmp_path: Path) -> None:
+    settings = training_settings("few-shot-text", maps="min-max")
+    with pytest.raises(TrainingError, match="maps min-max of texts; .* try: maps='standard'"):
+        train(tiny_text_classifier(), TEXTS, tmp_path / "explainer", settings, progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_training_goes_on_to_the_same_head(tmp_path: Path) -> None:

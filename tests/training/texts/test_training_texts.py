@@ -13,12 +13,18 @@ SETTINGS = training_settings("few-shot-text", held_out_share=0.25)
 
 
 def test_some_texts_are_held_out_and_too_short_ones_left_out() -> None:
-    texts = [f"a film {number}" for number in range(8)] + ["dull", ""]
+    texts = [f"a film {number}" for number in range(8)] + ["dull", "", "\u200b good \u200d"]
+    texts.append("half of a \ud83d character")
     found = TrainingTexts(texts).material(tiny_text_classifier(), SETTINGS, "out")
     assert found.held_out is not None
     assert (len(found.training), len(found.held_out)) == (6, 2)
     seen = {part[i].number for part in (found.training, found.held_out) for i in range(len(part))}
     assert seen == set(range(8))
+
+
+def test_texts_that_come_one_by_one_are_all_taken() -> None:
+    found = TrainingTexts(f"a film {number}" for number in range(3))  # type: ignore[arg-type]
+    assert found.texts == ("a film 0", "a film 1", "a film 2")
 
 
 def test_a_file_of_json_lines(tmp_path: Path) -> None:
@@ -35,8 +41,9 @@ def test_a_file_of_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "words", "said"),
     [
-        (["one", "two words"], 0, "1 texts to train on"),
+        (["one", "two words"], 0, "1 text to train on"),
         ([b"bytes here", "two words"], 0, "not text"),
+        (None, 0, "not text; allowed: a file, or a list of str"),
         (["two words", "three whole words"], 1, "words 1"),
         ("nowhere.jsonl", 0, "nowhere.jsonl"),
     ],

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import nn
 
 from ttame.classifiers.classifier_recipe import ClassifierRecipe
-from ttame.errors import SAYING_PREPROCESSING, ClassifierError
+from ttame.errors import SAYING_PREPROCESSING, ClassifierError, either
 from ttame.features.tap_names import Tap
 from ttame.images.preprocessing import Preprocessing
 from ttame.outputs import Outputs
@@ -104,3 +104,16 @@ def imagenet_class_names() -> tuple[str, ...]:
     from torchvision.models import ResNet18_Weights
 
     return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+def classifies_texts(name: str) -> ClassifierError:
+    """What to say of a network that classifies something else than photos."""
+    return ClassifierError(
+        f"{name} classifies texts",
+        allowed="a classifier of photos",
+        remedy=either(
+            f"ttame.text.load({name!r})",
+            f'ttame explain --model {name} --text "...", ttame train --text-data FILE, or ttame '
+            "evaluate --text-data FILE",
+        ),
+    )

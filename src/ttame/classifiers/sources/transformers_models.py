@@ -16,14 +16,18 @@ from ttame.classifiers.recipe_rules import refuse_huge_pictures
 from ttame.classifiers.sources import timm_folders, timm_models
 from ttame.classifiers.sources.connection import hub_without_retries
 from ttame.classifiers.sources.foreign_configuration import refuse_code
-from ttame.classifiers.sources.network_source import LoadedNetwork, NetworkSource, with_image_size
+from ttame.classifiers.sources.network_source import (
+    LoadedNetwork,
+    NetworkSource,
+    classifies_texts,
+    with_image_size,
+)
 from ttame.classifiers.sources.quiet_loading import loading_quietly
 from ttame.errors import (
     SAYING_PREPROCESSING,
     ClassifierError,
     MissingExtraError,
     WeightsError,
-    either,
     setting,
 )
 from ttame.images.library_transforms import processor_fields
@@ -178,13 +182,7 @@ def _config(place: str, recipe: ClassifierRecipe) -> Any:
 
 def _refuse_texts(config: Any, name: str) -> None:
     if any(each.endswith("ForSequenceClassification") for each in config.architectures):
-        raise ClassifierError(
-            f"{name} classifies texts",
-            allowed="a classifier of photos",
-            remedy=either(
-                f"ttame.text.load({name!r})", f'ttame explain --model {name} --text "..."'
-            ),
-        )
+        raise classifies_texts(name)
 
 
 def _is_trusted(recipe: ClassifierRecipe) -> bool:

@@ -7,13 +7,14 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from ttame.errors import DatasetError
+from ttame.errors import DatasetError, kind_of
 from ttame.files.bounded_reading import (
     UnopenedFileError,
     UnreadableFileError,
@@ -99,6 +100,8 @@ class AnnotatedTexts:
     """
 
     def __init__(self, path: Path | str) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise DatasetError(f"{kind_of(path)} as a file of texts", allowed=_FORMAT)
         self.path = Path(path)
         self._texts = tuple(_texts(self.path))
         if not self._texts:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +25,10 @@ _FORMAT = (
     "a UTF-8 text file with one text per line; .tsv with a text, a tab and its pair per line; "
     '.jsonl with an object such as {"text": "a fine film", "id": "a"} per line'
 )
+
+
+_TABLES = (".csv", ".json")
+"""Endings of files whose lines would be read as texts, marks and names of columns included."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +55,27 @@ class NamedText:
         return self.text if self.pair is None else (self.text, self.pair)
 
 
+def texts_fingerprint(texts: Iterable[NamedText]) -> str:
+    """A short hash over names and texts; 16 hexadecimal digits.
+
+    Example:
+        >>> one, other = NamedText("line 1", "a man eats"), NamedText("line 1", "a man", "eats")
+        >>> len(texts_fingerprint([one])), texts_fingerprint([one]) == texts_fingerprint([other])
+        (16, False)
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for text in texts:
+        digest.update(json.dumps(dataclasses.astuple(text)).encode() + b"\n")
+    return digest.hexdigest()
+
+
 def read_text_lines(path: Path | str) -> tuple[NamedText, ...]:
     """Read the texts of a file; lines without anything on them are passed over.
 
     Args:
         path: its ending says how lines are read: ``.tsv`` as a text, or as a text, a tab and its
             pair; ``.jsonl`` as a JSON object with ``text`` (or ``tokens``), perhaps ``pair`` and
-            ``id``; any other as a text.
+            ``id``; any other as a text, but for ``.csv`` and ``.json``, which are refused.
 
     Raises:
         DatasetError: the file cannot be read, holds no text, or has a line of another form; the
@@ -72,6 +92,8 @@ def read_text_lines(path: Path | str) -> tuple[NamedText, ...]:
         line 3 | a dog | None
     """
     path = Path(path)
+    if path.suffix.lower() in _TABLES:
+        raise DatasetError(f"{path}, which does not hold one text per line", allowed=_FORMAT)
     try:
         content = decode(read_bounded(path, LARGEST))
     except UnopenedFileError as problem:

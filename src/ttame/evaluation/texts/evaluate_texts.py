@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ttame.datasets.texts.annotated_texts import AnnotatedTexts
-from ttame.errors import EvaluationError, UnknownNameError, either, setting
+from ttame.errors import EvaluationError, TextError, UnknownNameError, either, kind_of, setting
 from ttame.evaluation.evaluate_methods import machine_in_words
 from ttame.evaluation.listening import told
-from ttame.evaluation.measuring import Listener, spread
+from ttame.evaluation.measuring import Listener, checked_batch_size, spread
 from ttame.evaluation.reader_notes import unfinished_in_words
 from ttame.evaluation.run_folder import begin_run, write_results
 from ttame.evaluation.summary import (
@@ -29,20 +29,21 @@ from ttame.evaluation.texts.measuring_texts import MeasuringTexts
 from ttame.evaluation.texts.text_protocol_words import text_protocol_in_words
 from ttame.evaluation.texts.text_run import IS_CUT, IS_RIGHT, measure_texts
 from ttame.explainers.contract.explainer import Explainer
-from ttame.explainers.contract.labelled_explainers import labelled_explainers
+from ttame.explainers.contract.labelled_explainers import labelled_explainers, refuse_other_networks
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.files.printable_names import printable
 from ttame.files.sole_use import FolderUse
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.metrics.metric import Column
 from ttame.metrics.texts.known_text_metrics import TEXT_METRICS, known_text_metrics
-from ttame.metrics.texts.known_text_protocols import known_text_protocol
+from ttame.metrics.texts.known_text_protocols import TEXT_PROTOCOLS, known_text_protocol
 from ttame.metrics.texts.text_metric import TextMetric
 from ttame.metrics.texts.text_protocol import TextProtocol
 from ttame.networks.giving_back import gives_everything_back
 from ttame.outputs import SOFTMAX
 from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.results.evaluation import Evaluation
+from ttame.text_classifiers.given_texts import naming_the_text
 from ttame.text_classifiers.text_classifier import TextClassifier
 
 
@@ -67,7 +68,7 @@ def evaluate_texts(
     memory_budget: str | int = DEFAULT_BUDGET,
     progress: bool = True,
 ) -> Evaluation:
-    """Find out which method is most faithful on your texts, and finds the words people marked.
+    """Find out which method is most faithful on your texts, and which finds the marked words.
 
     Every method explains the same class of the same texts of the same network. Rows appear batch
     by batch in ``out/rows``; a killed call continues with ``resume=True``. At the end ``out`` holds
@@ -85,7 +86,7 @@ def evaluate_texts(
         limit: how many texts, evenly spread over the data; all if not given.
         batch_size: texts at a time.
         label_classes: label of the data to the class of the classifier that it means, by number or
-            name; needed where names do not say it.
+            name; needed where their names differ.
         resume: whether ``out`` may hold results.
         listener: told how far it is.
         left_out: methods that are not defined for this classifier, with the reason.
@@ -97,11 +98,13 @@ def evaluate_texts(
 
     Raises:
         UnknownNameError: no such protocol or metric.
+        ExplainerError: a method of another network.
         EvaluationError: a classifier of images; ``out`` holds other results; a metric needs
             rationales and there are none; a label is missing or means no class; probabilities that
             are not numbers. What was measured before is kept.
         OutputError: ``out`` cannot be made, or another run is writing it.
         DatasetError: the data cannot be read.
+        TextError: a text that the classifier does not take, which is found before any work.
         LostProcessError: another of several processes has ended.
 
     Example:
@@ -132,10 +135,12 @@ def evaluate_texts(
                 "--methods transformer_attribution,random",
             ),
         )
+    refuse_other_networks(methods, classifier)
     texts = data if isinstance(data, AnnotatedTexts) else AnnotatedTexts(data)
-    chosen = known_text_protocol(protocol) if isinstance(protocol, str) else protocol
+    chosen = _protocol(protocol)
     out = Path(out)
     numbers = spread(len(texts), limit)
+    _refuse_texts_that_are_not_taken(classifier, texts, numbers)
     measuring = MeasuringTexts(
         classifier=classifier,
         texts=texts,
@@ -143,7 +148,7 @@ def evaluate_texts(
         labels=_labels(classifier, texts, numbers, chosen, label_classes or {}),
         protocol=chosen,
         metrics=_metrics(chosen, metrics, texts, numbers),
-        batch_size=batch_size,
+        batch_size=checked_batch_size(batch_size),
         folder=out,
         memory_budget=parse_memory(memory_budget),
     )
@@ -166,6 +171,27 @@ def evaluate_texts(
         )
         process.first(lambda: write_results(out, evaluation))
     return evaluation
+
+
+def _protocol(given: str | TextProtocol) -> TextProtocol:
+    if isinstance(given, str):
+        return known_text_protocol(given)
+    if not isinstance(given, TextProtocol):
+        raise UnknownNameError(
+            f"{kind_of(given)} as a protocol of texts", allowed=", ".join(TEXT_PROTOCOLS)
+        )
+    return given
+
+
+def _refuse_texts_that_are_not_taken(
+    classifier: TextClassifier, texts: AnnotatedTexts, numbers: Sequence[int]
+) -> None:
+    """Before any work, because every method must explain the same texts."""
+    for number in numbers:
+        try:
+            classifier.tokenise(texts[number].text)
+        except TextError as problem:
+            raise naming_the_text(problem, f"text {printable(texts[number].key)!r}") from problem
 
 
 def _metrics(
@@ -222,6 +248,7 @@ def _identity(measuring: MeasuringTexts) -> dict[str, Any]:
         "classifier": classifier.name,
         "classifier_fingerprint": classifier.fingerprint(),
         "preprocessing": f"texts of at most {classifier.most_tokens} tokens",
+        "tokenizer": classifier.tokenising.fingerprint(),
         **({} if classifier.outputs is SOFTMAX else {"outputs": classifier.outputs.kind}),
         "data": measuring.texts.fingerprint(),
         "images": len(measuring.numbers),
@@ -288,6 +315,7 @@ def _facts_in_words(measured: Sequence[MeasuredMethod]) -> Iterator[str]:
         cut = int(method.values[IS_CUT].sum())
         if cut:
             yield (
-                f"{cut} texts are longer than the classifier reads; words beyond that have no "
+                f"{cut} {'text is' if cut == 1 else 'texts are'} longer than the classifier reads; "
+                "words beyond that have no "
                 "score, and count as missed where people marked them"
             )

@@ -60,7 +60,7 @@ def _class(protocol: TextProtocol) -> str:
 
 def _words(protocol: TextProtocol) -> str:
     return (
-        f"a word is what stands between white space; its score is {_MERGED[protocol.merging]}; "
+        f"words are separated by white space; the score of a word is {_MERGED[protocol.merging]}; "
         "special tokens are never ranked, and words beyond the model's length have no score"
     )
 

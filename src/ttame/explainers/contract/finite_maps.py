@@ -23,7 +23,7 @@ def refuse_non_finite(maps: Tensor, method: str) -> None:
         return
     broken = (~torch.isfinite(maps)).flatten(1).any(dim=1).nonzero().flatten().tolist()
     raise NonFiniteMapError(
-        f"{method} gave NaN or infinite maps for image {broken[0]} of the batch"
+        f"{method} gave NaN or infinite maps for input {broken[0]} of the batch"
         + (f" and {len(broken) - 1} more" if len(broken) > 1 else ""),
-        remedy="looking for NaN in the image, in the network's weights, or for fp16 overflow",
+        remedy="looking for NaN in the input, in the network's weights, or for fp16 overflow",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ttame.classifiers.any_classifier import AnyClassifier
 from ttame.errors import ExplainerError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.given_explainer import not_an_explainer
@@ -44,3 +45,30 @@ def labelled_explainers(given: Any, photos: Any = None) -> dict[str, Explainer]:
         if not isinstance(entry, Explainer):
             raise not_an_explainer(entry, "an explainer, several in a list, or label to explainer")
     return dict(given)
+
+
+def refuse_other_networks(
+    explainers: Mapping[str, Explainer[Any]], classifier: AnyClassifier[Any, Any]
+) -> None:
+    """Refuse explainers of another network: their maps would be judged by one that they are not of.
+
+    A network that was loaded twice is the same, by its weights.
+
+    Args:
+        explainers: label to explainer.
+        classifier: that is asked what the maps leave of its classes.
+
+    Raises:
+        ExplainerError: one of them explains another network.
+    """
+    for label, explainer in explainers.items():
+        own = explainer.classifier
+        if own.network is classifier.network:
+            continue
+        if own.kind != classifier.kind or own.fingerprint() != classifier.fingerprint():
+            raise ExplainerError(
+                f"{label} explains {own.name}, another network than {classifier.name}",
+                allowed="methods of the classifier that is evaluated",
+                remedy="make_explainer(name, classifier) or load_explainer(folder, "
+                "classifier=classifier)",
+            )

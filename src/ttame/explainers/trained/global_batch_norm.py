@@ -15,25 +15,34 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
     accelerators only; ttame also trains on several CPU processes.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (B, C, h, w)."""
-        if not (self.training and dist.is_available() and dist.is_initialized()):
-            return super().forward(input)
-        if dist.get_world_size() == 1:
-            return super().forward(input)
-        return self._normalise_globally(input)
+    def forward(self, input: Tensor, places: Tensor | None = None) -> Tensor:
+        """Normalise (B, C, h, w).
 
-    def _normalise_globally(self, features: Tensor) -> Tensor:
+        Args:
+            input: the features.
+            places: (B, 1, h, w) bool, of which the statistics of training are; all if not given.
+                What pads short texts to the length of the longest one of the batch must not decide
+                how large the values of words become.
+        """
+        if self.training and (places is not None or _processes() > 1):
+            return self._normalise(input, places)
+        return super().forward(input)
+
+    def _normalise(self, features: Tensor, places: Tensor | None) -> Tensor:
         values = features if features.dtype == torch.float64 else features.float()
         axes, shape = (0, 2, 3), (1, -1, 1, 1)
-        count = values.new_full((1,), values.numel() / values.shape[1])
-        sums = _sum_over_processes(torch.cat([values.sum(axes), count]))
-        total = sums[-1].detach()
+        counted = values if places is None else values.where(places, 0)
+        number = values.numel() / values.shape[1] if places is None else places.sum()
+        count = values.new_ones(1) * number
+        sums = _sum_over_processes(torch.cat([counted.sum(axes), count]))
+        total = sums[-1].detach().clamp_min(1)
         mean = sums[:-1] / total
         # The mean first, then the squares around it: E[x²] − E[x]² would lose all digits where
         # the mean is large against the spread.
         centred = values - mean.reshape(shape)
-        variance = _sum_over_processes(centred.square().sum(axes)) / total
+        squares = centred.square()
+        squares = squares if places is None else squares.where(places, 0)
+        variance = _sum_over_processes(squares.sum(axes)) / total
         self._update_running_statistics(mean.detach(), variance.detach(), total)
         scaled = centred * torch.rsqrt(variance + self.eps).reshape(shape)
         normalised = scaled * self.weight.reshape(shape) + self.bias.reshape(shape)
@@ -72,6 +81,12 @@ class _SumOverProcesses(torch.autograd.Function):
         return total
 
 
+def _processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def _sum_over_processes(values: Tensor) -> Tensor:
+    if _processes() == 1:
+        return values
     result: Tensor = _SumOverProcesses.apply(values)
     return result

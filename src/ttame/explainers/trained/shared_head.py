@@ -204,11 +204,11 @@ class SharedHead(Head):
     def inputs_of(self, classifier: Explainable, reading: FeatureReading) -> HeadInputs:
         """The features, and the rows of the last linear layer as they are now."""
         inputs = super().inputs_of(classifier, reading)
-        if not self.inputs.class_layer:
-            return inputs
-        others = {"class_weights": class_weights_of(classifier, self.inputs.class_layer).float()}
-        if reading.places is not None and self.inputs.pooled is not None:
-            others["places"] = reading.places
+        found = {"places": reading.places, "present": reading.present}
+        others = {name: where for name, where in found.items() if where is not None}
+        if self.inputs.class_layer:
+            rows = class_weights_of(classifier, self.inputs.class_layer)
+            others["class_weights"] = rows.float()
         if self.settings.contrast:
             others["logits"] = reading.logits.float()
         return inputs._replace(others=others)
@@ -228,6 +228,7 @@ class SharedHead(Head):
         *,
         class_weights: Tensor | None = None,
         places: Tensor | None = None,
+        present: Tensor | None = None,
         logits: Tensor | None = None,
     ) -> Tensor:
         """Compute the maps of some classes, before any activation.
@@ -238,7 +239,9 @@ class SharedHead(Head):
                 for classes of their own.
             class_weights: (C, D), the rows of the classifier's last linear layer; ``None`` for a
                 classifier without one.
-            places: (B, 1, h, w) bool, on the grid of the prior: only they have evidence.
+            places: (B, 1, h, w) bool, on the grid of all taps: only they have evidence, and in
+                training only they count in the statistics of batch norms.
+            present: (B, 1, h, w) bool, on the same grid: nothing comes from elsewhere.
             logits: (B, C), for a prior with ``contrast``; others do not look at them.
 
         Returns:
@@ -262,14 +265,15 @@ class SharedHead(Head):
             evidence = evidence * (places * places.sum(dim=(2, 3), keepdim=True))
         parts = self.settings.parts
         if "embedding" in parts or "gate" in parts:
-            fused = self._fused(feature_maps, grid)
+            fused = self._fused(feature_maps, grid, places, present)
             if "gate" in parts:
                 maps = maps + self.gate(fused)
             if "embedding" in parts:
                 maps = maps + self._common(fused, classes, class_weights, evidence)
         if evidence is not None:
             assert class_weights is not None
-            maps = maps + resize_maps(self._prior(evidence, classes, class_weights, logits), grid)
+            prior = self._prior(evidence, classes, class_weights, places, logits)
+            maps = maps + resize_maps(prior, grid)
         return maps
 
     def shown(self, maps: Tensor) -> Tensor:
@@ -331,18 +335,27 @@ class SharedHead(Head):
         if logits is None and self.settings.contrast:
             raise ExplainerError("a few-shot head with contrast, without logits", allowed="logits=")
 
-    def _fused(self, feature_maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+    def _fused(
+        self,
+        feature_maps: Sequence[Tensor],
+        grid: tuple[int, int],
+        places: Tensor | None,
+        present: Tensor | None,
+    ) -> Tensor:
         """Z: all branches together, on the grid of the maps, with what surrounds a place."""
         # Flattened, so that gradients come in the layout that processes exchange.
         shares = torch.split(self.fusion.convolution.weight.flatten(1), WIDTH, dim=1)
         branches = zip(self.branches, self.inputs.branched, shares, strict=True)
         # Mixed before the upsampling, which a 1x1 convolution does not mind: fewer places.
         first, *others = [
-            resize_maps(F.conv2d(branch(feature_maps[position]), share[:, :, None, None]), grid)
+            resize_maps(
+                F.conv2d(branch(feature_maps[position], places), share[:, :, None, None]), grid
+            )
             for branch, position, share in branches
         ]
         mixed = sum(others, first)
-        fused: Tensor = self.surroundings(self.fusion.batch_norm(mixed).relu())
+        normalised = self.fusion.batch_norm(mixed, places)
+        fused: Tensor = self.surroundings(normalised.relu(), places, present)
         return fused
 
     def _common(
@@ -368,12 +381,19 @@ class SharedHead(Head):
         return cosine * self.embedding_scale
 
     def _prior(
-        self, evidence: Tensor, classes: Tensor, class_weights: Tensor, logits: Tensor | None
+        self,
+        evidence: Tensor,
+        classes: Tensor,
+        class_weights: Tensor,
+        places: Tensor | None,
+        logits: Tensor | None,
     ) -> Tensor:
         """The classifier's own evidence on its own grid, sharp and broad, normalised as a whole."""
         rivals = logits if self.settings.contrast else None
         channels = prior_channels(evidence, classes, class_weights, rivals, self.settings.blur)
-        normalised: Tensor = self.prior_norm(channels.flatten(0, 1))
+        if places is not None:
+            places = places.repeat_interleave(channels.shape[1], dim=0)
+        normalised: Tensor = self.prior_norm(channels.flatten(0, 1), places)
         return normalised.sum(dim=1).reshape(channels[:, :, 0].shape)
 
 

@@ -20,9 +20,9 @@ class Branch(nn.Module):
         self.convolution = nn.Conv2d(channels, WIDTH, kernel_size=1, bias=False)
         self.batch_norm = GlobalBatchNorm2d(WIDTH)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, 64, h, w)."""
-        normalised: Tensor = self.batch_norm(self.convolution(features))
+    def forward(self, features: Tensor, places: Tensor | None = None) -> Tensor:
+        """(B, C, h, w) to (B, 64, h, w); ``places`` as of :class:`GlobalBatchNorm2d`."""
+        normalised: Tensor = self.batch_norm(self.convolution(features), places)
         return normalised.relu()
 
 
@@ -40,9 +40,18 @@ class Surroundings(nn.Module):
         assert self.pointwise.bias is not None
         nn.init.zeros_(self.pointwise.bias)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, 64, h, w) to the same."""
-        seen: Tensor = self.pointwise(self.batch_norm(self.depthwise(features)).relu())
+    def forward(
+        self, features: Tensor, places: Tensor | None = None, present: Tensor | None = None
+    ) -> Tensor:
+        """(B, 64, h, w) to the same.
+
+        Args:
+            features: what was fused.
+            places: as of :class:`GlobalBatchNorm2d`.
+            present: (B, 1, h, w) bool; what stands elsewhere is as what lies beyond the border.
+        """
+        inside = features if present is None else features.where(present, 0)
+        seen: Tensor = self.pointwise(self.batch_norm(self.depthwise(inside), places).relu())
         return features + seen
 
 

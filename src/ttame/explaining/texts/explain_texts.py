@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -14,9 +15,11 @@ from ttame.datasets.texts.text_lines import NamedText
 from ttame.errors import TextError, Wording
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET
-from ttame.explaining.explained_batch import Listener, Silence, explained
+from ttame.explaining.explained_batch import Listener, Silence, explained, unfinished_batches
 from ttame.explaining.texts.windowed_texts import explain_long_text
+from ttame.processes import Share
 from ttame.results.text_explanation import TextExplanation
+from ttame.text_classifiers.given_texts import given_texts, naming_the_text
 from ttame.text_classifiers.long_texts import LongText
 from ttame.text_classifiers.text_classifier import TextClassifier
 
@@ -24,14 +27,24 @@ TextExplainer = Explainer[TextClassifier]
 """A method that explains a classifier of texts."""
 
 
-class TextWriter(Protocol):
-    """Takes what was found about texts."""
+class TextBatchWriter(Protocol):
+    """Takes what was found about the texts of one batch."""
 
-    def add(self, name: str, explanations: Sequence[TextExplanation], index: int) -> None:
-        """Write everything about a text, which is number ``index`` of the explanations."""
+    def add(self, number: int, explanations: Sequence[TextExplanation], index: int) -> None:
+        """Write everything about text ``number``, which is text ``index`` of the explanations."""
 
-    def skip(self, name: str, reason: str) -> None:
-        """Note that a text could not be explained."""
+    def skip(self, number: int, reason: str) -> None:
+        """Note that text ``number`` could not be explained."""
+
+
+class TextResultWriter(Protocol):
+    """Keeps finished batches, whatever happens to the run."""
+
+    def finished(self) -> Set[int]:
+        """The batches that an earlier run has finished."""
+
+    def batch(self, number: int) -> AbstractContextManager[TextBatchWriter]:
+        """Open a batch; it is finished when the block ends without an error."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,35 +76,63 @@ class ExplainingTexts:
         """The explained network."""
         return next(iter(self.explainers.values())).classifier
 
+    @property
+    def batches(self) -> int:
+        """How many batches there are."""
+        return -(-len(self.texts) // self.batch_size)
+
+    def numbers(self, batch: int) -> range:
+        """The texts of a batch."""
+        start = batch * self.batch_size
+        return range(start, min(start + self.batch_size, len(self.texts)))
+
 
 def explain_text_batches(
-    explaining: ExplainingTexts, writer: TextWriter, *, listener: Listener | None = None
+    explaining: ExplainingTexts,
+    writer: TextResultWriter,
+    *,
+    listener: Listener | None = None,
+    share: Share | None = None,
 ) -> None:
-    """Explain the texts; those of a file that cannot be explained are skipped.
+    """Explain whatever is not finished yet.
+
+    Where every text must be explained (``strict``), that they can be is checked before any work.
+    Elsewhere those that cannot be are skipped.
 
     Args:
         explaining: what is to be explained, and how.
         writer: gets the explanations of each batch as soon as they are there.
         listener: told how far it is.
+        share: the share of this process.
 
     Raises:
         TextError: a text that cannot be explained, where that is ``strict``.
         NonFiniteMapError: scores that are not numbers.
     """
     listener = listener or Silence()
-    texts = explaining.texts
-    listener.start(len(texts), 0)
-    for start in range(0, len(texts), explaining.batch_size):
-        batch = texts[start : start + explaining.batch_size]
-        ways = [_way(explaining, text, writer, listener) for text in batch]
-        given = [text.given for text, way in zip(batch, ways, strict=True) if way == "at once"]
-        together = explained(explaining, given, start, listener) if given else []
-        places = itertools.count()
-        for number, (text, way) in enumerate(zip(batch, ways, strict=True), start=start):
-            if way == "at once":
-                writer.add(text.name, together, next(places))
-            elif way == "in windows":
-                writer.add(text.name, _in_windows(explaining, text, number, listener), 0)
+    own = (share or Share()).of_batches(explaining.batches)
+    if explaining.strict:
+        for batch in own:
+            for number in explaining.numbers(batch):
+                _taken(explaining, explaining.texts[number])
+    for batch in unfinished_batches(own, explaining.numbers, writer.finished(), listener):
+        with writer.batch(batch) as results:
+            _explain(explaining, explaining.numbers(batch), results, listener)
+
+
+def _explain(
+    explaining: ExplainingTexts, numbers: range, results: TextBatchWriter, listener: Listener
+) -> None:
+    """Explain one batch."""
+    ways = {number: _way(explaining, number, results, listener) for number in numbers}
+    given = [explaining.texts[number].given for number in numbers if ways[number] == "at once"]
+    together = explained(explaining, given, numbers.start, listener) if given else []
+    places = itertools.count()
+    for number, way in ways.items():
+        if way == "at once":
+            results.add(number, together, next(places))
+        elif way == "in windows":
+            results.add(number, _in_windows(explaining, number, listener), 0)
 
 
 Way = Literal["at once", "in windows", "not at all"]
@@ -99,36 +140,53 @@ Way = Literal["at once", "in windows", "not at all"]
 
 
 def _way(
-    explaining: ExplainingTexts, text: NamedText, writer: TextWriter, listener: Listener
+    explaining: ExplainingTexts, number: int, results: TextBatchWriter, listener: Listener
 ) -> Way:
-    """How the classifier reads a text; if it cannot, that is said, or raised."""
+    """How the classifier reads a text; if it cannot, that is said."""
+    text = explaining.texts[number]
     try:
-        explaining.classifier.taken(text.given)
+        return _taken(explaining, text)
     except TextError as problem:
-        if explaining.windows and _is_long(explaining, text):
-            return "in windows"
-        about = _about(problem, text.name)
-        if explaining.strict:
-            raise about from problem
-        reason = f"{about.problem}; allowed: {about.allowed}" if about.allowed else about.problem
-        writer.skip(text.name, reason)
+        behind = f"; allowed: {problem.allowed}" if problem.allowed else ""
+        reason = f"{problem.problem}{behind}"
+        results.skip(number, reason)
         listener.skip(text.name, reason)
-        if about.remedy:
+        if problem.remedy:
             # What helps is said once for all of the file, and not on the page.
-            listener.note(Wording(about.remedy, "skipped texts: {}".format))
+            listener.note(Wording(problem.remedy, "skipped texts: {}".format))
         return "not at all"
+
+
+def _taken(explaining: ExplainingTexts, text: NamedText) -> Literal["at once", "in windows"]:
+    """How the classifier reads a text.
+
+    Raises:
+        TextError: it cannot.
+    """
+    try:
+        explaining.classifier.tokenise(text.given)
+    except TextError as problem:
+        if explaining.windows and _fits_in_windows(explaining.classifier, text):
+            return "in windows"
+        raise naming_the_text(problem, text.name) from problem
     return "at once"
 
 
-def _is_long(explaining: ExplainingTexts, text: NamedText) -> bool:
-    """Whether several windows cover a text."""
-    if text.pair is not None or not text.text.strip():
+def _fits_in_windows(classifier: TextClassifier, text: NamedText) -> bool:
+    """Whether a text is covered by several windows, each of which holds a word."""
+    if text.pair is not None:
         return False
-    return len(LongText.of(explaining.classifier, text.text).windows) > 1
+    try:
+        given_texts(text.text)
+        long = LongText.of(classifier, text.text)
+        classifier.tokenise([*long.pieces])
+    except TextError:
+        return False
+    return len(long.windows) > 1
 
 
 def _in_windows(
-    explaining: ExplainingTexts, text: NamedText, number: int, listener: Listener
+    explaining: ExplainingTexts, number: int, listener: Listener
 ) -> list[TextExplanation]:
     """A long text by every method; the first one chooses the classes."""
     wanted: ClassSelection = explaining.classes
@@ -137,7 +195,7 @@ def _in_windows(
         listener.begin(label, number + 1, 1)
         found = explain_long_text(
             explainer,
-            text.text,
+            explaining.texts[number].text,
             wanted,
             rather_than=explaining.rather_than,
             batch_size=explaining.batch_size,
@@ -148,10 +206,3 @@ def _in_windows(
         listener.finish()
         wanted = explanations[0].classes
     return explanations
-
-
-def _about(problem: TextError, name: str) -> TextError:
-    """The same error, of a text with a name rather than of the first one of a batch."""
-    what = problem.problem.removeprefix("text 0 ")
-    between = " " if what != problem.problem else ": "
-    return TextError(f"{name}{between}{what}", allowed=problem.allowed, remedy=problem.remedy)

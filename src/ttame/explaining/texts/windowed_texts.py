@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ttame.classifiers.class_selection import ClassSelection
 from ttame.classifiers.targets import Target
-from ttame.errors import TextError
+from ttame.errors import ExplainerError, TextError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, Progress
 from ttame.results.text_explanation import TextExplanation
+from ttame.text_classifiers.given_texts import given_texts
 from ttame.text_classifiers.long_texts import LongText
 from ttame.text_classifiers.text_classifier import TextClassifier
 from ttame.words.text_windows import join_windows
@@ -33,12 +34,12 @@ def explain_long_text(
 
     The text's class scores are the means of those of its windows, and its classes are chosen by
     them. A token that several windows hold gets the weighted mean of its scores, see
-    :func:`ttame.words.text_windows.join_windows`. No window knows what the others say: what one
-    sentence does to another far away is not seen.
+    :func:`ttame.words.text_windows.join_windows`. Each window is explained on its own: how one
+    sentence acts on another far away is not seen.
 
     Args:
         explainer: an explainer of a classifier of texts.
-        text: any.
+        text: of any length.
         classes: as an explainer takes them.
         rather_than: a class: what speaks for ``classes`` rather than for it.
         batch_size: windows at a time.
@@ -46,10 +47,12 @@ def explain_long_text(
         progress: as an explainer takes it.
 
     Returns:
-        Of one text; without special tokens. ``provenance["windows"]`` says how many there were.
+        The explanation of one text, without special tokens. ``provenance["windows"]`` says how
+        many windows there were.
 
     Raises:
         TextError: a pair, or a text without a word.
+        ExplainerError: an explainer of a classifier of images, or a batch size below 1.
         TtameError: as the explainer.
 
     Example:
@@ -65,6 +68,7 @@ def explain_long_text(
             f"a {type(text).__name__} to be read in windows", allowed="one text, not a pair"
         )
     classifier = explainer.classifier
+    _check(explainer, text, batch_size)
     long = LongText.of(classifier, text)
     logits = _mean_logits(classifier, long, batch_size)
     wanted = Target.of(classes).explained(logits, classifier.class_names).classes
@@ -81,6 +85,18 @@ def explain_long_text(
         )
     ]
     return _joined(long, found, logits, classifier)
+
+
+def _check(explainer: Explainer[TextClassifier], text: str, batch_size: int) -> None:
+    kind, name = explainer.classifier.kind, explainer.classifier.name
+    if kind != "texts":
+        raise ExplainerError(
+            f"{explainer.method} explains {name}, a classifier of {kind}",
+            allowed="explainers of a ttame.text.TextClassifier",
+        )
+    if batch_size < 1:
+        raise ExplainerError(f"batch_size {batch_size}", allowed="1 or more")
+    given_texts(text)
 
 
 def _mean_logits(classifier: TextClassifier, long: LongText, batch_size: int) -> Tensor:

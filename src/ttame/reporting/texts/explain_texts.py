@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ttame.classifiers.class_selection import ClassSelection, class_index
-from ttame.datasets.texts.text_lines import NamedText, read_text_lines
+from ttame.datasets.texts.text_lines import NamedText, read_text_lines, texts_fingerprint
 from ttame.drawing.word_strength import WordStrength
-from ttame.errors import ExplainerError, TextError
+from ttame.errors import ExplainerError, OutputError, TextError
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
-from ttame.explaining.explained_batch import Listener, classes_for_all
+from ttame.explaining.explained_batch import Listener, are_wanted, classes_for_all
 from ttame.explaining.texts.explain_texts import (
     ExplainingTexts,
     TextExplainer,
     explain_text_batches,
 )
-from ttame.files.atomic_writing import refuse_existing
+from ttame.files.record_files import read_about, read_records
 from ttame.memory_limit import SMALLER_BATCH, naming_the_setting
 from ttame.networks.giving_back import gives_everything_back
+from ttame.processes import ProcessGroup, noticing_lost_processes
 from ttame.reporting.finding_threshold import checked_threshold
 from ttame.reporting.method_label import method_labels
-from ttame.reporting.texts.text_report import TextReportFacts, text_report
+from ttame.reporting.texts.growing_text_report import GrowingTextReport
+from ttame.reporting.texts.text_report import TextReportFacts
 from ttame.reporting.told_progress import telling_of
-from ttame.results.explained_texts import ExplainedTexts
+from ttame.reporting.unfinished_report import shared_identity, shared_report
+from ttame.results.explained_texts import CONTENTS, ExplainedTexts
 
 Texts = Path | str | tuple[str, str] | Sequence[str | tuple[str, str] | NamedText]
 """A file of lines (a ``Path``), a text, a pair of texts, or a list of texts or pairs."""
 
 
+@noticing_lost_processes()
 @gives_everything_back
 def explain_texts(
     texts: Texts,
@@ -43,6 +48,7 @@ def explain_texts(
     batch_size: int = 8,
     memory_budget: str | int = DEFAULT_BUDGET,
     overwrite: bool = False,
+    resume: bool = False,
     listener: Listener | None = None,
     left_out: Mapping[str, str] | None = None,
     title: str | None = None,
@@ -53,9 +59,14 @@ def explain_texts(
 ) -> ExplainedTexts:
     """Explain texts, and write their scores and a page with their words marked.
 
-    ``out`` appears whole, in the end, with the files that
-    :func:`ttame.reporting.texts.text_report.text_report` lists. A text that the classifier cannot
-    take ends the call, unless it comes from a file: then it is skipped, and the page says why.
+    Memory does not grow with the explanations, and several processes, as of ``torchrun``, share the
+    batches. ``out`` appears at the end, complete, with the files that
+    :mod:`ttame.reporting.texts.text_report` lists. A call that is killed leaves its finished
+    batches in a hidden folder next to ``out``; the same call with ``resume=True`` continues with
+    them, and writes the same files as one that was never killed.
+
+    A text that the classifier cannot take ends the call before any work, unless it comes from a
+    file: then it is skipped, and the page says why.
 
     Args:
         texts: a text, a pair of texts as a tuple, a list of them; or as a ``Path`` a file that
@@ -72,6 +83,8 @@ def explain_texts(
         memory_budget: activations that a method with many passes may hold at a time: bytes, or
             ``"2GiB"``.
         overwrite: replace ``out`` if it is there, once everything is explained.
+        resume: continue what an earlier call left, if it left something. If everything was
+            finished, nothing is done.
         listener: told how far it is.
         left_out: methods that are not defined for the classifier, with the reason, for the page.
         title: heads the page.
@@ -81,21 +94,24 @@ def explain_texts(
             offers all of them.
         progress: whether to show a line that says how far it is; not where there is a listener.
         strict: whether a text that the classifier cannot take ends the call, rather than being
-            skipped; if not given, unless the texts come from a file.
+            skipped. If not given, it does unless the texts come from a file.
         windows: whether a text that is too long for the classifier is read in windows that overlap
-            (:func:`ttame.explaining.texts.windowed_texts.explain_long_text`); pairs are not.
+            (:func:`ttame.explaining.texts.windowed_texts.explain_long_text`); pairs never are.
 
     Returns:
-        What was written.
+        What was written, in every process.
 
     Raises:
-        OutputError: ``out`` exists and may not be replaced, or cannot be written.
+        OutputError: ``out`` exists and may not be replaced; an earlier call has left unfinished
+            work and neither ``overwrite`` nor ``resume`` is set; or that is of something else; or
+            another run is writing ``out``.
         TextError: no text, a text that the classifier cannot take, or no text that it can.
         DatasetError: a file without readable texts.
         ExplainerError: methods of several networks, or of a classifier of images.
         ClassSelectionError: a class that the classifier does not have, or a threshold where
             exactly one class is true.
         UnknownNameError: no such strength.
+        LostProcessError: another of several processes has ended.
 
     Example:
         >>> import tempfile
@@ -110,7 +126,6 @@ def explain_texts(
         text 1 | not a bad film | None | 2
         text 2 | good music | a dull plot | 2
     """
-    refuse_existing(out, overwrite=overwrite)
     named, asked_for = named_texts(texts)
     methods = _methods(explainers)
     explaining = ExplainingTexts(
@@ -124,20 +139,28 @@ def explain_texts(
         windows,
     )
     facts = _facts(explaining, title, left_out or {}, threshold, strength)
-    with (
-        naming_the_setting(SMALLER_BATCH),
-        text_report(out, facts, overwrite=overwrite) as report,
-        telling_of(
-            listener, [*explaining.explainers], len(explaining.texts), progress, "text"
-        ) as told,
-    ):
-        explain_text_batches(explaining, report, listener=told)
-        if not report.n_explained:
-            raise TextError(
-                f"none of the {len(named)} texts can be explained",
-                allowed="texts that the classifier takes",
-            )
-    return ExplainedTexts.read(out)
+    out, processes = Path(out), ProcessGroup()
+    with shared_report(
+        out,
+        processes,
+        lambda: _identity(explaining, facts) if explaining.batches > 1 else {},
+        overwrite=overwrite,
+        resume=resume,
+        is_finished=lambda: _is_finished(out, explaining, facts),
+    ) as place:
+        if place is not None:
+            report = GrowingTextReport(place, [text.name for text in named], facts)
+            with (
+                naming_the_setting(SMALLER_BATCH),
+                telling_of(listener, [*methods], len(named), progress, "text") as told,
+            ):
+                processes.all(
+                    lambda: explain_text_batches(
+                        explaining, report, listener=told, share=processes.share
+                    )
+                )
+                processes.first(report.complete)
+    return processes.from_first(lambda: ExplainedTexts.read(out))
 
 
 def named_texts(texts: Texts) -> tuple[Sequence[NamedText], bool]:
@@ -238,4 +261,54 @@ def _facts(
         rather_than=None if other is None else classifier.class_label(other),
         threshold=checked_threshold(threshold, classifier),
         strength=strength,
+        reading=_reading(explaining),
     )
+
+
+def _reading(explaining: ExplainingTexts) -> dict[str, str | int]:
+    """How texts become what the network reads."""
+    tokenising = explaining.classifier.tokenising
+    return {
+        "tokenizer": tokenising.fingerprint(),
+        "most_tokens": tokenising.most,
+        "too_long": "windows" if explaining.windows else tokenising.too_long,
+    }
+
+
+def _identity(explaining: ExplainingTexts, facts: TextReportFacts) -> dict[str, Any]:
+    """What a later run must have in common to go on."""
+    return {
+        **shared_identity(explaining),
+        **facts.reading,
+        "texts": texts_fingerprint(explaining.texts),
+        "threshold": facts.threshold,
+        "drawn": facts.strength,
+    }
+
+
+def _is_finished(out: Path, explaining: ExplainingTexts, facts: TextReportFacts) -> bool:
+    """Whether ``out`` holds explanations of these texts by these methods already."""
+    try:
+        return _holds(out / CONTENTS, explaining, facts)
+    # There is no such file, or one of another version: then it is a folder that is in the way.
+    except (OutputError, KeyError, TypeError):
+        return False
+
+
+def _holds(path: Path, explaining: ExplainingTexts, facts: TextReportFacts) -> bool:
+    about = read_about(path, "texts")
+    wanted = json.loads(json.dumps(facts.as_json(), default=str))
+    same = ("kind", "methods", "rather_than", "threshold", "strength", "reading")
+    if any(about.get(name) != wanted.get(name) for name in same):
+        return False
+    skipped = {record["name"] for record in read_records(path, "not_explained")}
+    there = iter(read_records(path, "texts"))
+    for text in explaining.texts:
+        if text.name in skipped:
+            continue
+        record = next(there, None)
+        if record is None or (record["text"], record["pair"]) != (text.text, text.pair):
+            return False
+        if not are_wanted(explaining.classes, [each["index"] for each in record["classes"]]):
+            return False
+    return next(there, None) is None

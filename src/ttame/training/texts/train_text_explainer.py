@@ -27,17 +27,18 @@ def train(
 ) -> AttentionExplainer[TextClassifier]:
     """Train an explainer for a text classifier, and save it; no labels are needed.
 
-    As :func:`ttame.train_explainer` does for photos, with the same loop and the same head. A mask
-    over the words mixes the embedding of each with that of a token without meaning; it keeps, or
-    removes, a random share of the words, and what the classifier makes of the rest is the loss.
+    This is what :func:`ttame.train_explainer` does for photos, with the same loop and the same
+    head. A mask over the words mixes the embedding of each with that of a token without meaning; it
+    keeps, or removes, a random share of the words, and what the classifier makes of the rest is the
+    loss.
 
     Args:
         classifier: stays as it is.
         texts: a file of JSON lines with ``tokens``, plain or gzipped, or a list of texts.
         folder: gets the explainer; see :func:`ttame.train_explainer`.
         settings: ``ttame.training_settings("few-shot-text", ...)``.
-        words: how many words of a text are seen at a time, from a random one on; 0 for as many as
-            the network takes. Fewer are faster.
+        words: how many words of a text are seen at a time, beginning at a random one; 0 for as many
+            as the network takes. Fewer are faster.
         resume: continue from the checkpoint in ``folder``, if there is one.
         overwrite: train from scratch even if ``folder`` is not empty.
         watch: called after every optimiser step.

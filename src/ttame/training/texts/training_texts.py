@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ttame.classifiers.any_classifier import Explainable
 from ttame.datasets.held_out_split import split_held_out
 from ttame.datasets.texts.annotated_texts import AnnotatedTexts
-from ttame.errors import DatasetError
+from ttame.errors import DatasetError, TextError
+from ttame.text_classifiers.given_texts import given_texts
 from ttame.text_classifiers.text_classifier import TextClassifier
 from ttame.training.texts.prepared_texts import FEWEST_WORDS, PreparedTexts
 from ttame.training.train_command import python_call, train_command
@@ -47,10 +48,10 @@ class TrainingTexts(OwnMaterial):
     def __post_init__(self) -> None:
         if self.words < 0 or self.words == 1:
             raise DatasetError(f"words {self.words}", allowed="0 for all, or at least 2")
-        object.__setattr__(self, "texts", tuple(t for t in self._all() if _is_long_enough(t)))
+        object.__setattr__(self, "texts", tuple(t for t in self._all() if _can_be_learned_from(t)))
         if len(self.texts) < 2:
             raise DatasetError(
-                f"{len(self.texts)} texts to train on",
+                f"{len(self.texts)} text{'s' * (len(self.texts) != 1)} to train on",
                 allowed=f"at least two of {FEWEST_WORDS} words or more",
             )
 
@@ -58,9 +59,12 @@ class TrainingTexts(OwnMaterial):
         if isinstance(self.source, str | Path):
             read = AnnotatedTexts(self.source)
             return [read[index].text for index in range(len(read))]
-        if not all(isinstance(text, str) for text in self.source):
-            raise DatasetError("texts to train on that are not text", allowed="a list of str")
-        return self.source
+        texts = list(self.source) if isinstance(self.source, Iterable) else [self.source]
+        if not all(isinstance(text, str) for text in texts):
+            raise DatasetError(
+                "texts to train on that are not text", allowed="a file, or a list of str"
+            )
+        return texts
 
     def material(
         self, classifier: Explainable, settings: TrainingSettings, folder: str
@@ -106,5 +110,10 @@ class TrainingTexts(OwnMaterial):
         return shlex.join([*typed, "--text-data", str(self.source), *words])
 
 
-def _is_long_enough(text: str) -> bool:
-    return len(text.split()) >= FEWEST_WORDS
+def _can_be_learned_from(text: str) -> bool:
+    try:
+        given_texts(text)
+    except TextError:
+        return False
+    # Of zero-width characters and the like, a tokenizer makes no token.
+    return sum(any(map(str.isalnum, word)) for word in text.split()) >= FEWEST_WORDS
