@@ -104,7 +104,7 @@ def batch_loss(
         places=classifier.places(images),
         maps_of_moved=maps_of_moved if classifier.is_plane else None,
         image_size=(int(images.shape[2]), int(images.shape[3])),
-        one_ground=one_ground if classifier.kind == "images" else None,
+        one_ground=one_ground if classifier.is_plane else None,
         shown=head.shown,
     )
     parts, own = objective.loss(batch)
