@@ -179,7 +179,11 @@ def test_attention_and_positions_matter_in_it() -> None:
         )
 
 
-QUICK_OPTIONS = {"vit_cx": {"distance": 0.9}, "iia": {"image_steps": 2, "attention_steps": 2}}
+QUICK_OPTIONS = {
+    "caap": {"first": 4, "last": 4},
+    "iia": {"image_steps": 2, "attention_steps": 2},
+    "vit_cx": {"distance": 0.9},
+}
 
 TRANSFORMER_METHODS = sorted(
     name
