@@ -261,8 +261,8 @@ def _check_kind(classifier: Explainable, data: object, settings: TrainingSetting
             f"{classifier.name}, a classifier of {kind}",
             remedy=setting("preset", _PRESET[kind]),
         )
-    if kind == "texts" and isinstance(settings.head.maps, MinMaxMaps):
-        # Their least and largest value would be those of padding, and their mean too.
+    if not classifier.is_plane and isinstance(settings.head.maps, MinMaxMaps):
+        # Rows are padded: their least and largest value would be of padding, and their mean too.
         raise TrainingError(
             "maps min-max of texts",
             allowed="raw, sigmoid, standard",
