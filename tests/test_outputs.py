@@ -8,7 +8,7 @@ from tests.conftest import assert_close
 from ttame.classifiers.classifier import Classifier
 from ttame.errors import ClassifierError, UnknownNameError
 from ttame.images.preprocessing import Preprocessing
-from ttame.outputs import OUTPUTS, OwnOutputs, outputs_of_kind
+from ttame.outputs import OUTPUTS, OwnOutputs, outputs_of_kind, rivals
 
 GOOD: dict[str, Tensor] = {
     "softmax": torch.tensor([[0.0, math.log(3), -2.0], [1.0, 1.0, 1.0]]),
@@ -99,3 +99,19 @@ def test_saturated_probabilities_have_finite_scores() -> None:
         for kind in ("softmax probabilities", "sigmoid probabilities"):
             scores = OUTPUTS[kind].scores(torch.tensor([[0.0, 1.0]], dtype=dtype))
             assert bool(scores.isfinite().all()), (kind, dtype)
+
+
+def test_rivals_are_the_softmax_of_all_others() -> None:
+    scores = torch.tensor([[0.3, -1.0, 2.0], [90.0, 1.0, 1.5]])
+    found = rivals(scores)
+    assert found.top.tolist() == [[2], [0]]
+    assert_close(found.shares, scores.softmax(dim=1), 1e-7)
+    expected = torch.zeros(2, 3)
+    expected[0, [0, 1]] = scores[0, [0, 1]].softmax(dim=0)
+    expected[1, [1, 2]] = scores[1, [1, 2]].softmax(dim=0)
+    assert_close(found.without_top, expected, 1e-6)
+
+
+def test_only_classes_of_a_softmax_over_logits_contrast() -> None:
+    assert [kind for kind, outputs in OUTPUTS.items() if outputs.contrasts] == ["softmax"]
+    assert not OwnOutputs(lambda output: output, lambda scores: scores).contrasts

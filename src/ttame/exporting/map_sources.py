@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ttame.classifiers.class_contrast import contrasted, rival_rows
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedClasses
 from ttame.classifiers.linear_end import LinearEnd
@@ -29,6 +30,7 @@ from ttame.exporting.one_pass_maps import MapSource, Read
 from ttame.exporting.shared_head_maps import SharedHeadMaps
 from ttame.images.map_details import with_details
 from ttame.networks.layer_outputs import hooks_at_rest, uncompiled
+from ttame.outputs import rivals
 
 
 class HeadMaps(MapSource):
@@ -55,8 +57,11 @@ class HeadMaps(MapSource):
 class EvidenceMaps(MapSource):
     """The last linear layer on every place: CAM, and class evidence with fewer details."""
 
-    def __init__(self, classifier: Classifier, end: LinearEnd, details: float) -> None:
+    def __init__(
+        self, classifier: Classifier, end: LinearEnd, details: float, *, contrast: bool = False
+    ) -> None:
         super().__init__(classifier)
+        self.contrast = contrast
         self.end = end
         self.details = details
         self.size = classifier.preprocessing.input_size
@@ -65,12 +70,17 @@ class EvidenceMaps(MapSource):
         """Read the features, and the rows of the layer."""
         reading = classifier.read_features(images)
         rows = self.end.weights(classifier).float()
-        return Read(reading.logits, (reading.feature_maps[0].float(), rows))
+        # A copy: the scores are put out as well.
+        logits = (reading.logits.float().clone(),) if self.contrast else ()
+        return Read(reading.logits, (reading.feature_maps[0].float(), rows, *logits))
 
     def forward(self, tensors: Sequence[Tensor], classes: Tensor | None) -> Tensor:
         """Weigh the channels."""
-        features, rows = tensors
+        features, rows, *logits = tensors
         maps = mix_channels(features, rows if classes is None else rows[classes])
+        if logits:
+            found = rivals(logits[0])
+            maps = contrasted(maps, mix_channels(features, rival_rows(rows, found)), found, classes)
         once = with_details(maps, self.details, self.size)
         return with_details(once, self.details, self.size)
 
@@ -172,8 +182,9 @@ def map_source(explainer: Explainer) -> MapSource:
             )
         return FOLDED.get(type(explainer.head), HeadMaps)(explainer)
     if isinstance(explainer, Cam | ClassEvidence) and isinstance(explainer.end, LinearEnd):
-        details = explainer.options.get("details", 1)
-        return EvidenceMaps(explainer.classifier, explainer.end, details)
+        options = explainer.options
+        details, contrast = options.get("details", 1), options.get("contrast", False)
+        return EvidenceMaps(explainer.classifier, explainer.end, details, contrast=contrast)
     if isinstance(explainer, RawAttention | AttentionRollout):
         return SharedMaps(explainer)
     if isinstance(explainer, ClassEmbedding | ReciproCam):

@@ -13,6 +13,7 @@ from tests.conftest import assert_close
 from tests.explainers.trained.test_attention_explainer import PRIOR_ALONE
 from tests.tiny_networks import TINY, tiny_cnn, tiny_timm
 from ttame.classifiers.classifier import Classifier
+from ttame.classifiers.targets import Target
 from ttame.errors import ExplainerError
 from ttame.explainers.methods.activation.cam import Cam
 from ttame.explainers.methods.activation.class_evidence import ClassEvidence
@@ -66,6 +67,34 @@ def test_details_are_taken_away_twice(details: float) -> None:
         for _ in range(2):
             expected = details * expected + (1 - details) * slow_blur(expected)
         assert_close(one, expected, 1e-5)
+
+
+@pytest.mark.parametrize("network", ["cnn", "timm vit"])
+def test_in_contrast_the_evidence_for_rivals_is_taken_off(network: str) -> None:
+    classifier = TINY[network]()
+    images = noise(classifier)
+    plain = ClassEvidence(classifier, details=1)(images, "all")
+    found = ClassEvidence(classifier, details=1, contrast=True)(images, "all")
+    for image, (maps, logits) in enumerate(zip(plain.maps, plain.logits, strict=True)):
+        for k in range(len(maps)):
+            others = [j for j in range(len(maps)) if j != k]
+            q = logits[others].softmax(dim=0)[:, None, None]
+            assert_close(found.maps[image, k], maps[k] - (q * maps[others]).sum(dim=0), 1e-5)
+    weights = torch.zeros(classifier.number_of_classes)
+    weights[:2] = torch.tensor([-0.5, 1.0])
+    target = Target.weights(weights)
+    mixed = ClassEvidence(classifier, contrast=True)(images, target=target).maps[:, 0]
+    each = ClassEvidence(classifier, contrast=True)(images, [[1, 0]] * 2).maps
+    assert_close(mixed, each[:, 0] - 0.5 * each[:, 1], 1e-5)
+
+
+def test_a_contrast_is_for_linear_logits_that_compete() -> None:
+    one = tiny_cnn()
+    findings = Classifier(one.network, preprocessing=one.preprocessing, outputs="sigmoid")
+    with pytest.raises(ExplainerError, match="contrast for .*contrast=False"):
+        ClassEvidence(findings, contrast=True)
+    assert "contrast" not in ClassEvidence(one).provenance()
+    assert ClassEvidence(one, contrast=True).provenance()["contrast"] is True
 
 
 def test_half_the_details_are_the_default() -> None:

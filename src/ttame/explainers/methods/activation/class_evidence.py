@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.any_classifier import Explainable
+from ttame.classifiers.class_contrast import contrasted, rival_rows
 from ttame.classifiers.linear_end import LinearEnd, evidence_tap, find_linear_end
-from ttame.errors import ExplainerError
+from ttame.errors import ExplainerError, setting
 from ttame.explainers.contract.explainer import Explained, Explainer
 from ttame.explainers.contract.method_card import LINEAR_TARGETS, MethodCard
 from ttame.explainers.contract.request import RawMaps, Request
@@ -29,6 +30,7 @@ from ttame.features.token_contributions import TokenContributions
 from ttame.images.map_details import with_details
 from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.network_trace import noise_images
+from ttame.outputs import rivals
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +58,12 @@ class ClassEvidence(Explainer[Explained]):
     residual stream alone, with the divisors of normalisations taken for constants, see
     :mod:`ttame.explainers.passes.residual_stream`. Nothing is smoothed.
 
+    With ``contrast`` it is the evidence for c against that for the classes which would be said
+    instead, ``(w_c − Σ_{j≠c} q_j w_j) · A`` with q the softmax of the logits without that of c: to
+    first order what a place gives to ``log(p_c / (1 − p_c))``. What c shares with its rivals does
+    not count. The map of a weighting is the weighted sum of the maps of its classes. See
+    :mod:`ttame.classifiers.class_contrast`.
+
     No paper has it: where the logits are linear, it is what ttame's few-shot explainer knows before
     it is trained, without the min–max and the power that decide how bright its maps are (where an
     image is not square, that one's blur is a seventh of each side). Maps are (B, K, h, w) on the
@@ -67,6 +75,8 @@ class ClassEvidence(Explainer[Explained]):
         details: d in ``(B + d (1 − B))²``, how much of short-range differences is kept, applied
             twice: 1 is the plain evidence, the only choice for texts, 0 its blur, blurred again.
             A half for images if not given.
+        contrast: whether the evidence for other classes is taken off; for logits of images that are
+            one linear layer on such features, and of which a softmax makes probabilities.
 
     Raises:
         ExplainerError: they are not, or ``details`` is outside 0 to 1.
@@ -91,12 +101,14 @@ class ClassEvidence(Explainer[Explained]):
     )
 
     details: float | None = None
+    contrast: bool = False
     end: LinearEnd | LastGrid | TokenReads | None = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self._details <= 1:
             raise ExplainerError(f"{self.method} with details {self.details}", allowed="0 to 1")
         if not self.classifier.is_plane:
+            self._refuse_contrast(None)
             self._of_texts()
             return
         found = _end(self.classifier)
@@ -109,7 +121,21 @@ class ClassEvidence(Explainer[Explained]):
                 remedy="grad_cam",
             )
         end, tap = found
+        self._refuse_contrast(end)
         self._keep(end=end, classifier=self.classifier.with_taps([tap]))
+
+    def _refuse_contrast(self, end: LinearEnd | LastGrid | TokenReads | None) -> None:
+        if self.contrast and not (isinstance(end, LinearEnd) and self.classifier.outputs.contrasts):
+            raise ExplainerError(
+                f"{self.method} with contrast for {self.classifier.name}",
+                allowed="logits of images that are linear in features and compete in a softmax",
+                remedy=setting("contrast", False),
+            )
+
+    def provenance(self) -> dict[str, Any]:
+        """As of every method; a contrast where there is one, as it is younger than kept figures."""
+        facts = super().provenance()
+        return {name: facts[name] for name in facts if name != "contrast" or self.contrast}
 
     @property
     def _details(self) -> float:
@@ -147,6 +173,8 @@ class ClassEvidence(Explainer[Explained]):
         with torch.no_grad():
             if isinstance(self.end, TokenReads):
                 raw = token_evidence(self.classifier, self.end, images, request)
+            elif isinstance(self.end, LinearEnd) and self.contrast:
+                raw = contrasted_evidence(self.classifier, self.end, images, request)
             else:
                 raw = evidence_maps(self.classifier, self.end, images, request)
             maps = with_details(with_details(raw.maps, self._details, size), self._details, size)
@@ -165,6 +193,22 @@ class ClassEvidence(Explainer[Explained]):
             ]
             maps.append(torch.stack(drawn).sum(dim=0)[:, None])
         return RawMaps(scores.detach(), targets, torch.stack(maps, dim=1))
+
+
+def contrasted_evidence(
+    classifier: Explainable, end: LinearEnd, images: Tensor, request: Request
+) -> RawMaps:
+    """The evidence for classes less that for their rivals; weightings are sums of such maps."""
+    read = classifier.read_features(images)
+    targets = request.linear_targets(read.logits)
+    classes, rows = targets.single_classes().classes, end.weights(classifier).float()
+    found, features = rivals(read.logits.float()), read.feature_maps[0].float()
+    maps, of_rivals = (
+        torch.einsum("bkc,bchw->bkhw", each, features)
+        for each in (rows[classes], rival_rows(rows, found))
+    )
+    maps = contrasted(maps, of_rivals, found, classes)
+    return RawMaps(read.logits, targets, targets.from_class_maps(maps))
 
 
 def _end(classifier: Explainable) -> tuple[LinearEnd | LastGrid | TokenReads, Tap] | None:
