@@ -88,7 +88,7 @@ def _one(entry: Any, number: int) -> GivenText:
                 allowed="Unicode",
                 remedy=either(
                     'text.encode("utf-8", "replace").decode()',
-                    "a file without such escapes (\\\\ud800 to \\\\udfff one by one)",
+                    "a file without such escapes (\\ud800 to \\udfff, alone)",
                 ),
             )
     if text.pair is None and _names_a_file(text.text, _PICTURES):
