@@ -341,9 +341,9 @@ def rivals(scores: Tensor) -> Rivals:
 
     Example:
         >>> found = rivals(torch.tensor([[60.0, 1.0, 1.0]]))
-        >>> found.shares, found.top, found.without_top
-        (tensor([[1.0000e+00, 2.3802e-26, 2.3802e-26]]), tensor([[0]]), tensor([[0.0000, 0.5000, 0.5000]]))
-    """  # noqa: E501 - one line of output
+        >>> found.top, found.without_top
+        (tensor([[0]]), tensor([[0.0000, 0.5000, 0.5000]]))
+    """
     top = scores.argmax(dim=1, keepdim=True)
     is_top = torch.arange(scores.shape[1], device=scores.device) == top
     others = scores.masked_fill(is_top, -torch.inf)
