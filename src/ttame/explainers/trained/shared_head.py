@@ -353,8 +353,7 @@ class SharedHead(Head):
             )
             for branch, position, share in branches
         ]
-        mixed = sum(others, first)
-        normalised = self.fusion.batch_norm(mixed, places)
+        normalised = self.fusion.batch_norm(sum(others, first), places)
         fused: Tensor = self.surroundings(normalised.relu(), places, present)
         return fused
 
