@@ -90,6 +90,24 @@ def test_an_interrupted_file_of_lines_is_gone_on_with(
     assert [text["name"] for text in content["texts"]] == ["line 1", "line 2", "line 3"]
 
 
+def test_names_stand_on_one_line_and_half_characters_are_skipped(
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = tmp_path / "texts.jsonl"
+    lines.write_text(
+        '{"id": "a\\nb\\u001b[31m", "text": "good"}\n{"text": "bad \\ud83d"}\n{"text": "a"}'
+    )
+    asked = ["explain", "--texts", str(lines), *tiny, "--out", str(tmp_path / "why")]
+    assert run(asked, monkeypatch) == 0
+    said = capsys.readouterr()
+    assert "a b\ufffd[31m, by input_x_gradient" in said.out.splitlines()
+    assert "skipped: line 2 holds half of a character" in said.err
+    assert "note: skipped texts: a file without such escapes" in said.err
+
+
 def test_texts_come_through_a_pipe(
     tiny: list[str],
     tmp_path: Path,

@@ -65,7 +65,7 @@ def _marked(found: ExplainedTexts, strength: WordStrength) -> Iterator[Text]:
     for row in found.rows():
         for method in found.methods:
             heading = f"{row.name}, by {method}" if found.explained > 1 else f"by {method}"
-            yield Text(writable(heading), style="bold")
+            yield Text(_on_one_line(heading), style="bold")
             yield from lines_of(found.explanation(row, method), 0, strength)
             yield Text("")
 
@@ -79,7 +79,7 @@ def _table(found: ExplainedTexts) -> Table:
     table.add_column("strongest words")
     for row in itertools.islice(found.rows(), _MOST_TEXTS):
         table.add_row(
-            Text(writable(row.name)),
+            Text(_on_one_line(row.name)),
             Text(_beginning(row)),
             Text(f"{writable(row.prediction)} {row.probability:.1%}"),
             Text(_strongest(row, found.methods[0])),
@@ -88,8 +88,12 @@ def _table(found: ExplainedTexts) -> Table:
 
 
 def _beginning(row: ExplainedText) -> str:
-    line = re.sub(r"\s+", " ", writable(row.text)).strip()
+    line = _on_one_line(row.text)
     return line if len(line) <= 40 else f"{line[:39]}…"
+
+
+def _on_one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", writable(text)).strip()
 
 
 def _strongest(row: ExplainedText, method: str) -> str:

@@ -86,7 +86,10 @@ def _one(entry: Any, number: int) -> GivenText:
             raise TextError(
                 f"text {number} holds half of a character (a lone surrogate)",
                 allowed="Unicode",
-                remedy='text.encode("utf-8", "replace").decode()',
+                remedy=either(
+                    'text.encode("utf-8", "replace").decode()',
+                    "a file without such escapes (\\ud800 to \\udfff, alone)",
+                ),
             )
     if text.pair is None and _names_a_file(text.text, _PICTURES):
         raise TextError(

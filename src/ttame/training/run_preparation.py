@@ -28,7 +28,6 @@ from ttame.errors import (
     setting,
 )
 from ttame.explainers.trained.attention_explainer import new_attention_explainer
-from ttame.explainers.trained.head_settings import MinMaxMaps
 from ttame.explainers.trained.trained_cards import P_TAME
 from ttame.features.feature_taps import LayerOutput
 from ttame.files.sole_use import FolderUse
@@ -261,10 +260,10 @@ def _check_kind(classifier: Explainable, data: object, settings: TrainingSetting
             f"{classifier.name}, a classifier of {kind}",
             remedy=setting("preset", _PRESET[kind]),
         )
-    if not classifier.is_plane and isinstance(settings.head.maps, MinMaxMaps):
-        # Rows are padded: their least and largest value would be of padding, and their mean too.
+    maps = settings.head.maps
+    if kind not in maps.explains:
         raise TrainingError(
-            "maps min-max of texts",
+            f"maps {maps.kind} of {kind}",
             allowed="raw, sigmoid, standard",
             remedy=setting("maps", "standard"),
         )

@@ -35,6 +35,12 @@ def test_texts_and_pairs_are_explained(explainer: Any, tmp_path: Path) -> None:
     first, second = found.rows()
     assert second.pair == "a dull plot" and len(first.classes) == 2
     assert found.explanation(first, "input_x_gradient").texts[0].text == "not a bad film"
+    said = json.loads((tmp_path / "why" / "explanations.json").read_text())["reading"]
+    assert said == {
+        "tokenizer": explainer.classifier.tokenising.fingerprint(),
+        "most_tokens": 32,
+        "too_long": "refuse",
+    }
     page = (tmp_path / "why" / "index.html").read_text()
     assert "Why did tiny BERT say that?" in page and "Input x gradient" in page.replace("×", "x")
 

@@ -17,22 +17,28 @@ from ttame.explainers.trained.settings_part import (
 HeadPart = Literal["prior", "embedding", "gate"]
 
 
+class MapsOfAnyKind(SettingsPart):
+    """What all scales of maps say: whether they are for images, texts, or both."""
+
+    explains: ClassVar[tuple[str, ...]] = ("images", "texts")
+
+
 @dataclasses.dataclass(frozen=True)
-class RawMaps(SettingsPart):
+class RawMaps(MapsOfAnyKind):
     """Explanations hold the head's output as it is, as T-TAME's test protocol takes it."""
 
     kind: Literal["raw"] = "raw"
 
 
 @dataclasses.dataclass(frozen=True)
-class SigmoidMaps(SettingsPart):
+class SigmoidMaps(MapsOfAnyKind):
     """Explanations hold the sigmoid of the head's output."""
 
     kind: Literal["sigmoid"] = "sigmoid"
 
 
 @dataclasses.dataclass(frozen=True)
-class StandardMaps(SettingsPart):
+class StandardMaps(MapsOfAnyKind):
     """Explanations hold the sigmoid of the output in units of each map's standard deviation.
 
     A place at the mean of its map has a half. Objectives that draw the share which is kept only
@@ -43,7 +49,7 @@ class StandardMaps(SettingsPart):
 
 
 @dataclasses.dataclass(frozen=True)
-class MinMaxMaps(SettingsPart):
+class MinMaxMaps(MapsOfAnyKind):
     """Every map goes from 0 to 1, raised to a power that training finds.
 
     Attributes:
@@ -54,6 +60,9 @@ class MinMaxMaps(SettingsPart):
 
     kind: Literal["min-max"] = "min-max"
     mean_map: float = number(0.55, BELOW_ONE)
+
+    # Of texts, their least and largest value and their mean would be those of padding.
+    explains: ClassVar[tuple[str, ...]] = ("images",)
 
 
 MapScale = RawMaps | SigmoidMaps | StandardMaps | MinMaxMaps
