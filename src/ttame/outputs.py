@@ -333,8 +333,8 @@ def rivals(scores: Tensor) -> Rivals:
     """What any class competes with in a softmax, without a softmax for each class.
 
     The softmax over all classes but k is ``p_j / (1 − p_k)``, which rounding destroys where p_k
-    is close to 1. That is so for the most probable class alone, whose rivals are computed anew; of
-    all others p_k is at most a half.
+    is close to 1. Only the most probable class can be that probable, and its rivals get a softmax
+    of their own; for all other classes p_k is at most a half.
 
     Args:
         scores: (B, C), C at least 2.

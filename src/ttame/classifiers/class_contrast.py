@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from ttame.outputs import Rivals
+from ttame.outputs import Rivals, rivals
+
+
+def against_rivals(
+    maps: Tensor,
+    evidence_for: Callable[[Tensor], Tensor],
+    class_weights: Tensor,
+    scores: Tensor,
+    classes: Tensor | None = None,
+) -> Tensor:
+    """The evidence for each class less that for its rivals, wherever evidence comes from.
+
+    Args:
+        maps: (B, K, h, w), the evidence for the classes.
+        evidence_for: gives the evidence (B, 2, h, w) for (B, 2, D) mixtures of class weights.
+        class_weights: (C, D), the rows of the last linear layer.
+        scores: (B, C), of which a softmax makes probabilities.
+        classes: (K,) or (B, K) int64, whose maps these are; ``None`` for all C.
+
+    Returns:
+        (B, K, h, w); see :func:`contrasted`.
+
+    Example:
+        >>> features = torch.tensor([[[[5.0]], [[2.0]], [[1.0]]]])
+        >>> def evidence_for(rows):
+        ...     return torch.einsum("bkd,bdhw->bkhw", rows, features)
+        >>> scores = torch.tensor([[5.0, 2.0, 2.0]])
+        >>> against_rivals(features, evidence_for, torch.eye(3), scores)[0, 0]
+        tensor([[3.5000]])
+    """
+    found = rivals(scores)
+    return contrasted(maps, evidence_for(rival_rows(class_weights, found)), found, classes)
 
 
 def rival_rows(class_weights: Tensor, rivals: Rivals) -> Tensor:

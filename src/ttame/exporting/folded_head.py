@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttame.classifiers.class_contrast import contrasted, rival_rows
+from ttame.classifiers.class_contrast import against_rivals
 from ttame.explainers.trained.attention_head import map_grid
 from ttame.explainers.trained.class_rows import rows_in_common
 from ttame.explainers.trained.head_settings import MinMaxMaps
@@ -19,7 +19,6 @@ from ttame.explainers.trained.shared_head import SharedHead
 from ttame.explainers.trained.shared_head_layers import WIDTH, Branch
 from ttame.images.map_details import blurring_matrices, plain_blurring_matrices
 from ttame.images.saliency_maps import resize_maps
-from ttame.outputs import rivals
 
 Grid = tuple[int, int]
 
@@ -108,9 +107,7 @@ class FoldedSharedHead(nn.Module):
             maps = maps + _prior(found, self.prior_scale[:2], self.blur, grid)
             if self.contrast:
                 assert rows is not None and logits is not None
-                others = rivals(logits)
-                of_rivals = evidence.products(rival_rows(rows, others))
-                contrast = contrasted(found, of_rivals, others, classes)
+                contrast = against_rivals(found, evidence.products, rows, logits, classes)
                 maps = maps + _prior(contrast, self.prior_scale[2:], self.blur, grid)
         count = self.number_of_classes if classes is None else classes.shape[1]
         maps = maps.expand(first.shape[0], count, *grid)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ttame.classifiers.class_contrast import contrasted, rival_rows
+from ttame.classifiers.class_contrast import against_rivals
 from ttame.classifiers.classifier import Classifier
 from ttame.classifiers.explained_targets import ExplainedClasses
 from ttame.classifiers.linear_end import LinearEnd
@@ -30,7 +30,6 @@ from ttame.exporting.one_pass_maps import MapSource, Read
 from ttame.exporting.shared_head_maps import SharedHeadMaps
 from ttame.images.map_details import with_details
 from ttame.networks.layer_outputs import hooks_at_rest, uncompiled
-from ttame.outputs import rivals
 
 
 class HeadMaps(MapSource):
@@ -79,8 +78,9 @@ class EvidenceMaps(MapSource):
         features, rows, *logits = tensors
         maps = mix_channels(features, rows if classes is None else rows[classes])
         if logits:
-            found = rivals(logits[0])
-            maps = contrasted(maps, mix_channels(features, rival_rows(rows, found)), found, classes)
+            maps = against_rivals(
+                maps, lambda mixed: mix_channels(features, mixed), rows, logits[0], classes
+            )
         once = with_details(maps, self.details, self.size)
         return with_details(once, self.details, self.size)
 

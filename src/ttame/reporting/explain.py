@@ -13,7 +13,6 @@ from ttame.datasets.name_list import NameList
 from ttame.drawing.colour_scales import DEFAULT_SCALE
 from ttame.drawing.heatmap_overlay import DEFAULT_OPACITY
 from ttame.drawing.map_strength import Strength
-from ttame.errors import OutputError
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explaining.explain_photos import Explaining, explain_batches
@@ -150,7 +149,7 @@ def explain(
         lambda: _identity(explaining, facts) if explaining.batches > 1 else {},
         overwrite=overwrite,
         resume=resume,
-        is_finished=lambda: _is_finished(out, explaining, facts, names),
+        is_finished=lambda: _is_finished(out / "explanations.json", explaining, facts, names),
     ) as place:
         if place is not None:
             report = GrowingReport(place, names, facts)
@@ -173,16 +172,8 @@ def _identity(explaining: Explaining, facts: ReportFacts) -> dict[str, Any]:
     return {**identity_of(explaining), "threshold": facts.threshold, "drawn": facts.drawn_as()}
 
 
-def _is_finished(out: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
-    """Whether ``out`` holds explanations of these photos by these methods already."""
-    try:
-        return _holds(out / "explanations.json", explaining, facts, names)
-    # There is no such file, or one of another version: then it is a folder that is in the way.
-    except (OutputError, KeyError, TypeError):
-        return False
-
-
-def _holds(path: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
+def _is_finished(path: Path, explaining: Explaining, facts: ReportFacts, names: NameList) -> bool:
+    """Whether a file holds explanations of these photos by these methods already."""
     about = read_about(path, "images")
     wanted = json.loads(json.dumps(facts.as_json(), default=str))
     same = (

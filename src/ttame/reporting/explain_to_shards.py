@@ -185,7 +185,7 @@ def explain_to_shards(
         lambda: run if explaining.batches > 1 else {},
         overwrite=overwrite,
         resume=resume,
-        is_finished=lambda: _is_finished(out, run),
+        is_finished=lambda: load_explanations(out).manifest.run == run,
     ) as place:
         if place is not None:
             with (
@@ -211,13 +211,6 @@ def _run(explaining: Explaining, facts: ReportFacts, shard_size: int) -> dict[st
     }
     plain: dict[str, Any] = json.loads(json.dumps(described, default=str))
     return plain
-
-
-def _is_finished(out: Path, run: Mapping[str, Any]) -> bool:
-    try:
-        return load_explanations(out).manifest.run == run
-    except OutputError:
-        return False
 
 
 def _explain(

@@ -117,7 +117,8 @@ def shared_report(
             ``resume`` are as there.
         overwrite: replace an existing folder.
         resume: continue what an earlier run left.
-        is_finished: whether ``out`` holds all of it already.
+        is_finished: whether ``out`` holds all of it already; may fail as reading a record does that
+            is not there or of another version.
 
     Yields:
         The work folder; ``None`` if an earlier run has finished, so that there is nothing to do.
@@ -128,7 +129,7 @@ def shared_report(
     with contextlib.ExitStack() as stack:
 
         def opened() -> Path | None:
-            if resume and not overwrite and is_finished():
+            if resume and not overwrite and _holds_all(is_finished):
                 # Of a run that was killed just after its result got its name.
                 remove_leftovers(Path(os.path.realpath(out)))
                 return None
@@ -138,6 +139,14 @@ def shared_report(
 
         yield processes.from_first(opened)
         processes.first(stack.close)
+
+
+def _holds_all(is_finished: Callable[[], bool]) -> bool:
+    try:
+        return is_finished()
+    # No record, or one of another version: the folder is another one, and is in the way.
+    except (OutputError, KeyError, TypeError):
+        return False
 
 
 @contextlib.contextmanager

@@ -152,8 +152,8 @@ class SharedHead(Head):
     def plan(cls, classifier: Explainable, settings: HeadSettings) -> HeadPlan:
         """A head whose branches read the classifier's taps.
 
-        It is without a prior where there is none, and without a contrast where there is no prior or
-        classes do not compete in a softmax.
+        It has no prior where the classifier offers none, and no contrast where it has no prior or
+        where classes do not compete in a softmax.
         """
         assert isinstance(settings, SharedHeadSettings)
         if settings.last_tap_only:

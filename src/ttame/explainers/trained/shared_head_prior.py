@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ttame.classifiers.class_contrast import contrasted, rival_rows
+from ttame.classifiers.class_contrast import against_rivals
 from ttame.explainers.trained.attention_head import mix_channels
 from ttame.images.map_details import blurred, with_details
-from ttame.outputs import rivals
 
 
 def prior_channels(
@@ -33,9 +32,11 @@ def prior_channels(
     maps = mix_channels(evidence, class_weights[classes])
     kinds = [maps]
     if logits is not None:
-        found = rivals(logits)
-        of_rivals = mix_channels(evidence, rival_rows(class_weights, found))
-        kinds.append(contrasted(maps, of_rivals, found, classes))
+
+        def evidence_for(rows: Tensor) -> Tensor:
+            return mix_channels(evidence, rows)
+
+        kinds.append(against_rivals(maps, evidence_for, class_weights, logits, classes))
     channels = []
     for kind in kinds:
         channels += [kind, blurred(kind, blur) if blur else with_details(kind, 0)]

@@ -10,7 +10,7 @@ from typing import Any
 from ttame.classifiers.class_selection import ClassSelection, class_index
 from ttame.datasets.texts.text_lines import NamedText, read_text_lines, texts_fingerprint
 from ttame.drawing.word_strength import WordStrength
-from ttame.errors import ExplainerError, OutputError, TextError
+from ttame.errors import ExplainerError, TextError
 from ttame.explainers.contract.labelled_explainers import labelled_explainers
 from ttame.explainers.contract.memory_budget import DEFAULT_BUDGET, parse_memory
 from ttame.explaining.explained_batch import Listener, are_wanted, classes_for_all
@@ -146,7 +146,7 @@ def explain_texts(
         lambda: _identity(explaining, facts) if explaining.batches > 1 else {},
         overwrite=overwrite,
         resume=resume,
-        is_finished=lambda: _is_finished(out, explaining, facts),
+        is_finished=lambda: _is_finished(out / CONTENTS, explaining, facts),
     ) as place:
         if place is not None:
             report = GrowingTextReport(place, [text.name for text in named], facts)
@@ -286,16 +286,8 @@ def _identity(explaining: ExplainingTexts, facts: TextReportFacts) -> dict[str, 
     }
 
 
-def _is_finished(out: Path, explaining: ExplainingTexts, facts: TextReportFacts) -> bool:
-    """Whether ``out`` holds explanations of these texts by these methods already."""
-    try:
-        return _holds(out / CONTENTS, explaining, facts)
-    # There is no such file, or one of another version: then it is a folder that is in the way.
-    except (OutputError, KeyError, TypeError):
-        return False
-
-
-def _holds(path: Path, explaining: ExplainingTexts, facts: TextReportFacts) -> bool:
+def _is_finished(path: Path, explaining: ExplainingTexts, facts: TextReportFacts) -> bool:
+    """Whether a file holds explanations of these texts by these methods already."""
     about = read_about(path, "texts")
     wanted = json.loads(json.dumps(facts.as_json(), default=str))
     same = ("kind", "methods", "rather_than", "threshold", "strength", "reading")

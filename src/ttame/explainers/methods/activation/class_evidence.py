@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ttame.classifiers.any_classifier import Explainable
-from ttame.classifiers.class_contrast import contrasted, rival_rows
+from ttame.classifiers.class_contrast import against_rivals
 from ttame.classifiers.linear_end import LinearEnd, evidence_tap, find_linear_end
 from ttame.errors import ExplainerError, setting
 from ttame.explainers.contract.explainer import Explained, Explainer
@@ -30,7 +30,6 @@ from ttame.features.token_contributions import TokenContributions
 from ttame.images.map_details import with_details
 from ttame.networks.layer_outputs import uncompiled
 from ttame.networks.network_trace import noise_images
-from ttame.outputs import rivals
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -202,12 +201,13 @@ def contrasted_evidence(
     read = classifier.read_features(images)
     targets = request.linear_targets(read.logits)
     classes, rows = targets.single_classes().classes, end.weights(classifier).float()
-    found, features = rivals(read.logits.float()), read.feature_maps[0].float()
-    maps, of_rivals = (
-        torch.einsum("bkc,bchw->bkhw", each, features)
-        for each in (rows[classes], rival_rows(rows, found))
-    )
-    maps = contrasted(maps, of_rivals, found, classes)
+    features = read.feature_maps[0].float()
+
+    def evidence_for(weights: Tensor) -> Tensor:
+        return torch.einsum("bkc,bchw->bkhw", weights, features)
+
+    own = evidence_for(rows[classes])
+    maps = against_rivals(own, evidence_for, rows, read.logits.float(), classes)
     return RawMaps(read.logits, targets, targets.from_class_maps(maps))
 
 
