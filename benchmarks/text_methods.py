@@ -54,10 +54,12 @@ AS_PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
 """Label to method and options. Of Transformer Attribution's blocks, only the last one counts then:
 the published benchmark starts at block 11 of BERT's 12."""
 
+TRAINED = "few_shot"
+
 PUBLISHED = ("raw_attention", "attention_rollout", "cam_attn", "partial_lrp", "full_lrp")
 """The methods of the paper's figure that it says Transformer Attribution is ahead of."""
 
-FIRST = ("random", *PUBLISHED, CHALLENGER, "few_shot")
+FIRST = ("random", *PUBLISHED, CHALLENGER, TRAINED)
 """What is measured before everything else."""
 
 
@@ -189,10 +191,13 @@ def write(classifier: TextClassifier, texts: AnnotatedTexts, folder: Path) -> No
     if "rationales" in read:
         parts.append(f"{_on(read['rationales'], texts)}, against the words that people marked:")
         parts.append(rationale_table(read["rationales"]))
-        parts += order_of_the_paper(RowStore(found["rationales"]), read["rationales"].methods)
+        store = RowStore(found["rationales"])
+        parts += order_of_the_paper(store, read["rationales"].methods)
+        parts += trained_next_to_others(store, read["rationales"], ("token_f1",))
     if "erasure" in read:
         parts.append(f"{_on(read['erasure'], texts)}, words taken away: {_ERASED}")
         parts.append(erasure_table(read["erasure"], _ERASURE))
+        parts += trained_next_to_others(RowStore(found["erasure"]), read["erasure"], _ERASURE)
     if "expensive" in read:
         parts.append(f"{_on(read['expensive'], texts)}, methods of many passes: {_ERASED}")
         parts.append(erasure_table(read["expensive"], ("token_f1", "auprc", *_ERASURE)))
@@ -286,16 +291,10 @@ def comparison(challenger: str, values: Mapping[str, np.ndarray]) -> str:
         challenger: its name among the values.
         values: method to (n,) token F1 of the same texts, in the same order.
     """
-    others = [name for name in values if name != challenger]
-    ours = values[challenger]
-    p_values = corrected([permutation_p_value([ours], [values[name]]) for name in others])
-    said: list[str] = []
-    ahead: list[str] = []
-    behind: list[str] = []
-    for name, p in zip(others, p_values, strict=True):
-        difference = ours - values[name]
-        low, high = bootstrap_interval([difference])
-        said.append(f"{name} {difference.mean():+.1f} ({low:+.1f} to {high:+.1f}, p = {p:.2g})")
+    ours, others = values[challenger], [name for name in values if name != challenger]
+    said, ahead, behind = [], [], []
+    for name, difference, p in _differences(challenger, values):
+        said.append(_in_words(name, difference, p))
         if p < SIGNIFICANCE:
             (ahead if difference.mean() > 0 else behind).append(name)
     return (
@@ -303,6 +302,41 @@ def comparison(challenger: str, values: Mapping[str, np.ndarray]) -> str:
         f"{challenger} minus that of the other published methods, paired over {len(ours)} reviews "
         f"(95 % interval; permutation test, Holm's correction): {'; '.join(said)}."
     )
+
+
+def trained_next_to_others(
+    store: RowStore, evaluation: Evaluation, columns: Sequence[str]
+) -> list[str]:
+    """The trained explainer minus every other method on the same texts, one column at a time."""
+    titles = {column.key: column.title.lower() for column in evaluation.columns}
+    labels = [row.name for row in evaluation.methods]
+    if TRAINED not in labels:
+        return []
+    sentences = []
+    for key in columns:
+        values = {label: store.values(label)[2][key] for label in labels}
+        said = [_in_words(*found) for found in _differences(TRAINED, values)]
+        title = "Token F1" if key == "token_f1" else titles[key].capitalize()
+        sentences.append(
+            f"{title} of {TRAINED} minus that of the others, paired over {len(values[TRAINED])} "
+            f"reviews (95 % interval; permutation test, Holm's correction): {'; '.join(said)}."
+        )
+    return sentences
+
+
+def _differences(
+    challenger: str, values: Mapping[str, np.ndarray]
+) -> list[tuple[str, np.ndarray, float]]:
+    """Each other method with the challenger's values minus its own, and a corrected p-value."""
+    ours, others = values[challenger], [name for name in values if name != challenger]
+    p_values = corrected([permutation_p_value([ours], [values[name]]) for name in others])
+    pairs = zip(others, p_values, strict=True)
+    return [(name, ours - values[name], float(p)) for name, p in pairs]
+
+
+def _in_words(name: str, difference: np.ndarray, p: float) -> str:
+    low, high = bootstrap_interval([difference])
+    return f"{name} {difference.mean():+.1f} ({low:+.1f} to {high:+.1f}, p = {p:.2g})"
 
 
 def _answer(others: Sequence[str], ahead: Sequence[str], behind: Sequence[str]) -> str:

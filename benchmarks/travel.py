@@ -78,10 +78,12 @@ def main() -> None:
     rivals = options.methods.split(",")
     found = measured(classifier, explainer, options.data, options.out, options.limit, rivals)
     if options.section:
-        _write(options.section, options.model, options.out, found)
+        given = f" --explainer {options.explainer}" if options.explainer else ""
+        command = f"--model {options.model}{given} --section {options.section}"
+        _write(options.section, command, options.out, found)
 
 
-def _write(section: str, model: str, out: Path, found: Sequence[Evaluation]) -> None:
+def _write(section: str, command: str, out: Path, found: Sequence[Evaluation]) -> None:
     """The section of BENCHMARKS.md, and the rows that it comes from."""
     parts = []
     for evaluation in found:
@@ -93,7 +95,7 @@ def _write(section: str, model: str, out: Path, found: Sequence[Evaluation]) -> 
     write_section(
         f"travel-{section}",
         f"The few-shot explainer, family by family: {section}",
-        f"python -m benchmarks.travel --model {model} --section {section} ...",
+        f"python -m benchmarks.travel {command} ...",
         "\n\n".join([WORDS, *parts]),
     )
 
