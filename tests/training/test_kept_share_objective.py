@@ -319,6 +319,7 @@ def _batch(scores: Tensor, seen: list[Tensor], first_image: int = 0) -> Any:
         maps=maps,
         masked_scores=lambda masks: scores,
         labels_of_all=lambda: scores.argmax(dim=1),
+        one_ground=lambda: lambda masks: scores,
         first_image=first_image,
         generator=seeded(5),
     )

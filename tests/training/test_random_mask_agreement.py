@@ -246,10 +246,61 @@ def test_maps_are_compared_with_the_details_that_are_shown() -> None:
     assert not torch.allclose(random_mask_disagreement(asked.batch, ONE, maps, 12), expected)
 
 
-def test_texts_are_refused() -> None:
-    batch = dataclasses.replace(Asked(gives(3)).batch, one_ground=None)
-    with pytest.raises(TrainingError, match="random masks for adds up.*random_masks=0"):
-        random_mask_disagreement(batch, ONE, gives(3), 8)
+def test_odds_of_a_sum_of_what_words_give_are_explained_by_it() -> None:
+    """Where probabilities are all near 1, and a ratio would hardly see a word that is missing."""
+    words = torch.randn(2, 1, 1, 30, generator=torch.Generator().manual_seed(2))
+    asked = Asked(words)
+    logits = lambda masks: 7 + (masks * words).sum(dim=(1, 2, 3))  # noqa: E731
+
+    def behind(masks: Tensor) -> Tensor:
+        p = logits(masks).sigmoid()
+        return torch.stack([1 - p, p], dim=1)
+
+    places = torch.ones(2, 1, 1, 30, dtype=torch.bool)
+    batch = dataclasses.replace(asked.batch, one_ground=lambda: behind, places=places)
+    by_odds = random_mask_disagreement(batch, ONE[:2], words, 20, "log-odds")
+    assert float(by_odds) == pytest.approx(0, abs=1e-3)
+    assert float(random_mask_disagreement(batch, ONE[:2], words, 20)) > 0.02
+
+
+# Texts
+
+
+def texts(lengths: tuple[int, ...], padded: int, first: int = 0) -> ObjectiveBatch:
+    """Texts whose first and last token no mask may hide."""
+    places = torch.zeros(len(lengths), 1, 1, padded, dtype=torch.bool)
+    for row, length in zip(places, lengths, strict=True):
+        row[..., 1 : length - 1] = True
+    asked = Asked(torch.rand(len(lengths), 1, 1, padded), first_image=first)
+    return dataclasses.replace(asked.batch, places=places)
+
+
+def test_masks_of_texts_keep_shares_of_their_own_tokens() -> None:
+    batch = texts((102, 22), 120)
+    drawn = torch.stack([*drawn_masks(batch, 20)], dim=1)[:, :, 0, 0]
+    assert drawn.shape == (2, 20, 120)
+    for masks, places, slack in zip(drawn, batch.places[:, 0, 0], (0.02, 0.1), strict=True):
+        assert bool((masks[:, ~places] == 1).all())
+        assert set(masks[:, places].flatten().tolist()) == {0.0, 1.0}
+        shares = masks[0::2, places].mean(dim=1).sort().values
+        assert float(shares[0]) < 0.05 + 0.0425 * 2 + slack
+        assert float(shares[-1]) > 0.9 - 0.0425 * 4 - slack
+
+
+def test_masks_of_texts_hide_single_tokens_and_runs_of_three() -> None:
+    drawn = torch.stack([*drawn_masks(texts((300,), 300), 40)], dim=1)[0, :, 0, 0, 1:-1]
+    changes = (drawn[:, 1:] != drawn[:, :-1]).float().mean(dim=1)
+    assert 2 < float(changes[0::2].mean() / changes[1::2].mean()) < 4
+    for mask in drawn[1::2]:
+        ends = (mask[1:] != mask[:-1]).nonzero().flatten()
+        assert len(set((ends % 3).tolist())) == 1
+
+
+def test_masks_of_texts_do_not_depend_on_padding_or_company() -> None:
+    expected = torch.stack([*drawn_masks(texts((40, 12, 25), 40), 6)])
+    alone = torch.stack([*drawn_masks(texts((12, 25), 31, first=1), 6)])
+    assert torch.equal(alone, expected[:, 1:, ..., :31])
+    assert not torch.equal(alone[:, 0, ..., :12], alone[:, 1, ..., :12])
 
 
 @pytest.mark.parametrize("masks", [-1, 1, 3])

@@ -58,6 +58,7 @@ def batch_of(maps: Tensor, seed: int = 0, first_image: int = 0) -> ObjectiveBatc
         maps=lambda classes: maps,
         masked_scores=masked_scores,
         labels_of_all=lambda: labels,
+        one_ground=lambda: masked_scores,
         first_image=first_image,
         generator=torch.Generator().manual_seed(seed),
     )

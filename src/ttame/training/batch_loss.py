@@ -99,12 +99,12 @@ def batch_loss(
         maps=maps,
         masked_scores=masked_scores,
         labels_of_all=lambda: place.gather_labels(labels),
+        one_ground=one_ground,
         first_image=place.first_image,
         generator=place.generator,
         places=classifier.places(images),
         maps_of_moved=maps_of_moved if classifier.is_plane else None,
         image_size=(int(images.shape[2]), int(images.shape[3])),
-        one_ground=one_ground if classifier.is_plane else None,
         shown=head.shown,
     )
     parts, own = objective.loss(batch)

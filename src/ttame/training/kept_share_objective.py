@@ -82,10 +82,12 @@ class KeptShareObjective(Objective):
             their logarithm, from 2 % on.
         runner_up: The share of images whose second most probable class is explained instead of the
             first.
-        random_masks: How many random masks are shown for each photo in each step, to compare what
-            they leave of the class with how much of the map they cover; 0 for none, or 4 and more.
-            A step then takes as many forward passes more, and no backward pass.
+        random_masks: How many random masks are shown for each photo or text in each step, to
+            compare what they leave of the class with how much of the map they cover; 0 for none, or
+            4 and more. A step then takes as many forward passes more, and no backward pass.
         random_weight: Weight of how little the two agree, 1 − their correlation.
+        random_measure: What a random mask leaves of a class: its probability compared with that on
+            the whole input (ratio), or the logarithm of its odds.
         consistency: Weight of how little the map of a photo agrees with that of the photo mirrored
             and shifted, 1 − their correlation; a step then takes one forward pass more.
     """
@@ -101,6 +103,7 @@ class KeptShareObjective(Objective):
     consistency: float = number(0.0, ZERO_OR_MORE)
     random_masks: int = number(0, _ENOUGH_MASKS)
     random_weight: float = number(1.0, ABOVE_ZERO)
+    random_measure: Literal["ratio", "log-odds"] = "ratio"
 
     bounded: ClassVar[bool] = True
     explains: ClassVar[tuple[str, ...]] = ("images", "texts")
@@ -134,7 +137,9 @@ class KeptShareObjective(Objective):
         if self.random_masks:
             from ttame.training.random_mask_agreement import random_mask_disagreement
 
-            found = random_mask_disagreement(batch, rows, maps, self.random_masks)
+            found = random_mask_disagreement(
+                batch, rows, maps, self.random_masks, self.random_measure
+            )
             parts["random_masks"] = self.random_weight * found
         return parts
 

@@ -105,15 +105,15 @@ class ObjectiveBatch:
             of all images or (B, K) classes of their own.
         masked_scores: gives the scores (B, C), float32, behind masks (B, 1, h, w) in [0, 1].
         labels_of_all: gives the labels of the whole batch, over all processes.
+        one_ground: draws what hidden places of each image or text become, once, and gives scores
+            (B, C), float32 and without gradient, behind masks (B, 1, H, W) on this ground.
         first_image: where this process's images begin in the whole batch.
+        generator: on the CPU; what is drawn at random comes from it, alike in all processes.
         places: (B, 1, h, w) bool, which places a mask may hide; ``None`` for all.
         maps_of_moved: gives the maps, as ``maps`` does, of the photos after a
             :class:`ttame.images.moved_images.Move`; ``None`` of texts.
         image_size: (H, W) of the photos.
-        one_ground: draws a ground for each photo and gives scores (B, C), float32 and without
-            gradient, behind masks (B, 1, H, W) on this ground; ``None`` of texts.
         shown: gives maps with the details that explanations keep, before any activation.
-        generator: on the CPU; what is drawn at random comes from it, alike in all processes.
 
     Example:
         >>> import torch
@@ -123,6 +123,7 @@ class ObjectiveBatch:
         ...     maps=lambda classes: torch.zeros(2, 1, 4, 4),
         ...     masked_scores=lambda masks: torch.ones(2, 5),
         ...     labels_of_all=lambda: torch.tensor([3, 1]),
+        ...     one_ground=lambda: lambda masks: torch.ones(2, 5),
         ...     first_image=0, generator=torch.Generator())
         >>> batch.maps(batch.labels[:, None]).shape
         torch.Size([2, 1, 4, 4])
@@ -134,12 +135,12 @@ class ObjectiveBatch:
     maps: Callable[[Tensor], Tensor]
     masked_scores: Callable[[Tensor], Tensor]
     labels_of_all: Callable[[], Tensor]
+    one_ground: Callable[[], Callable[[Tensor], Tensor]]
     first_image: int
     generator: torch.Generator
     places: Tensor | None = None
     maps_of_moved: Callable[[Tensor, Move], Tensor] | None = None
     image_size: tuple[int, int] = (0, 0)
-    one_ground: Callable[[], Callable[[Tensor], Tensor]] | None = None
     shown: Callable[[Tensor], Tensor] = lambda maps: maps
 
 
