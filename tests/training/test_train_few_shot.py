@@ -118,6 +118,24 @@ def test_a_head_without_a_part_is_trained_and_saved(part: str, tmp_path: Path) -
     assert f"without={part!r}" in explainer.training_record["command"]
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_the_preset_with_random_masks_explains_classes_of_any_network(
+    kind: str, tmp_path: Path
+) -> None:
+    """It leaves the embedding out, without which no class would have a map of its own here."""
+    settings = quick("few-shot-random-masks", epochs=1, random_masks=4)
+    classifier = NETWORKS[kind]()
+    explainer = train(classifier, noise_photos(9), tmp_path / "out", settings)
+    assert isinstance(explainer.head, SharedHead)
+    has_prior = kind != "no linear end"
+    assert explainer.head.settings.parts == (
+        ("prior", "gate") if has_prior else ("embedding", "gate")
+    )
+    assert explainer.head.settings.contrast == has_prior
+    maps = explainer(noise_photos(1), "all").maps[0]
+    assert float((maps[0] - maps[1]).abs().max()) > 1e-3
+
+
 def test_figures_are_those_of_the_maps_that_explanations_hold(tmp_path: Path) -> None:
     """A min-maxed sigmoid is another mask than a min-maxed raw map."""
     means = {}

@@ -82,7 +82,8 @@ def test_presets_hold_the_published_protocol(preset: str) -> None:
 
 
 def test_every_preset_is_checked_here() -> None:
-    assert set(PRESETS) == {*PUBLISHED, "p-tame", "few-shot", "few-shot-text"}
+    ours = {"few-shot", "few-shot-random-masks", "few-shot-text"}
+    assert set(PRESETS) == {*PUBLISHED, "p-tame", *ours}
     assert TrainingSettings() == training_settings("t-tame")
     assert training_settings() == training_settings("few-shot")
 
@@ -111,6 +112,15 @@ def test_the_few_shot_preset_trains_the_shared_head() -> None:
         flat = published.flat()
         assert (flat["optimiser"], flat["maps"], flat["objective"]) == ("sgd", "raw", "t-tame")
         assert published.head.parts == ()
+
+
+def test_the_preset_with_random_masks_asks_what_they_leave() -> None:
+    settings = training_settings("few-shot-random-masks")
+    assert (settings.method, settings.head.kind) == ("few_shot", "few-shot")
+    assert settings.head.parts == ("prior", "gate")
+    assert settings.flat()["contrast"] is True
+    assert settings.flat()["random_masks"] >= 16
+    assert len(settings.flat()["grounds"]) > 1, "no single ground can be fitted"
 
 
 def test_the_preset_for_texts_differs_in_what_is_masked_and_shown() -> None:

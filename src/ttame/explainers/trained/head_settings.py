@@ -143,7 +143,8 @@ class SharedHeadSettings(HeadSettings):
     """The few-shot head, whose classes share all weights.
 
     Attributes:
-        without: Parts to leave out of a few-shot head, for ablations.
+        without: Parts to leave out of a few-shot head. The embedding stays where the classifier
+            offers no prior, since nothing else would then depend on the class.
         details: The share of short-range differences that a few-shot head's explanations keep,
             from 0 to 1. Training itself sees all of them; see
             :func:`ttame.images.map_details.with_details`.
