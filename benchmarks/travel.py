@@ -35,13 +35,15 @@ from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import methods_for
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.images.preprocessing import Preprocessing
 from ttame.memory_reuse import keep_freed_memory
 from ttame.metrics.known_protocols import known_protocol
 from ttame.reporting.evaluation_report import write_evaluation_report
 from ttame.results.evaluation import Evaluation
+from ttame.training.train_command import train_command
 from ttame.training.train_explainer import train_explainer
-from ttame.training.training_settings import training_settings
+from ttame.training.training_settings import TrainingSettings, training_settings
 
 RUNS = Path(__file__).parent.parent / "runs" / "travel"
 TRAINED = "few_shot"
@@ -80,12 +82,13 @@ def main() -> None:
     if options.section:
         given = f" --explainer {options.explainer}" if options.explainer else ""
         command = f"--model {options.model}{given} --section {options.section}"
-        _write(options.section, command, options.out, found)
+        made = trained_by(explainer, options.model)
+        _write(options.section, command, made, options.out, found)
 
 
-def _write(section: str, command: str, out: Path, found: Sequence[Evaluation]) -> None:
+def _write(section: str, command: str, made: str, out: Path, found: Sequence[Evaluation]) -> None:
     """The section of BENCHMARKS.md, and the rows that it comes from."""
-    parts = []
+    parts = [f"The explainer was trained by `{made}`."]
     for evaluation in found:
         folder = out / evaluation.protocol
         keep(folder, KEPT / f"travel-{section}-{evaluation.protocol}.tar.xz")
@@ -100,7 +103,15 @@ def _write(section: str, command: str, out: Path, found: Sequence[Evaluation]) -
     )
 
 
-def trained(classifier: Classifier, photos: str, out: Path, seed: int, **changes: int) -> Explainer:
+def trained_by(explainer: AttentionExplainer, model: str) -> str:
+    """The command that trains an explainer as this one was, on photos of one's own."""
+    settings = TrainingSettings.from_json(explainer.training_record["settings"])
+    return train_command(settings, ["--model", model], ["PHOTOS"], "FOLDER")
+
+
+def trained(
+    classifier: Classifier, photos: str, out: Path, seed: int, **changes: int
+) -> AttentionExplainer:
     """The explainer in ``out/explainer``, trained unless it is finished."""
     folder = out / "explainer"
     if not (folder / "config.json").exists():

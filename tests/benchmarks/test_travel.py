@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.travel import measured, trained
+from benchmarks.travel import measured, trained, trained_by
 from tests.evaluation.evaluated import photo_folder
 from tests.tiny_networks import tiny_cnn
 
@@ -16,6 +16,9 @@ def test_a_network_is_trained_for_measured_and_not_again(tmp_path: Path) -> None
     finished = (out / "explainer" / "config.json").stat().st_mtime_ns
     trained(classifier, str(photos), out, 0, epochs=1, batch_size=2, workers=0)
     assert (out / "explainer" / "config.json").stat().st_mtime_ns == finished
+    made = trained_by(explainer, "mine.py:net")
+    assert made.startswith("ttame train --model mine.py:net --data PHOTOS --out FOLDER --preset ")
+    assert made.endswith("--epochs 1 --batch-size 2 --workers 0")
 
     (found,) = measured(classifier, explainer, str(photos), out, 4, protocols=["t-tame"])
     assert {"few_shot", "grad_cam", "random"} <= {method.name for method in found.methods}
