@@ -50,6 +50,7 @@ from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
     new_attention_explainer,
 )
+from ttame.explainers.trained.head_settings import SharedHeadSettings
 from ttame.explainers.trained.map_scale import exponents_for_means
 from ttame.explainers.trained.older_settings import FLAT_DEFAULTS
 from ttame.explainers.trained.shared_head import SharedHead
@@ -65,8 +66,17 @@ DATA = ROOT.parent / "shared" / "data"
 FOLDER = ROOT / "runs" / "few_shot_ablation"
 TRAIN_PHOTOS = HERE / "photo_splits" / "train-800.txt"
 REPORT_PHOTOS = HERE / "photo_splits" / "report-200.txt"
-LATER_SETTINGS = ("hard", "edge", "straight_through", "removing")
-"""Of the few-shot objective, younger than the first rows."""
+FIRST_SETTINGS = (
+    "preset", "method", "head", "class_token", "maps", "without", "last_tap_only", "masked",
+    "masking_space", "augmentation", "objective", "mean_map", "details", "map_selection",
+    "cross_entropy_weight", "area_weight", "area_power", "smoothness_weight", "border_weight",
+    "epochs", "batch_size", "optimiser", "learning_rate", "bias_learning_rate_factor",
+    "momentum", "weight_decay", "held_out_share", "held_out_at_most", "seed", "mixed_precision",
+    "gradient_accumulation", "workers", "checkpoint_every",
+)  # fmt: skip
+"""Those that there were when the first rows were measured."""
+NAMED_THEN = {"few-shot-quick": "few-shot"}
+"""Preset to its name when the first rows were measured."""
 TINY_IMAGENET = DATA / "tiny-imagenet" / "train-0000.tar"
 HELD_OUT = 20
 WANTED_MEAN = training_settings("few-shot").flat()["mean_map"]
@@ -176,11 +186,15 @@ def hash_of(model: str, row: Row, seed: int, protocol: Protocol) -> str:
     # In the form of when the first rows were measured: flat, with what nothing reads, and without
     # the settings that came later where nobody has changed them.
     settings = {**FLAT_DEFAULTS, **settings_of(model, row, seed).flat()}
-    later = KeptShareObjective().flat()
-    for name in LATER_SETTINGS:
-        if settings.get(name) == later[name]:
-            del settings[name]
-    facts = dataclasses.asdict(row) | {"words": "", "settings": settings}
+    younger = SharedHeadSettings().flat() | KeptShareObjective().flat()
+    settings = {
+        name: value
+        for name, value in settings.items()
+        if name in FIRST_SETTINGS or value != younger.get(name)
+    }
+    preset = NAMED_THEN.get(row.preset, row.preset)
+    settings["preset"] = preset
+    facts = dataclasses.asdict(row) | {"words": "", "preset": preset, "settings": settings}
     return hash_of_texts(json.dumps([facts, protocol.hash, MEASURED], sort_keys=True))
 
 
@@ -211,7 +225,7 @@ def kept_of(
 
 def save_prior_alone(classifier: Classifier, out: Path) -> None:
     """The prior, of which training would have found the exponent alone."""
-    preset = training_settings("few-shot", without="embedding,gate")
+    preset = training_settings("few-shot-quick", without="embedding,gate")
     explainer = new_attention_explainer(classifier, preset.head, method=preset.method)
     fit_exponent(explainer, WANTED_MEAN)
     explainer.save(out, overwrite=True)

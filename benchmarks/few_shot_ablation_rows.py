@@ -38,7 +38,10 @@ FAMILIES = {
     "held_ground.saco": "SaCo",
 }
 """Of held-ground, in percent, higher is better."""
-BY_HELD_GROUND = (WHOLE, "removing", "grounds", "removing-grounds", "zeros-and-ones")
+BY_HELD_GROUND = (
+    WHOLE, "removing", "grounds", "removing-grounds", "zeros-and-ones", "random-masks",
+    "random-masks-no-contrast", "random-masks-embedding", "no-random-masks",
+)  # fmt: skip
 """Rows that are also measured by a protocol that none of the objectives asks for."""
 
 
@@ -59,7 +62,7 @@ class Row:
 
     words: str
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    preset: str = "few-shot"
+    preset: str = "few-shot-quick"
     images: int = 800
     taps: tuple[int, ...] = ()
     like: str = ""
@@ -98,6 +101,16 @@ ROWS = {
         "all masks of zeros and ones, several grounds, 40 % removed",
         {"removing": 0.4, "masked": "grounds", "hard": 1.0, "straight_through": True},
     ),
+    "random-masks": Row(
+        "random masks, contrast, several grounds, without embedding", preset="few-shot"
+    ),
+    "random-masks-no-contrast": Row(
+        "the same without contrast", {"contrast": False}, preset="few-shot"
+    ),
+    "random-masks-embedding": Row(
+        "the same with embedding", {"without": "nothing"}, preset="few-shot"
+    ),
+    "no-random-masks": Row("the same without random masks", {"random_masks": 0}, preset="few-shot"),
     "images-100": Row("100 images", images=100),
     "images-300": Row("300 images", images=300),
     "images-10000": Row("10,000 images, 9,200 of Tiny-ImageNet", images=10_000),

@@ -329,7 +329,7 @@ CASES: dict[str, Case] = {
     "cnn: evaluates": functools.partial(evaluates, "cnn"),
     **{
         f"{kind}: trains with {preset}": functools.partial(trains_and_resumes, kind, preset)
-        for kind, preset in (("cnn", "t-tame"), ("vit", "few-shot"))
+        for kind, preset in (("cnn", "t-tame"), ("vit", "few-shot-quick"))
     },
 }
 

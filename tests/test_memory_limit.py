@@ -99,7 +99,7 @@ def load(tmp_path: Path) -> object:
 
 def train(tmp_path: Path) -> object:
     photos = list(torch.randint(256, (6, 3, 32, 32), dtype=torch.uint8))
-    settings = training_settings("few-shot", epochs=1, batch_size=2, workers=0)
+    settings = training_settings("few-shot-quick", epochs=1, batch_size=2, workers=0)
     return train_explainer(tiny_classifier(size=32), photos, tmp_path / "out", settings)
 
 

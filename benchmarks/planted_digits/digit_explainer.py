@@ -23,7 +23,7 @@ IMAGES = 1200
 
 PRESETS: dict[str, dict[str, Any]] = {
     "t-tame": {"epochs": 2, "learning_rate": 0.1},
-    "few-shot": {"epochs": 2},
+    "few-shot-quick": {"epochs": 2},
 }
 
 

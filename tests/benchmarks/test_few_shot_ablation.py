@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,20 @@ def test_every_row_names_settings_that_exist() -> None:
     for row in ROWS.values():
         assert benchmark.settings_of(MODEL, row, 0).preset == row.preset
         assert not row.like or row.like in ROWS
+
+
+def test_what_is_kept_was_made_from_the_rows_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the command would ask for trainings anew that took hours, and refuse to go on."""
+    monkeypatch.undo()
+    checked = 0
+    for model in MODELS:
+        for name, row in ROWS.items():
+            place = kept_values.KEPT / model / "measured" / f"{name}-0.json"
+            if place.exists():
+                expected = benchmark.hash_of(model, row, 0, benchmark.T_TAME)
+                assert json.loads(place.read_text())["made_from"] == expected, place
+                checked += 1
+    assert checked > 10
 
 
 def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def test_every_setting_is_an_option_with_words_and_a_default() -> None:
 
 def test_defaults_are_those_of_the_default_preset_where_it_has_them() -> None:
     options = setting_options()
-    assert options["learning_rate"].default == "0.005 with few-shot"
+    assert options["learning_rate"].default == "0.001 with few-shot"
     assert options["momentum"].default == "0.9 with t-tame"
     for name, value in PRESETS[DEFAULT_PRESET].flat().items():
         if name in options:

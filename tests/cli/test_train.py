@@ -85,8 +85,10 @@ def test_who_has_no_prior_is_told_so(
     assert config["head"]["settings"]["maps"] == {"kind": "min-max", "mean_map": 0.4}
     assert config["training"]["settings"]["head"]["maps"]["mean_map"] == 0.4
     assert "--mean-map 0.4" in config["training"]["command"]
-    assert re.search(r"epoch 1: held-out loss [-\d.]+, AD [\d.]+ %, IC [\d.]+ %, mean map", said)
-    assert "| epoch | loss | drop | AD % |" in (out / "README.md").read_text(encoding="utf-8")
+    assert re.search(
+        r"epoch 1: held-out loss .* random masks [\d.]+, AD [\d.]+ %, IC [\d.]+ %", said
+    )
+    assert "| epoch | loss | drop | random masks | AD % |" in (out / "README.md").read_text(encoding="utf-8")
 
     page = tmp_path / "why"
     explain = ["explain", str(photos / "0.png"), "--device", "cpu", "-o", str(page)]

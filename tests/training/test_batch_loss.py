@@ -144,7 +144,7 @@ def test_a_share_of_a_batch_is_regularised_for_the_labels_of_all() -> None:
 
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("space", ["raw", "normalised"])
-@pytest.mark.parametrize("preset", ["few-shot", "t-tame"])
+@pytest.mark.parametrize("preset", ["few-shot-quick", "t-tame"])
 def test_the_kept_share_loss_by_hand(preset: str, kind: str, space: str) -> None:
     """A head of either kind can be trained with it; the masks are drawn as elsewhere."""
     settings = quick(preset, objective="kept-share", masking_space=space)
@@ -179,7 +179,7 @@ def test_the_kept_share_loss_by_hand(preset: str, kind: str, space: str) -> None
 
 
 def kept_share(seed: int) -> float:
-    settings = quick("few-shot")
+    settings = quick("few-shot-quick")
     classifier, head, images = prepared(settings)
     return float(
         batch_loss(classifier, head, images, settings.objective, place(seed)).parts.total.detach()
@@ -193,7 +193,7 @@ def test_the_generator_decides_what_is_kept() -> None:
 
 
 def test_a_map_that_ranks_the_other_way_costs_something_else() -> None:
-    settings = quick("few-shot")
+    settings = quick("few-shot-quick")
     classifier, head, images = prepared(settings)
     assert isinstance(head, SharedHead)
     with torch.no_grad():
@@ -206,7 +206,7 @@ def test_a_map_that_ranks_the_other_way_costs_something_else() -> None:
 # Both
 
 
-@pytest.mark.parametrize("preset", ["t-tame", "few-shot"])
+@pytest.mark.parametrize("preset", ["t-tame", "few-shot-quick"])
 def test_the_head_learns_and_the_classifier_does_not(preset: str) -> None:
     settings = quick(preset)
     classifier, head, images = prepared(settings)
@@ -225,7 +225,7 @@ def test_the_head_learns_and_the_classifier_does_not(preset: str) -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("preset", ["t-tame", "few-shot"])
+@pytest.mark.parametrize("preset", ["t-tame", "few-shot-quick"])
 def test_the_whole_images_are_read_without_a_graph(preset: str) -> None:
     """Whatever the images are, the classifier's features cost no memory for a way back."""
     settings = quick(preset)
@@ -235,7 +235,7 @@ def test_the_whole_images_are_read_without_a_graph(preset: str) -> None:
     assert not any(features.requires_grad for features in loss.reading.feature_maps)
 
 
-@pytest.mark.parametrize("preset", ["t-tame", "few-shot"])
+@pytest.mark.parametrize("preset", ["t-tame", "few-shot-quick"])
 def test_a_step_of_the_head_lowers_the_loss_it_was_told(preset: str) -> None:
     """Along its gradient, the loss of the same draw changes as the gradient says."""
     settings = quick(preset)
@@ -264,7 +264,7 @@ class Counting(nn.Module):
         return maps
 
 
-@pytest.mark.parametrize("preset", ["t-tame", "few-shot"])
+@pytest.mark.parametrize("preset", ["t-tame", "few-shot-quick"])
 def test_a_wrapped_head_is_the_one_that_is_called(preset: str) -> None:
     """Once: batch norm's statistics move once a step."""
     settings = quick(preset)
@@ -281,7 +281,7 @@ def test_a_wrapped_head_is_the_one_that_is_called(preset: str) -> None:
     assert set(counts) == {2}
 
 
-@pytest.mark.parametrize("preset", ["t-tame", "few-shot"])
+@pytest.mark.parametrize("preset", ["t-tame", "few-shot-quick"])
 def test_the_classifier_looks_twice(preset: str) -> None:
     settings = quick(preset)
     classifier, head, images = prepared(settings)

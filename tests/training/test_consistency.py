@@ -43,7 +43,7 @@ def test_moves_are_drawn_within_an_eighth() -> None:
 
 
 def test_training_makes_the_maps_agree(tmp_path: Path) -> None:
-    settings = quick("few-shot", epochs=8, learning_rate=0.02, consistency=0.5)
+    settings = quick("few-shot-quick", epochs=8, learning_rate=0.02, consistency=0.5)
     train(tiny_cnn(), noise_photos(23), tmp_path / "out", settings)
     parts = [line["consistency"] for line in log_of(tmp_path / "out") if "consistency" in line]
     assert len(parts) == 8 * 5

@@ -120,7 +120,7 @@ def test_hidden_pixels_become_the_ground_that_was_drawn() -> None:
     classifier = tiny_cnn()
     images = classifier.prepare(noise_photos(3))
     masks = torch.rand(3, 1, 4, 4, generator=seeded(0))
-    masked = quick("few-shot", masked="grounds", grounds="blur").objective.masked
+    masked = quick("few-shot-quick", masked="grounds", grounds="blur").objective.masked
     assert masked == MaskedOnGrounds(grounds=("blur",))
     found = masked_logits(classifier, images, masks, masked, seeded(1))
     up = F.interpolate(masks, size=(16, 16), mode="bilinear", align_corners=False)
@@ -160,7 +160,7 @@ def kind_of(image: Tensor, ground: Tensor, classifier: Classifier) -> str:
 def test_masks_on_one_ground_are_seen_as_by_masked_logits(masked: str) -> None:
     classifier = tiny_cnn()
     images = classifier.prepare(noise_photos(3))
-    objective = quick("few-shot", masked=masked).objective
+    objective = quick("few-shot-quick", masked=masked).objective
     one = torch.Generator().manual_seed(4)
     behind = scores_on_one_ground(classifier, images, objective.masked, one)
     for _ in range(2):

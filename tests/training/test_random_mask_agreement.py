@@ -198,10 +198,10 @@ def test_masks_do_not_depend_on_who_makes_them(shares: tuple[int, ...]) -> None:
 
 def test_the_classifier_is_asked_without_a_gradient_and_on_one_ground() -> None:
     classifier = tiny_cnn()
-    explainer = new_attention_explainer(classifier, quick("few-shot").head, method="few_shot")
+    explainer = new_attention_explainer(classifier, quick("few-shot-quick").head, method="few_shot")
     images = classifier.prepare(noise_photos(4))
     settings = quick(
-        "few-shot", masked="grounds", grounds="black,noise", random_masks=6, consistency=0.1
+        "few-shot-quick", masked="grounds", grounds="black,noise", random_masks=6, consistency=0.1
     )
     backward, seen, passes = [], [], 0
 
@@ -306,7 +306,7 @@ def test_masks_of_texts_do_not_depend_on_padding_or_company() -> None:
 @pytest.mark.parametrize("masks", [-1, 1, 3])
 def test_a_correlation_needs_four_masks(masks: int) -> None:
     with pytest.raises(TrainingError, match="0, or 4 and more"):
-        quick("few-shot", random_masks=masks)
+        quick("few-shot-quick", random_masks=masks)
 
 
 # Trainings
@@ -317,7 +317,7 @@ def lines(folder: Path, name: str) -> list[float]:
 
 
 def test_training_makes_the_maps_agree_with_the_masks(tmp_path: Path) -> None:
-    settings = quick("few-shot", epochs=6, learning_rate=0.02, random_masks=16, contrast=True)
+    settings = quick("few-shot-quick", epochs=6, learning_rate=0.02, random_masks=16, contrast=True)
     explainer = train(tiny_cnn(), noise_photos(23), tmp_path / "out", settings)
     assert len(lines(tmp_path / "out", "random_masks")) == 6 * 5
     held_out = [figures["random_masks"] for figures in explainer.training_record["validation"]]
@@ -326,7 +326,7 @@ def test_training_makes_the_maps_agree_with_the_masks(tmp_path: Path) -> None:
 
 def test_the_other_masks_are_those_of_a_training_without(tmp_path: Path) -> None:
     for masks in (0, 4):
-        settings = quick("few-shot", epochs=1, random_masks=masks)
+        settings = quick("few-shot-quick", epochs=1, random_masks=masks)
         train(tiny_cnn(), noise_photos(9), tmp_path / str(masks), settings)
     without, with_them = (log_of(tmp_path / name)[0] for name in ("0", "4"))
     assert with_them["drop"] == without["drop"]
@@ -343,7 +343,7 @@ def test_an_interrupted_run_is_resumed_bit_for_bit(precision: str, tmp_path: Pat
             raise StoppedError
 
     settings = quick(
-        "few-shot", epochs=1, checkpoint_every=2, random_masks=4, contrast=True, masked="grounds",
+        "few-shot", epochs=1, checkpoint_every=2, random_masks=4,
         mixed_precision=precision,
     )  # fmt: skip
     photos, dtypes = noise_photos(23), set()

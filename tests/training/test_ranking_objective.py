@@ -99,7 +99,9 @@ def test_an_image_draws_the_same_wherever_it_stands() -> None:
 
 
 def test_a_head_learns_by_it(tmp_path: Path) -> None:
-    settings = quick("few-shot", objective="ranking", ranked_cells=4, epochs=6, learning_rate=0.02)
+    settings = quick(
+        "few-shot-quick", objective="ranking", ranked_cells=4, epochs=6, learning_rate=0.02
+    )
     train(tiny_cnn(), noise_photos(23), tmp_path / "out", settings)
     losses = [line["loss"] for line in log_of(tmp_path / "out") if "loss" in line]
     assert sum(losses[-8:]) < sum(losses[:8])

@@ -35,14 +35,14 @@ SETTINGS = {
     "max": quick(map_selection="max", head="no-skip-no-batch-norm"),
     "accumulated": quick(gradient_accumulation=2),
     "tame": quick("tame"),
-    "few-shot": quick("few-shot", learning_rate=0.01, epochs=1),
+    "few-shot": quick("few-shot-quick", learning_rate=0.01, epochs=1),
     "few-shot, accumulated": quick(
-        "few-shot", learning_rate=0.01, epochs=1, gradient_accumulation=2
+        "few-shot-quick", learning_rate=0.01, epochs=1, gradient_accumulation=2
     ),
-    "few-shot, random masks": quick(
-        "few-shot", learning_rate=0.01, epochs=1, contrast=True, random_masks=5, masked="grounds"
+    "few-shot, random masks": quick("few-shot", learning_rate=0.01, epochs=1, random_masks=5),
+    "few-shot, t-tame": quick(
+        "few-shot-quick", learning_rate=0.01, objective="t-tame", maps="sigmoid"
     ),
-    "few-shot, t-tame": quick("few-shot", learning_rate=0.01, objective="t-tame", maps="sigmoid"),
 }
 
 

@@ -42,7 +42,7 @@ from ttame.training.training_settings import TrainingSettings, training_settings
 from ttame.training.validation import measure_batches
 
 PHOTOS = 23
-SETTINGS = quick("few-shot", learning_rate=0.02, epochs=3, checkpoint_every=2)
+SETTINGS = quick("few-shot-quick", learning_rate=0.02, epochs=3, checkpoint_every=2)
 
 
 def tiny_mlp_end() -> Classifier:
@@ -67,7 +67,7 @@ NETWORKS: dict[str, Callable[[], Classifier]] = {
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_short_training_lowers_the_loss(kind: str, tmp_path: Path) -> None:
     classifier = NETWORKS[kind]()
-    settings = quick("few-shot", learning_rate=0.02, epochs=6, augmentation="none")
+    settings = quick("few-shot-quick", learning_rate=0.02, epochs=6, augmentation="none")
     explainer = train(classifier, noise_photos(PHOTOS), tmp_path / "out", settings)
     losses = [line["loss"] for line in log_of(tmp_path / "out") if "loss" in line]
     assert sum(losses[-5:]) < 0.97 * sum(losses[:5])
@@ -79,7 +79,7 @@ def test_a_short_training_lowers_the_loss(kind: str, tmp_path: Path) -> None:
     assert torch.equal(again(images, "all").maps, explainer(images, "all").maps)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert ("without prior" in card) == (kind == "no linear end")
-    assert "ttame.training_settings('few-shot'" in card
+    assert "ttame.training_settings('few-shot-quick'" in card
 
 
 class StoppedError(Exception):
@@ -108,7 +108,7 @@ def test_an_interrupted_run_is_resumed_bit_for_bit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["prior", "embedding", "gate"])
 def test_a_head_without_a_part_is_trained_and_saved(part: str, tmp_path: Path) -> None:
-    settings = quick("few-shot", epochs=1, without=part)
+    settings = quick("few-shot-quick", epochs=1, without=part)
     explainer = train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", settings)
     assert isinstance(explainer.head, SharedHead)
     assert part not in explainer.head.settings.parts
@@ -123,7 +123,7 @@ def test_the_preset_with_random_masks_explains_classes_of_any_network(
     kind: str, tmp_path: Path
 ) -> None:
     """It leaves the embedding out, without which no class would have a map of its own here."""
-    settings = quick("few-shot-random-masks", epochs=1, random_masks=4)
+    settings = quick("few-shot", epochs=1, random_masks=4)
     classifier = NETWORKS[kind]()
     explainer = train(classifier, noise_photos(9), tmp_path / "out", settings)
     assert isinstance(explainer.head, SharedHead)
@@ -140,7 +140,7 @@ def test_figures_are_those_of_the_maps_that_explanations_hold(tmp_path: Path) ->
     """A min-maxed sigmoid is another mask than a min-maxed raw map."""
     means = {}
     for maps in ("raw", "sigmoid"):
-        settings = quick("few-shot", epochs=1, maps=maps)
+        settings = quick("few-shot-quick", epochs=1, maps=maps)
         explainer = train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / maps, settings)
         (figures,) = explainer.training_record["validation"]
         means[maps] = (figures["loss"], figures["mean_map_value"])
@@ -226,7 +226,7 @@ def test_no_two_batches_of_a_training_draw_alike(
         return random_masks(maps, objective, generator, *more)
 
     monkeypatch.setattr(kept_share_objective, "random_masks", noted)
-    settings = quick("few-shot", epochs=2, gradient_accumulation=2)
+    settings = quick("few-shot-quick", epochs=2, gradient_accumulation=2)
     train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", settings)
     validated = [seed for seed in seeds if seed < 10]
     trained = [seed for seed in seeds if seed >= 10]
@@ -238,7 +238,7 @@ def test_no_two_batches_of_a_training_draw_alike(
 
 
 def bright(mean: float, **changes: Any) -> TrainingSettings:
-    return quick("few-shot", mean_map=mean, **changes)
+    return quick("few-shot-quick", mean_map=mean, **changes)
 
 
 def some_maps(seed: int = 0) -> Tensor:
@@ -301,7 +301,9 @@ def test_processes_follow_their_mean_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [quick("few-shot", maps="raw"), quick("few-shot", maps="sigmoid"), quick()], ids=str
+    "settings",
+    [quick("few-shot-quick", maps="raw"), quick("few-shot-quick", maps="sigmoid"), quick()],
+    ids=str,
 )
 def test_other_maps_have_nothing_to_follow(settings: TrainingSettings) -> None:
     run = small_run(settings)
@@ -356,7 +358,7 @@ def test_batches_to_validate_on_draw_apart() -> None:
 
 
 def test_a_loss_that_is_no_number_names_its_part(tmp_path: Path) -> None:
-    settings = quick("few-shot", learning_rate=1e30, epochs=4, checkpoint_every=1)
+    settings = quick("few-shot-quick", learning_rate=1e30, epochs=4, checkpoint_every=1)
     with pytest.raises(NonFiniteLossError, match="lower learning_rate"):
         train(tiny_cnn(), noise_photos(PHOTOS), tmp_path / "out", settings)
     from safetensors.torch import load_file

@@ -130,7 +130,7 @@ def test_an_interrupted_run_is_resumed_with_the_same_features_only(tmp_path: Pat
 
 
 def test_a_few_shot_head_on_other_features_has_no_prior(tmp_path: Path) -> None:
-    settings = quick("few-shot", epochs=1)
+    settings = quick("few-shot-quick", epochs=1)
     explainer = train(
         tiny_cnn(), noise_photos(9), tmp_path / "out", settings, features_from=tiny_vit()
     )

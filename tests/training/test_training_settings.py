@@ -82,7 +82,7 @@ def test_presets_hold_the_published_protocol(preset: str) -> None:
 
 
 def test_every_preset_is_checked_here() -> None:
-    ours = {"few-shot", "few-shot-random-masks", "few-shot-text"}
+    ours = {"few-shot", "few-shot-quick", "few-shot-text"}
     assert set(PRESETS) == {*PUBLISHED, "p-tame", *ours}
     assert TrainingSettings() == training_settings("t-tame")
     assert training_settings() == training_settings("few-shot")
@@ -100,9 +100,9 @@ def test_the_p_tame_preset_stays_within_what_was_published() -> None:
 
 def test_the_few_shot_preset_trains_the_shared_head() -> None:
     """Its numbers are tuned; what it trains, and with what kind of step, is not."""
-    settings = training_settings("few-shot")
+    settings = training_settings("few-shot-quick")
     flat = settings.flat()
-    assert (settings.preset, settings.method, flat["head"]) == ("few-shot", "few_shot", "few-shot")
+    assert (settings.method, flat["head"]) == ("few_shot", "few-shot")
     assert (flat["optimiser"], flat["objective"]) == ("adamw", "kept-share")
     assert flat["maps"] == "min-max"
     assert 0.4 < flat["mean_map"] < 0.7
@@ -115,7 +115,7 @@ def test_the_few_shot_preset_trains_the_shared_head() -> None:
 
 
 def test_the_preset_with_random_masks_asks_what_they_leave() -> None:
-    settings = training_settings("few-shot-random-masks")
+    settings = training_settings("few-shot")
     assert (settings.method, settings.head.kind) == ("few_shot", "few-shot")
     assert settings.head.parts == ("prior", "gate")
     assert settings.flat()["contrast"] is True
@@ -133,7 +133,7 @@ def test_the_preset_for_texts_differs_in_what_is_masked_and_shown() -> None:
 
 @pytest.mark.parametrize("part", ["prior", "embedding", "gate"])
 def test_one_part_can_be_left_out(part: HeadPart) -> None:
-    parts = training_settings("few-shot", without=part).head.parts
+    parts = training_settings("few-shot-quick", without=part).head.parts
     assert set(parts) == {"prior", "embedding", "gate"} - {part}
     for preset in PUBLISHED:
         with pytest.raises(TrainingError, match=f"without {part}.*preset='few-shot'"):
@@ -265,7 +265,7 @@ def test_a_setting_that_nothing_reads_is_refused(
 
 def test_settings_that_something_reads_may_be_changed() -> None:
     assert training_settings("few-shot", mean_map=0.4).flat()["mean_map"] == 0.4
-    changed = training_settings("few-shot", objective="t-tame", area_weight=1.0)
+    changed = training_settings("few-shot-quick", objective="t-tame", area_weight=1.0)
     assert changed.flat()["area_weight"] == 1.0
     assert changed.flat()["masking_space"] == "raw", "what both objectives have stays"
     assert training_settings("t-tame", momentum=0.8).flat()["momentum"] == 0.8

@@ -62,7 +62,7 @@ def setting_options() -> dict[str, SettingOption]:
 
     Example:
         >>> setting_options()["learning_rate"].help
-        'The peak of the one-cycle schedule. (default: 0.005 with few-shot)'
+        'The peak of the one-cycle schedule. (default: 0.001 with few-shot)'
     """
     options: dict[str, SettingOption] = {}
     presets = {preset: PRESETS[preset].flat() for preset in (DEFAULT_PRESET, *PRESETS)}
