@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmarks.benchmark_page import table
+from benchmarks.few_shot_plans import POINTING
 from ttame.evaluation.family_standings import better_of
 from ttame.evaluation.paired_statistics import (
     SIGNIFICANCE,
@@ -36,6 +37,11 @@ def columns_of(
             title: (np.mean([values[key] for key in keys], axis=0), sign)
             for title, (keys, sign) in FAMILIES.items()
         }
+    if protocol == POINTING.protocol.name:
+        return {
+            "maximum in the box ↑": (values["pointing_game"], 1),
+            "energy in the box ↑": (values["energy_inside"], 1),
+        }
     signs = {"average_drop": ("AD", "↓", -1), "increase_in_confidence": ("IC", "↑", 1)}
     return {
         f"{signs[metric][0]} {share} % {signs[metric][1]}": (values[f"{metric}@{share}"], sign)
@@ -48,7 +54,7 @@ def comparison(protocol: str, rows: Mapping[str, Mapping[str, np.ndarray]], base
     """One explainer next to others, family by family, with tests and a verdict.
 
     Args:
-        protocol: ``"held-ground"`` or ``"t-tame"``.
+        protocol: ``"held-ground"``, ``"t-tame"`` or ``"pointing-game"``.
         rows: label to column to (n,) values of the same photos, in the same order.
         base: the label that the others are compared with.
     """

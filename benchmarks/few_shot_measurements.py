@@ -50,9 +50,9 @@ def measured(study: Study, images: int) -> Found:
     plan = study.plan
     posthoc = (*plan.rivals, *plan.others)
     lent = lent_rows(study, [*posthoc, *plan.read_rivals, *plan.costly])
-    masks = measure(study, MASKS, study.only([*posthoc, *BASELINES]), plan.photos)
+    masks = measure(study, study.photos, MASKS, study.only([*posthoc, *BASELINES]), plan.photos)
     road = road_rows(study, study.only(posthoc), lent)
-    curves = measure(study, CURVES, study.only(posthoc), plan.curve_photos)
+    curves = measure(study, study.photos, CURVES, study.only(posthoc), plan.curve_photos)
     pointing, recognised = pointing_rows(study, study.only([*posthoc, *BASELINES]), images)
     read = [name for name in (*plan.costly, *plan.read_rivals) if name in study.explainers]
     return Found(
@@ -77,7 +77,7 @@ def road_rows(study: Study, names: Sequence[str], lent: Rows) -> Rows:
     numbers = spread(len(study.photos), count)
     read = {name: lent[name] for name in names if name in lent}
     read = {name: rows for name, rows in read.items() if rows.images.tolist() == numbers}
-    own = measure(study, ROAD, [name for name in names if name not in read], count)
+    own = measure(study, study.photos, ROAD, [name for name in names if name not in read], count)
     return {name: own[name] if name in own else read[name] for name in names}
 
 
@@ -85,7 +85,7 @@ def sanity_of(study: Study) -> dict[str, RandomisationScore]:
     """Randomise the network under some methods; the scores stand beside the masks' rows."""
     names = study.only(study.plan.checked)
     count = study.plan.photos
-    measure(study, MASKS, names, count, sanity_images=min(SANITY_PHOTOS, count))
+    measure(study, study.photos, MASKS, names, count, sanity_images=min(SANITY_PHOTOS, count))
     scores = sanity_scores(study.folder / f"{MASKS.name}-{count}")
     return {name: scores[kept_name(name, study.explainers[name])] for name in names}
 
@@ -97,5 +97,5 @@ def costs_of(study: Study) -> dict[str, MethodCost]:
     """
     names = study.only([*study.plan.costly, "grad_cam"])
     folder = f"cost-{kept_name(TRAINED, study.explainers[TRAINED])}-{COST_PHOTOS}"
-    rows = measure(study, COST, names, COST_PHOTOS, folder=folder, batch_size=1)
+    rows = measure(study, study.photos, COST, names, COST_PHOTOS, folder=folder, batch_size=1)
     return {name: cost_of(method.facts) for name, method in rows.items()}

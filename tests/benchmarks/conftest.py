@@ -26,10 +26,10 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     names = ("grad_cam", "layer_cam", "random", "centre_gaussian", "recipro_cam")
     study = Study(
         classifier,
-        PLAN,
         {"few_shot": few_shot(classifier), **{n: make_explainer(n, classifier) for n in names}},
-        open_photos(photo_folder(tmp_path / "photos", PHOTOS)),
         tmp_path / "kept",
+        PLAN,
+        open_photos(photo_folder(tmp_path / "photos", PHOTOS)),
     )
     study.folder.mkdir()
     return study

@@ -18,13 +18,13 @@ def test_other_weights_are_measured_anew(study: Study) -> None:
         places = (study.folder / "masks-2" / "rows").iterdir()
         return {place.name: next(place.iterdir()).stat().st_mtime_ns for place in places}
 
-    measure(study, MASKS, ["few_shot", "grad_cam"], 2)
+    measure(study, study.photos, MASKS, ["few_shot", "grad_cam"], 2)
     before = finished()
-    measure(study, MASKS, ["few_shot", "grad_cam"], 2)
+    measure(study, study.photos, MASKS, ["few_shot", "grad_cam"], 2)
     assert finished() == before
     other = few_shot(study.classifier, seed=1)
     changed = dataclasses.replace(study, explainers={**study.explainers, "few_shot": other})
-    rows = measure(changed, MASKS, ["few_shot", "grad_cam"], 2)
+    rows = measure(changed, changed.photos, MASKS, ["few_shot", "grad_cam"], 2)
     assert set(finished()) - set(before) == {kept_name("few_shot", other)}
     assert {name: finished()[name] for name in before} == before
     assert rows["few_shot"].label == kept_name("few_shot", other)

@@ -88,7 +88,9 @@ def test_who_has_no_prior_is_told_so(
     assert re.search(
         r"epoch 1: held-out loss .* random masks [\d.]+, AD [\d.]+ %, IC [\d.]+ %", said
     )
-    assert "| epoch | loss | drop | random masks | AD % |" in (out / "README.md").read_text(encoding="utf-8")
+    assert "| epoch | loss | drop | random masks | AD % |" in (out / "README.md").read_text(
+        encoding="utf-8"
+    )
 
     page = tmp_path / "why"
     explain = ["explain", str(photos / "0.png"), "--device", "cpu", "-o", str(page)]
