@@ -22,6 +22,7 @@ import dataclasses
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ from ttame.evaluation.row_store import RowStore
 from ttame.explainers.contract.explainer import Explainer
 from ttame.explainers.known_explainers import methods_for
 from ttame.explainers.trained.attention_explainer import AttentionExplainer
+from ttame.explainers.trained.explainer_places import bundled_explainers
 from ttame.images.preprocessing import Preprocessing
 from ttame.memory_reuse import keep_freed_memory
 from ttame.metrics.known_protocols import known_protocol
@@ -48,7 +50,12 @@ from ttame.reporting.evaluation_report import write_evaluation_report
 from ttame.results.evaluation import Evaluation
 from ttame.training.train_command import train_command
 from ttame.training.train_explainer import train_explainer
-from ttame.training.training_settings import TrainingSettings, training_settings
+from ttame.training.training_settings import (
+    DEFAULT_PRESET,
+    PRESETS,
+    TrainingSettings,
+    training_settings,
+)
 
 RUNS = Path(__file__).parent.parent / "runs" / "travel"
 TRAINED = "few_shot"
@@ -77,6 +84,7 @@ def main() -> None:
     parser.add_argument("--pointing", type=int, default=0, help="images with boxes")
     parser.add_argument("--out", type=Path, default=RUNS / "network")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET)
     parser.add_argument("--epochs", type=int, help="the preset's if not given")
     parser.add_argument("--section", default="", help="of BENCHMARKS.md, to be written")
     options = parser.parse_args()
@@ -85,12 +93,17 @@ def main() -> None:
     if options.explainer:
         explainer = ttame.load_explainer(options.explainer, classifier=classifier)
     else:
-        changes = {} if options.epochs is None else {"epochs": options.epochs}
-        explainer = trained(classifier, options.train, options.out, options.seed, **changes)
+        changes: dict[str, Any] = {"preset": options.preset, "seed": options.seed}
+        if options.epochs is not None:
+            changes["epochs"] = options.epochs
+        explainer = trained(classifier, options.train, options.out, **changes)
     rivals = options.methods.split(",")
     found = measured(classifier, explainer, options.data, options.out, options.limit, rivals)
     if options.section:
-        given = f" --explainer {options.explainer}" if options.explainer else ""
+        given = ""
+        if options.explainer:
+            is_known = options.explainer in bundled_explainers()
+            given = f" --explainer {options.explainer if is_known else 'FOLDER'}"
         command = f"--model {options.model}{given} --section {options.section}"
         text = _text(trained_by(explainer, options.model), options.section, options.out, found)
         if options.pointing:
@@ -131,14 +144,11 @@ def trained_by(explainer: AttentionExplainer, model: str) -> str:
     return train_command(settings, ["--model", model], ["PHOTOS"], "FOLDER")
 
 
-def trained(
-    classifier: Classifier, photos: str, out: Path, seed: int, **changes: int
-) -> AttentionExplainer:
+def trained(classifier: Classifier, photos: str, out: Path, **settings: Any) -> AttentionExplainer:
     """The explainer in ``out/explainer``, trained unless it is finished."""
     folder = out / "explainer"
     if not (folder / "config.json").exists():
-        settings = training_settings(seed=seed, **changes)
-        train_explainer(classifier, photos, folder, settings, resume=True)
+        train_explainer(classifier, photos, folder, training_settings(**settings), resume=True)
     return ttame.load_explainer(folder, classifier=classifier)
 
 

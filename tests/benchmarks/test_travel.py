@@ -17,9 +17,9 @@ from tests.tiny_networks import tiny_cnn
 def test_a_network_is_trained_for_measured_and_not_again(tmp_path: Path) -> None:
     photos, classifier = photo_folder(tmp_path / "photos", 6), tiny_cnn()
     out = tmp_path / "out"
-    explainer = trained(classifier, str(photos), out, 0, epochs=1, batch_size=2, workers=0)
+    explainer = trained(classifier, str(photos), out, epochs=1, batch_size=2, workers=0)
     finished = (out / "explainer" / "config.json").stat().st_mtime_ns
-    trained(classifier, str(photos), out, 0, epochs=1, batch_size=2, workers=0)
+    trained(classifier, str(photos), out, epochs=1, batch_size=2, workers=0)
     assert (out / "explainer" / "config.json").stat().st_mtime_ns == finished
     made = trained_by(explainer, "mine.py:net")
     assert made.startswith("ttame train --model mine.py:net --data PHOTOS --out FOLDER --preset ")
