@@ -2,7 +2,7 @@
 
     python -m benchmarks.few_shot_training_time [--epochs 2]
 
-Trains on the photos of the bundled explainers, with the preset's settings, a few of its ten epochs,
+Trains on the photos of the bundled explainers, with the preset's settings, a few of its epochs,
 into a folder that is thrown away. An epoch counts with reading its photos and validating it. Run it
 on a machine that does nothing else.
 """

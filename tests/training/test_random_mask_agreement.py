@@ -361,3 +361,9 @@ def test_an_interrupted_run_is_resumed_bit_for_bit(precision: str, tmp_path: Pat
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert log_of(tmp_path / "two") == log_of(tmp_path / "whole")
     assert (torch.bfloat16 in dtypes) == (precision == "bf16")
+
+
+def test_a_text_without_places_or_with_one_stays_whole() -> None:
+    drawn = torch.stack([*drawn_masks(texts((2, 3, 9), 9), 6)], dim=1)
+    assert bool((drawn[:2] == 1).all())
+    assert bool((drawn[2] == 0).any())

@@ -202,8 +202,10 @@ def _cut_off(field: Tensor, shares: list[float], places: Tensor | None = None) -
     Where there are ``places``, shares are shares of them, and the field is infinite elsewhere.
     """
     counts = [field[0].numel()] * len(field) if places is None else _counts(places)
+    # At least one place stays; where there is none, nothing is hidden.
     hidden = [
-        count - max(1, round(share * count)) for share, count in zip(shares, counts, strict=True)
+        max(0, count - max(1, round(share * count)))
+        for share, count in zip(shares, counts, strict=True)
     ]
     least = [
         row.flatten().kthvalue(count + 1).values for row, count in zip(field, hidden, strict=True)
