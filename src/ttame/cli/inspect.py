@@ -49,7 +49,8 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ttame.explainers.trained.head_settings import AttentionHeadSettings, SharedHeadSettings
+    from ttame.explainers.trained.head_settings import AttentionHeadSettings
+    from ttame.training.training_settings import training_settings
 
     console = Console()
     facts = Table(box=None, show_header=False, pad_edge=False)
@@ -72,7 +73,7 @@ def _print_classifier(classifier: Classifier, weights: str) -> None:
     facts.add_row("taps", classifier.tap_choice.reason)
     for title, settings in (
         ("T-TAME head", AttentionHeadSettings()),
-        ("few-shot head", SharedHeadSettings()),
+        ("few-shot head", training_settings("few-shot").head),
     ):
         facts.add_row(title, _cost_in_words(classifier, settings))
     console.print(facts)

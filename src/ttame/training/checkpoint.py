@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ttame.errors import (
     ANOTHER_FOLDER,
     ResumeError,
+    TtameError,
     either,
     setting,
 )
@@ -26,6 +27,7 @@ from ttame.files.atomic_writing import write_tensors
 from ttame.files.bounded_reading import UnreadableFileError
 from ttame.files.json_files import checked_as, parse_json
 from ttame.files.tensor_files import read_tensors
+from ttame.training.training_settings import TrainingSettings
 
 SCHEMA_VERSION = 2
 _FLAT = 1
@@ -65,7 +67,7 @@ class RunIdentity:
         Raises:
             ResumeError: names what differs.
         """
-        before, now = flat_settings(other.settings), flat_settings(self.settings)
+        before, now = _completed(other.settings), _completed(self.settings)
         changed = [
             f"{name} was {before[name]!r}, now {value!r}"
             for name, value in now.items()
@@ -95,6 +97,14 @@ class RunIdentity:
                 f"the checkpoint belongs to another run ({'; '.join(changed)})",
                 remedy=f"the same {either('settings', 'options')} as before, or {ANOTHER_FOLDER}",
             )
+
+
+def _completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """By flat names, with today's defaults of the settings that are younger than a checkpoint."""
+    try:
+        return TrainingSettings.from_json(settings).flat()
+    except TtameError:
+        return flat_settings(settings)  # with an objective of one's own, which has no name
 
 
 @dataclasses.dataclass(frozen=True)
