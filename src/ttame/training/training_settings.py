@@ -226,6 +226,8 @@ PRESETS: dict[str, TrainingSettings] = {
             measure="difference",
             shares="logarithmic",
             runner_up=0.25,
+            random_masks=16,
+            random_measure="log-odds",
         ),
         data=DataSettings("none"),
         optimiser=AdamW(learning_rate=3e-3),
