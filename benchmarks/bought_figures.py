@@ -38,6 +38,7 @@ FOLDER = ROOT / "runs" / "bought_figures"
 VALUES = HERE / "bought_figures_values"
 PAGE = ROOT / "docs" / "bought-figures.md"
 MODEL = "efficientnet_lite0"
+EXPLAINER = "efficientnet_lite0--few-shot-quick"
 GRID = (14, 14)
 BEFORE, AFTER = "few_shot", "bought"
 MEASURED = {
@@ -121,7 +122,7 @@ def measure(photos: Path, count: int, steps: int, judge: str | None) -> None:
 
     classifier = ttame.load_classifier(MODEL)
     second = None if judge is None else ttame.load_classifier(judge)
-    plain = ttame.load_explainer(MODEL, classifier=classifier)
+    plain = ttame.load_explainer(EXPLAINER, classifier=classifier)
     bought = plain.refined(steps=steps, grid=GRID, grounds=("black",))
     for name, metrics in MEASURED.items():
         evaluate(
@@ -214,7 +215,7 @@ def page(found: Mapping[str, Sequence[Moved]], facts: Mapping[str, object]) -> s
         "<!-- Written by python -m benchmarks.bought_figures; do not edit. -->",
         "Average Drop and Increase in Confidence multiply the photo by the map and ask the network "
         "whether it still sees the class. So a map can be made for the question. Here the maps of "
-        f"the few-shot explainer of EfficientNet-Lite0 are moved by {facts['steps']} steps of Adam "
+        f"the few-shot explainer `{EXPLAINER}` are moved by {facts['steps']} steps of Adam "
         f"on a grid of {GRID[0]}x{GRID[1]}, each photo by itself, towards a mask on black that "
         "keeps the class and whose complement loses it "
         '(`explainer.refined(steps=..., grounds=("black",))`). Nothing else is changed.',

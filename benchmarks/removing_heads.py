@@ -41,6 +41,7 @@ RUNS = HERE.parent / "runs" / "removing_heads"
 PHOTOS = HERE / "photo_splits" / "report-200.txt"
 TRAIN_PHOTOS = HERE / "photo_splits" / "train-800.txt"
 MODEL = "efficientnet_lite0"
+EXPLAINER = "efficientnet_lite0--few-shot-quick"
 BUNDLED, REMOVING = "few_shot", "removing"
 OTHERS = ("grad_cam",)
 CHANGES: dict[str, Any] = {
@@ -88,7 +89,7 @@ WORDS = (
 def measure(photos: str, train: str) -> None:
     """Train and measure what is missing, and keep the rows."""
     classifier = ttame.load_classifier(MODEL)
-    bundled = ttame.load_explainer(MODEL, classifier=classifier)
+    bundled = ttame.load_explainer(EXPLAINER, classifier=classifier)
     removing = trained_further(classifier, bundled, train)
     known = {BUNDLED: bundled, REMOVING: removing}
     for protocol, (count, names) in PARTS.items():
