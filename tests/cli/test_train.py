@@ -190,7 +190,7 @@ def test_the_help_names_every_choice(
 @pytest.mark.parametrize(
     ("network", "parts"),
     [
-        ("timm/resnet10t", "prior, embedding, gate"),
+        ("timm/resnet10t", "prior, gate"),
         (WITHOUT_PRIOR, "embedding, gate"),
     ],
 )

@@ -152,22 +152,20 @@ class SharedHead(Head):
     def plan(cls, classifier: Explainable, settings: HeadSettings) -> HeadPlan:
         """A head whose branches read the classifier's taps.
 
-        It has no prior where the classifier offers none, but then an embedding, without which its
-        maps would be the same for all classes; and no contrast where it has no prior or where
-        classes do not compete in a softmax.
+        It has no prior where the classifier offers none, but then an embedding, without which all
+        classes would have one map; and a contrast where it has a prior and classes compete.
         """
         assert isinstance(settings, SharedHeadSettings)
         if settings.last_tap_only:
             classifier = classifier.with_taps(classifier.taps[-1:])
         classifier, inputs = find_inputs(classifier, prior="prior" in settings.parts)
         if inputs.pooled is None and "prior" in settings.parts:
-            others = tuple(part for part in settings.without if part != "embedding")
-            settings = dataclasses.replace(settings, without=("prior", *others))
+            others = set(settings.without) - {"embedding"}
+            settings = dataclasses.replace(settings, without=("prior", *sorted(others)))
         if settings.contrast and (inputs.pooled is None or not _contrasts(classifier)):
             settings = dataclasses.replace(settings, contrast=False)
-        config = HeadConfig(
-            settings, inputs.channels, classifier.number_of_classes, inputs.as_json()
-        )
+        classes = classifier.number_of_classes
+        config = HeadConfig(settings, inputs.channels, classes, inputs.as_json())
         return HeadPlan(classifier, cls, config)
 
     @classmethod
