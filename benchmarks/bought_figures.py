@@ -214,8 +214,8 @@ def page(found: Mapping[str, Sequence[Moved]], facts: Mapping[str, object]) -> s
         "# Figures that can be bought",
         "<!-- Written by python -m benchmarks.bought_figures; do not edit. -->",
         "Average Drop and Increase in Confidence multiply the photo by the map and ask the network "
-        "whether it still sees the class. So a map can be made for the question. Here the maps of "
-        f"the few-shot explainer `{EXPLAINER}` are moved by {facts['steps']} steps of Adam "
+        "whether it still sees the class. So a map can be made to suit the question. Here the maps "
+        f"of the few-shot explainer `{EXPLAINER}` are moved by {facts['steps']} steps of Adam "
         f"on a grid of {GRID[0]}x{GRID[1]}, each photo by itself, towards a mask on black that "
         "keeps the class and whose complement loses it "
         '(`explainer.refined(steps=..., grounds=("black",))`). Nothing else is changed.',

@@ -50,7 +50,6 @@ from ttame.explainers.trained.attention_explainer import (
     AttentionExplainer,
     new_attention_explainer,
 )
-from ttame.explainers.trained.explainer_places import bundled_explainers
 from ttame.explainers.trained.head_settings import SharedHeadSettings
 from ttame.explainers.trained.map_scale import exponents_for_means
 from ttame.explainers.trained.older_settings import FLAT_DEFAULTS
@@ -160,8 +159,10 @@ def train_and_measure(model: str, name: str, seed: int) -> None:
 def measure_bundled(model: str) -> None:
     """The bundled explainer, trained for longer, and what it started from, on all photos."""
     classifier = ttame.load_classifier(model)
+    # The one that the preset of most rows trained.
+    bundled = ttame.load_explainer(f"{model}--few-shot-quick", classifier=classifier)
     made_from = {
-        BUNDLED: hash_of_explainer(bundled_of(classifier, model)),
+        BUNDLED: hash_of_explainer(bundled),
         PRIOR: hash_of(model, ROWS[PRIOR], 0, T_TAME),
     }
     if all(is_kept(model, "bundled", *pair) for pair in made_from.items()):
@@ -170,7 +171,7 @@ def measure_bundled(model: str) -> None:
     if not (prior / "config.json").exists():
         save_prior_alone(classifier, prior)
     explainers = {
-        BUNDLED: bundled_of(classifier, model),
+        BUNDLED: bundled,
         PRIOR: ttame.load_explainer(prior, classifier=classifier),
     }
     folder = FOLDER / model / "bundled"
@@ -180,13 +181,6 @@ def measure_bundled(model: str) -> None:
         columns = [*COLUMNS, *ROAD]
         kept = kept_of(explainer, folder, label, columns, made_from[label])
         keep(model, "bundled", label, kept)
-
-
-def bundled_of(classifier: Classifier, model: str) -> AttentionExplainer:
-    """The one that the preset of these rows trained."""
-    quick = f"{model}--few-shot-quick"
-    name = quick if quick in bundled_explainers() else model
-    return ttame.load_explainer(name, classifier=classifier)
 
 
 def hash_of(model: str, row: Row, seed: int, protocol: Protocol) -> str:

@@ -44,10 +44,11 @@ def main() -> None:
     if options.no_page:
         print(body)
         return
+    given = f" --explainer {options.explainer}" if options.explainer else ""
     write_section(
         f"few-shot-report-{options.model}",
         f"The few-shot explainer: {options.model}",
-        f"python -m benchmarks.few_shot_report --model {options.model}",
+        f"python -m benchmarks.few_shot_report --model {options.model}{given}",
         body,
     )
 

@@ -106,10 +106,12 @@ def main() -> None:
         print(body)
         return
     write_charts(points, ROOT / "docs" / "images", options.model)
+    given = f" --explainer {options.explainer}" if options.explainer else ""
     write_section(
         f"operating-points-{options.model}",
         f"Figures at equal mean map value: {options.model}",
-        f"python -m benchmarks.operating_points --model {options.model} --limit {options.limit}",
+        f"python -m benchmarks.operating_points --model {options.model} --limit {options.limit}"
+        f"{given}",
         body,
     )
 

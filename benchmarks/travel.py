@@ -97,8 +97,8 @@ def main() -> None:
         if options.epochs is not None:
             changes["epochs"] = options.epochs
         explainer = trained(classifier, options.train, options.out, **changes)
-    rivals = options.methods.split(",")
-    found = measured(classifier, explainer, options.data, options.out, options.limit, rivals)
+    study = compared(classifier, explainer, options.out, options.methods.split(","))
+    found = measured(study, options.data, options.limit)
     if options.section:
         given = ""
         if options.explainer:
@@ -107,8 +107,7 @@ def main() -> None:
         command = f"--model {options.model}{given} --section {options.section}"
         text = _text(trained_by(explainer, options.model), options.section, options.out, found)
         if options.pointing:
-            methods = {TRAINED: explainer, **methods_for(classifier, rivals)[0]}
-            text += pointed(Compared(classifier, methods, options.out), options.pointing)
+            text += pointed(study, options.pointing)
         title = f"The few-shot explainer, family by family: {options.section}"
         command = f"python -m benchmarks.travel {command} ..."
         write_section(f"travel-{options.section}", title, command, text)
@@ -126,9 +125,9 @@ def _text(made: str, section: str, out: Path, found: Sequence[Evaluation]) -> st
     return "\n\n".join([WORDS, *parts])
 
 
-def pointed(compared: Compared, images: int) -> str:
+def pointed(study: Compared, images: int) -> str:
     """A table of the pointing game, on images whose labelled class is among the first five."""
-    rows, _ = pointing_rows(compared, [*compared.explainers], images)
+    rows, _ = pointing_rows(study, [*study.explainers], images)
     # A box beside the part of the picture that the network sees is nobody's miss.
     seen = np.isfinite(rows[TRAINED].values["pointing_game"])
     values = {
@@ -152,22 +151,23 @@ def trained(classifier: Classifier, photos: str, out: Path, **settings: Any) -> 
     return ttame.load_explainer(folder, classifier=classifier)
 
 
+def compared(
+    classifier: Classifier, explainer: Explainer, out: Path, rivals: Sequence[str] = RIVALS
+) -> Compared:
+    """The explainer next to those of the rivals that the network allows."""
+    methods = {TRAINED: explainer, **methods_for(classifier, rivals)[0]}
+    return Compared(classifier, methods, out)
+
+
 def measured(
-    classifier: Classifier,
-    explainer: Explainer,
-    photos: str,
-    out: Path,
-    limit: int | None = None,
-    rivals: Sequence[str] = RIVALS,
-    protocols: Sequence[str] = PROTOCOLS,
+    study: Compared, photos: str, limit: int | None = None, protocols: Sequence[str] = PROTOCOLS
 ) -> list[Evaluation]:
     """Rows and a page for each protocol."""
-    methods = {TRAINED: explainer, **methods_for(classifier, rivals)[0]}
     found = []
     for protocol in protocols:
-        folder = out / protocol
+        folder = study.folder / protocol
         evaluation = evaluate(
-            classifier, photos, methods, folder,
+            study.classifier, photos, study.explainers, folder,
             protocol=dataclasses.replace(known_protocol(protocol), gate_images=0),
             metrics=MEASURED[protocol], limit=limit, resume=True,
         )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import few_shot_pointing_game
 from benchmarks.few_shot_study import Study
-from benchmarks.travel import measured, pointed, trained, trained_by
+from benchmarks.travel import compared, measured, pointed, trained, trained_by
 from tests.benchmarks.tiny_study import draw_boxes
 from tests.evaluation.evaluated import photo_folder
 from tests.tiny_networks import tiny_cnn
@@ -25,7 +25,8 @@ def test_a_network_is_trained_for_measured_and_not_again(tmp_path: Path) -> None
     assert made.startswith("ttame train --model mine.py:net --data PHOTOS --out FOLDER --preset ")
     assert made.endswith("--epochs 1 --batch-size 2 --workers 0")
 
-    (found,) = measured(classifier, explainer, str(photos), out, 4, protocols=["t-tame"])
+    study = compared(classifier, explainer, out)
+    (found,) = measured(study, str(photos), 4, protocols=["t-tame"])
     assert {"few_shot", "grad_cam", "random"} <= {method.name for method in found.methods}
     assert (out / "t-tame" / "report.html").read_text(encoding="utf-8").startswith("<!doctype")
     assert found.methods[0].scores.keys() >= {"average_drop@50", "increase_in_confidence@15"}

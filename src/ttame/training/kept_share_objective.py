@@ -44,7 +44,7 @@ from ttame.explainers.trained.settings_part import (
     number,
 )
 from ttame.training.loss_parts import LossParts
-from ttame.training.objective import Objective, ObjectiveBatch
+from ttame.training.objective import Objective, ObjectiveBatch, WhatIsLeft
 
 if TYPE_CHECKING:
     import torch
@@ -103,7 +103,7 @@ class KeptShareObjective(Objective):
     consistency: float = number(0.0, ZERO_OR_MORE)
     random_masks: int = number(0, _ENOUGH_MASKS)
     random_weight: float = number(1.0, ABOVE_ZERO)
-    random_measure: Literal["ratio", "log-odds"] = "ratio"
+    random_measure: WhatIsLeft = "ratio"
 
     bounded: ClassVar[bool] = True
     explains: ClassVar[tuple[str, ...]] = ("images", "texts")

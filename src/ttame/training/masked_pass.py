@@ -81,7 +81,7 @@ def scores_on_one_ground(
 
     Args:
         classifier: frozen.
-        images: (B, 3, H, W), normalised.
+        images: (B, 3, H, W), normalised; of texts (B, C, 1, T).
         masked: what is masked, and in which space or on which grounds.
         generator: on the CPU; draws the grounds.
         first_image: where the images begin in a batch that several processes share.

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from ttame.training.loss_parts import LossParts
 
 
+WhatIsLeft = Literal["ratio", "log-odds"]
+"""What a mask leaves of a class: its probability compared with that on the whole input, or the
+logarithm of its odds."""
+
+
 @dataclasses.dataclass(frozen=True)
 class MaskedImage(SettingsPart):
     """Masks multiply the pixels.

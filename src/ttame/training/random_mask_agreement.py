@@ -26,15 +26,12 @@ With thousands of masks per image, ``Σ_i r(y)_i m_i`` is the map of RISE (Petsi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ttame.training.objective import ObjectiveBatch
-
-WhatIsLeft = Literal["ratio", "log-odds"]
+from ttame.training.objective import ObjectiveBatch, WhatIsLeft
 
 _MOST = 1.5
 """Of a ratio; without a bound, a few images with tiny probabilities would decide the step."""
@@ -201,7 +198,8 @@ def _cut_off(field: Tensor, shares: list[float], places: Tensor | None = None) -
 
     Where there are ``places``, shares are shares of them, and the field is infinite elsewhere.
     """
-    counts = [field[0].numel()] * len(field) if places is None else _counts(places)
+    whole = field[0].numel()
+    counts = [whole] * len(field) if places is None else places.flatten(1).sum(dim=1).tolist()
     # At least one place stays; where there is none, nothing is hidden.
     hidden = [
         max(0, count - max(1, round(share * count)))
@@ -211,10 +209,6 @@ def _cut_off(field: Tensor, shares: list[float], places: Tensor | None = None) -
         row.flatten().kthvalue(count + 1).values for row, count in zip(field, hidden, strict=True)
     ]
     return (field >= torch.stack(least)[:, None, None, None]).to(field.dtype)
-
-
-def _counts(places: Tensor) -> list[int]:
-    return [int(count) for count in places.flatten(1).sum(dim=1)]
 
 
 def _of_class(batch: ObjectiveBatch, scores: Tensor, classes: Tensor) -> Tensor:

@@ -240,8 +240,8 @@ arXiv 2209.11189. ``p-tame``: arXiv 2501.17813 as far as it is known here: Adam,
 epoch, and weights from the ranges that were found (cross entropy 0.073 to 0.161, area 0.839 to
 0.978, smoothness up to 1e-4); that power, map selection and schedule are T-TAME's is assumed.
 ``few-shot``: ours, for a few hundred to a few thousand images; ``few-shot-quick`` does not ask what
-random masks leave of the class, and takes a fifth of the time; ``few-shot-text`` for as many
-texts."""
+random masks leave of the class, and takes a third to half of the time; ``few-shot-text`` for as
+many texts."""
 
 
 DEFAULT_PRESET = "few-shot"
