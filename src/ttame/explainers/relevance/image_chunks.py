@@ -12,6 +12,10 @@ from ttame.classifiers.any_classifier import Explainable
 from ttame.explainers.contract.memory_budget import in_chunks, items_at_once, most_at_once
 from ttame.explainers.contract.request import RawMaps, Request
 
+TOKENS_AT_ONCE_ON_CPU = 512
+"""Of all texts that are explained together. Attention of more leaves the caches, and is so large
+that memory is mapped anew for it in every operation, which costs more than the operation."""
+
 
 def explain_in_chunks(
     classifier: Explainable,
@@ -38,7 +42,10 @@ def explain_in_chunks(
         # Texts may be ten times as long as in the dry run: attention grows with the square.
         times_larger = int(times_larger**1.5)
     bytes_each = bytes_per_image * times_larger
-    size = items_at_once(bytes_each, request.memory_budget, most_at_once(classifier.device))
+    most = most_at_once(classifier.device)
+    if height == 1 and classifier.device.type == "cpu":
+        most = max(1, min(most, TOKENS_AT_ONCE_ON_CPU // images.shape[-1]))
+    size = items_at_once(bytes_each, request.memory_budget, most)
     if images.ndim != 4 or len(images) <= size:
         return explain(images, request)
     if request.row_wise:

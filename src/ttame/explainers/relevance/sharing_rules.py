@@ -73,7 +73,7 @@ class ProductShares:
             product = self.operation(*leaves)
         quotient = self.divide(relevance, product.detach())
         of_left, of_right = torch.autograd.grad(product, leaves, quotient)
-        of_left, of_right = of_left * left, of_right * right
+        of_left, of_right = of_left.mul_(left), of_right.mul_(right)
         if self.images is None:
             return of_left.mul_(0.5), of_right.mul_(0.5)
         return normalised(of_left, of_right, relevance, self.images, self.divide)
@@ -151,7 +151,7 @@ def normalised(
     image, so that the images of a batch do not influence each other.
 
     Args:
-        of_left: R_u, its first dimension the images, or windows of them.
+        of_left: R_u, its first dimension the images, or windows of them; overwritten.
         of_right: R_v, likewise.
         relevance: R.
         images: B.
@@ -177,7 +177,7 @@ def normalised(
         return values.reshape(images, -1).sum(dim=1)
 
     def scaled(values: Tensor, factor: Tensor) -> Tensor:
-        return values.reshape(images, -1).mul(factor[:, None]).reshape(values.shape)
+        return values.reshape(images, -1).mul_(factor[:, None]).reshape(values.shape)
 
     left, right, whole = by_image(of_left), by_image(of_right), by_image(relevance)
     magnitude = left.abs() + right.abs()

@@ -22,8 +22,7 @@ def divide_sign_aware(relevance: Tensor, total: Tensor, epsilon: float = EPSILON
         >>> divide_sign_aware(torch.ones(3), torch.tensor([2.0, 0.0, -2.0])).tolist()
         [0.5, 0.0, -0.5]
     """
-    stabilised = total + epsilon * total.sign()
-    return _quotient(relevance, stabilised, total)
+    return _quotient(relevance, total.sign().mul_(epsilon).add_(total), total)
 
 
 def divide_as_published(relevance: Tensor, total: Tensor) -> Tensor:
@@ -32,8 +31,7 @@ def divide_as_published(relevance: Tensor, total: Tensor) -> Tensor:
     Where b + ε happens to be 0, the divisor is ε.
     """
     stabilised = total + EPSILON
-    stabilised = torch.where(stabilised == 0, torch.full_like(stabilised, EPSILON), stabilised)
-    return _quotient(relevance, stabilised, total)
+    return _quotient(relevance, stabilised.masked_fill_(stabilised == 0, EPSILON), total)
 
 
 DIVISIONS: dict[Stabiliser, Divide] = {
@@ -43,4 +41,8 @@ DIVISIONS: dict[Stabiliser, Divide] = {
 
 
 def _quotient(relevance: Tensor, stabilised: Tensor, total: Tensor) -> Tensor:
-    return torch.where(total == 0, torch.zeros_like(total), relevance / stabilised)
+    # In place where it can be: of attention's (T, T) numbers, memory that is fetched anew costs
+    # several times what the division does.
+    fits = relevance.shape == stabilised.shape and relevance.dtype == stabilised.dtype
+    quotient = torch.div(relevance, stabilised, out=stabilised if fits else None)
+    return quotient.masked_fill_(total == 0, 0)
