@@ -236,7 +236,8 @@ def introduction(
         f"{classifier.most_tokens} tokens have no score. {said} All numbers in %, "
         "in brackets the 95 % interval; forward and backward passes are per review. *As "
         "published*: the rules of the published code, and of Transformer Attribution the last "
-        "block only."
+        "block only. Date and machine are those of this summary; the rows below it were kept from "
+        "runs on several machines."
     )
 
 
