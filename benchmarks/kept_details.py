@@ -10,6 +10,7 @@ is trained. Photos and limit have to be those of that run. Writes a section of B
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 from typing import cast
 
@@ -22,6 +23,7 @@ from benchmarks.family_tables import comparison
 from benchmarks.leaderboard_archive import KEPT, RUNS, keep, restore
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.row_store import RowStore
+from ttame.explainers.trained.attention_explainer import AttentionExplainer
 from ttame.explainers.trained.shared_head import SharedHead
 from ttame.metrics.known_protocols import known_protocol
 
@@ -49,9 +51,7 @@ def main() -> None:
     if not folder.exists():
         restore(ARCHIVE)
     classifier = ttame.load_classifier(MODEL)
-    explainer = ttame.load_explainer(MODEL, classifier=classifier)
-    head = cast("SharedHead", explainer.head)
-    head.settings = dataclasses.replace(head.settings, details=1.0)
+    explainer = with_all_details(ttame.load_explainer(MODEL, classifier=classifier))
     evaluation = evaluate(
         classifier, options.data, {ALL: explainer}, folder,
         protocol=dataclasses.replace(known_protocol(PROTOCOL), gate_images=0),
@@ -63,6 +63,13 @@ def main() -> None:
     text = f"{WORDS}\n\n{comparison(evaluation.protocol, rows, ALL)}"
     title = f"Keeping against removing: the details of {MODEL}'s maps"
     write_section(SECTION, title, "python -m benchmarks.kept_details", text)
+
+
+def with_all_details(explainer: AttentionExplainer) -> AttentionExplainer:
+    """A few-shot explainer of the same weights, whose maps keep all of their details."""
+    head = copy.deepcopy(cast("SharedHead", explainer.head))
+    head.settings = dataclasses.replace(head.settings, details=1.0)
+    return dataclasses.replace(explainer, head=head)
 
 
 if __name__ == "__main__":
