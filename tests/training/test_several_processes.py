@@ -84,7 +84,7 @@ def test_two_processes_train_the_head_of_one(tmp_path: Path) -> None:
         for key, weight in weights_of(two).items():
             if key in offsets(settings):
                 continue
-            if name in ROUNDED:
+            if name in ROUNDED and weight.is_floating_point():
                 off = float((weight - expected[key]).norm() / expected[key].norm())
                 assert off < 0.02, f"{key}: {off:.1%} of its norm"
                 continue
