@@ -28,6 +28,14 @@ FAMILIES = {
 """Title to the columns whose mean it is, and 1 where higher is better."""
 
 
+def in_brackets(base: str) -> str:
+    """What the brackets of a comparison with ``base`` hold, in words."""
+    return (
+        "In brackets: the 95 % bootstrap interval over photos, and p of a paired permutation test "
+        f"against `{base}`, with Holm's correction over the rows of a table."
+    )
+
+
 def columns_of(
     protocol: str, values: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, int]]:

@@ -19,7 +19,7 @@ import torch
 import ttame
 from benchmarks.benchmark_page import write_section
 from benchmarks.bought_figures import MEASURED
-from benchmarks.family_tables import comparison
+from benchmarks.family_tables import comparison, in_brackets
 from benchmarks.leaderboard_archive import KEPT, RUNS, keep, restore
 from ttame.evaluation.evaluate_methods import evaluate
 from ttame.evaluation.row_store import RowStore
@@ -35,9 +35,8 @@ WORDS = (
     "Maps of the bundled explainer keep half of their short-range differences (`details`, see "
     f"docs/few-shot.md). `{ALL}` is the same explainer with all of them, not trained again. Sharp "
     "maps scatter what they remove, smooth ones keep a whole region: the setting exchanges one for "
-    "the other. In brackets: the 95 % bootstrap interval over photos, and p of a paired "
-    f"permutation test against `{ALL}`, with Holm's correction over the rows of a table. The "
-    "photos are those that the default was reported on, so that no setting may be chosen by this."
+    f"the other. {in_brackets(ALL)} The photos are those that the default was reported on, so that "
+    "no setting may be chosen by this."
 )
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import ttame
 from benchmarks.benchmark_page import write_section
 from benchmarks.bought_figures import MEASURED
-from benchmarks.family_tables import comparison
+from benchmarks.family_tables import comparison, in_brackets
 from benchmarks.leaderboard_archive import keep, restore
 from ttame.classifiers.classifier import Classifier
 from ttame.evaluation.evaluate_methods import evaluate
@@ -77,9 +77,8 @@ def main() -> None:
 
 WORDS = (
     "`few_shot` is the bundled explainer; `removing` is the same after two more epochs (one seed, "
-    "rate 0.002) with `--removing 0.4 --masked grounds --edge 0.15`. In brackets: the 95 % "
-    "bootstrap interval over photos, and p of a paired permutation test against `few_shot`, with "
-    "Holm's correction over the rows of a table. Photos that neither training nor choices saw. "
+    "rate 0.002) with `--removing 0.4 --masked grounds --edge 0.15`. "
+    f"{in_brackets('few_shot')} Photos that neither training nor choices saw. "
     "The rows that are kept were made on 2026-11-30 by a driver outside of the repository, with "
     "these settings and a channels-last network; training and measuring by this command have not "
     "been run."

@@ -49,10 +49,7 @@ def main(methods: Sequence[str] = ()) -> None:
         "`model(input_ids=...)` of the same batch in a process of its own, in turns, after one run "
         f"of each to warm up; medians of {ROUNDS} rounds, of processor time on one thread, because "
         "other work ran on the machine. Peak is how far the resident memory rose during a run; "
-        "what the process had left free was given back before. Dense layers take six passes: two "
-        "forward, one for gradients, three for relevance; the rest is attention, which a plain "
-        "pass never writes down. An earlier run, by the clock, on an AMD EPYC with four texts at a "
-        "time, had 5.50; why the machines differ so much was not looked into."
+        "what the process had left free was given back before."
     )
     write_section(
         "text-cost", "Methods on texts in forward passes",

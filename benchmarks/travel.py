@@ -31,7 +31,7 @@ from torch import nn
 import ttame
 from benchmarks.benchmark_page import write_section
 from benchmarks.bought_figures import MEASURED
-from benchmarks.family_tables import comparison
+from benchmarks.family_tables import comparison, in_brackets
 from benchmarks.few_shot_plans import POINTING
 from benchmarks.few_shot_pointing_game import pointing_rows
 from benchmarks.few_shot_study import Compared
@@ -62,11 +62,7 @@ TRAINED = "few_shot"
 RIVALS = ("grad_cam", "class_evidence", "cam", "layer_cam", "random")
 """Those of them that the network allows."""
 PROTOCOLS = ("t-tame", "held-ground")
-WORDS = (
-    "Photos that neither training nor choices saw. In brackets: the 95 % bootstrap interval over "
-    f"photos, and p of a paired permutation test against `{TRAINED}`, with Holm's correction over "
-    "the rows of a table."
-)
+WORDS = f"Photos that neither training nor choices saw. {in_brackets(TRAINED)}"
 BOXED = (
     "Images of ../shared/data/tiny-imagenet-boxes whose box covers less than half of the picture; "
     "the labelled class is explained."

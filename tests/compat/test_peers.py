@@ -37,8 +37,8 @@ def compare(library: str, name: str, golden: Golden, theirs: Tensor) -> None:
     made, ours = material_of(golden.tensors), importlib.import_module(OURS[library])
     given = CALLS[library][name](ours, made).float()
     if "signless" not in name:
-        # Sums over fifty passes: processors with other vector units differ by 2e-5.
-        assert_close(given, theirs, 5e-5)
+        # Of fifty passes the sums differ by 2e-5 on processors with other vector units.
+        assert_close(given, theirs, 5e-5 if name == "IntegratedGradients" else 1e-5)
         return
     with pytest.MonkeyPatch.context() as patch:
         for module, projection in (

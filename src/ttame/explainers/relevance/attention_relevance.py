@@ -120,7 +120,7 @@ def propagated(
 
     def by_target() -> Iterator[list[Tensor]]:
         for relevances in gradients_by_target(values, tensors):
-            # Half precision alone has a scale, and a quotient is a copy of all attention.
+            # Only half precision has a scale; dividing by 1 would copy all attention.
             yield [widened(one) if scale == 1 else widened(one) / scale for one in relevances]
 
     return Propagated(scores.detach(), targets, by_target())

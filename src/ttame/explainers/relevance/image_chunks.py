@@ -13,8 +13,9 @@ from ttame.explainers.contract.memory_budget import in_chunks, items_at_once, mo
 from ttame.explainers.contract.request import RawMaps, Request
 
 TOKENS_AT_ONCE_ON_CPU = 512
-"""Of all texts that are explained together. Attention of more leaves the caches, and is so large
-that memory is mapped anew for it in every operation, which costs more than the operation."""
+"""Summed over the texts that are explained together. With more, attention no longer fits into the
+caches and every operation allocates a block so large that the system has to map it, which takes
+longer than the operation itself."""
 
 
 def explain_in_chunks(

@@ -41,8 +41,8 @@ DIVISIONS: dict[Stabiliser, Divide] = {
 
 
 def _quotient(relevance: Tensor, stabilised: Tensor, total: Tensor) -> Tensor:
-    # In place where it can be: of attention's (T, T) numbers, memory that is fetched anew costs
-    # several times what the division does.
+    # In place where possible: for attention's (T, T) numbers, allocating a new block takes several
+    # times as long as dividing.
     fits = relevance.shape == stabilised.shape and relevance.dtype == stabilised.dtype
     quotient = torch.div(relevance, stabilised, out=stabilised if fits else None)
     return quotient.masked_fill_(total == 0, 0)
